@@ -1,0 +1,67 @@
+#include "base/durable.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstdio>
+#include <filesystem>
+
+#include "base/fd.h"
+
+namespace runnel {
+
+namespace {
+
+std::string parent_of(const std::string& path) {
+  const auto parent = std::filesystem::path(path).parent_path().string();
+  return parent.empty() ? "." : parent;
+}
+
+Result<void> write_synced(const std::string& path, Bytes bytes, mode_t mode) {
+  RUNNEL_TRY(const UniqueFd fd, open_file(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  RUNNEL_DO(write_all(fd.get(), bytes));
+  if (::fsync(fd.get()) != 0) return fail_errno("fsync {}", path);
+  return {};
+}
+
+}  // namespace
+
+Result<void> make_directories(const std::string& path, mode_t mode) {
+  if (::mkdir(path.c_str(), mode) == 0) return sync_directory(parent_of(path));
+  if (errno == EEXIST) {
+    struct stat info;
+    if (::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode)) return {};
+    return fail(Code::kExists, "{} exists and is not a directory", path);
+  }
+  if (errno != ENOENT || parent_of(path) == path) return fail_errno("mkdir {}", path);
+  RUNNEL_DO(make_directories(parent_of(path), 0755));
+  if (::mkdir(path.c_str(), mode) != 0 && errno != EEXIST) return fail_errno("mkdir {}", path);
+  return sync_directory(parent_of(path));
+}
+
+Result<void> sync_directory(const std::string& path) {
+  RUNNEL_TRY(const UniqueFd fd, open_file(path, O_RDONLY | O_DIRECTORY));
+  if (::fsync(fd.get()) != 0) return fail_errno("fsync {}", path);
+  return {};
+}
+
+Result<void> durable_rename(const std::string& from, const std::string& to) {
+  if (::rename(from.c_str(), to.c_str()) != 0) return fail_errno("rename {} to {}", from, to);
+  RUNNEL_DO(sync_directory(parent_of(to)));
+  if (parent_of(from) != parent_of(to)) return sync_directory(parent_of(from));
+  return {};
+}
+
+Result<void> replace_file(const std::string& path, Bytes bytes, mode_t mode) {
+  static std::atomic<uint64_t> counter{0};
+  const auto temporary = fmt::format("{}.tmp.{}.{}", path, ::getpid(), counter++);
+  auto outcome = write_synced(temporary, bytes, mode);
+  if (outcome) outcome = durable_rename(temporary, path);
+  if (!outcome) ::unlink(temporary.c_str());
+  return outcome;
+}
+
+}  // namespace runnel

@@ -1,0 +1,27 @@
+// Files and directories whose change survives power loss once the call has returned.
+//
+// The order is always: write the bytes to a temporary name, fsync them, rename into place, fsync
+// the directory. A reader sees the old file or the new one, never a mixture.
+#pragma once
+
+#include <string>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace runnel {
+
+// Creates `path` and its parents (mode 0755 and `mode` for the last); it may exist already.
+Result<void> make_directories(const std::string& path, mode_t mode = 0755);
+
+// fsyncs the directory at `path`: names created, renamed or removed in it before are durable now.
+Result<void> sync_directory(const std::string& path);
+
+// Renames and makes the new name durable. Both must be in one file system.
+Result<void> durable_rename(const std::string& from, const std::string& to);
+
+// Replaces or creates the file at `path` with these bytes. On failure the old file is untouched and
+// no temporary file is left.
+Result<void> replace_file(const std::string& path, Bytes bytes, mode_t mode = 0644);
+
+}  // namespace runnel

@@ -1,0 +1,51 @@
+#include "base/durable.h"
+
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/fd.h"
+#include "support/temp_dir.h"
+
+namespace runnel {
+namespace {
+
+TEST(ReplaceFile, ReplacesTheWholeContentAndLeavesNothingElse) {
+  const test::TempDir dir;
+  const auto path = dir.path() + "/file";
+
+  ASSERT_TRUE(replace_file(path, as_bytes("a long first version")));
+  ASSERT_TRUE(replace_file(path, as_bytes("second")));
+
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "second");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
+}
+
+TEST(ReplaceFile, FailsWithoutATraceWhereItCannotWrite) {
+  const test::TempDir dir;
+
+  const auto outcome = replace_file(dir.path() + "/absent/file", as_bytes("x"));
+
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kNotFound);
+}
+
+TEST(MakeDirectories, CreatesParentsAndAcceptsWhatIsThere) {
+  const test::TempDir dir;
+
+  ASSERT_TRUE(make_directories(dir.path() + "/a/b/c"));
+  ASSERT_TRUE(make_directories(dir.path() + "/a/b/c"));
+
+  EXPECT_TRUE(std::filesystem::is_directory(dir.path() + "/a/b/c"));
+}
+
+TEST(MakeDirectories, RefusesAFileInTheWay) {
+  const test::TempDir dir;
+  ASSERT_TRUE(replace_file(dir.path() + "/a", as_bytes("x")));
+
+  EXPECT_FALSE(make_directories(dir.path() + "/a"));
+  EXPECT_FALSE(make_directories(dir.path() + "/a/b"));
+}
+
+}  // namespace
+}  // namespace runnel

@@ -1,0 +1,34 @@
+// A fixed number of threads that run tasks in the order in which they were submitted.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace runnel {
+
+// submit() may be called from any thread, a task included. The queue is not bounded: who feeds the
+// pool bounds what it has in flight (see base/bounded_queue.h). Tasks must not throw.
+class WorkerPool {
+ public:
+  explicit WorkerPool(size_t threads);
+  // Runs what was submitted before, then joins the threads.
+  ~WorkerPool();
+
+  void submit(std::function<void()> task);
+
+ private:
+  void run();
+
+  std::mutex mutex_;
+  std::condition_variable ready_;
+  std::deque<std::function<void()>> tasks_;
+  bool stopping_ = false;
+  std::vector<std::thread> threads_;
+};
+
+}  // namespace runnel
