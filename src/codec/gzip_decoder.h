@@ -1,0 +1,12 @@
+// The gzip half of LayerDecoder; made through LayerDecoder::make().
+#pragma once
+
+#include <memory>
+
+#include "codec/layer_decoder.h"
+
+namespace runnel::codec {
+
+std::unique_ptr<LayerDecoder> make_gzip_decoder();
+
+}  // namespace runnel::codec
