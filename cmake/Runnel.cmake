@@ -6,9 +6,11 @@ find_package(fmt REQUIRED)
 
 add_library(runnel_flags INTERFACE)
 target_compile_options(runnel_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Werror)
+  -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor
+  -Wno-missing-designated-field-initializers -Werror)
 target_include_directories(runnel_flags INTERFACE ${CMAKE_SOURCE_DIR}/src)
-target_compile_definitions(runnel_flags INTERFACE _FILE_OFFSET_BITS=64)
+target_compile_definitions(runnel_flags INTERFACE
+  _FILE_OFFSET_BITS=64 RUNNEL_VERSION="${PROJECT_VERSION}")
 if(RUNNEL_SANITIZE)
   target_compile_options(runnel_flags INTERFACE
     -fsanitize=${RUNNEL_SANITIZE} -fno-omit-frame-pointer -fno-sanitize-recover=all)

@@ -1,0 +1,48 @@
+// Who made an artifact: an Ed25519 signature (RFC 8032) over the few lines that decide what a node
+// would mount.
+//
+//   runnel-artifact 1            format version
+//   subject DIGEST               the image manifest
+//   config DIGEST                the image's configuration, which names the layers' diff IDs
+//   boot DIGEST
+//   layer DIGEST                 for each layer blob, the lowest first
+//   generation NUMBER
+//
+// each line ended by a newline. The key ID is the first 16 hex digits of the SHA-256 of the 32-byte
+// public key. Keys are PEM files as `openssl genpkey -algorithm ed25519` writes them.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "artifact/artifact.h"
+#include "base/error.h"
+
+struct evp_pkey_st;
+
+namespace runnel::artifact {
+
+// A private or a public Ed25519 key. Immutable; may be shared between threads.
+class Key {
+ public:
+  // kInvalid unless the PEM text holds an Ed25519 key.
+  static Result<Key> parse_private(const std::string& pem);
+  static Result<Key> parse_public(const std::string& pem);
+
+  const std::string& id() const { return id_; }
+  evp_pkey_st* get() const { return key_.get(); }
+
+ private:
+  explicit Key(evp_pkey_st* key);
+
+  std::shared_ptr<evp_pkey_st> key_;
+  std::string id_;
+};
+
+// Sets key_id and signature.
+Result<void> sign(Artifact& artifact, const oci::Digest& image_config, const Key& private_key);
+
+// kDenied unless `key` made the signature.
+Result<void> verify(const Artifact& artifact, const oci::Digest& image_config, const Key& key);
+
+}  // namespace runnel::artifact
