@@ -29,6 +29,7 @@ inline constexpr uint64_t kMaxFileSize = kMaxChunkIndexes * kMaxChunkBlocks * kB
 // Block addresses have 32 bits and all ones means "hole": a device ends just below 16 TiB.
 inline constexpr uint64_t kMaxDeviceBlocks = 0xffffffff;
 
+inline constexpr size_t kMaxDepth = 2048;  // directories below each other; PATH_MAX allows no more
 inline constexpr size_t kMaxNameSize = 255;
 inline constexpr size_t kMaxSymlinkSize = 4095;
 inline constexpr size_t kMaxXattrValueSize = 65535;  // the kernel's 65536 does not fit the format

@@ -1,0 +1,169 @@
+#include "erofs/node_check.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+
+#include "base/quote.h"
+#include "erofs/acl.h"
+
+namespace runnel::erofs {
+namespace {
+
+bool all_zero(Bytes bytes) {
+  return std::ranges::all_of(bytes, [](std::byte byte) { return byte == std::byte{0}; });
+}
+
+template <class... Args>
+std::unexpected<Error> bad(const Node& node, fmt::format_string<Args...> format, Args&&... args) {
+  return fail(Code::kInvalid, "erofs: inode {}: {}", node.nid,
+              fmt::format(format, std::forward<Args>(args)...));
+}
+
+Result<void> check_fields(const Reader& reader, const Node& node) {
+  const uint64_t at = reader.inode_at(node.nid);
+  RUNNEL_TRY(const Bytes raw, reader.bytes(at, kInodeSize));
+  std::byte canonical[kInodeSize];
+  store_inode(canonical, node.disk);
+  if (!std::ranges::equal(raw, canonical)) return bad(node, "reserved bytes are set");
+  if (at % kBlockSize + kInodeSize > kBlockSize) return bad(node, "straddles two blocks");
+  if (dirent_type(node.disk.mode) == 0) return bad(node, "mode {:o}", node.disk.mode);
+  if (node.disk.nlink == 0) return bad(node, "has no links");
+  if (node.disk.mtime_ns >= 1'000'000'000) {
+    return bad(node, "mtime has {} nanoseconds", node.disk.mtime_ns);
+  }
+  return {};
+}
+
+Result<void> check_xattrs(const Reader& reader, const Node& node) {
+  if (node.xattr_size == 0) return {};
+  RUNNEL_TRY(const Bytes header,
+             reader.bytes(reader.inode_at(node.nid) + kInodeSize, kXattrHeaderSize));
+  if (node.xattr_size == kXattrHeaderSize) return bad(node, "has a body without xattrs");
+  if (!all_zero(header.first(4)) || !all_zero(header.subspan(5))) {
+    return bad(node, "reserved bytes of the xattr body are set");
+  }
+  if (header[4] != std::byte{0} && reader.superblock().xattr_block == 0) {
+    return bad(node, "has shared xattrs, and the image has no area for them");
+  }
+  RUNNEL_TRY(std::vector<XattrView> xattrs, reader.xattrs(node));
+  for (const XattrView& xattr : xattrs) {
+    if (!is_posix_acl(xattr.name)) continue;
+    const auto acl = check_posix_acl(xattr.value);
+    if (!acl) return bad(node, "{}", acl.error().message);
+  }
+  std::ranges::sort(xattrs, {}, &XattrView::name);
+  const auto twice = std::ranges::adjacent_find(xattrs, {}, &XattrView::name);
+  if (twice != xattrs.end()) return bad(node, "has xattr {} twice", quote(twice->name));
+  return {};
+}
+
+// A directory or symlink: flat, and the block behind its end is zero.
+Result<Footprint> check_content(const Reader& reader, const Node& node) {
+  const uint64_t size = node.disk.size;
+  if (node.layout == Layout::kChunkBased || size == 0) {
+    return bad(node, "layout {} with {} bytes", static_cast<int>(node.layout), size);
+  }
+  const uint64_t blocks = div_up(size, kBlockSize);
+  RUNNEL_TRY(const Bytes last, reader.content_block(node, blocks - 1));
+  if (node.layout == Layout::kFlatInline) {
+    const uint64_t inline_size = kInodeSize + node.xattr_size + last.size();
+    const uint64_t whole = blocks - 1;
+    if (whole == 0 && node.disk.what != 0) return bad(node, "names a block and needs none");
+    if (whole > 0) RUNNEL_DO(reader.content_block(node, 0));
+    return Footprint{inline_size, node.disk.what, whole};
+  }
+  RUNNEL_TRY(const Bytes whole_block,
+             reader.bytes((node.disk.what + blocks - 1) * kBlockSize, kBlockSize));
+  if (!all_zero(whole_block.subspan(last.size()))) return bad(node, "bytes past its end are set");
+  return Footprint{kInodeSize + node.xattr_size, node.disk.what, blocks};
+}
+
+Result<Footprint> check_symlink(const Reader& reader, const Node& node) {
+  RUNNEL_TRY(const std::string target, reader.symlink_target(node));
+  if (target.find('\0') != std::string::npos) return bad(node, "symlink target has a NUL");
+  return check_content(reader, node);
+}
+
+Result<Footprint> check_file(const Reader& reader, const Node& node) {
+  const uint64_t body = kInodeSize + node.xattr_size;
+  if (node.disk.size == 0) {
+    if (node.layout != Layout::kFlatPlain || node.disk.what != 0) {
+      return bad(node, "is an empty file of layout {}", static_cast<int>(node.layout));
+    }
+    return Footprint{body, 0, 0};
+  }
+  if (node.disk.size > kMaxFileSize) return bad(node, "file of {} bytes", node.disk.size);
+  RUNNEL_DO(reader.extents(node));  // the addresses lie within their devices
+
+  const uint64_t chunk = kBlockSize << (node.disk.what & kChunkBitsMask);
+  const uint64_t count = div_up(node.disk.size, chunk);
+  const uint64_t start = round_up(reader.inode_at(node.nid) + body, kChunkIndexSize);
+  RUNNEL_TRY(const Bytes indexes, reader.bytes(start, count * kChunkIndexSize));
+  for (uint64_t at = 0; at < indexes.size(); at += kChunkIndexSize) {
+    const bool hole = load_le<uint32_t>(indexes.data() + at + 4) == kHole;
+    if (load_le<uint16_t>(indexes.data() + at) != 0 ||
+        (hole && load_le<uint16_t>(indexes.data() + at + 2) != 0)) {
+      return bad(node, "reserved bytes of chunk {} are set", at / kChunkIndexSize);
+    }
+  }
+  return Footprint{start + indexes.size() - reader.inode_at(node.nid), 0, 0};
+}
+
+Result<Footprint> check_special(const Node& node) {
+  const bool device = S_ISCHR(node.disk.mode) || S_ISBLK(node.disk.mode);
+  if (node.layout != Layout::kFlatPlain || node.disk.size != 0 ||
+      (!device && node.disk.what != 0)) {
+    return bad(node, "mode {:o} with layout {} and {} bytes", node.disk.mode,
+               static_cast<int>(node.layout), node.disk.size);
+  }
+  return Footprint{kInodeSize + node.xattr_size, 0, 0};
+}
+
+}  // namespace
+
+Result<Footprint> check_node(const Reader& reader, const Node& node) {
+  RUNNEL_DO(check_fields(reader, node));
+  RUNNEL_DO(check_xattrs(reader, node));
+  if (node.is_directory()) return check_content(reader, node);
+  if (node.is_symlink()) return check_symlink(reader, node);
+  if (node.is_regular()) return check_file(reader, node);
+  return check_special(node);
+}
+
+Result<std::vector<Dirent>> check_directory(const Reader& reader, const Node& directory,
+                                            uint64_t parent) {
+  std::vector<Dirent> entries;
+  const uint64_t blocks = div_up(directory.disk.size, kBlockSize);
+  for (uint64_t i = 0; i < blocks; ++i) {
+    RUNNEL_TRY(const Bytes block, reader.content_block(directory, i));
+    const auto loaded = load_directory_block(block, entries);
+    if (!loaded) return bad(directory, "{}", loaded.error().message);
+
+    const std::string_view last = entries.back().name;
+    const auto* end = reinterpret_cast<const std::byte*>(last.data() + last.size());
+    const Bytes rest = block.subspan(end - block.data());
+    if (!all_zero(rest) || (i + 1 == blocks && !rest.empty())) {
+      return bad(directory, "block {} goes on behind its names", i);
+    }
+  }
+  const auto ascending = [](const Dirent& a, const Dirent& b) { return a.name >= b.name; };
+  if (std::ranges::adjacent_find(entries, ascending) != entries.end()) {
+    return bad(directory, "entries are out of order or there twice");
+  }
+
+  size_t dots = 0;
+  for (const Dirent& entry : entries) {
+    const bool dot = entry.name == ".";
+    if (!dot && entry.name != "..") continue;
+    ++dots;
+    if (entry.nid != (dot ? directory.nid : parent) || entry.type != dirent_type(S_IFDIR)) {
+      return bad(directory, "{} leads to inode {}", quote(entry.name), entry.nid);
+    }
+  }
+  if (dots != 2) return bad(directory, "has {} of \".\" and \"..\"", dots);
+  std::erase_if(entries, [](const Dirent& e) { return e.name == "." || e.name == ".."; });
+  return entries;
+}
+
+}  // namespace runnel::erofs
