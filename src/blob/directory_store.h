@@ -1,0 +1,58 @@
+// Blobs in a directory:
+//
+//   ROOT/layout                    "runnel blobs 1\n", written last when the store is made
+//   ROOT/blobs/sha256/ab/ab12…     one file a blob, spread over 256 directories by its first byte
+//   ROOT/uploads/ID                one file an upload, in the same file system as the blobs
+//
+// A blob comes into being by rename(2) of an upload whose bytes are durable, so a file below blobs/
+// is complete and never changes. The writer of an upload holds flock(2) on its file, which ends
+// with the process, so that a crash leaves nothing locked and several processes can share ROOT.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "blob/blob_store.h"
+
+namespace runnel::blob {
+
+class DirectoryStore final : public BlobStore {
+ public:
+  // Makes the store when `root` is absent or an empty directory. kConflict when `root` holds
+  // something else: a store whose disk is not mounted must not be taken for an empty one.
+  static Result<std::unique_ptr<DirectoryStore>> open(const std::string& root);
+
+  Result<std::optional<uint64_t>> size(const oci::Digest& digest) override;
+  Result<std::optional<Content>> open(const oci::Digest& digest) override;
+  Result<bool> remove(const oci::Digest& digest) override;
+  Result<std::unique_ptr<UploadWriter>> open_upload(const std::string& id, uint64_t size) override;
+  Result<bool> discard_upload(const std::string& id) override;
+  Result<std::vector<std::string>> uploads() override;
+
+ private:
+  class Writer;
+
+  explicit DirectoryStore(std::string root) : root_(std::move(root)) {}
+
+  std::string blob_directory(const oci::Digest& digest) const;
+  std::string blob_path(const oci::Digest& digest) const;
+  std::string upload_path(const std::string& id) const { return root_ + "/uploads/" + id; }
+  // kNotFound means only that there is no such file: a root that is gone is kUnavailable.
+  Result<UniqueFd> open_if_present(const std::string& path, int flags) const;
+  Result<void> check_writable() const;
+  // Makes the directory of this blob, durably.
+  Result<void> make_blob_directory(const oci::Digest& digest);
+
+  const std::string root_;
+  UniqueFd layout_;  // open as long as this is, so that its file system stays
+  // Set when a sync failed with EIO. What the kernel dropped then cannot be synced by trying again,
+  // so this process writes nothing more here.
+  std::atomic<bool> read_only_ = false;
+  // By algorithm and first byte: which directories this process has seen to be durable. That one
+  // exists is not enough, another process may have made it and not have synced it yet.
+  std::array<std::atomic<bool>, 512> durable_directories_ = {};
+};
+
+}  // namespace runnel::blob

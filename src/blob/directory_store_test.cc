@@ -1,0 +1,107 @@
+#include "blob/directory_store.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "base/durable.h"
+#include "support/blob_store_conformance.h"
+#include "support/memory_blob_store.h"
+#include "support/temp_dir.h"
+
+namespace runnel::blob {
+namespace {
+
+class DirectoryFixture final : public test::BlobStoreFixture {
+ public:
+  DirectoryFixture() { reopen(); }
+  BlobStore& store() override { return *store_; }
+  void reopen() override {
+    store_.reset();
+    store_ = DirectoryStore::open(directory_.path() + "/store").value();
+  }
+
+ private:
+  test::TempDir directory_;
+  std::unique_ptr<DirectoryStore> store_;
+};
+
+class MemoryFixture final : public test::BlobStoreFixture {
+ public:
+  BlobStore& store() override { return store_; }
+  void reopen() override {}
+
+ private:
+  test::MemoryBlobStore store_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Directory, BlobStoreConformance,
+                         testing::Values([]() -> std::unique_ptr<test::BlobStoreFixture> {
+                           return std::make_unique<DirectoryFixture>();
+                         }));
+INSTANTIATE_TEST_SUITE_P(Memory, BlobStoreConformance,
+                         testing::Values([]() -> std::unique_ptr<test::BlobStoreFixture> {
+                           return std::make_unique<MemoryFixture>();
+                         }));
+
+TEST(DirectoryStore, RefusesADirectoryThatHoldsSomethingElse) {
+  const test::TempDir directory;
+  ASSERT_TRUE(replace_file(directory.path() + "/lost+found.txt", as_bytes("x")));
+
+  const auto store = DirectoryStore::open(directory.path());
+
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::kConflict);
+}
+
+TEST(DirectoryStore, RefusesTheLayoutOfANewerVersion) {
+  const test::TempDir directory;
+  ASSERT_TRUE(replace_file(directory.path() + "/layout", as_bytes("runnel blobs 2\n")));
+
+  const auto store = DirectoryStore::open(directory.path());
+
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::kUnsupported);
+}
+
+TEST(DirectoryStore, DoesNotTakeALostDirectoryForAbsentBlobs) {
+  const test::TempDir directory;
+  const auto root = directory.path() + "/store";
+  auto store = DirectoryStore::open(root).value();
+  const auto digest = oci::Digest::of(as_bytes("x"));
+  ASSERT_FALSE(store->size(digest).value());
+
+  std::filesystem::rename(root, root + ".unmounted");
+
+  EXPECT_EQ(store->size(digest).error().code, Code::kUnavailable);
+  EXPECT_EQ(store->open(digest).error().code, Code::kUnavailable);
+}
+
+TEST(DirectoryStore, SharesUploadsBetweenProcesses) {
+  const test::TempDir directory;
+  auto one = DirectoryStore::open(directory.path() + "/store").value();
+  auto other = DirectoryStore::open(directory.path() + "/store").value();
+
+  auto writer = one->open_upload("id", 0).value();
+  ASSERT_TRUE(writer->append(as_bytes("abc")));
+  EXPECT_EQ(other->open_upload("id", 0).error().code, Code::kConflict);
+  writer.reset();
+  writer = other->open_upload("id", 3).value();
+  ASSERT_TRUE(writer->commit(oci::Digest::of(as_bytes("abc"))));
+
+  EXPECT_EQ(one->size(oci::Digest::of(as_bytes("abc"))).value(), 3u);
+}
+
+TEST(DirectoryStore, CannotBeLedOutOfItsDirectoryByAnUploadsName) {
+  const test::TempDir directory;
+  auto store = DirectoryStore::open(directory.path() + "/store").value();
+
+  for (const auto* id : {"", "../layout", "a/b", ".", "A"}) {
+    EXPECT_EQ(store->open_upload(id, 0).error().code, Code::kInvalid);
+    EXPECT_EQ(store->discard_upload(id).error().code, Code::kInvalid);
+  }
+}
+
+}  // namespace
+}  // namespace runnel::blob
