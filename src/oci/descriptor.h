@@ -42,6 +42,8 @@ struct Descriptor {
 
 // One line of JSON; keys always in the same order, empty members left out.
 std::string to_json(const Descriptor& descriptor);
+// Enough for whatever a manifest of 4 MiB can have in its annotations.
+inline constexpr size_t kMaxDescriptorBytes = 8 << 20;
 // kInvalid unless it is one JSON object with the members of a descriptor; others are ignored.
 Result<Descriptor> parse_descriptor(Bytes json);
 

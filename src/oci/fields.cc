@@ -154,7 +154,7 @@ std::string to_json(const Descriptor& descriptor) {
 }
 
 Result<Descriptor> parse_descriptor(Bytes bytes) {
-  RUNNEL_TRY(const auto value, parse_json_object(bytes, 1 << 20, "descriptor"));
+  RUNNEL_TRY(const auto value, parse_json_object(bytes, kMaxDescriptorBytes, "descriptor"));
   return descriptor_of(value, "descriptor");
 }
 

@@ -1,0 +1,150 @@
+// meta/ keeps what a registry knows: repositories, which blobs they have, their manifests (as the
+// bytes that were pushed), tags, referrers, and the uploads that are under way.
+//
+// It holds the interface MetadataStore and its drivers: SQLite (sqlite_store.h); PostgreSQL will be
+// another. It does not hold: the blobs' bytes (blob/), the HTTP of it (registry/), who may do what.
+// Every driver passes the suite in tests/support/metadata_store_conformance.h.
+//
+// Every call is one transaction: it happened whole and survives power loss, or it did not happen.
+// Several processes may use one store at the same time, so nothing of this is kept in memory.
+// A MetadataStore may be called from any thread; calls may take 50 ms, so make them from a pool
+// thread, not from an event loop.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "oci/descriptor.h"
+#include "oci/digest.h"
+
+namespace runnel::meta {
+
+// A manifest of a repository: by its digest, or by a tag.
+using ManifestName = std::variant<oci::Digest, std::string>;
+
+struct ManifestInfo {
+  oci::Digest digest;
+  std::string media_type;
+  uint64_t size = 0;
+
+  bool operator==(const ManifestInfo&) const = default;
+};
+
+struct StoredManifest {
+  ManifestInfo info;
+  std::string bytes;
+};
+
+struct NewManifest {
+  oci::Digest digest;
+  std::string media_type;
+  Bytes bytes;
+  std::vector<oci::Digest> blobs;     // configuration and layers
+  std::vector<oci::Digest> children;  // the manifests of an index
+  bool blobs_required = true;         // refuse it when the repository lacks one of `blobs`
+  std::optional<oci::Digest> subject;
+  oci::Descriptor descriptor;  // what the subject's referrers list says of it
+  std::vector<std::string> tags;
+};
+
+struct PutManifestOutcome {
+  // The blobs that were required and are not there. When there are any, nothing was changed.
+  std::vector<oci::Digest> missing;
+  bool created = false;  // false: the repository had this manifest, and only tags changed, if any
+};
+
+struct Referrer {
+  int64_t position = 0;  // where the next page starts
+  oci::Descriptor descriptor;
+};
+
+// A referrer of one of these types; of any type when empty.
+using ArtifactTypes = std::vector<std::string>;
+
+// An upload that is under way. Its bytes are in the blob store under the same id.
+struct Upload {
+  std::string id;
+  std::string repository;
+  uint64_t received = 0;  // bytes that were acknowledged
+  WallTime expires;
+
+  bool operator==(const Upload&) const = default;
+};
+
+enum class UnlinkOutcome : uint8_t {
+  kRemoved,
+  kAbsent,
+  kReferenced,  // a manifest of the repository needs the blob; nothing was changed
+};
+
+class MetadataStore {
+ public:
+  virtual ~MetadataStore() = default;
+
+  // A repository begins with its first blob or manifest.
+  virtual Result<bool> repository_exists(std::string_view name) = 0;
+  // In the order of their bytes, those after `after`; at most `limit`.
+  virtual Result<std::vector<std::string>> repositories(std::string_view after, size_t limit) = 0;
+
+  // The size of a blob that this repository has; empty when it does not have it, whoever else does.
+  virtual Result<std::optional<uint64_t>> blob_size(std::string_view repository,
+                                                    const oci::Digest& digest) = 0;
+  virtual Result<void> link_blob(std::string_view repository, const oci::Digest& digest,
+                                 uint64_t size) = 0;
+  // False when `from` does not have the blob.
+  virtual Result<bool> mount_blob(std::string_view from, std::string_view to,
+                                  const oci::Digest& digest) = 0;
+  // Who has the blob, at most `limit` of them: where a mount without a source may look.
+  virtual Result<std::vector<std::string>> repositories_with_blob(const oci::Digest& digest,
+                                                                  size_t limit) = 0;
+  virtual Result<UnlinkOutcome> unlink_blob(std::string_view repository,
+                                            const oci::Digest& digest) = 0;
+
+  // Stores it if it is new, and points the tags to it.
+  virtual Result<PutManifestOutcome> put_manifest(std::string_view repository,
+                                                  const NewManifest& manifest) = 0;
+  virtual Result<std::optional<ManifestInfo>> manifest_info(std::string_view repository,
+                                                            const ManifestName& name) = 0;
+  virtual Result<std::optional<StoredManifest>> manifest(std::string_view repository,
+                                                         const ManifestName& name) = 0;
+  // With all its tags. False when there was none.
+  virtual Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest) = 0;
+  virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag) = 0;
+  // In the order of their bytes, those after `after`; empty optional for an unknown repository.
+  virtual Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,
+                                                               std::string_view after,
+                                                               size_t limit) = 0;
+
+  // Newest first, those before position `before` (the maximum for the first page).
+  virtual Result<std::vector<Referrer>> referrers(std::string_view repository,
+                                                  const oci::Digest& subject,
+                                                  const ArtifactTypes& types, int64_t before,
+                                                  size_t limit) = 0;
+  virtual Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
+                                   const oci::Digest& digest) = 0;
+
+  // The one call that a power loss may undo: the client then begins again.
+  virtual Result<void> create_upload(const Upload& upload) = 0;
+  // Empty when there is none of this id in this repository.
+  virtual Result<std::optional<Upload>> upload(std::string_view repository,
+                                               std::string_view id) = 0;
+  // kNotFound when the upload is gone.
+  virtual Result<void> record_received(std::string_view repository, std::string_view id,
+                                       uint64_t received, WallTime expires) = 0;
+  // The upload has become a blob: ends it and links the blob, in one. kNotFound when it is gone.
+  virtual Result<void> finish_upload(std::string_view repository, std::string_view id,
+                                     const oci::Digest& digest, uint64_t size) = 0;
+  virtual Result<bool> delete_upload(std::string_view repository, std::string_view id) = 0;
+  // Whether an upload of this id exists in any repository.
+  virtual Result<bool> upload_exists(std::string_view id) = 0;
+  virtual Result<std::vector<Upload>> expired_uploads(WallTime now, size_t limit) = 0;
+};
+
+}  // namespace runnel::meta

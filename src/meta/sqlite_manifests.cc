@@ -1,0 +1,221 @@
+// The SQLite driver's manifests, tags and referrers.
+#include <algorithm>
+
+#include "meta/sqlite_reader.h"
+#include "meta/sqlite_store.h"
+
+namespace runnel::meta {
+
+namespace {
+
+constexpr int64_t kBlob = 0;
+constexpr int64_t kChild = 1;
+
+// Each in two forms: by digest and by tag.
+constexpr const char* kInfoByDigest =
+    "SELECT m.digest, m.media_type, m.size FROM manifests m "
+    "JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?";
+constexpr const char* kInfoByTag =
+    "SELECT m.digest, m.media_type, m.size FROM tags t "
+    "JOIN repositories r ON r.id = t.repository JOIN manifests m ON m.id = t.manifest "
+    "WHERE r.name = ? AND t.name = ?";
+constexpr const char* kManifestByDigest =
+    "SELECT m.digest, m.media_type, m.size, m.bytes FROM manifests m "
+    "JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?";
+constexpr const char* kManifestByTag =
+    "SELECT m.digest, m.media_type, m.size, m.bytes FROM tags t "
+    "JOIN repositories r ON r.id = t.repository JOIN manifests m ON m.id = t.manifest "
+    "WHERE r.name = ? AND t.name = ?";
+
+std::string_view text_of(const ManifestName& name) {
+  if (const auto* digest = std::get_if<oci::Digest>(&name)) return digest->to_string();
+  return std::get<std::string>(name);
+}
+
+// Digests were checked on their way in; one that is wrong now is a damaged file.
+Result<oci::Digest> stored_digest(std::string_view text) {
+  auto digest = oci::Digest::parse(text);
+  if (digest) return digest;
+  return fail(Code::kUnavailable, "metadata: damaged: {}", digest.error().message);
+}
+
+Result<ManifestInfo> info_of(const Query& row) {
+  ManifestInfo info;
+  RUNNEL_TRY(info.digest, stored_digest(row.text(0)));
+  info.media_type = row.text(1);
+  info.size = static_cast<uint64_t>(row.integer(2));
+  return info;
+}
+
+Result<void> insert_references(Connection& connection, int64_t manifest, int64_t kind,
+                               const std::vector<oci::Digest>& digests) {
+  for (const auto& digest : digests)
+    RUNNEL_DO(connection.run(
+        "INSERT OR IGNORE INTO manifest_references (digest, manifest, kind) VALUES (?, ?, ?)",
+        {digest.to_string(), manifest, kind}));
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<oci::Digest>> SqliteStore::missing_blobs(std::string_view repository,
+                                                            const NewManifest& manifest) {
+  std::vector<oci::Digest> missing;
+  if (!manifest.blobs_required) return missing;
+  for (const auto& digest : manifest.blobs) {
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT 1 FROM blob_links WHERE digest = ? AND repository = "
+                              "(SELECT id FROM repositories WHERE name = ?)",
+                              {digest.to_string(), repository}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found && std::ranges::find(missing, digest) == missing.end()) missing.push_back(digest);
+  }
+  return missing;
+}
+
+Result<int64_t> SqliteStore::insert_manifest(int64_t repository, const NewManifest& manifest) {
+  const auto descriptor = oci::to_json(manifest.descriptor);
+  const auto subject = manifest.subject ? SqlValue(std::string_view(manifest.subject->to_string()))
+                                        : SqlValue(nullptr);
+  RUNNEL_TRY([[maybe_unused]] auto made,
+             writer_->run("INSERT INTO manifests (repository, digest, media_type, size, pushed_at, "
+                          "subject, artifact_type, descriptor, bytes) "
+                          "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                          {repository, manifest.digest.to_string(), manifest.media_type,
+                           static_cast<int64_t>(manifest.bytes.size()), now(), subject,
+                           manifest.descriptor.artifact_type, descriptor, manifest.bytes}));
+  const int64_t id = writer_->last_id();
+  RUNNEL_DO(insert_references(*writer_, id, kBlob, manifest.blobs));
+  RUNNEL_DO(insert_references(*writer_, id, kChild, manifest.children));
+  return id;
+}
+
+Result<PutManifestOutcome> SqliteStore::put_manifest(std::string_view repository,
+                                                     const NewManifest& manifest) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  PutManifestOutcome outcome;
+  RUNNEL_TRY(outcome.missing, missing_blobs(repository, manifest));
+  if (!outcome.missing.empty()) return outcome;
+  RUNNEL_TRY(const int64_t repository_id, make_repository(repository));
+  int64_t id = 0;
+  {
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT id FROM manifests WHERE repository = ? AND digest = ?",
+                              {repository_id, manifest.digest.to_string()}));
+    RUNNEL_TRY(const bool found, rows.next());
+    outcome.created = !found;
+    if (found) id = rows.integer(0);
+  }
+  if (outcome.created) {
+    RUNNEL_TRY(id, insert_manifest(repository_id, manifest));
+  }
+  for (const auto& tag : manifest.tags)
+    RUNNEL_DO(writer_->run(
+        "INSERT INTO tags (repository, name, manifest, updated_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at "
+        "WHERE manifest <> excluded.manifest",
+        {repository_id, tag, id, now()}));
+  RUNNEL_DO(transaction.commit());
+  return outcome;
+}
+
+Result<std::optional<ManifestInfo>> SqliteStore::manifest_info(std::string_view repository,
+                                                               const ManifestName& name) {
+  RUNNEL_TRY(const auto connection, reader());
+  const auto* sql = std::holds_alternative<oci::Digest>(name) ? kInfoByDigest : kInfoByTag;
+  RUNNEL_TRY(auto rows, connection->query(sql, {repository, text_of(name)}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  return info_of(rows);
+}
+
+Result<std::optional<StoredManifest>> SqliteStore::manifest(std::string_view repository,
+                                                            const ManifestName& name) {
+  RUNNEL_TRY(const auto connection, reader());
+  const auto* sql = std::holds_alternative<oci::Digest>(name) ? kManifestByDigest : kManifestByTag;
+  RUNNEL_TRY(auto rows, connection->query(sql, {repository, text_of(name)}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  StoredManifest stored;
+  RUNNEL_TRY(stored.info, info_of(rows));
+  stored.bytes = rows.text(3);
+  return stored;
+}
+
+Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci::Digest& digest) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t removed,
+             writer_->run("DELETE FROM manifests WHERE digest = ? AND repository = "
+                          "(SELECT id FROM repositories WHERE name = ?)",
+                          {digest.to_string(), repository}));
+  return removed != 0;
+}
+
+Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t removed, writer_->run("DELETE FROM tags WHERE name = ? AND repository = "
+                                                 "(SELECT id FROM repositories WHERE name = ?)",
+                                                 {tag, repository}));
+  return removed != 0;
+}
+
+Result<std::optional<std::vector<std::string>>> SqliteStore::tags(std::string_view repository,
+                                                                  std::string_view after,
+                                                                  size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(const auto transaction, Transaction::read(*connection));
+  int64_t id = 0;
+  {
+    RUNNEL_TRY(auto rows,
+               connection->query("SELECT id FROM repositories WHERE name = ?", {repository}));
+    RUNNEL_TRY(const bool known, rows.next());
+    if (!known) return std::nullopt;
+    id = rows.integer(0);
+  }
+  RUNNEL_TRY(auto rows, connection->query("SELECT name FROM tags WHERE repository = ? "
+                                          "AND name > ? ORDER BY name LIMIT ?",
+                                          {id, after, static_cast<int64_t>(limit)}));
+  std::vector<std::string> found;
+  while (true) {
+    RUNNEL_TRY(const bool more, rows.next());
+    if (!more) return found;
+    found.emplace_back(rows.text(0));
+  }
+}
+
+Result<std::vector<Referrer>> SqliteStore::referrers(std::string_view repository,
+                                                     const oci::Digest& subject,
+                                                     const ArtifactTypes& types, int64_t before,
+                                                     size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT m.id, m.artifact_type, m.descriptor "
+                                          "FROM manifests m "
+                                          "JOIN repositories r ON r.id = m.repository "
+                                          "WHERE r.name = ? AND m.subject = ? AND m.id < ? "
+                                          "ORDER BY m.id DESC",
+                                          {repository, subject.to_string(), before}));
+  std::vector<Referrer> found;
+  while (found.size() < limit) {
+    RUNNEL_TRY(const bool more, rows.next());
+    if (!more) break;
+    if (!types.empty() && std::ranges::find(types, rows.text(1)) == types.end()) continue;
+    Referrer referrer;
+    referrer.position = rows.integer(0);
+    RUNNEL_TRY(referrer.descriptor, oci::parse_descriptor(as_bytes(rows.text(2))));
+    found.push_back(std::move(referrer));
+  }
+  return found;
+}
+
+Result<bool> SqliteStore::is_referrer(std::string_view repository, const oci::Digest& subject,
+                                      const oci::Digest& digest) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT 1 FROM manifests m "
+                                          "JOIN repositories r ON r.id = m.repository "
+                                          "WHERE r.name = ? AND m.digest = ? AND m.subject = ?",
+                                          {repository, digest.to_string(), subject.to_string()}));
+  return rows.next();
+}
+
+}  // namespace runnel::meta

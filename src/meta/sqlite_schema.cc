@@ -1,0 +1,100 @@
+#include "meta/sqlite_schema.h"
+
+namespace runnel::meta {
+
+namespace {
+
+// "RUNL": tells our files from other SQLite databases.
+constexpr int64_t kApplicationId = 0x52554e4c;
+constexpr int64_t kVersion = 1;
+
+// Times are milliseconds since 1970. A reference names its target by digest, not by row, because
+// the target may be absent (a sparse index) and may come later.
+constexpr const char* kSchema = R"sql(
+CREATE TABLE repositories (
+  id          INTEGER PRIMARY KEY,
+  name        TEXT NOT NULL UNIQUE,
+  created_at  INTEGER NOT NULL
+);
+CREATE TABLE blob_links (
+  repository  INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+  digest      TEXT NOT NULL,
+  size        INTEGER NOT NULL,
+  linked_at   INTEGER NOT NULL,
+  PRIMARY KEY (repository, digest)
+) WITHOUT ROWID;
+CREATE INDEX blob_links_by_digest ON blob_links (digest);
+-- AUTOINCREMENT: the id is a referrer's position, and must not be used again while someone pages.
+CREATE TABLE manifests (
+  id            INTEGER PRIMARY KEY AUTOINCREMENT,
+  repository    INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+  digest        TEXT NOT NULL,
+  media_type    TEXT NOT NULL,
+  size          INTEGER NOT NULL,
+  pushed_at     INTEGER NOT NULL,
+  subject       TEXT,
+  artifact_type TEXT NOT NULL,
+  descriptor    TEXT NOT NULL,
+  bytes         BLOB NOT NULL,
+  UNIQUE (repository, digest)
+);
+CREATE INDEX manifests_by_subject ON manifests (repository, subject, id) WHERE subject IS NOT NULL;
+-- kind 0: a blob (configuration, layer); kind 1: a manifest of an index.
+CREATE TABLE manifest_references (
+  digest      TEXT NOT NULL,
+  manifest    INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
+  kind        INTEGER NOT NULL,
+  PRIMARY KEY (digest, manifest, kind)
+) WITHOUT ROWID;
+CREATE INDEX manifest_references_by_manifest ON manifest_references (manifest);
+CREATE TABLE tags (
+  repository  INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+  name        TEXT NOT NULL,
+  manifest    INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
+  updated_at  INTEGER NOT NULL,
+  PRIMARY KEY (repository, name)
+) WITHOUT ROWID;
+CREATE INDEX tags_by_manifest ON tags (manifest);
+-- By the repository's name: an upload does not make a repository.
+CREATE TABLE uploads (
+  id          TEXT PRIMARY KEY,
+  repository  TEXT NOT NULL,
+  received    INTEGER NOT NULL,
+  expires_at  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX uploads_by_expiry ON uploads (expires_at);
+PRAGMA application_id = 0x52554e4c;
+PRAGMA user_version = 1;
+)sql";
+
+Result<int64_t> pragma(Connection& connection, const char* sql) {
+  RUNNEL_TRY(auto rows, connection.query(sql));
+  RUNNEL_TRY(const bool has_row, rows.next());
+  return has_row ? rows.integer(0) : 0;
+}
+
+}  // namespace
+
+Result<void> prepare_schema(Connection& connection) {
+  // In one transaction, so that of two processes that start together one makes the tables and the
+  // other one finds them.
+  RUNNEL_TRY(auto transaction, Transaction::write(connection));
+  RUNNEL_TRY(const int64_t application, pragma(connection, "PRAGMA application_id"));
+  RUNNEL_TRY(const int64_t version, pragma(connection, "PRAGMA user_version"));
+  RUNNEL_TRY(const int64_t tables, pragma(connection, "SELECT count(*) FROM sqlite_master"));
+  if (application == 0 && version == 0 && tables == 0) {
+    RUNNEL_DO(connection.script(kSchema));
+    return transaction.commit();
+  }
+  if (application != kApplicationId)
+    return fail(Code::kConflict,
+                "metadata: this SQLite file was not made by runnel: choose another data directory");
+  if (version > kVersion)
+    return fail(Code::kUnsupported,
+                "metadata: written by a newer runnel (schema {}, this program knows {}): run the "
+                "newer program, or restore a backup made before the upgrade",
+                version, kVersion);
+  return {};
+}
+
+}  // namespace runnel::meta

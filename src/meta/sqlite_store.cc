@@ -1,0 +1,240 @@
+// Opening, repositories, blobs and uploads; manifests, tags and referrers are in
+// sqlite_manifests.cc.
+#include "meta/sqlite_store.h"
+
+#include "meta/sqlite_reader.h"
+#include "meta/sqlite_schema.h"
+
+namespace runnel::meta {
+
+namespace {
+
+int64_t to_milliseconds(WallTime time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+WallTime from_milliseconds(int64_t value) {
+  return WallTime(std::chrono::milliseconds(value));
+}
+
+// The first column of every row.
+Result<std::vector<std::string>> texts(Query query) {
+  std::vector<std::string> found;
+  while (true) {
+    RUNNEL_TRY(const bool more, query.next());
+    if (!more) return found;
+    found.emplace_back(query.text(0));
+  }
+}
+
+Upload upload_of(const Query& row) {
+  return {.id = std::string(row.text(0)),
+          .repository = std::string(row.text(1)),
+          .received = static_cast<uint64_t>(row.integer(2)),
+          .expires = from_milliseconds(row.integer(3))};
+}
+
+constexpr const char* kInsertUpload =
+    "INSERT INTO uploads (id, repository, received, expires_at) VALUES (?, ?, ?, ?)";
+constexpr const char* kLinkOf =
+    "SELECT size FROM blob_links WHERE digest = ? "
+    "AND repository = (SELECT id FROM repositories WHERE name = ?)";
+constexpr const char* kDeleteUpload = "DELETE FROM uploads WHERE id = ? AND repository = ?";
+
+}  // namespace
+
+Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path,
+                                                       const Clock& clock) {
+  std::unique_ptr<SqliteStore> store(new SqliteStore(path, clock));
+  RUNNEL_TRY(store->writer_, Connection::open(path, Connection::Durability::kEveryCommit));
+  RUNNEL_DO(prepare_schema(*store->writer_));
+  RUNNEL_TRY(store->relaxed_writer_,
+             Connection::open(path, Connection::Durability::kConsistentOnly));
+  return store;
+}
+
+Result<SqliteStore::Reader> SqliteStore::reader() {
+  {
+    const std::lock_guard lock(readers_mutex_);
+    if (!idle_readers_.empty()) {
+      Reader taken(*this, std::move(idle_readers_.back()));
+      idle_readers_.pop_back();
+      return taken;
+    }
+  }
+  // As many as calls were ever made at once, which the caller's pool bounds.
+  RUNNEL_TRY(auto connection, Connection::open(path_, Connection::Durability::kEveryCommit));
+  return Reader(*this, std::move(connection));
+}
+
+int64_t SqliteStore::now() const {
+  return to_milliseconds(clock_.wall());
+}
+
+Result<bool> SqliteStore::repository_exists(std::string_view name) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT 1 FROM repositories WHERE name = ?", {name}));
+  return rows.next();
+}
+
+Result<std::vector<std::string>> SqliteStore::repositories(std::string_view after, size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows,
+             connection->query("SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?",
+                               {after, static_cast<int64_t>(limit)}));
+  return texts(std::move(rows));
+}
+
+Result<int64_t> SqliteStore::make_repository(std::string_view name) {
+  RUNNEL_TRY([[maybe_unused]] auto made,
+             writer_->run("INSERT OR IGNORE INTO repositories (name, created_at) VALUES (?, ?)",
+                          {name, now()}));
+  RUNNEL_TRY(auto rows, writer_->query("SELECT id FROM repositories WHERE name = ?", {name}));
+  RUNNEL_TRY(const bool found, rows.next());
+  RUNNEL_CHECK(found);
+  return rows.integer(0);
+}
+
+Result<std::optional<uint64_t>> SqliteStore::blob_size(std::string_view repository,
+                                                       const oci::Digest& digest) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query(kLinkOf, {digest.to_string(), repository}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  return static_cast<uint64_t>(rows.integer(0));
+}
+
+Result<void> SqliteStore::insert_link(std::string_view repository, const oci::Digest& digest,
+                                      uint64_t size) {
+  RUNNEL_TRY(const int64_t id, make_repository(repository));
+  RUNNEL_TRY(
+      [[maybe_unused]] auto linked,
+      writer_->run("INSERT INTO blob_links (repository, digest, size, linked_at) "
+                   "VALUES (?, ?, ?, ?) "
+                   "ON CONFLICT DO UPDATE SET size = excluded.size, linked_at = excluded.linked_at",
+                   {id, digest.to_string(), static_cast<int64_t>(size), now()}));
+  return {};
+}
+
+Result<void> SqliteStore::link_blob(std::string_view repository, const oci::Digest& digest,
+                                    uint64_t size) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_DO(insert_link(repository, digest, size));
+  return transaction.commit();
+}
+
+Result<bool> SqliteStore::mount_blob(std::string_view from, std::string_view to,
+                                     const oci::Digest& digest) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  int64_t size = 0;
+  {
+    RUNNEL_TRY(auto rows, writer_->query(kLinkOf, {digest.to_string(), from}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return false;
+    size = rows.integer(0);
+  }
+  RUNNEL_DO(insert_link(to, digest, static_cast<uint64_t>(size)));
+  RUNNEL_DO(transaction.commit());
+  return true;
+}
+
+Result<std::vector<std::string>> SqliteStore::repositories_with_blob(const oci::Digest& digest,
+                                                                     size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT r.name FROM blob_links l "
+                                          "JOIN repositories r ON r.id = l.repository "
+                                          "WHERE l.digest = ? ORDER BY r.name LIMIT ?",
+                                          {digest.to_string(), static_cast<int64_t>(limit)}));
+  return texts(std::move(rows));
+}
+
+Result<UnlinkOutcome> SqliteStore::unlink_blob(std::string_view repository,
+                                               const oci::Digest& digest) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT 1 FROM manifest_references f "
+                                         "JOIN manifests m ON m.id = f.manifest "
+                                         "JOIN repositories r ON r.id = m.repository "
+                                         "WHERE f.digest = ? AND f.kind = 0 AND r.name = ? LIMIT 1",
+                                         {digest.to_string(), repository}));
+    RUNNEL_TRY(const bool referenced, rows.next());
+    if (referenced) return UnlinkOutcome::kReferenced;
+  }
+  RUNNEL_TRY(const int64_t removed,
+             writer_->run("DELETE FROM blob_links WHERE digest = ? "
+                          "AND repository = (SELECT id FROM repositories WHERE name = ?)",
+                          {digest.to_string(), repository}));
+  RUNNEL_DO(transaction.commit());
+  return removed != 0 ? UnlinkOutcome::kRemoved : UnlinkOutcome::kAbsent;
+}
+
+Result<void> SqliteStore::create_upload(const Upload& upload) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY([[maybe_unused]] auto made,
+             relaxed_writer_->run(kInsertUpload, {upload.id, upload.repository,
+                                                  static_cast<int64_t>(upload.received),
+                                                  to_milliseconds(upload.expires)}));
+  return {};
+}
+
+Result<std::optional<Upload>> SqliteStore::upload(std::string_view repository,
+                                                  std::string_view id) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT id, repository, received, expires_at "
+                                          "FROM uploads WHERE id = ? AND repository = ?",
+                                          {id, repository}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  return upload_of(rows);
+}
+
+Result<void> SqliteStore::record_received(std::string_view repository, std::string_view id,
+                                          uint64_t received, WallTime expires) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t changed, writer_->run("UPDATE uploads SET received = ?, expires_at = ? "
+                                                 "WHERE id = ? AND repository = ?",
+                                                 {static_cast<int64_t>(received),
+                                                  to_milliseconds(expires), id, repository}));
+  if (changed == 0) return fail(Code::kNotFound, "upload {} is gone", id);
+  return {};
+}
+
+Result<void> SqliteStore::finish_upload(std::string_view repository, std::string_view id,
+                                        const oci::Digest& digest, uint64_t size) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const int64_t ended, writer_->run(kDeleteUpload, {id, repository}));
+  if (ended == 0) return fail(Code::kNotFound, "upload {} is gone", id);
+  RUNNEL_DO(insert_link(repository, digest, size));
+  return transaction.commit();
+}
+
+Result<bool> SqliteStore::delete_upload(std::string_view repository, std::string_view id) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t removed, writer_->run(kDeleteUpload, {id, repository}));
+  return removed != 0;
+}
+
+Result<bool> SqliteStore::upload_exists(std::string_view id) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT 1 FROM uploads WHERE id = ?", {id}));
+  return rows.next();
+}
+
+Result<std::vector<Upload>> SqliteStore::expired_uploads(WallTime now, size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT id, repository, received, expires_at "
+                                          "FROM uploads WHERE expires_at <= ? LIMIT ?",
+                                          {to_milliseconds(now), static_cast<int64_t>(limit)}));
+  std::vector<Upload> found;
+  while (true) {
+    RUNNEL_TRY(const bool more, rows.next());
+    if (!more) return found;
+    found.push_back(upload_of(rows));
+  }
+}
+
+}  // namespace runnel::meta

@@ -1,0 +1,91 @@
+// Metadata in one SQLite file.
+//
+// WAL with synchronous=FULL: readers never wait for a writer, and a commit is on the disk when it
+// returns. Writers of one process queue up at a mutex, those of several processes at SQLite's lock.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "meta/metadata_store.h"
+#include "meta/sqlite.h"
+
+namespace runnel::meta {
+
+class SqliteStore final : public MetadataStore {
+ public:
+  // Opens or makes the file at `path`. The clock must outlive the store. kUnsupported when a newer
+  // program wrote the file.
+  static Result<std::unique_ptr<SqliteStore>> open(const std::string& path, const Clock& clock);
+
+  Result<bool> repository_exists(std::string_view name) override;
+  Result<std::vector<std::string>> repositories(std::string_view after, size_t limit) override;
+
+  Result<std::optional<uint64_t>> blob_size(std::string_view repository,
+                                            const oci::Digest& digest) override;
+  Result<void> link_blob(std::string_view repository, const oci::Digest& digest,
+                         uint64_t size) override;
+  Result<bool> mount_blob(std::string_view from, std::string_view to,
+                          const oci::Digest& digest) override;
+  Result<std::vector<std::string>> repositories_with_blob(const oci::Digest& digest,
+                                                          size_t limit) override;
+  Result<UnlinkOutcome> unlink_blob(std::string_view repository,
+                                    const oci::Digest& digest) override;
+
+  Result<PutManifestOutcome> put_manifest(std::string_view repository,
+                                          const NewManifest& manifest) override;
+  Result<std::optional<ManifestInfo>> manifest_info(std::string_view repository,
+                                                    const ManifestName& name) override;
+  Result<std::optional<StoredManifest>> manifest(std::string_view repository,
+                                                 const ManifestName& name) override;
+  Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest) override;
+  Result<bool> delete_tag(std::string_view repository, std::string_view tag) override;
+  Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,
+                                                       std::string_view after,
+                                                       size_t limit) override;
+
+  Result<std::vector<Referrer>> referrers(std::string_view repository, const oci::Digest& subject,
+                                          const ArtifactTypes& types, int64_t before,
+                                          size_t limit) override;
+  Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
+                           const oci::Digest& digest) override;
+
+  Result<void> create_upload(const Upload& upload) override;
+  Result<std::optional<Upload>> upload(std::string_view repository, std::string_view id) override;
+  Result<void> record_received(std::string_view repository, std::string_view id, uint64_t received,
+                               WallTime expires) override;
+  Result<void> finish_upload(std::string_view repository, std::string_view id,
+                             const oci::Digest& digest, uint64_t size) override;
+  Result<bool> delete_upload(std::string_view repository, std::string_view id) override;
+  Result<bool> upload_exists(std::string_view id) override;
+  Result<std::vector<Upload>> expired_uploads(WallTime now, size_t limit) override;
+
+ private:
+  // A reading connection, for as long as this lives; then the next one may have it.
+  class Reader;
+
+  SqliteStore(std::string path, const Clock& clock) : path_(std::move(path)), clock_(clock) {}
+
+  Result<Reader> reader();
+  int64_t now() const;
+  // Within a write transaction: the repository's row, made if it is new.
+  Result<int64_t> make_repository(std::string_view name);
+  Result<void> insert_link(std::string_view repository, const oci::Digest& digest, uint64_t size);
+  Result<std::vector<oci::Digest>> missing_blobs(std::string_view repository,
+                                                 const NewManifest& manifest);
+  Result<int64_t> insert_manifest(int64_t repository, const NewManifest& manifest);
+
+  const std::string path_;
+  const Clock& clock_;
+
+  std::mutex writing_;  // guards the next two
+  std::unique_ptr<Connection> writer_;
+  std::unique_ptr<Connection> relaxed_writer_;  // for what a power loss may undo
+
+  std::mutex readers_mutex_;
+  std::vector<std::unique_ptr<Connection>> idle_readers_;
+};
+
+}  // namespace runnel::meta

@@ -1,0 +1,126 @@
+#include "meta/sqlite_store.h"
+
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "base/durable.h"
+#include "support/metadata_store_conformance.h"
+#include "support/temp_dir.h"
+
+namespace runnel::meta {
+namespace {
+
+class SqliteFixture final : public test::MetadataStoreFixture {
+ public:
+  SqliteFixture() { reopen(); }
+  MetadataStore& store() override { return *store_; }
+  std::unique_ptr<MetadataStore> second() override { return open(); }
+  void reopen() override {
+    store_.reset();
+    store_ = open();
+  }
+
+ private:
+  std::unique_ptr<SqliteStore> open() {
+    return SqliteStore::open(directory_.path() + "/metadata.sqlite", clock_).value();
+  }
+
+  test::TempDir directory_;
+  SystemClock clock_;
+  std::unique_ptr<SqliteStore> store_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, MetadataStoreConformance,
+                         testing::Values([]() -> std::unique_ptr<test::MetadataStoreFixture> {
+                           return std::make_unique<SqliteFixture>();
+                         }));
+
+class SqliteFile : public testing::Test {
+ protected:
+  auto open() { return SqliteStore::open(path_, clock_); }
+
+  test::TempDir directory_;
+  SystemClock clock_;
+  const std::string path_ = directory_.path() + "/metadata.sqlite";
+};
+
+TEST_F(SqliteFile, OfANewerProgramIsRefused) {
+  ASSERT_TRUE(open());
+  auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+  ASSERT_TRUE(connection->script("PRAGMA user_version = 2"));
+
+  const auto store = open();
+
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::kUnsupported);
+}
+
+TEST_F(SqliteFile, OfAnotherProgramIsRefusedAndLeftAlone) {
+  auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+  ASSERT_TRUE(connection->script("CREATE TABLE theirs (id INTEGER)"));
+
+  const auto store = open();
+
+  ASSERT_FALSE(store);
+  EXPECT_EQ(store.error().code, Code::kConflict);
+  auto tables = connection->query("SELECT count(*) FROM sqlite_master").value();
+  ASSERT_TRUE(tables.next().value());
+  EXPECT_EQ(tables.integer(0), 1);
+}
+
+TEST_F(SqliteFile, ThatIsNoDatabaseIsRefused) {
+  ASSERT_TRUE(replace_file(path_, as_bytes(std::string(5000, 'x'))));
+
+  EXPECT_FALSE(open());
+}
+
+TEST_F(SqliteFile, IsMadeOnceByProcessesThatStartTogether) {
+  std::vector<std::thread> threads;
+  std::atomic<int> opened = 0;
+  for (int i = 0; i < 4; ++i)
+    threads.emplace_back([&] {
+      if (open()) ++opened;
+    });
+  for (auto& thread : threads) thread.join();
+
+  EXPECT_EQ(opened, 4);
+}
+
+TEST_F(SqliteFile, TakesWritesFromManyThreadsAndProcesses) {
+  const auto one = open().value();
+  const auto other = open().value();
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      auto& store = t % 2 == 0 ? *one : *other;
+      for (int i = 0; i < 20; ++i) {
+        const auto text = fmt::format("{} {}", t, i);
+        EXPECT_TRUE(store.link_blob("a", oci::Digest::of(as_bytes(text)), 1));
+        EXPECT_TRUE(store.blob_size("a", oci::Digest::of(as_bytes(text))).value());
+      }
+    });
+  for (auto& thread : threads) thread.join();
+
+  for (int t = 0; t < 4; ++t)
+    for (int i = 0; i < 20; ++i)
+      EXPECT_TRUE(
+          one->blob_size("a", oci::Digest::of(as_bytes(fmt::format("{} {}", t, i)))).value());
+}
+
+TEST_F(SqliteFile, UndoesATransactionThatIsNotCommitted) {
+  auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+  ASSERT_TRUE(connection->script("CREATE TABLE t (id INTEGER)"));
+  {
+    auto transaction = Transaction::write(*connection).value();
+    ASSERT_EQ(connection->run("INSERT INTO t VALUES (?)", {int64_t{1}}).value(), 1);
+  }
+
+  auto rows = connection->query("SELECT count(*) FROM t").value();
+
+  ASSERT_TRUE(rows.next().value());
+  EXPECT_EQ(rows.integer(0), 0);
+}
+
+}  // namespace
+}  // namespace runnel::meta

@@ -1,0 +1,343 @@
+// What every MetadataStore must do. A driver's test instantiates the suite with a fixture:
+//
+//   INSTANTIATE_TEST_SUITE_P(Sqlite, MetadataStoreConformance, testing::Values(make_fixture));
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <limits>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "meta/metadata_store.h"
+
+namespace runnel::test {
+
+class MetadataStoreFixture {
+ public:
+  virtual ~MetadataStoreFixture() = default;
+  virtual meta::MetadataStore& store() = 0;
+  // Another store on the same data, as a second process has.
+  virtual std::unique_ptr<meta::MetadataStore> second() = 0;
+  // As if the process had ended and started again.
+  virtual void reopen() = 0;
+};
+
+using MakeMetadataStore = std::function<std::unique_ptr<MetadataStoreFixture>()>;
+
+}  // namespace runnel::test
+
+namespace runnel::meta {
+
+class MetadataStoreConformance : public testing::TestWithParam<test::MakeMetadataStore> {
+ protected:
+  static constexpr int64_t kFirstPage = std::numeric_limits<int64_t>::max();
+  using Names = std::vector<std::string>;
+
+  MetadataStore& store() { return fixture_->store(); }
+  test::MetadataStoreFixture& fixture() { return *fixture_; }
+
+  static oci::Digest digest(std::string_view text) { return oci::Digest::of(as_bytes(text)); }
+
+  // A manifest whose bytes are `text`; the text must outlive it.
+  static NewManifest manifest(std::string_view text, Names tags = {}) {
+    NewManifest made;
+    made.digest = digest(text);
+    made.media_type = "application/x";
+    made.bytes = as_bytes(text);
+    made.descriptor.media_type = "application/x";
+    made.descriptor.digest = made.digest;
+    made.descriptor.size = text.size();
+    made.tags = std::move(tags);
+    return made;
+  }
+
+  static NewManifest referrer(std::string_view text, std::string_view subject,
+                              const std::string& type) {
+    auto made = manifest(text);
+    made.subject = digest(subject);
+    made.descriptor.artifact_type = type;
+    made.descriptor.annotations = {{"text", std::string(text)}};
+    return made;
+  }
+
+  // Stores it; it must be acceptable.
+  bool put(std::string_view repository, const NewManifest& made) {
+    const auto outcome = store().put_manifest(repository, made);
+    EXPECT_TRUE(outcome && outcome->missing.empty());
+    return outcome && outcome->created;
+  }
+
+  // The bytes behind a name, or "absent".
+  std::string bytes_of(std::string_view repository, const ManifestName& name) {
+    const auto found = store().manifest(repository, name).value();
+    return found ? found->bytes : "absent";
+  }
+
+  Upload upload(std::string id, std::string repository, int64_t expires_s = 1000) {
+    Upload made;
+    made.id = std::move(id);
+    made.repository = std::move(repository);
+    made.expires = WallTime(std::chrono::seconds(expires_s));
+    return made;
+  }
+
+  Names annotation_texts(const std::vector<Referrer>& referrers) {
+    Names texts;
+    for (const auto& each : referrers) texts.push_back(each.descriptor.annotations.at("text"));
+    return texts;
+  }
+
+ private:
+  const std::unique_ptr<test::MetadataStoreFixture> fixture_ = GetParam()();
+};
+
+TEST_P(MetadataStoreConformance, HasABlobOnlyInTheRepositoriesThatLinkIt) {
+  ASSERT_TRUE(store().link_blob("a", digest("x"), 7));
+
+  EXPECT_EQ(store().blob_size("a", digest("x")).value(), 7u);
+  EXPECT_EQ(store().blob_size("b", digest("x")).value(), std::nullopt);
+  EXPECT_EQ(store().blob_size("a", digest("y")).value(), std::nullopt);
+}
+
+TEST_P(MetadataStoreConformance, MountsABlobOnlyFromWhoHasIt) {
+  ASSERT_TRUE(store().link_blob("a", digest("x"), 7));
+
+  EXPECT_FALSE(store().mount_blob("nobody", "b", digest("x")).value());
+  EXPECT_FALSE(store().mount_blob("a", "b", digest("y")).value());
+  EXPECT_FALSE(store().repository_exists("b").value());
+  EXPECT_TRUE(store().mount_blob("a", "b", digest("x")).value());
+
+  EXPECT_EQ(store().blob_size("b", digest("x")).value(), 7u);
+  EXPECT_EQ(store().repositories_with_blob(digest("x"), 10).value(), (Names{"a", "b"}));
+  EXPECT_EQ(store().repositories_with_blob(digest("x"), 1).value(), Names{"a"});
+}
+
+TEST_P(MetadataStoreConformance, UnlinksABlobThatNoManifestNeeds) {
+  ASSERT_TRUE(store().link_blob("a", digest("x"), 7));
+  ASSERT_TRUE(store().link_blob("b", digest("x"), 7));
+  auto made = manifest("m");
+  made.blobs = {digest("x")};
+  ASSERT_TRUE(put("a", made));
+
+  EXPECT_EQ(store().unlink_blob("a", digest("x")).value(), UnlinkOutcome::kReferenced);
+  EXPECT_EQ(store().unlink_blob("b", digest("x")).value(), UnlinkOutcome::kRemoved);
+  EXPECT_EQ(store().unlink_blob("b", digest("x")).value(), UnlinkOutcome::kAbsent);
+  ASSERT_TRUE(store().delete_manifest("a", digest("m")).value());
+  EXPECT_EQ(store().unlink_blob("a", digest("x")).value(), UnlinkOutcome::kRemoved);
+  EXPECT_EQ(store().blob_size("a", digest("x")).value(), std::nullopt);
+}
+
+TEST_P(MetadataStoreConformance, ListsRepositoriesInTheOrderOfTheirBytes) {
+  for (const auto* name : {"b", "a/b", "a", "a-b"})
+    ASSERT_TRUE(store().link_blob(name, digest("x"), 1));
+
+  EXPECT_EQ(store().repositories("", 10).value(), (Names{"a", "a-b", "a/b", "b"}));
+  EXPECT_EQ(store().repositories("a", 2).value(), (Names{"a-b", "a/b"}));
+  EXPECT_EQ(store().repositories("a/a", 10).value(), (Names{"a/b", "b"}));
+  EXPECT_TRUE(store().repositories("b", 10)->empty());
+}
+
+TEST_P(MetadataStoreConformance, GivesManifestsBackAsTheyWerePushed) {
+  const std::string text("{ \"a\" : \"\0\xff\" }\n", 17);
+  put("a", manifest(text, {"v1"}));
+  fixture().reopen();
+
+  EXPECT_EQ(bytes_of("a", digest(text)), text);
+  EXPECT_EQ(bytes_of("a", "v1"), text);
+  EXPECT_EQ(bytes_of("a", "v2"), "absent");
+  EXPECT_EQ(bytes_of("b", digest(text)), "absent");
+  const ManifestInfo info{digest(text), "application/x", text.size()};
+  EXPECT_EQ(store().manifest_info("a", "v1").value(), info);
+  EXPECT_EQ(store().manifest("a", "v1").value()->info, info);
+  EXPECT_EQ(store().manifest_info("a", digest("z")).value(), std::nullopt);
+}
+
+TEST_P(MetadataStoreConformance, DoesNotTakeADigestForATag) {
+  put("a", manifest("m"));
+
+  EXPECT_EQ(bytes_of("a", digest("m").to_string()), "absent");
+}
+
+TEST_P(MetadataStoreConformance, RefusesAManifestWhoseBlobsTheRepositoryLacks) {
+  ASSERT_TRUE(store().link_blob("other", digest("x"), 1));
+  auto made = manifest("m", {"v1"});
+  made.blobs = {digest("x"), digest("y"), digest("x")};
+  ASSERT_TRUE(store().link_blob("a", digest("y"), 1));
+
+  const auto outcome = store().put_manifest("a", made).value();
+
+  EXPECT_EQ(outcome.missing, std::vector{digest("x")});
+  EXPECT_EQ(bytes_of("a", digest("m")), "absent");
+  EXPECT_TRUE(store().tags("a", "", 10).value()->empty());
+}
+
+TEST_P(MetadataStoreConformance, TakesASparseManifestWhenBlobsAreNotRequired) {
+  auto made = manifest("m");
+  made.blobs = {digest("x")};
+  made.children = {digest("child")};
+  made.blobs_required = false;
+
+  EXPECT_TRUE(put("a", made));
+  EXPECT_EQ(bytes_of("a", digest("m")), "m");
+}
+
+TEST_P(MetadataStoreConformance, ChangesNothingWhenAManifestComesAgain) {
+  EXPECT_TRUE(put("a", referrer("first", "s", "t")));
+  EXPECT_TRUE(put("a", referrer("second", "s", "t")));
+  auto again = referrer("first", "s", "t");
+  again.media_type = "application/y";
+
+  EXPECT_FALSE(put("a", again));
+
+  EXPECT_EQ(store().manifest_info("a", digest("first")).value()->media_type, "application/x");
+  EXPECT_EQ(annotation_texts(store().referrers("a", digest("s"), {}, kFirstPage, 10).value()),
+            (Names{"second", "first"}));
+}
+
+TEST_P(MetadataStoreConformance, MovesATag) {
+  put("a", manifest("one", {"v", "w"}));
+  put("a", manifest("two", {"v"}));
+
+  EXPECT_EQ(bytes_of("a", "v"), "two");
+  EXPECT_EQ(bytes_of("a", "w"), "one");
+  EXPECT_EQ(bytes_of("a", digest("one")), "one");
+}
+
+TEST_P(MetadataStoreConformance, ListsTagsInTheOrderOfTheirBytes) {
+  put("a", manifest("m", {"b", "B", "a", "aa", "1"}));
+  put("other", manifest("m", {"x"}));
+
+  EXPECT_EQ(store().tags("a", "", 10).value(), (Names{"1", "B", "a", "aa", "b"}));
+  EXPECT_EQ(store().tags("a", "B", 2).value(), (Names{"a", "aa"}));
+  EXPECT_EQ(store().tags("a", "ab", 10).value(), Names{"b"});
+  EXPECT_EQ(store().tags("a", "", 0).value(), Names{});
+  EXPECT_EQ(store().tags("unknown", "", 10).value(), std::nullopt);
+}
+
+TEST_P(MetadataStoreConformance, DeletesATagButNotItsManifest) {
+  put("a", manifest("m", {"v", "w"}));
+
+  EXPECT_TRUE(store().delete_tag("a", "v").value());
+  EXPECT_FALSE(store().delete_tag("a", "v").value());
+  EXPECT_FALSE(store().delete_tag("b", "w").value());
+
+  EXPECT_EQ(store().tags("a", "", 10).value(), Names{"w"});
+  EXPECT_EQ(bytes_of("a", digest("m")), "m");
+}
+
+TEST_P(MetadataStoreConformance, DeletesAManifestWithItsTags) {
+  put("a", manifest("m", {"v", "w"}));
+  put("a", manifest("n", {"x"}));
+  put("b", manifest("m", {"v"}));
+
+  EXPECT_TRUE(store().delete_manifest("a", digest("m")).value());
+  EXPECT_FALSE(store().delete_manifest("a", digest("m")).value());
+
+  EXPECT_EQ(store().tags("a", "", 10).value(), Names{"x"});
+  EXPECT_EQ(bytes_of("a", "v"), "absent");
+  EXPECT_EQ(bytes_of("b", "v"), "m");
+}
+
+TEST_P(MetadataStoreConformance, ListsReferrersNewestFirstAndInPages) {
+  for (const auto* text : {"1", "2", "3"}) put("a", referrer(text, "s", "t"));
+  put("a", referrer("other subject", "o", "t"));
+  put("b", referrer("other repository", "s", "t"));
+
+  const auto first = store().referrers("a", digest("s"), {}, kFirstPage, 2).value();
+  const auto rest = store().referrers("a", digest("s"), {}, first.back().position, 2).value();
+
+  EXPECT_EQ(annotation_texts(first), (Names{"3", "2"}));
+  EXPECT_EQ(annotation_texts(rest), Names{"1"});
+  EXPECT_EQ(first[0].descriptor, referrer("3", "s", "t").descriptor);
+  EXPECT_TRUE(store().referrers("a", digest("none"), {}, kFirstPage, 2)->empty());
+  EXPECT_TRUE(store().referrers("nowhere", digest("s"), {}, kFirstPage, 2)->empty());
+}
+
+TEST_P(MetadataStoreConformance, FiltersReferrersByAnyOfTheTypes) {
+  put("a", referrer("1", "s", "t1"));
+  put("a", referrer("2", "s", "t2"));
+  put("a", referrer("3", "s", "t3"));
+  put("a", referrer("4", "s", ""));
+
+  EXPECT_EQ(
+      annotation_texts(store().referrers("a", digest("s"), {"t1", "t3"}, kFirstPage, 10).value()),
+      (Names{"3", "1"}));
+  EXPECT_TRUE(store().referrers("a", digest("s"), {"t"}, kFirstPage, 10)->empty());
+}
+
+TEST_P(MetadataStoreConformance, ForgetsADeletedReferrer) {
+  put("a", referrer("1", "s", "t"));
+  EXPECT_TRUE(store().is_referrer("a", digest("s"), digest("1")).value());
+
+  ASSERT_TRUE(store().delete_manifest("a", digest("1")).value());
+
+  EXPECT_TRUE(store().referrers("a", digest("s"), {}, kFirstPage, 10)->empty());
+  EXPECT_FALSE(store().is_referrer("a", digest("s"), digest("1")).value());
+}
+
+TEST_P(MetadataStoreConformance, BindsAnUploadToItsRepository) {
+  ASSERT_TRUE(store().create_upload(upload("id", "a")));
+
+  EXPECT_EQ(store().upload("a", "id").value(), upload("id", "a"));
+  EXPECT_EQ(store().upload("b", "id").value(), std::nullopt);
+  EXPECT_EQ(store().record_received("b", "id", 1, {}).error().code, Code::kNotFound);
+  EXPECT_EQ(store().finish_upload("b", "id", digest("x"), 1).error().code, Code::kNotFound);
+  EXPECT_FALSE(store().delete_upload("b", "id").value());
+  EXPECT_EQ(store().create_upload(upload("id", "c")).error().code, Code::kConflict);
+  EXPECT_FALSE(store().repository_exists("a").value());
+  EXPECT_TRUE(store().upload_exists("id").value());
+  EXPECT_FALSE(store().upload_exists("other").value());
+}
+
+TEST_P(MetadataStoreConformance, KeepsAnUploadOverARestart) {
+  ASSERT_TRUE(store().create_upload(upload("id", "a")));
+  const WallTime later(std::chrono::seconds(2000));
+  ASSERT_TRUE(store().record_received("a", "id", 5, later));
+
+  fixture().reopen();
+
+  const auto found = store().upload("a", "id").value();
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->received, 5u);
+  EXPECT_EQ(found->expires, later);
+}
+
+TEST_P(MetadataStoreConformance, EndsAnUploadAndLinksTheBlobInOne) {
+  ASSERT_TRUE(store().create_upload(upload("id", "a")));
+
+  ASSERT_TRUE(store().finish_upload("a", "id", digest("x"), 9));
+
+  EXPECT_EQ(store().upload("a", "id").value(), std::nullopt);
+  EXPECT_EQ(store().blob_size("a", digest("x")).value(), 9u);
+  EXPECT_EQ(store().finish_upload("a", "id", digest("y"), 9).error().code, Code::kNotFound);
+  EXPECT_EQ(store().blob_size("a", digest("y")).value(), std::nullopt);
+}
+
+TEST_P(MetadataStoreConformance, FindsExpiredUploads) {
+  ASSERT_TRUE(store().create_upload(upload("old", "a", 100)));
+  ASSERT_TRUE(store().create_upload(upload("new", "a", 300)));
+
+  const auto expired = store().expired_uploads(WallTime(std::chrono::seconds(200)), 10).value();
+
+  EXPECT_EQ(expired, std::vector{upload("old", "a", 100)});
+  EXPECT_TRUE(store().delete_upload("a", "old").value());
+  EXPECT_TRUE(store().expired_uploads(WallTime(std::chrono::seconds(200)), 10)->empty());
+}
+
+TEST_P(MetadataStoreConformance, IsSharedByProcesses) {
+  const auto second = fixture().second();
+  ASSERT_TRUE(store().create_upload(upload("id", "a")));
+  ASSERT_TRUE(second->record_received("a", "id", 3, WallTime(std::chrono::seconds(1000))));
+  ASSERT_TRUE(second->finish_upload("a", "id", digest("x"), 3));
+  put("a", manifest("m", {"v"}));
+
+  EXPECT_EQ(store().blob_size("a", digest("x")).value(), 3u);
+  EXPECT_EQ(second->manifest("a", "v").value()->bytes, "m");
+}
+
+GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(MetadataStoreConformance);
+
+}  // namespace runnel::meta
