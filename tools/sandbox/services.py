@@ -1,0 +1,123 @@
+"""Runnel's own registry and node as background processes, and Debian's registry as a stand-in."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+from sandbox import daemons
+from sandbox.containerd import run
+
+
+def project_root() -> Path:
+    return Path(__file__).resolve().parents[2]
+
+
+def program() -> str:
+    """The `runnel` under test: $RUNNEL, or the release build of this tree."""
+    return os.environ.get("RUNNEL") or str(project_root() / "build/release/runnel")
+
+
+class Registry:
+    """`runnel registry` on loopback."""
+
+    def __init__(self, directory: Path, port: int = 0):
+        self.directory = directory
+        self.port = daemons.free_port(port)
+        self.daemon = daemons.Daemon("registry", directory)
+
+    @property
+    def host(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> "Registry":
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.daemon.start(self._argv())
+        self.daemon.wait_for(lambda: daemons.accepts(self.port), f"it listens on {self.host}")
+        return self
+
+    def _argv(self) -> list[str]:
+        return [program(), "registry", "--data", str(self.directory / "data"),
+                "--listen", self.host]
+
+    def stop(self) -> None:
+        self.daemon.stop()
+
+
+class DebianRegistry(Registry):
+    """Debian's docker-registry 2.8: no referrers API, an oracle for everything else."""
+
+    def _argv(self) -> list[str]:
+        config = self.directory / "docker-registry.yml"
+        config.write_text(
+            "version: 0.1\nlog: {level: warn, accesslog: {disabled: true}}\n"
+            "storage:\n  filesystem: {rootdirectory: " + str(self.directory / "data") + "}\n"
+            "  delete: {enabled: true}\n"
+            f"http: {{addr: '{self.host}'}}\n")
+        return [shutil.which("docker-registry") or "docker-registry", "serve", str(config)]
+
+
+class Node:
+    """`runnel node`: the holder process, its worker, the mirror, the snapshotter's socket."""
+
+    def __init__(self, directory: Path, engine: str = "auto", background_fill: bool = True,
+                 mirror_port: int = 0, more_arguments: tuple[str, ...] = ()):
+        self.directory = directory
+        self.engine = engine
+        self.background_fill = background_fill
+        self.more_arguments = more_arguments
+        self.root = directory / "root"
+        self.socket = directory / "snapshotter.sock"
+        self.control = directory / "control.sock"
+        self.mirror_port = daemons.free_port(mirror_port)
+        self.daemon = daemons.Daemon("node", directory)
+
+    @property
+    def mirror(self) -> str:
+        return f"127.0.0.1:{self.mirror_port}"
+
+    def start(self) -> "Node":
+        self.root.mkdir(parents=True, exist_ok=True)
+        argv = [program(), "node", "--root", str(self.root), "--mirror", self.mirror,
+                "--address", str(self.socket), "--control", str(self.control),
+                "--engine", self.engine]
+        if not self.background_fill:
+            argv.append("--no-background-fill")
+        self.daemon.start(argv + list(self.more_arguments))
+        self.daemon.wait_for(self._serves, "its sockets answer")
+        return self
+
+    def _serves(self) -> bool:
+        return (daemons.answers_on(self.socket) and daemons.answers_on(self.control)
+                and daemons.accepts(self.mirror_port))
+
+    def stop(self) -> None:
+        self.daemon.stop()
+
+    @property
+    def worker(self) -> int | None:
+        """The holder's one direct child, once it runs."""
+        holder = self.daemon.pid
+        if holder is None:
+            return None
+        children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
+        return int(children[0]) if children else None
+
+    def status(self) -> dict:
+        return json.loads(run([program(), "node", "status", "--json",
+                               "--control", str(self.control)], seconds=60))
+
+    def clear(self) -> str:
+        return run([program(), "node", "clear", "--control", str(self.control)], seconds=120)
+
+
+def convert(reference: str) -> str:
+    """Makes the streaming artifact of an image in a registry on loopback."""
+    return run([program(), "convert", reference, "--plain-http"])
+
+
+def pull(image: str, containerd_socket: Path) -> str:
+    """Asks containerd for the image as kubelet does (CRI PullImage)."""
+    return run([program(), "pull", image, "--address", str(containerd_socket)])
