@@ -1,0 +1,91 @@
+#include "artifact/open_boot.h"
+
+#include <algorithm>
+
+#include "erofs/validator.h"
+
+namespace runnel::artifact {
+
+namespace {
+
+Result<void> check_layers(const Artifact& artifact, const BootHead& head) {
+  if (head.layers.size() != artifact.layers.size()) {
+    return fail(Code::kInvalid, "boot blob: {} layers, the manifest has {}", head.layers.size(),
+                artifact.layers.size());
+  }
+  for (size_t i = 0; i < head.layers.size(); ++i) {
+    const auto& record = head.layers[i];
+    const auto& layer = artifact.layers[i];
+    if (oci::Digest::from_sha256(record.blob_digest) != layer.blob ||
+        record.blob_size != layer.blob_size || record.parts.table_digest != layer.table_digest) {
+      return fail(Code::kInvalid, "boot blob: layer {} is not the manifest's", i);
+    }
+  }
+  return {};
+}
+
+Result<void> check_image(const Boot& boot) {
+  RUNNEL_TRY(const auto summary, erofs::validate(boot.head.image));
+  if (summary.devices.size() != boot.tables.size()) {
+    return fail(Code::kInvalid, "boot blob: metadata with {} devices for {} layers with data",
+                summary.devices.size(), boot.tables.size());
+  }
+  for (size_t slot = 0; slot < boot.tables.size(); ++slot) {
+    if (summary.devices[slot].blocks != boot.tables[slot].device_blocks()) {
+      return fail(Code::kInvalid,
+                  "boot blob: device {} has {} blocks in the metadata, {} in its table", slot + 1,
+                  summary.devices[slot].blocks, boot.tables[slot].device_blocks());
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+const LayerRecord& Boot::record_of(uint16_t slot) const {
+  const auto found = std::ranges::find(head.layers, slot, &LayerRecord::slot);
+  RUNNEL_CHECK(slot != 0 && found != head.layers.end());
+  return *found;
+}
+
+Result<Boot> open_boot(const Artifact& artifact, Bytes bytes) {
+  if (bytes.size() < artifact.head_size) {
+    return fail(Code::kInvalid, "boot blob: {} bytes, its head alone has {}", bytes.size(),
+                artifact.head_size);
+  }
+  const Bytes head_bytes = bytes.first(artifact.head_size);
+  if (oci::Digest::of(head_bytes) != artifact.head) {
+    return fail(Code::kInvalid, "boot blob: its head does not match the manifest's digest");
+  }
+  Boot boot;
+  RUNNEL_TRY(boot.head, parse_head(head_bytes));
+  if (boot.head.generation != artifact.generation) {
+    return fail(Code::kInvalid, "boot blob: generation {}, the manifest says {}",
+                boot.head.generation, artifact.generation);
+  }
+  RUNNEL_DO(check_layers(artifact, boot.head));
+
+  ByteReader reader(bytes.subspan(artifact.head_size), "boot blob tables");
+  for (const size_t i : records_with_tables(boot.head.layers)) {
+    const auto& record = boot.head.layers[i];
+    RUNNEL_TRY(const Bytes table_bytes, reader.bytes(record.parts.table_size));
+    RUNNEL_TRY(auto table, ChunkTable::parse(Buffer(table_bytes.begin(), table_bytes.end()),
+                                             record.parts.table_digest));
+    if (table.device_blocks() != record.device_blocks ||
+        table.frame_bytes() != record.parts.tree_offset) {
+      return fail(Code::kInvalid, "boot blob: the table of layer {} is of another blob", i);
+    }
+    boot.tables.push_back(std::move(table));
+  }
+  boot.hot_offset = artifact.head_size + reader.offset();
+  for (const auto& hot : boot.head.hot) {
+    if (hot.chunk >= boot.tables[boot.head.layers[hot.layer].slot - 1].size()) {
+      return fail(Code::kInvalid, "boot blob: hot chunk {} of layer {} does not exist", hot.chunk,
+                  hot.layer);
+    }
+  }
+  RUNNEL_DO(check_image(boot));
+  return boot;
+}
+
+}  // namespace runnel::artifact

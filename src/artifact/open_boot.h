@@ -1,0 +1,26 @@
+// Opens an untrusted boot blob: after this everything in it is verified against the artifact's
+// manifest and consistent in itself, and the kernel may mount the metadata.
+#pragma once
+
+#include <vector>
+
+#include "artifact/artifact.h"
+#include "artifact/boot_blob.h"
+#include "artifact/chunk_table.h"
+#include "base/error.h"
+
+namespace runnel::artifact {
+
+struct Boot {
+  BootHead head;
+  std::vector<ChunkTable> tables;  // of slot 1, 2, …
+  uint64_t hot_offset = 0;         // in the boot blob: where the hot pack begins
+
+  // The record that slot `slot` (from 1) is of.
+  const LayerRecord& record_of(uint16_t slot) const;
+};
+
+// `bytes` are the boot blob, or at least its head and tables. kInvalid says what does not agree.
+Result<Boot> open_boot(const Artifact& artifact, Bytes bytes);
+
+}  // namespace runnel::artifact

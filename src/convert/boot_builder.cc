@@ -1,0 +1,125 @@
+#include "convert/boot_builder.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <set>
+#include <string_view>
+
+#include "artifact/chunk_table.h"
+#include "artifact/merge.h"
+#include "erofs/writer.h"
+
+namespace runnel::convert {
+
+namespace {
+
+using artifact::BootHead;
+using artifact::ChunkTable;
+using artifact::HotEntry;
+
+Result<Buffer> read_table(const LayerFile& layer) {
+  Buffer bytes(layer.blob.parts.table_size);
+  RUNNEL_DO(read_exact_at(layer.file.get(), bytes, layer.blob.parts.table_offset));
+  return bytes;
+}
+
+// The regular file at an absolute path of the merged tree, without following links; or null.
+const erofs::Inode* file_at(const erofs::Tree& tree, std::string_view path) {
+  const erofs::Inode* inode = &tree.inodes[0];
+  while (!path.empty()) {
+    const auto part = path.substr(0, path.find('/'));
+    path.remove_prefix(std::min(path.size(), part.size() + 1));
+    if (part.empty()) continue;
+    const auto entry = std::ranges::find(inode->entries, part, &erofs::DirEntry::name);
+    if (entry == inode->entries.end()) return nullptr;
+    inode = &tree.inodes[entry->inode];
+  }
+  return S_ISREG(inode->mode) ? inode : nullptr;
+}
+
+// The tables of the layers that have data, by slot (from 1 up: tables[slot - 1]).
+Result<std::vector<ChunkTable>> open_tables(const std::vector<const LayerFile*>& layers,
+                                            const std::vector<size_t>& with_tables) {
+  std::vector<ChunkTable> tables;
+  for (const size_t i : with_tables) {
+    RUNNEL_TRY(Buffer bytes, read_table(*layers[i]));
+    RUNNEL_TRY(auto table, ChunkTable::parse(std::move(bytes), layers[i]->blob.parts.table_digest));
+    tables.push_back(std::move(table));
+  }
+  return tables;
+}
+
+// Each chunk of the files once, in the files' order.
+std::vector<HotEntry> hot_entries(const erofs::Tree& tree, const std::vector<ChunkTable>& tables,
+                                  const std::vector<size_t>& with_tables,
+                                  const std::vector<std::string>& files) {
+  std::vector<HotEntry> entries;
+  std::set<std::pair<uint16_t, uint32_t>> seen;
+  for (const auto& path : files) {
+    const auto* file = file_at(tree, path);
+    if (file == nullptr) continue;
+    for (const auto& extent : file->extents) {
+      const auto& table = tables[extent.device - 1];
+      const uint32_t last = table.find(extent.device_block + extent.blocks - 1);
+      for (uint32_t chunk = table.find(extent.device_block); chunk <= last; ++chunk) {
+        const auto layer = static_cast<uint16_t>(with_tables[extent.device - 1]);
+        if (seen.emplace(layer, chunk).second) entries.push_back({layer, chunk});
+      }
+    }
+  }
+  return entries;
+}
+
+Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
+                             const std::vector<const LayerFile*>& layers,
+                             const std::vector<ChunkTable>& tables,
+                             const std::vector<artifact::LayerRecord>& records) {
+  for (const auto& entry : hot) {
+    const auto chunk = tables[records[entry.layer].slot - 1].at(entry.chunk);
+    Buffer frame(chunk.stored_size);
+    RUNNEL_DO(read_exact_at(layers[entry.layer]->file.get(), frame, chunk.blob_offset));
+    out.bytes(frame);
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
+                                 std::vector<artifact::LayerTree> trees, uint64_t generation,
+                                 const std::vector<std::string>& hot_files) {
+  BootHead head;
+  head.generation = generation;
+  for (const auto* layer : layers) {
+    head.layers.push_back({.blob_digest = layer->blob.digest,
+                           .blob_size = layer->blob.size,
+                           .parts = layer->blob.parts,
+                           .device_blocks = layer->blob.device_blocks});
+  }
+  artifact::assign_slots(head.layers);
+  const auto with_tables = artifact::records_with_tables(head.layers);
+  RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
+
+  std::vector<artifact::MergeLayer> parts;
+  for (size_t i = 0; i < trees.size(); ++i) {
+    parts.push_back({.tree = std::move(trees[i]), .slot = head.layers[i].slot});
+  }
+  erofs::Tree tree = artifact::merge(std::move(parts));
+  for (const size_t i : with_tables) {
+    tree.devices.push_back(
+        {.blocks = head.layers[i].device_blocks, .tag = to_hex(head.layers[i].blob_digest)});
+  }
+  RUNNEL_TRY(head.image, erofs::write_image(tree));
+  head.hot = hot_entries(tree, tables, with_tables, hot_files);
+
+  ByteWriter out;
+  out.bytes(artifact::serialize_head(head));
+  BootBlob boot{.bytes = {}, .head_size = out.size()};
+  for (const auto& table : tables) out.bytes(table.bytes());
+  RUNNEL_DO(append_hot_pack(out, head.hot, layers, tables, head.layers));
+  boot.bytes = out.take();
+  return boot;
+}
+
+}  // namespace runnel::convert

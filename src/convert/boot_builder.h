@@ -1,0 +1,31 @@
+// An image's boot blob out of its converted layers.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "artifact/boot_blob.h"
+#include "artifact/layer_blob.h"
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace runnel::convert {
+
+// A layer whose blob stands in a local file.
+struct LayerFile {
+  UniqueFd file;
+  artifact::LayerBlobWriter::Written blob;
+};
+
+struct BootBlob {
+  Buffer bytes;
+  uint64_t head_size = 0;
+};
+
+// Merges `trees` (of the image's layers, lowest first, `layers[i]` the file of the i-th; consumed)
+// and writes head, tables and hot pack. Layers that the image has twice are passed twice.
+Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
+                                 std::vector<artifact::LayerTree> trees, uint64_t generation,
+                                 const std::vector<std::string>& hot_files);
+
+}  // namespace runnel::convert
