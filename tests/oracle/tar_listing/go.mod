@@ -1,0 +1,3 @@
+module tar_listing
+
+go 1.19
