@@ -45,7 +45,7 @@ TEST(Writer, StoresUuidAndBuildTime) {
 
   const Buffer image = write_image(empty_tree(), options).value();
 
-  const Superblock& superblock = Reader::open(image)->superblock();
+  const Superblock superblock = Reader::open(image)->superblock();
   EXPECT_EQ(superblock.uuid, options.uuid);
   EXPECT_EQ(superblock.build_time, options.build_time);
 }
