@@ -69,6 +69,10 @@ Result<Footprint> check_content(const Reader& reader, const Node& node) {
   if (node.layout == Layout::kFlatInline) {
     const uint64_t inline_size = kInodeSize + node.xattr_size + last.size();
     const uint64_t whole = blocks - 1;
+    // The kernel reads a symlink's target with the block of the inode only.
+    if (reader.inode_at(node.nid) % kBlockSize + inline_size > kBlockSize) {
+      return bad(node, "its inline data is in another block");
+    }
     if (whole == 0 && node.disk.what != 0) return bad(node, "names a block and needs none");
     if (whole > 0) RUNNEL_DO(reader.content_block(node, 0));
     return Footprint{inline_size, node.disk.what, whole};
