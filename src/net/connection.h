@@ -1,0 +1,92 @@
+// One connection to the server: requests in, responses out, one after the other.
+//
+// Nothing here waits without a deadline except for the handler and its stream. A response that
+// cannot be finished as its head announced ends in a reset, so that the peer never takes a part for
+// the whole.
+#pragma once
+
+#include <boost/asio/any_io_executor.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/fd.h"
+#include "net/request_parser.h"
+#include "net/response_head.h"
+#include "net/server.h"
+#include "net/socket_stream.h"
+#include "net/watchdog.h"
+
+namespace runnel::net {
+
+// What connections share on one I/O thread.
+struct ConnectionContext {
+  const Server::Options* options = nullptr;
+  Handler* handler = nullptr;
+  // Whether a connection may serve another request: false while stopping or crowded.
+  std::function<bool()> may_keep_alive;
+};
+
+// Bound to its executor's one thread.
+class Connection final : public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(const boost::asio::any_io_executor& executor, UniqueFd socket, std::string peer,
+             const ConnectionContext& context);
+
+  // Serves until the peer, a deadline or the server ends it. Never throws.
+  awaitable<void> run();
+
+  // Ends it now, whatever it does; a handler goes on until it touches the connection.
+  void abort(const char* why);
+  // Waits for a request that has not begun.
+  bool idle() const { return idle_; }
+
+ private:
+  class Body;
+  friend class Body;
+
+  awaitable<Result<void>> serve();
+  awaitable<Result<bool>> read_head();
+  awaitable<Result<bool>> serve_request();
+  awaitable<Response> ask(Request& request, RequestBody& body);
+  awaitable<Result<void>> refuse(const Refusal& refusal);
+  bool may_drain(const Body& body) const;
+  awaitable<Result<bool>> drain(Body& body);
+  awaitable<void> linger_a_while();
+
+  awaitable<Result<void>> send(Response& response, const ResponsePlan& plan);
+  awaitable<Result<void>> send_range(const FileRange& range);
+  awaitable<Result<void>> send_stream(BodyStream& stream, const ResponsePlan& plan);
+  awaitable<Result<void>> send_chunk(Bytes bytes, const ResponsePlan& plan);
+  awaitable<Result<void>> send_all(std::span<Bytes> pieces, bool more = false);
+
+  awaitable<Result<size_t>> receive(MutableBytes into);
+  awaitable<Result<bool>> fill_input();
+  awaitable<Result<void>> wait_for(Io::Kind want);
+  awaitable<void> give_way();
+  void reset_at_close();
+
+  Bytes input() const { return Bytes(input_).subspan(input_begin_, input_end_ - input_begin_); }
+  void consume(size_t bytes);
+
+  boost::asio::posix::stream_descriptor socket_;
+  SocketStream stream_;
+  const std::string peer_;
+  const ConnectionContext& context_;
+  const Server::Options& options_;
+  Watchdog watchdog_;
+
+  Buffer input_;  // [input_begin_, input_end_) was received and not used yet
+  size_t input_begin_ = 0;
+  size_t input_end_ = 0;
+  RequestParser parser_;
+  RequestTraits traits_;
+
+  bool idle_ = true;
+  const char* aborted_ = nullptr;  // why
+  size_t since_yield_ = 0;
+};
+
+}  // namespace runnel::net

@@ -1,0 +1,106 @@
+#include "net/headers.h"
+
+#include <algorithm>
+
+#include "base/quote.h"
+
+namespace runnel::net {
+
+namespace {
+
+char lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// RFC 9110, 5.6.2.
+bool is_token(std::string_view text) {
+  constexpr std::string_view kMarks = "!#$%&'*+-.^_`|~";
+  const auto is_token_char = [&](char c) {
+    return (c >= '0' && c <= '9') || (lower(c) >= 'a' && lower(c) <= 'z') || kMarks.contains(c);
+  };
+  return !text.empty() && std::ranges::all_of(text, is_token_char);
+}
+
+// RFC 9110, 5.5: visible characters, spaces, tabs and the obsolete high half.
+bool is_value(std::string_view text) {
+  return std::ranges::none_of(text, [](char c) {
+    const auto code = static_cast<unsigned char>(c);
+    return (code < 0x20 && c != '\t') || code == 0x7f;
+  });
+}
+
+Result<void> check_line(std::string_view name, std::string_view value) {
+  if (!is_token(name)) return fail(Code::kInvalid, "header name {} is not a token", quote(name));
+  // The value may be a secret: it is not shown.
+  if (!is_value(value))
+    return fail(Code::kInvalid, "the value of header {} has a control character in it", name);
+  return {};
+}
+
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
+  return text;
+}
+
+}  // namespace
+
+bool same_name(std::string_view a, std::string_view b) {
+  return std::ranges::equal(a, b, {}, lower, lower);
+}
+
+void Headers::add(std::string name, std::string value) {
+  lines_.emplace_back(std::move(name), std::move(value));
+}
+
+void Headers::set(std::string name, std::string value) {
+  remove(name);
+  add(std::move(name), std::move(value));
+}
+
+void Headers::remove(std::string_view name) {
+  std::erase_if(lines_, [&](const Header& line) { return same_name(line.name, name); });
+}
+
+std::optional<std::string_view> Headers::first(std::string_view name) const {
+  for (const auto& line : lines_)
+    if (same_name(line.name, name)) return line.value;
+  return std::nullopt;
+}
+
+std::vector<std::string_view> Headers::all(std::string_view name) const {
+  std::vector<std::string_view> values;
+  for (const auto& line : lines_)
+    if (same_name(line.name, name)) values.push_back(line.value);
+  return values;
+}
+
+bool Headers::has_token(std::string_view name, std::string_view token) const {
+  for (std::string_view rest : all(name)) {
+    while (!rest.empty()) {
+      const auto comma = std::min(rest.find(','), rest.size());
+      if (same_name(trimmed(rest.substr(0, comma)), token)) return true;
+      rest.remove_prefix(std::min(comma + 1, rest.size()));
+    }
+  }
+  return false;
+}
+
+Result<void> Headers::add_received(std::string_view name, std::string_view value) {
+  value = trimmed(value);
+  RUNNEL_DO(check_line(name, value));
+  size_t bytes = name.size() + value.size();
+  for (const auto& line : lines_) bytes += line.name.size() + line.value.size();
+  if (lines_.size() >= kMaxLines || bytes > kMaxBytes)
+    return fail(Code::kExhausted, "more than {} header lines or {} bytes of them", kMaxLines,
+                kMaxBytes);
+  add(std::string(name), std::string(value));
+  return {};
+}
+
+Result<void> Headers::check() const {
+  for (const auto& line : lines_) RUNNEL_DO(check_line(line.name, line.value));
+  return {};
+}
+
+}  // namespace runnel::net
