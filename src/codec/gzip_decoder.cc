@@ -39,7 +39,7 @@ const char* describe(int isal_error) {
 class HeaderReader {
  public:
   void start() { *this = HeaderReader(); }
-  bool at_start() const { return position_ == 0; }
+  bool at_start() const { return field_ == Field::kFixed && position_ == 0; }
 
   // True when `byte` was the header's last.
   Result<bool> take(uint8_t byte) {

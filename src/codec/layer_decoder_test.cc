@@ -234,6 +234,28 @@ TEST(GzipDecoder, ReadsEveryOptionalHeaderFieldHoweverCut) {
   }
 }
 
+TEST(GzipDecoder, RefusesASecondMemberCutWithinItsHeaderHoweverCut) {
+  const Buffer first = gzip(sample(100));
+  const Buffer second = gzip(sample(100), 2 | 4 | 8 | 16);
+  const size_t header_size = 10 + 2 + 300 + 5 + 8 + 2;
+
+  for (size_t size = 1; size <= header_size; ++size)
+    for (const size_t piece : {size_t{1}, first.size() + size})
+      EXPECT_FALSE(
+          decode(Compression::kGzip, first + Buffer(second.begin(), second.begin() + size), piece))
+          << size;
+}
+
+TEST(GzipDecoder, DoesNotTakeAZeroWithinAHeaderForPadding) {
+  // The header's checksum is wrong and begins with a zero byte, in a piece of its own.
+  const Buffer first = gzip(sample(100));
+  Buffer second = gzip(sample(100), 2 | 16);
+  second.resize(10 + 8);
+  second.push_back(std::byte{0});
+
+  EXPECT_FALSE(decode(Compression::kGzip, first + second, 1));
+}
+
 TEST(GzipDecoder, ChecksTheHeader) {
   const Buffer good = gzip(sample(100), 2 | 8);
   const auto fails_with = [&](size_t at, uint8_t value, std::string_view text) {
