@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/quote.h"
+
 namespace runnel::artifact {
 
 namespace {
@@ -238,6 +240,9 @@ class Parser {
       RUNNEL_TRY(const uint64_t size, reader_.varint());
       if (size > erofs::kMaxXattrValueSize) return fail(Code::kInvalid, "xattr of {} bytes", size);
       RUNNEL_TRY(const Bytes value, reader_.bytes(size));
+      if (name.starts_with("trusted.")) {
+        return fail(Code::kInvalid, "xattr {} would be obeyed by overlayfs", quote(name));
+      }
       if (!out.xattrs.empty() && out.xattrs.back().first >= name) {
         return fail(Code::kInvalid, "xattr {} is out of order", i);
       }

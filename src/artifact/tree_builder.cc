@@ -6,6 +6,7 @@
 #include <deque>
 
 #include "artifact/acl.h"
+#include "base/quote.h"
 
 namespace runnel::artifact {
 
@@ -112,7 +113,8 @@ TreeBuilder::TreeBuilder() {
 
 Result<std::optional<uint32_t>> TreeBuilder::add(const tar::Entry& entry) {
   auto placed = place(entry);
-  if (!placed) return std::unexpected(placed.error().in(fmt::format("entry \"{}\"", entry.name)));
+  if (!placed)
+    return std::unexpected(placed.error().in(fmt::format("entry {}", quote(entry.name))));
   return placed;
 }
 
@@ -214,7 +216,7 @@ Result<uint32_t> TreeBuilder::make_parents(const Path& path) {
   for (const auto& part : path) {
     const auto next = child(inode, part);
     if (next && (*next == kWhiteout || !S_ISDIR(tree_.inodes[*next].mode))) {
-      return fail(Code::kInvalid, "\"{}\" in its path is not a directory", part);
+      return fail(Code::kInvalid, "{} in its path is not a directory", quote(part));
     }
     if (next) {
       inode = *next;
@@ -270,7 +272,7 @@ Result<uint32_t> TreeBuilder::hard_link(const tar::Entry& entry) const {
   const std::string base =
       slash == std::string::npos ? entry.link_name : entry.link_name.substr(slash + 1);
   if (base.empty() || base == "." || base == "..") {
-    return fail(Code::kInvalid, "hard link to \"{}\"", entry.link_name);
+    return fail(Code::kInvalid, "hard link to {}", quote(entry.link_name));
   }
   std::deque<std::string> parts;
   if (slash != std::string::npos) split_into(entry.link_name.substr(0, slash), parts);
@@ -279,12 +281,12 @@ Result<uint32_t> TreeBuilder::hard_link(const tar::Entry& entry) const {
   const auto inode = lookup(target);
   if (!inode || *inode == kWhiteout) {
     return fail(Code::kInvalid,
-                "hard link to \"{}\", which this layer does not have: the ordinary pull fails too "
+                "hard link to {}, which this layer does not have: the ordinary pull fails too "
                 "(a hard link cannot reach into a lower layer)",
-                entry.link_name);
+                quote(entry.link_name));
   }
   if (S_ISDIR(tree_.inodes[*inode].mode)) {
-    return fail(Code::kInvalid, "hard link to the directory \"{}\"", entry.link_name);
+    return fail(Code::kInvalid, "hard link to the directory {}", quote(entry.link_name));
   }
   return *inode;
 }
@@ -365,9 +367,8 @@ Result<LayerTree> TreeBuilder::finish() {
     RUNNEL_TRY(const Path resolved, resolve(path));
     const auto inode = lookup(resolved);
     if (!inode || *inode == kWhiteout) {
-      return fail(Code::kInvalid,
-                  "entry \"{}\": a later entry removed it: the ordinary pull fails too",
-                  joined(path));
+      return fail(Code::kInvalid, "entry {}: a later entry removed it: the ordinary pull fails too",
+                  quote(joined(path)));
     }
     std::tie(tree_.inodes[*inode].mtime_s, tree_.inodes[*inode].mtime_ns) = mtime;
   }
