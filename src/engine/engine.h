@@ -1,0 +1,100 @@
+// engine/ lets containers read layers that are not here yet: the kernel's EROFS shows the merged
+// tree of an image, its devices are the layers, and a device that is not complete is a file on our
+// own FUSE mount, whose reads the cache answers (device_fs). holder is the tiny parent that keeps
+// the FUSE connection while workers come and go; mounter makes the mounts; probe finds out what the
+// kernel can do; this file puts them together for the node.
+//
+// It does not hold: what an image is, who may use it (node/), how bytes come (fetch/), where they
+// are kept (cache/). docs/failure.md says what happens when a part of it dies.
+//
+// Any thread may call Engine. Never read a file below ROOT/mounts or ROOT/devices from the worker:
+// it would wait for itself.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "cache/cache.h"
+#include "engine/device_fs.h"
+#include "engine/probe.h"
+#include "engine/way.h"
+#include "fetch/range_source.h"
+#include "oci/digest.h"
+
+namespace runnel::engine {
+
+class Engine {
+ public:
+  struct Options {
+    std::string root;
+    Way way = Way::kAuto;
+    size_t threads = 2;                                // that answer the kernel
+    Duration read_timeout = std::chrono::seconds(60);  // then a read ends with EIO
+    Duration mount_timeout = std::chrono::seconds(30);
+    bool background_fill = true;
+  };
+
+  // Opens the cache, serves the devices on `fuse` (inherited_fuse_fd(), see holder.h) and tries the
+  // ways to mount. kConflict when another process uses the root, kUnsupported when no way works.
+  static Result<std::unique_ptr<Engine>> start(Options options, UniqueFd fuse, const Clock& clock);
+  // Ends every read that waits with an error. Mounts stay. All sources must be shut down before.
+  ~Engine();
+
+  // From now on the layer can be read. The same object for the same digest, whose source is then
+  // the first one given.
+  Result<std::shared_ptr<cache::Layer>> add_layer(const oci::Digest& digest,
+                                                  artifact::ChunkTable table,
+                                                  std::shared_ptr<fetch::RangeSource> source);
+  // Null when it was not added.
+  std::shared_ptr<cache::Layer> layer(const oci::Digest& digest) const;
+
+  // Mounts an image read-only and returns the directory. `layers`, all of them added, are its
+  // devices in slot order. `name` stands for this content for ever (a file name of at most 200
+  // bytes); when it is mounted already, be it by an earlier worker, that mount is returned.
+  Result<std::string> mount(const std::string& name, const std::string& metadata_path,
+                            const std::vector<oci::Digest>& layers);
+  // kConflict while something uses it; no error when it is not mounted.
+  Result<void> unmount(const std::string& name);
+
+  // Deletes the cached layers that no mount needs and forgets them; returns the freed bytes.
+  Result<uint64_t> clear();
+
+  struct Status {
+    Way way = Way::kAuto;
+    std::vector<ProbeResult> probes;
+    bool resend = false;  // a worker's death loses no request (Linux 6.9)
+    DeviceFs::Counters reads;
+    std::vector<std::string> mounts;  // names
+  };
+  Status status() const;
+
+ private:
+  struct MountRecord;
+
+  Engine(Options options, std::unique_ptr<cache::Cache> cache, std::unique_ptr<DeviceFs> devices,
+         std::vector<ProbeResult> probes, Way way);
+
+  std::string target_of(const std::string& name) const;
+  std::string record_path(const std::string& name) const;
+  Result<bool> reuse(const std::string& name, const MountRecord& wanted);
+  Result<void> mount_new(const std::string& name, const std::string& metadata_path,
+                         const std::vector<oci::Digest>& layers, MountRecord record);
+  Result<std::map<std::string, MountRecord>> records() const;
+
+  const Options options_;
+  const std::vector<ProbeResult> probes_;
+  const Way way_;
+  const std::string fuse_device_;  // names the FUSE connection, as long as it lives
+  const std::unique_ptr<cache::Cache> cache_;
+  const std::unique_ptr<DeviceFs> devices_;
+
+  std::mutex mount_mutex_;  // one mount or unmount at a time
+};
+
+}  // namespace runnel::engine

@@ -1,0 +1,35 @@
+// The holder: the small parent process that keeps the FUSE connection while workers come and go.
+//
+// As long as one process has the /dev/fuse descriptor open, reads of a dead worker's files wait
+// instead of failing, and the next worker answers them. So the holder does next to nothing that
+// could kill it: one thread, no network, nothing allocated in its loop, memory locked, last in line
+// for the OOM killer. It mounts ROOT/devices, starts the worker, starts it again when it dies (at
+// once, then with growing pauses), hands signals on, and reaps. Where systemd keeps descriptors for
+// us (FileDescriptorStoreMax=), they survive the holder too.
+//
+// The worker dies with the holder (it gets SIGKILL): two workers never serve one connection.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+
+namespace runnel::engine {
+
+struct HolderOptions {
+  std::string root;
+  std::vector<std::string> worker;  // its command line; [0] is the path of the program
+};
+
+// Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end) or until the
+// worker ends by itself with exit code 0 or 2, or fails before it ever ran for five seconds.
+// Returns the exit code of the program. Call it before any thread is started.
+int run_holder(const HolderOptions& options);
+
+// In the worker: the FUSE connection that the holder handed over. kNotFound when this process has
+// no holder.
+Result<UniqueFd> inherited_fuse_fd();
+
+}  // namespace runnel::engine

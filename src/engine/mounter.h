@@ -1,0 +1,46 @@
+// Mounts and unmounts EROFS images.
+//
+// A mount of FUSE-served devices opens files that this very process serves. Killed at that moment,
+// the calling thread would wait for ever for an answer from itself, and the process would never
+// finish dying. So a mount is made by a child that runs system calls and nothing else.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "engine/way.h"
+
+namespace runnel::engine {
+
+struct ImageMount {
+  Way way = Way::kErofsFile;
+  std::string metadata_path;
+  std::vector<std::string> device_paths;  // slot 1 first
+  std::string target;                     // a directory
+};
+
+// Mounts read-only and without device nodes; set-user-ID programs keep their meaning. kUnavailable
+// when it takes longer than `timeout`; the mount may then still appear. The message has what the
+// kernel said.
+Result<void> mount_image(const ImageMount& mount, Duration timeout);
+
+// kConflict when something still uses it after some attempts within `timeout`; kNotFound when
+// nothing is mounted there.
+Result<void> unmount_image(const std::string& target, Duration timeout);
+
+// Takes a mount out of the tree while something uses it; what is open stays open. For mounts whose
+// devices are dead, and logged by the caller.
+Result<void> detach_image(const std::string& target);
+
+struct MountPoint {
+  std::string target;
+  std::string type;    // "erofs", "fuse.runnel"
+  std::string device;  // "0:45", as st_dev of a file in it
+};
+// The mounts of this mount namespace below `directory` or at it, in the order in which they were
+// made.
+Result<std::vector<MountPoint>> mounts_below(const std::string& directory);
+
+}  // namespace runnel::engine
