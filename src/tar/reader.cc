@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "base/quote.h"
 #include "tar/header.h"
 #include "tar/make_entry.h"
 #include "tar/pax.h"
@@ -165,6 +166,7 @@ class Reader::Machine {
 
   Result<void> begin_entry(const Header& header, Handler& handler) {
     const Pending pending = std::exchange(pending_, {});
+    entry_.name = header.name;  // what an error can call it
     RUNNEL_TRY(entry_, make_entry(header, pending));
     left_ = stored_ = entry_.size;
     sparse_.reset();
@@ -252,6 +254,7 @@ class Reader::Machine {
 
   Result<void> end_entry(Handler& handler) {
     ++entries_;
+    entry_ = {};
     skip_padding(stored_);
     return from_handler(handler.entry_end());
   }
@@ -277,8 +280,9 @@ class Reader::Machine {
   }
 
   Error located(const Error& error) const {
+    const std::string name = entry_.name.empty() ? "" : " " + quote(entry_.name);
     return error.in(
-        fmt::format("tar: entry {}, whose header is at byte {}", entries_, header_offset_));
+        fmt::format("tar: entry {}{}, whose header is at byte {}", entries_, name, header_offset_));
   }
 
   std::string lacking() const {

@@ -46,8 +46,9 @@ class Handler {
 // The archive ends with two zero blocks, or with its last byte if that is at the border of a block
 // or in the padding behind an entry. What follows two zero blocks is ignored.
 //
-// Every error but a handler's own names the entry (counted from 0, metadata entries not counted)
-// and the byte where its header begins. After an error all further calls return it again.
+// Every error but a handler's own says which entry it is about (counted from 0, metadata entries
+// not counted), its name if that is known, and the byte where its header begins. After an error all
+// further calls return it again.
 class Reader {
  public:
   explicit Reader(const Limits& limits = {});

@@ -300,9 +300,10 @@ TEST(TarReader, NamesTheEntryAndTheByteInErrors) {
   const auto entries = read(builder);
 
   ASSERT_FALSE(entries);
-  EXPECT_EQ(entries.error().message,
-            "tar: entry 1, whose header is at byte 3072: PAX record uid: not a decimal number of "
-            "64 bits");
+  EXPECT_EQ(
+      entries.error().message,
+      "tar: entry 1 \"f\", whose header is at byte 3072: PAX record uid: not a decimal number of "
+      "64 bits");
 }
 
 TEST(TarReader, RefusesWhatIsNotAnArchive) {
