@@ -190,7 +190,7 @@ class Containerd:
         key = f"{verb}-{os.getpid()}-{time.monotonic_ns()}"
         target = self.directory / "mnt" / key
         target.mkdir(parents=True)
-        self.ctr("snapshots", "--snapshotter", name, verb, key, parent)
+        self._new_snapshot(name, verb, key, parent)
         try:
             self.mount_snapshot(key, target, name)
             try:
@@ -201,6 +201,18 @@ class Containerd:
             if key in self._keys(name):
                 self.ctr("snapshots", "--snapshotter", name, "rm", key)
             target.rmdir()
+
+    def _new_snapshot(self, snapshotter: str, verb: str, key: str, parent: str) -> None:
+        """ctr takes no lease, so a collection that runs between the two calls removes the key."""
+        for attempt in range(5):
+            self.ctr("snapshots", "--snapshotter", snapshotter, verb, key, parent)
+            try:
+                self.ctr("snapshots", "--snapshotter", snapshotter, "label", key,
+                         "containerd.io/gc.root=runnel-test")
+                return
+            except CommandError as error:
+                if "not found" not in str(error) or attempt == 4:
+                    raise
 
     def _keys(self, snapshotter: str) -> list[str]:
         lines = self.ctr("snapshots", "--snapshotter", snapshotter, "ls").splitlines()[1:]

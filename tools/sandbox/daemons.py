@@ -174,6 +174,5 @@ class Daemon:
         if pid is not None:
             end([pid], signal.SIGKILL)
         if self._process is not None:
-            self._process.wait()
-            self._process = None
+            self._process.poll()  # reaps it
         self.pid_file.unlink(missing_ok=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import ctypes
 import os
-import shutil
 import signal
+import subprocess
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +176,8 @@ class Scratch:
         self._delete(keep)
 
     def _remove_shim_sockets(self) -> None:
-        for file in self.path.glob("**/io.containerd.runtime.v2.task/*/*/address"):
+        task = "state/io.containerd.runtime.v2.task/*/*/address"
+        for file in [f for depth in ("", "*/", "*/*/") for f in self.path.glob(depth + task)]:
             try:
                 address = file.read_text().strip().removeprefix("unix://")
                 if address.startswith("/run/containerd/s/"):
@@ -209,18 +210,17 @@ class Scratch:
 
 
 def _remove_tree(directory: Path) -> None:
-    # A lazily detached file system or an ending shim can hold an entry for a moment.
+    # rm copes with paths longer than PATH_MAX and stays off anything that is still mounted. An
+    # ending shim can hold an entry for a moment.
     deadline = time.monotonic() + 10
     while True:
-        try:
-            shutil.rmtree(directory)
+        done = subprocess.run(["rm", "-rf", "--one-file-system", str(directory)],
+                              capture_output=True, text=True)
+        if done.returncode == 0:
             return
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            if time.monotonic() > deadline:
-                raise ScratchError(f"cannot remove {directory}: {error}") from error
-            time.sleep(0.1)
+        if time.monotonic() > deadline:
+            raise ScratchError(f"cannot remove {directory}: {done.stderr.strip()[-500:]}")
+        time.sleep(0.1)
 
 
 def _all_pids() -> list[int]:

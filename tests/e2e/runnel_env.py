@@ -1,0 +1,132 @@
+"""What the whole-system tests run against: one scratch directory with real components in it.
+
+`Lab` owns the directory, a registry and an ordinary containerd (overlayfs: the oracle); `Streaming`
+is a node with a containerd of its own whose default snapshotter it is. Everything listens on ports
+that the kernel picked and ends with the fixture that made it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import tars
+import trees
+from sandbox import images, services
+from sandbox.containerd import Containerd, unmount_at
+from sandbox.scratch import Scratch
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """An image in the lab's registry. `image` is what was pushed, layer by layer."""
+
+    reference: str
+    image: images.Image
+
+    def open_mtimes(self, depth: int):
+        """For the snapshot of the first `depth` layers; see trees.open_mtimes."""
+        return trees.open_mtimes(tars.names_in(layer.blob) for layer in self.image.layers[:depth])
+
+
+class Lab:
+    def __init__(self, directory: Path):
+        self.scratch = Scratch(directory).create()
+        self.registry = services.Registry(self.scratch / "registry")
+        self.ordinary = Containerd(self.scratch / "ordinary")
+        self._trees: dict[str, trees.Tree] = {}
+        self._counter = 0
+
+    def start(self) -> "Lab":
+        self.registry.start()
+        self.ordinary.start()
+        self.ordinary.use_mirror(self.registry.host, None)
+        return self
+
+    def close(self) -> list[str]:
+        """Stops all and removes the directory; answers with what the tests had left behind."""
+        self.ordinary.stop()
+        self.registry.stop()
+        left = self.scratch.leftovers()
+        self.scratch.teardown()
+        return left + self.scratch.leftovers()
+
+    def directory(self, name: str) -> Path:
+        self._counter += 1
+        path = self.scratch / f"{self._counter:03}-{name}"[:60]
+        path.mkdir()
+        return path
+
+    def reference(self, name: str, tag: str = "1") -> str:
+        return f"{self.registry.host}/{name}:{tag}"
+
+    def push(self, name: str, layers: list, command: list[str] | None = None,
+             tag: str = "1") -> Pushed:
+        """Makes an image of tars (see images.image_of) and pushes it."""
+        image = images.image_of(self.directory(name) / "layout", layers, command)
+        images.push(image.layout, self.reference(name, tag))
+        return Pushed(self.reference(name, tag), image)
+
+    def push_layout(self, name: str, layout: Path, tag: str = "1") -> Pushed:
+        images.push(layout, self.reference(name, tag))
+        manifest = images.read_layout(layout)
+        config = images.blob_path(layout, manifest["config"]["digest"]).read_text()
+        diff_ids = images.json.loads(config)["rootfs"]["diff_ids"]
+        layers = [images.Layer(images.blob_path(layout, d["digest"]), diff_id, "", d["mediaType"])
+                  for d, diff_id in zip(manifest["layers"], diff_ids)]
+        return Pushed(self.reference(name, tag), images.Image(layout, layers))
+
+    def ordinary_tree(self, chain_id: str) -> trees.Tree:
+        """How containerd's own unpack looks; the image must have been pulled by `ordinary`."""
+        if chain_id not in self._trees:
+            with self.ordinary.view(chain_id) as root:
+                self._trees[chain_id] = trees.scan(root)
+        return self._trees[chain_id]
+
+
+class Streaming:
+    """A node, and a containerd that uses it: mirror for the registry, snapshotter `runnel`."""
+
+    def __init__(self, lab: Lab, engine: str, background_fill: bool = False,
+                 registry: str | None = None):
+        self.lab = lab
+        directory = lab.directory(f"node-{engine}")
+        self.node = services.Node(directory / "n", engine, background_fill)
+        self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
+        self.registry = registry or lab.registry.host
+
+    def start(self) -> "Streaming":
+        self.node.start()
+        self.containerd.start()
+        self.containerd.use_mirror(self.registry, self.node.mirror)
+        return self
+
+    def close(self) -> None:
+        """Unused snapshots first: a stopped node leaves no mount behind it."""
+        for image in self.containerd.images() if self.containerd.daemon.pid else []:
+            self.containerd.remove_image(image)
+        self.containerd.stop()
+        self.node.stop()
+        for mount in self.lab.scratch.mounts():
+            if mount.point.startswith(str(self.containerd.directory / "mnt")):
+                unmount_at(Path(mount.point))
+
+    def pull(self, reference: str) -> str:
+        return services.pull(reference, self.containerd.socket)
+
+    def tree(self, chain_id: str, with_content: bool = True) -> trees.Tree:
+        with self.containerd.view(chain_id) as root:
+            return trees.scan(root, with_content)
+
+    def image_status(self, reference: str) -> dict:
+        """What `runnel node status` says of one image; an empty dict when it is not there."""
+        for image in self.node.status().get("images", []):
+            if reference in (image.get("name"), image.get("reference"), image.get("ref")):
+                return image
+        return {}
+
+
+def engines() -> list[str]:
+    """$RUNNEL_ENGINES narrows the ways of mounting, for instance to "erofs-loop"."""
+    return os.environ.get("RUNNEL_ENGINES", "erofs-file erofs-loop").split()
