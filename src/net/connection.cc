@@ -66,7 +66,6 @@ class Connection::Body final : public RequestBody {
     RUNNEL_CHECK(!into.empty());
     if (failed_) co_return fail(Code::kUnavailable, "the request's body has failed before");
     if (finished_) co_return size_t{0};
-    connection_.watchdog_.set(connection_.options_.body_stall_timeout);
     auto got = co_await attempt(into);
     connection_.watchdog_.clear();
     failed_ = !got;
@@ -83,6 +82,7 @@ class Connection::Body final : public RequestBody {
  private:
   awaitable<Result<size_t>> attempt(MutableBytes into) {
     if (continue_due_) RUNNEL_CO_DO(co_await send_continue());
+    connection_.watchdog_.set(connection_.options_.body_stall_timeout);
     if (chunked_) co_return co_await read_chunked(into);
     co_return co_await read_plain(into);
   }
@@ -185,6 +185,7 @@ awaitable<Result<bool>> Connection::read_head() {
   parser_.reset();
   traits_ = RequestTraits();
   idle_ = true;
+  kept_ = served_++ > 0;
   watchdog_.set(options_.idle_timeout);
   for (;;) {
     // Some clients send an empty line after a body (RFC 9112, 2.2).
@@ -195,7 +196,7 @@ awaitable<Result<bool>> Connection::read_head() {
     if (!more) co_return false;
   }
 
-  idle_ = false;
+  idle_ = kept_ = false;
   watchdog_.set(options_.header_timeout);
   for (;;) {
     const auto step = parser_.feed_head(input());
@@ -369,7 +370,7 @@ awaitable<Result<void>> Connection::send_stream(BodyStream& stream, const Respon
     log::error("a response was cut: its stream ends {} bytes early", *plan.content_length - sent);
     co_return fail(Code::kInvalid, "stream shorter than its Content-Length");
   }
-  if (plan.framing == Framing::kChunked) co_return co_await send_chunk({}, plan);
+  if (plan.framing == Framing::kChunked) co_return co_await send_chunk(Bytes(), plan);
   co_return Result<void>();
 }
 

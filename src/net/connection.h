@@ -42,6 +42,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   void abort(const char* why);
   // Waits for a request that has not begun.
   bool idle() const { return idle_; }
+  // Waits for a request after the first, which may never come.
+  bool kept() const { return kept_; }
 
  private:
   class Body;
@@ -85,6 +87,8 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   RequestTraits traits_;
 
   bool idle_ = true;
+  bool kept_ = false;
+  uint64_t served_ = 0;
   const char* aborted_ = nullptr;  // why
   size_t since_yield_ = 0;
 };

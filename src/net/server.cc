@@ -47,6 +47,8 @@ class Server::Impl {
   void stop();
 
  private:
+  enum class Ends { kKept, kIdle, kAll };
+
   // One I/O thread with its event loop. `connections` belongs to the thread.
   struct Worker {
     asio::io_context loop{1};
@@ -60,7 +62,7 @@ class Server::Impl {
   bool accept_batch();
   void start(Accepted accepted);
   awaitable<void> serve(Worker& worker, std::shared_ptr<Connection> connection);
-  void end_connections(bool idle_only);
+  void end_connections(Ends which);
   bool wait_until_empty(Duration at_most);
   bool may_keep_alive() const { return !stopping_ && open_ < options_.max_connections; }
 
@@ -114,19 +116,22 @@ void Server::Impl::stop() {
       listener_.close(ignored);
     });
   }
-  end_connections(true);
+  end_connections(Ends::kIdle);
   if (wait_until_empty(options_.stop_grace)) return;
-  end_connections(false);
+  end_connections(Ends::kAll);
   if (wait_until_empty(options_.stop_grace)) return;
   log::warning("server on port {} is stopped, but {} requests still wait for something", port_,
                open_.load());
 }
 
-void Server::Impl::end_connections(bool idle_only) {
+void Server::Impl::end_connections(Ends which) {
+  const auto ends = [which](const Connection& connection) {
+    return which == Ends::kAll || (which == Ends::kIdle ? connection.idle() : connection.kept());
+  };
   for (auto& worker : workers_)
-    asio::post(worker->loop, [idle_only, target = worker.get()] {
+    asio::post(worker->loop, [ends, target = worker.get()] {
       for (auto* connection : target->connections)
-        if (!idle_only || connection->idle()) connection->abort("the server is stopping");
+        if (ends(*connection)) connection->abort("the server needs the connection's place");
     });
 }
 
@@ -140,6 +145,7 @@ awaitable<void> Server::Impl::accept_all() {
   while (!stopping_) {
     boost::system::error_code error;
     if (open_ >= options_.max_connections) {
+      end_connections(Ends::kKept);
       pause.expires_after(kCrowdedPause);
       co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
       continue;

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "base/quote.h"
+#include "net/redirect.h"
 
 namespace runnel::net {
 
@@ -44,14 +45,6 @@ template <class T>
 void set(CURL* easy, CURLoption option, T value) {
   RUNNEL_CHECK(curl_easy_setopt(easy, option, value) == CURLE_OK);
 }
-
-struct UrlHandle {
-  UrlHandle() : handle(curl_url()) { RUNNEL_CHECK(handle != nullptr); }
-  ~UrlHandle() { curl_url_cleanup(handle); }
-  UrlHandle(const UrlHandle&) = delete;
-  UrlHandle& operator=(const UrlHandle&) = delete;
-  CURLU* handle;
-};
 
 }  // namespace
 
@@ -120,6 +113,8 @@ void Transfer::set_connection() {
   set(easy_, CURLOPT_PROTOCOLS_STR, "http,https");
   set(easy_, CURLOPT_HTTP_VERSION, long{CURL_HTTP_VERSION_1_1});
   set(easy_, CURLOPT_NOSIGNAL, 1L);
+  // Else the end of a transfer waits for its getaddrinfo(3), and every other transfer with it.
+  set(easy_, CURLOPT_QUICK_EXIT, 1L);
   set(easy_, CURLOPT_BUFFERSIZE, kBufferBytes);
   set(easy_, CURLOPT_TCP_KEEPALIVE, 1L);
   set(easy_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
@@ -343,10 +338,8 @@ Result<void> Transfer::check_complete() const {
 std::optional<Result<ResponseHead>> Transfer::follow_redirect() {
   if (redirects_left_-- == 0)
     return fail(Code::kUnavailable, "{}: more than {} redirects", shown(), request_.max_redirects);
-  auto next = redirect_target();
-  if (!next) return std::unexpected(next.error());
-  if (url_.scheme == "https" && next->scheme != "https")
-    return fail(Code::kUnavailable, "{}: a redirect from https to http is refused", shown());
+  auto next = redirect_target(url_, *head_.headers.first("Location"));
+  if (!next) return fail(Code::kUnavailable, "{}: {}", shown(), next.error().message);
 
   // Once lost, credentials stay lost: a redirect back could be steered by whom it came from.
   if (!next->same_origin(url_)) credentials_allowed_ = false;
@@ -358,22 +351,6 @@ std::optional<Result<ResponseHead>> Transfer::follow_redirect() {
   }
   url_ = *std::move(next);
   return std::nullopt;
-}
-
-Result<Url> Transfer::redirect_target() const {
-  const UrlHandle url;
-  const std::string location(*head_.headers.first("Location"));
-  char* text = nullptr;
-  const bool resolved =
-      curl_url_set(url.handle, CURLUPART_URL, url_.text().c_str(), 0) == CURLUE_OK &&
-      curl_url_set(url.handle, CURLUPART_URL, location.c_str(), CURLU_URLENCODE) == CURLUE_OK &&
-      curl_url_set(url.handle, CURLUPART_USER, nullptr, 0) == CURLUE_OK &&
-      curl_url_set(url.handle, CURLUPART_PASSWORD, nullptr, 0) == CURLUE_OK &&
-      curl_url_get(url.handle, CURLUPART_URL, &text, 0) == CURLUE_OK;
-  const std::unique_ptr<char, decltype(&curl_free)> owner(text, &curl_free);
-  auto parsed = resolved ? parse_url(text) : fail(Code::kInvalid, "not an http or https URL");
-  if (!parsed) return fail(Code::kUnavailable, "{}: redirect: {}", shown(), parsed.error().message);
-  return parsed;
 }
 
 void Transfer::moved() {

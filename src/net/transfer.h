@@ -46,7 +46,6 @@ class Transfer {
   Result<void> set_headers();
   void set_callbacks();
   std::optional<Result<ResponseHead>> follow_redirect();
-  Result<Url> redirect_target() const;
   Result<void> take_head_line(std::string_view line);
   Result<void> finish_head();
   Result<void> check_complete() const;
