@@ -1,0 +1,76 @@
+#include "registry/config.h"
+
+#include <gtest/gtest.h>
+
+#include "base/durable.h"
+#include "support/temp_dir.h"
+
+namespace runnel::registry {
+namespace {
+
+std::string refusal(std::string_view text) {
+  const auto config = parse_config(text, "registry.toml");
+  EXPECT_FALSE(config) << text;
+  return config ? "" : config.error().message;
+}
+
+TEST(RegistryConfig, ReadsEveryKey) {
+  const auto config = parse_config(
+      "version = 1\ndata = \"/data\"\nlisten = \"[::1]:5001\"\nthreads = 3\n"
+      "upload_lifetime_s = 60\nsparse_manifests = true\ndeletion = false\n",
+      "registry.toml");
+
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->data, "/data");
+  EXPECT_EQ(config->address, "::1");
+  EXPECT_EQ(config->port, 5001);
+  EXPECT_EQ(config->threads, 3u);
+  EXPECT_EQ(config->upload_lifetime, std::chrono::seconds(60));
+  EXPECT_TRUE(config->sparse_manifests);
+  EXPECT_FALSE(config->deletion);
+}
+
+TEST(RegistryConfig, KeepsTheDefaultsOfWhatIsNotSaid) {
+  const auto config = parse_config("version = 1", "registry.toml");
+
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->data, "/var/lib/runnel/registry");
+  EXPECT_EQ(config->address, "127.0.0.1");
+  EXPECT_EQ(config->port, 5000);
+  EXPECT_TRUE(config->deletion);
+}
+
+TEST(RegistryConfig, NamesTheLineOfAKeyThatIsUnknown) {
+  EXPECT_EQ(refusal("version = 1\n\nlistn = \"x\"\n"),
+            "registry.toml:3: there is no key \"listn\"");
+}
+
+TEST(RegistryConfig, NamesTheLineOfAValueThatMakesNoSense) {
+  for (const auto* bad : {"listen = \"5000\"", "listen = 5000", "listen = \"localhost:99999\"",
+                          "threads = -1", "threads = \"2\"", "upload_lifetime_s = 0", "data = \"\"",
+                          "deletion = 1", "sparse_manifests = \"yes\""})
+    EXPECT_TRUE(refusal(fmt::format("version = 1\n{}\n", bad)).starts_with("registry.toml:2: "))
+        << bad;
+}
+
+TEST(RegistryConfig, NeedsAVersionThatThisProgramKnows) {
+  EXPECT_TRUE(refusal("data = \"/data\"").starts_with("registry.toml:1: "));
+  EXPECT_TRUE(refusal("version = 2").starts_with("registry.toml:1: version "));
+  EXPECT_TRUE(refusal("version = \"1\"").starts_with("registry.toml:1: version "));
+}
+
+TEST(RegistryConfig, NamesTheLineOfWhatIsNoToml) {
+  EXPECT_TRUE(refusal("version = 1\nlisten = \n").starts_with("registry.toml:2: "));
+}
+
+TEST(RegistryConfig, IsReadFromAFile) {
+  const test::TempDir directory;
+  const auto path = directory.path() + "/registry.toml";
+  ASSERT_TRUE(replace_file(path, as_bytes("version = 1\nthreads = 7\n")));
+
+  EXPECT_EQ(load_config(path)->threads, 7u);
+  EXPECT_EQ(load_config(path + ".none").error().code, Code::kNotFound);
+}
+
+}  // namespace
+}  // namespace runnel::registry

@@ -1,0 +1,109 @@
+// The three lists of the API, each in pages with a Link to the next one.
+#include <boost/json.hpp>
+#include <charconv>
+
+#include "base/quote.h"
+#include "oci/media_types.h"
+#include "registry/blob_api.h"
+#include "registry/manifest_api.h"
+#include "registry/referrers.h"
+
+namespace runnel::registry {
+
+namespace json = boost::json;
+
+namespace {
+
+// What "?n=" can ask for at most, and what is given without it: a page of tags is then at most
+// 1.3 MB, and clients follow the Link.
+constexpr size_t kMaxPage = 10'000;
+
+template <class Integer>
+std::optional<Integer> number(std::string_view text) {
+  Integer value = 0;
+  const auto* end = text.data() + text.size();
+  const auto [at, error] = std::from_chars(text.data(), end, value);
+  if (error != std::errc() || at != end) return std::nullopt;
+  return value;
+}
+
+// "?n=", cut to kMaxPage however large it is.
+std::expected<size_t, Refusal> page_size(const net::Request& request) {
+  const auto text = request.query.first("n");
+  if (!text || text->empty()) return kMaxPage;
+  if (text->find_first_not_of("0123456789") != std::string_view::npos)
+    return refuse(400, "PAGINATION_NUMBER_INVALID",
+                  fmt::format("n={} is not a number", quote(*text)));
+  return std::min<uint64_t>(number<uint64_t>(*text).value_or(kMaxPage), kMaxPage);
+}
+
+void add_link(net::Response& response, std::string_view path, const net::Query& query) {
+  response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", path, query.text()));
+}
+
+// The answer with a page of `names`, of which there is one more than `limit` if there is a next
+// page.
+net::Response names_response(json::object body, std::string_view member, std::string_view path,
+                             std::vector<std::string> names, size_t limit) {
+  const bool more = limit > 0 && names.size() > limit;
+  names.resize(std::min(names.size(), limit));
+  body[member] = json::array(names.begin(), names.end());
+  auto response = json_response(200, "application/json", json::serialize(body));
+  if (more) {
+    net::Query next;
+    next.add("n", std::to_string(limit));
+    next.add("last", names.back());
+    add_link(response, path, next);
+  }
+  return response;
+}
+
+}  // namespace
+
+Answer list_tags(Services& services, const Route& route, const net::Request& request) {
+  RUNNEL_TRY(const size_t limit, page_size(request));
+  const auto last = request.query.first("last").value_or("");
+  RUNNEL_TRY(auto tags, services.metadata.tags(route.repository, last, limit + 1));
+  if (!tags)
+    return refuse(404, "NAME_UNKNOWN", fmt::format("there is no repository {}", route.repository));
+  json::object body;
+  body["name"] = route.repository;
+  return names_response(std::move(body), "tags", fmt::format("/v2/{}/tags/list", route.repository),
+                        *std::move(tags), limit);
+}
+
+Answer list_repositories(Services& services, const net::Request& request) {
+  RUNNEL_TRY(const size_t limit, page_size(request));
+  const auto last = request.query.first("last").value_or("");
+  RUNNEL_TRY(auto names, services.metadata.repositories(last, limit + 1));
+  return names_response({}, "repositories", "/v2/_catalog", std::move(names), limit);
+}
+
+Answer list_referrers(Services& services, const Route& route, const net::Request& request) {
+  RUNNEL_TRY(const auto subject, digest_of(route.target));
+  meta::ArtifactTypes types;
+  for (const auto type : request.query.all("artifactType")) {
+    if (type.empty()) continue;
+    // A media type has no spaces: this one was a '+' that the client did not encode.
+    std::ranges::replace(types.emplace_back(type), ' ', '+');
+  }
+  std::optional<int64_t> before;
+  if (const auto text = request.query.first("before")) {
+    before = number<int64_t>(*text);
+    if (!before)
+      return refuse(400, "UNSUPPORTED", fmt::format("before={} is not a number", quote(*text)));
+  }
+  RUNNEL_TRY(const auto page,
+             referrers_page(services.metadata, route.repository, subject, types, before));
+  auto response = json_response(200, oci::kOciIndex, oci::to_json(page.index));
+  if (!types.empty()) response.headers.add("OCI-Filters-Applied", "artifactType");
+  if (page.next) {
+    net::Query next;
+    for (const auto& type : types) next.add("artifactType", type);
+    next.add("before", std::to_string(*page.next));
+    add_link(response, fmt::format("/v2/{}/referrers/{}", route.repository, subject), next);
+  }
+  return response;
+}
+
+}  // namespace runnel::registry

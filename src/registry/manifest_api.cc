@@ -1,0 +1,139 @@
+#include "registry/manifest_api.h"
+
+#include <algorithm>
+
+#include "base/quote.h"
+#include "oci/document.h"
+#include "oci/reference.h"
+#include "registry/blob_api.h"
+#include "registry/new_manifest.h"
+
+namespace runnel::registry {
+
+namespace {
+
+constexpr size_t kMaxTagParameters = 100;
+constexpr size_t kMaxListedBlobs = 10;
+
+std::expected<meta::ManifestName, Refusal> manifest_name(std::string_view target) {
+  if (target.find(':') != std::string_view::npos) {
+    RUNNEL_TRY(auto digest, digest_of(target));
+    return meta::ManifestName(std::move(digest));
+  }
+  if (!oci::is_valid_tag(target))
+    return refuse(400, "TAG_INVALID", fmt::format("{} is not a tag", quote(target)));
+  return meta::ManifestName(std::string(target));
+}
+
+std::unexpected<Refusal> manifest_unknown(const Route& route) {
+  return refuse(404, "MANIFEST_UNKNOWN",
+                fmt::format("{} has no manifest {}", route.repository, route.target));
+}
+
+net::Response manifest_response(const meta::ManifestInfo& info) {
+  net::Response response(200);
+  response.headers.add("Content-Type", info.media_type);
+  response.headers.add("Docker-Content-Digest", info.digest.to_string());
+  response.headers.add("ETag", "\"" + info.digest.to_string() + "\"");
+  return response;
+}
+
+std::expected<meta::NewManifest, Refusal> read_manifest(Bytes bytes, std::string_view content_type,
+                                                        const meta::ManifestName& name) {
+  const auto* wanted = std::get_if<oci::Digest>(&name);
+  auto made = new_manifest(bytes, content_type,
+                           wanted != nullptr ? wanted->algorithm() : oci::Algorithm::kSha256);
+  if (!made) {
+    const bool too_large = made.error().code == Code::kExhausted;
+    return refuse(too_large ? 413 : 400, "MANIFEST_INVALID", made.error().message);
+  }
+  if (wanted != nullptr && made->digest != *wanted)
+    return refuse(400, "DIGEST_INVALID",
+                  fmt::format("the manifest that came is {}, not {}", made->digest, *wanted));
+  return *std::move(made);
+}
+
+// The tags of "?tag=a&tag=b".
+std::expected<std::vector<std::string>, Refusal> tag_parameters(const net::Request& request) {
+  std::vector<std::string> tags;
+  for (const auto tag : request.query.all("tag")) {
+    if (!oci::is_valid_tag(tag))
+      return refuse(400, "TAG_INVALID", fmt::format("{} is not a tag", quote(tag)));
+    tags.emplace_back(tag);
+  }
+  if (tags.size() > kMaxTagParameters)
+    return refuse(400, "TAG_INVALID",
+                  fmt::format("{} tags in one request, more than the limit of {}", tags.size(),
+                              kMaxTagParameters));
+  return tags;
+}
+
+std::unexpected<Refusal> missing_blobs(const Route& route,
+                                       const std::vector<oci::Digest>& missing) {
+  std::string list;
+  for (const auto& digest : std::span(missing).first(std::min(missing.size(), kMaxListedBlobs)))
+    list += fmt::format("{}\"{}\"", list.empty() ? "" : ",", digest);
+  Refusal refusal(400, "MANIFEST_BLOB_UNKNOWN",
+                  fmt::format("{} lacks {} of the manifest's blobs: push or mount them first",
+                              route.repository, missing.size()));
+  refusal.detail = fmt::format("{{\"digests\":[{}]}}", list);
+  return std::unexpected(std::move(refusal));
+}
+
+}  // namespace
+
+Answer get_manifest(Services& services, const Route& route, const net::Request& request) {
+  RUNNEL_TRY(const auto name, manifest_name(route.target));
+  if (request.method == "HEAD" || request.headers.has("If-None-Match")) {
+    RUNNEL_TRY(const auto info, services.metadata.manifest_info(route.repository, name));
+    if (!info) return manifest_unknown(route);
+    auto response = manifest_response(*info);
+    if (matches_etag(request, *response.headers.first("ETag"))) {
+      response.status = 304;
+      return response;
+    }
+    if (request.method == "HEAD") {
+      response.content_length = info->size;
+      return response;
+    }
+  }
+  RUNNEL_TRY(auto stored, services.metadata.manifest(route.repository, name));
+  if (!stored) return manifest_unknown(route);
+  auto response = manifest_response(stored->info);
+  response.body = std::move(stored->bytes);
+  return response;
+}
+
+Answer put_manifest(Services& services, const Route& route, const net::Request& request,
+                    Bytes bytes) {
+  RUNNEL_TRY(const auto name, manifest_name(route.target));
+  RUNNEL_TRY(const auto parameters, tag_parameters(request));
+  const auto content_type = request.headers.first("Content-Type").value_or("");
+  RUNNEL_TRY(auto manifest, read_manifest(bytes, content_type, name));
+  manifest.blobs_required = !services.config.sparse_manifests;
+  manifest.tags = parameters;
+  if (const auto* tag = std::get_if<std::string>(&name)) manifest.tags.push_back(*tag);
+
+  RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));
+  if (!outcome.missing.empty()) return missing_blobs(route, outcome.missing);
+
+  net::Response response(201);
+  response.headers.add("Location",
+                       fmt::format("/v2/{}/manifests/{}", route.repository, manifest.digest));
+  response.headers.add("Docker-Content-Digest", manifest.digest.to_string());
+  if (manifest.subject) response.headers.add("OCI-Subject", manifest.subject->to_string());
+  for (const auto& tag : parameters) response.headers.add("OCI-Tag", tag);
+  return response;
+}
+
+Answer delete_manifest(Services& services, const Route& route) {
+  RUNNEL_TRY(const auto name, manifest_name(route.target));
+  const auto* digest = std::get_if<oci::Digest>(&name);
+  RUNNEL_TRY(const bool existed,
+             digest != nullptr ? services.metadata.delete_manifest(route.repository, *digest)
+                               : services.metadata.delete_tag(route.repository, route.target));
+  if (!existed) return manifest_unknown(route);
+  return net::Response(202);
+}
+
+}  // namespace runnel::registry

@@ -1,0 +1,23 @@
+// Manifests, tags, the catalog and referrers. The calls block.
+#pragma once
+
+#include <string>
+
+#include "registry/reply.h"
+#include "registry/route.h"
+#include "registry/services.h"
+
+namespace runnel::registry {
+
+Answer get_manifest(Services& services, const Route& route, const net::Request& request);
+// `bytes` is the request's body.
+Answer put_manifest(Services& services, const Route& route, const net::Request& request,
+                    Bytes bytes);
+// By tag: the tag only. By digest: the manifest and all its tags.
+Answer delete_manifest(Services& services, const Route& route);
+
+Answer list_tags(Services& services, const Route& route, const net::Request& request);
+Answer list_repositories(Services& services, const net::Request& request);
+Answer list_referrers(Services& services, const Route& route, const net::Request& request);
+
+}  // namespace runnel::registry

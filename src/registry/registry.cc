@@ -1,0 +1,124 @@
+#include "registry/registry.h"
+
+#include <unistd.h>
+
+#include <condition_variable>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "base/durable.h"
+#include "base/log.h"
+#include "blob/directory_store.h"
+#include "meta/sqlite_store.h"
+#include "net/server.h"
+#include "net/url.h"
+#include "registry/api.h"
+
+namespace runnel::registry {
+
+namespace {
+
+// Most of their time the threads wait for syncs, so more than there are processors.
+constexpr unsigned kDefaultThreads = 8;
+constexpr auto kCleanInterval = std::chrono::minutes(10);
+
+// Cleans at the start and then now and again, until it goes.
+class Cleaner {
+ public:
+  explicit Cleaner(Uploads& uploads)
+      : thread_([&uploads](const std::stop_token& stop) { run(uploads, stop); }) {}
+
+ private:
+  static void run(Uploads& uploads, const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    while (!stop.stop_requested()) {
+      const auto count = uploads.clean();
+      if (!count)
+        log::warning("cleaning up uploads: {}", count.error().message);
+      else if (*count > 0)
+        log::info("threw away {} uploads that nobody finished", *count);
+      std::unique_lock lock(mutex);
+      wake.wait_for(lock, stop, kCleanInterval, [] { return false; });
+    }
+  }
+
+  std::jthread thread_;
+};
+
+Result<void> check_address(const std::string& address) {
+  if (net::is_loopback_host(address)) return {};
+  return fail(Code::kDenied,
+              "not listening on {}: without authentication everyone who can connect could push and "
+              "delete. Listen on 127.0.0.1 (listen = \"127.0.0.1:5000\") and reach it over an SSH "
+              "tunnel or a reverse proxy that authenticates",
+              address);
+}
+
+// A database without its blobs is a disk that is not mounted, not a new registry.
+Result<void> check_complete(const std::string& metadata, const std::string& content) {
+  const bool has_metadata = ::access(metadata.c_str(), F_OK) == 0;
+  const bool has_content = ::access((content + "/layout").c_str(), F_OK) == 0;
+  if (!has_metadata || has_content) return {};
+  return fail(Code::kConflict,
+              "{} is there, but the blobs that it knows, in {}, are not: mount or restore them",
+              metadata, content);
+}
+
+}  // namespace
+
+// In the order in which they are made; they end in the reverse order, the server first.
+struct Registry::Parts {
+  explicit Parts(const Config& c) : config(c) {}
+
+  unsigned threads() const { return config.threads != 0 ? config.threads : kDefaultThreads; }
+
+  const Config config;
+  std::unique_ptr<blob::BlobStore> blobs;
+  std::unique_ptr<meta::MetadataStore> metadata;
+  std::optional<Uploads> uploads;
+  std::optional<Cleaner> cleaner;
+  std::optional<WorkerPool> readers;
+  std::optional<WorkerPool> writers;
+  std::optional<Services> services;
+  std::optional<Api> api;
+  std::unique_ptr<net::Server> server;
+};
+
+Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Clock& clock) {
+  RUNNEL_DO(check_address(config.address));
+  auto parts = std::make_unique<Parts>(config);
+  const auto metadata = config.data + "/metadata.sqlite";
+  const auto content = config.data + "/content";
+  RUNNEL_DO(make_directories(config.data, 0750));
+  RUNNEL_DO(check_complete(metadata, content));
+  RUNNEL_TRY(parts->blobs, blob::DirectoryStore::open(content));
+  RUNNEL_TRY(parts->metadata, meta::SqliteStore::open(metadata, clock));
+  parts->uploads.emplace(*parts->blobs, *parts->metadata, clock, config.upload_lifetime);
+  parts->readers.emplace(parts->threads());
+  parts->writers.emplace(parts->threads());
+  parts->services.emplace(parts->config, *parts->blobs, *parts->metadata, *parts->uploads,
+                          *parts->readers, *parts->writers);
+  parts->api.emplace(*parts->services);
+  net::Server::Options options;
+  options.address = config.address;
+  options.port = config.port;
+  RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->api));
+  parts->cleaner.emplace(*parts->uploads);
+  return std::unique_ptr<Registry>(new Registry(std::move(parts)));
+}
+
+Registry::Registry(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Registry::~Registry() = default;
+
+uint16_t Registry::port() const {
+  return parts_->server->port();
+}
+
+void Registry::stop() {
+  parts_->server->stop();
+}
+
+}  // namespace runnel::registry

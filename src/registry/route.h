@@ -1,0 +1,31 @@
+// Which resource of the distribution API a request names.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace runnel::registry {
+
+struct Route {
+  enum class Kind : uint8_t {
+    kBase,       // /v2/
+    kCatalog,    // /v2/_catalog
+    kTags,       // /v2/{repository}/tags/list
+    kManifest,   // /v2/{repository}/manifests/{target}
+    kReferrers,  // /v2/{repository}/referrers/{target}
+    kBlob,       // /v2/{repository}/blobs/{target}
+    kUploads,    // /v2/{repository}/blobs/uploads/
+    kUpload,     // /v2/{repository}/blobs/uploads/{target}
+  };
+
+  Kind kind = Kind::kBase;
+  std::string repository;  // not checked
+  std::string target;      // not checked; without '/'
+};
+
+// `path` is decoded. Empty when no resource has this path.
+std::optional<Route> parse_route(std::string_view path);
+
+}  // namespace runnel::registry

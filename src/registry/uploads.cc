@@ -1,0 +1,167 @@
+#include "registry/uploads.h"
+
+#include <sys/random.h>
+
+#include "base/log.h"
+
+namespace runnel::registry {
+
+namespace {
+
+constexpr size_t kMaxRemembered = 1024;
+constexpr size_t kRehashBlock = 1 << 20;
+constexpr size_t kCleanBatch = 1000;
+
+// 128 random bits: who does not know the name of an upload cannot guess it.
+std::string random_id() {
+  std::array<std::byte, 16> bits;
+  RUNNEL_CHECK(::getrandom(bits.data(), bits.size(), 0) == static_cast<ssize_t>(bits.size()));
+  return to_hex(bits);
+}
+
+}  // namespace
+
+Result<void> Receiving::append(Bytes bytes) {
+  RUNNEL_DO(writer_->append(bytes));
+  digester_.update(bytes);
+  return {};
+}
+
+Result<void> Receiving::keep() {
+  RUNNEL_DO(writer_->sync());
+  upload_.received = size();
+  upload_.expires = uploads_.expiry();
+  RUNNEL_DO(uploads_.metadata_.record_received(upload_.repository, upload_.id, upload_.received,
+                                               upload_.expires));
+  if (algorithm_ == oci::Algorithm::kSha256)
+    uploads_.remember(upload_.id, size(), std::move(digester_));
+  return {};
+}
+
+Result<void> Receiving::drop() {
+  // What is beyond `received` is cut off when the upload is opened again. When that is everything,
+  // the space is given back now: most clients never come back, they begin anew.
+  if (upload_.received > 0) return {};
+  RUNNEL_DO(uploads_.blobs_.discard_upload(upload_.id));
+  return {};
+}
+
+Result<void> Receiving::finish(const oci::Digest& digest) {
+  if (digest.algorithm() != algorithm_) RUNNEL_DO(hash_what_is_here(digest.algorithm()));
+  const auto found = digester_.finish();
+  if (found != digest) {
+    if (auto gone = uploads_.cancel(upload_.repository, upload_.id); !gone)
+      log::warning("upload {}: {}", upload_.id, gone.error().message);
+    return fail(Code::kInvalid, "the {} bytes that came are {}, not {}", size(), found, digest);
+  }
+  const auto total = size();
+  RUNNEL_DO(writer_->commit(digest));
+  return uploads_.metadata_.finish_upload(upload_.repository, upload_.id, digest, total);
+}
+
+Result<void> Receiving::hash_what_is_here(oci::Algorithm algorithm) {
+  algorithm_ = algorithm;
+  digester_ = oci::Digester(algorithm);
+  Buffer block(std::min<uint64_t>(kRehashBlock, size()));
+  for (uint64_t at = 0; at < size();) {
+    const auto piece = MutableBytes(block).first(std::min<uint64_t>(block.size(), size() - at));
+    RUNNEL_DO(writer_->read_exact_at(at, piece));
+    digester_.update(piece);
+    at += piece.size();
+  }
+  return {};
+}
+
+WallTime Uploads::expiry() const {
+  return clock_.wall() + lifetime_;
+}
+
+Result<meta::Upload> Uploads::start(std::string_view repository) {
+  meta::Upload upload{
+      .id = random_id(), .repository = std::string(repository), .received = 0, .expires = expiry()};
+  RUNNEL_DO(metadata_.create_upload(upload));
+  return upload;
+}
+
+Result<std::optional<meta::Upload>> Uploads::find(std::string_view repository,
+                                                  std::string_view id) {
+  return metadata_.upload(repository, id);
+}
+
+Result<std::unique_ptr<Receiving>> Uploads::receive(std::string_view repository,
+                                                    std::string_view id, oci::Algorithm algorithm) {
+  // The row is read before the writer is there and again after: in between another request may
+  // have kept more bytes, and this one must not cut them off.
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    RUNNEL_TRY(auto before, metadata_.upload(repository, id));
+    if (!before) return fail(Code::kNotFound, "there is no upload {} in {}", id, repository);
+    RUNNEL_TRY(auto writer, blobs_.open_upload(before->id, before->received));
+    RUNNEL_TRY(const auto after, metadata_.upload(repository, id));
+    if (!after) {
+      // Cancelled meanwhile; opening may have made its file again.
+      RUNNEL_DO(blobs_.discard_upload(before->id));
+      return fail(Code::kNotFound, "there is no upload {} in {}", id, repository);
+    }
+    if (after->received != before->received) continue;
+    std::unique_ptr<Receiving> receiving(
+        new Receiving(*this, *std::move(before), std::move(writer)));
+    auto remembered = algorithm == oci::Algorithm::kSha256
+                          ? recall(receiving->upload_.id, receiving->size())
+                          : std::nullopt;
+    if (remembered)
+      receiving->digester_ = *std::move(remembered);
+    else
+      RUNNEL_DO(receiving->hash_what_is_here(algorithm));
+    return receiving;
+  }
+  return fail(Code::kConflict, "another request is writing to upload {}", id);
+}
+
+Result<bool> Uploads::cancel(std::string_view repository, std::string_view id) {
+  // The row first: bytes without a row are found by clean(), a row without bytes misleads.
+  RUNNEL_TRY(const bool existed, metadata_.delete_upload(repository, id));
+  if (!existed) return false;
+  RUNNEL_DO(blobs_.discard_upload(std::string(id)));
+  const std::lock_guard lock(mutex_);
+  remembered_.erase(std::string(id));
+  return true;
+}
+
+Result<size_t> Uploads::clean() {
+  size_t count = 0;
+  while (true) {
+    RUNNEL_TRY(const auto expired, metadata_.expired_uploads(clock_.wall(), kCleanBatch));
+    for (const auto& upload : expired) {
+      RUNNEL_TRY(const bool gone, cancel(upload.repository, upload.id));
+      count += gone ? 1 : 0;
+    }
+    if (expired.size() < kCleanBatch) break;
+  }
+  // Listed before the rows are looked at: an upload has its row before it has bytes, so bytes in
+  // the list without a row have lost it.
+  RUNNEL_TRY(const auto with_bytes, blobs_.uploads());
+  for (const auto& id : with_bytes) {
+    RUNNEL_TRY(const bool known, metadata_.upload_exists(id));
+    if (known) continue;
+    RUNNEL_TRY(const bool gone, blobs_.discard_upload(id));
+    count += gone ? 1 : 0;
+  }
+  return count;
+}
+
+void Uploads::remember(const std::string& id, uint64_t size, oci::Digester digester) {
+  const std::lock_guard lock(mutex_);
+  if (remembered_.size() >= kMaxRemembered) remembered_.erase(remembered_.begin());
+  remembered_.insert_or_assign(id, Remembered{size, std::move(digester)});
+}
+
+std::optional<oci::Digester> Uploads::recall(const std::string& id, uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  const auto found = remembered_.find(id);
+  if (found == remembered_.end()) return std::nullopt;
+  auto node = remembered_.extract(found);  // whoever appends makes it wrong
+  if (node.mapped().size != size) return std::nullopt;
+  return std::move(node.mapped().digester);
+}
+
+}  // namespace runnel::registry

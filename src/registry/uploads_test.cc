@@ -1,0 +1,189 @@
+#include "registry/uploads.h"
+
+#include <gtest/gtest.h>
+
+#include "blob/directory_store.h"
+#include "meta/sqlite_store.h"
+#include "support/fake_clock.h"
+#include "support/temp_dir.h"
+
+namespace runnel::registry {
+namespace {
+
+constexpr auto kSha256 = oci::Algorithm::kSha256;
+
+oci::Digest digest(std::string_view text, oci::Algorithm algorithm = kSha256) {
+  return oci::Digest::of(as_bytes(text), algorithm);
+}
+
+// A process that works on the data directory.
+struct Process {
+  Process(const std::string& data, const Clock& clock)
+      : blobs(blob::DirectoryStore::open(data + "/content").value()),
+        metadata(meta::SqliteStore::open(data + "/metadata.sqlite", clock).value()),
+        uploads(*blobs, *metadata, clock, std::chrono::hours(1)) {}
+
+  std::unique_ptr<blob::DirectoryStore> blobs;
+  std::unique_ptr<meta::SqliteStore> metadata;
+  Uploads uploads;
+};
+
+class UploadsTest : public testing::Test {
+ protected:
+  void restart() {
+    process_.reset();
+    process_.emplace(directory_.path(), clock_);
+  }
+  Uploads& uploads() { return process_->uploads; }
+
+  // Appends and acknowledges.
+  void append(const std::string& id, std::string_view text) {
+    auto receiving = uploads().receive("a", id, kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes(text)));
+    ASSERT_TRUE(receiving->keep());
+  }
+  Result<void> finish(const std::string& id, const oci::Digest& wanted) {
+    auto receiving = uploads().receive("a", id, wanted.algorithm()).value();
+    return receiving->finish(wanted);
+  }
+  bool has_blob(const oci::Digest& wanted) {
+    return process_->blobs->size(wanted).value() &&
+           process_->metadata->blob_size("a", wanted).value();
+  }
+
+  const test::TempDir directory_;
+  test::FakeClock clock_;
+  std::optional<Process> process_{std::in_place, directory_.path(), clock_};
+};
+
+TEST_F(UploadsTest, BecomeALinkedBlob) {
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+  append(upload.id, "def");
+
+  ASSERT_TRUE(finish(upload.id, digest("abcdef")));
+
+  EXPECT_TRUE(has_blob(digest("abcdef")));
+  EXPECT_FALSE(uploads().find("a", upload.id).value());
+  EXPECT_TRUE(process_->blobs->uploads()->empty());
+}
+
+TEST_F(UploadsTest, GoOnAfterARestartWhereTheyWereAcknowledged) {
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+  {
+    auto receiving = uploads().receive("a", upload.id, kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes("never acknowledged")));
+  }
+  restart();
+
+  EXPECT_EQ(uploads().find("a", upload.id).value()->received, 3u);
+  append(upload.id, "def");
+  ASSERT_TRUE(finish(upload.id, digest("abcdef")));
+
+  EXPECT_TRUE(has_blob(digest("abcdef")));
+}
+
+TEST_F(UploadsTest, GoOnInAnotherProcess) {
+  Process other(directory_.path(), clock_);
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+  {
+    auto receiving = other.uploads.receive("a", upload.id, kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes("def")));
+    ASSERT_TRUE(receiving->keep());
+  }
+  append(upload.id, "ghi");
+
+  ASSERT_TRUE(finish(upload.id, digest("abcdefghi")));
+}
+
+TEST_F(UploadsTest, AreHashedAgainForAnotherAlgorithm) {
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+
+  ASSERT_TRUE(finish(upload.id, digest("abc", oci::Algorithm::kSha512)));
+
+  EXPECT_TRUE(has_blob(digest("abc", oci::Algorithm::kSha512)));
+}
+
+TEST_F(UploadsTest, AreGoneWhenTheDigestIsWrong) {
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+
+  const auto outcome = finish(upload.id, digest("xyz"));
+
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kInvalid);
+  EXPECT_FALSE(has_blob(digest("xyz")));
+  EXPECT_FALSE(has_blob(digest("abc")));
+  EXPECT_FALSE(uploads().find("a", upload.id).value());
+  EXPECT_TRUE(process_->blobs->uploads()->empty());
+}
+
+TEST_F(UploadsTest, BelongToTheirRepository) {
+  const auto upload = uploads().start("a").value();
+
+  EXPECT_EQ(uploads().receive("b", upload.id, kSha256).error().code, Code::kNotFound);
+  EXPECT_FALSE(uploads().find("b", upload.id).value());
+  EXPECT_FALSE(uploads().cancel("b", upload.id).value());
+  EXPECT_TRUE(uploads().cancel("a", upload.id).value());
+}
+
+TEST_F(UploadsTest, HaveOneRequestAtATime) {
+  const auto upload = uploads().start("a").value();
+  const auto receiving = uploads().receive("a", upload.id, kSha256).value();
+
+  EXPECT_EQ(uploads().receive("a", upload.id, kSha256).error().code, Code::kConflict);
+}
+
+TEST_F(UploadsTest, CannotBeFinishedOnceCancelled) {
+  const auto upload = uploads().start("a").value();
+  auto receiving = uploads().receive("a", upload.id, kSha256).value();
+  ASSERT_TRUE(receiving->append(as_bytes("abc")));
+
+  ASSERT_TRUE(uploads().cancel("a", upload.id).value());
+
+  EXPECT_EQ(receiving->finish(digest("abc")).error().code, Code::kNotFound);
+  EXPECT_FALSE(has_blob(digest("abc")));
+}
+
+TEST_F(UploadsTest, GiveTheirSpaceBackWhenTheOnlyRequestIsDropped) {
+  const auto upload = uploads().start("a").value();
+  {
+    auto receiving = uploads().receive("a", upload.id, kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes("abc")));
+    ASSERT_TRUE(receiving->drop());
+  }
+
+  EXPECT_TRUE(process_->blobs->uploads()->empty());
+  append(upload.id, "def");
+  EXPECT_TRUE(finish(upload.id, digest("def")));
+}
+
+TEST_F(UploadsTest, AreThrownAwayWhenNobodyGoesOn) {
+  const auto old = uploads().start("a").value();
+  append(old.id, "abc");
+  clock_.advance(std::chrono::minutes(50));
+  const auto young = uploads().start("a").value();
+  append(young.id, "abc");
+  EXPECT_EQ(uploads().clean().value(), 0u);
+  clock_.advance(std::chrono::minutes(20));
+
+  EXPECT_EQ(uploads().clean().value(), 1u);
+
+  EXPECT_FALSE(uploads().find("a", old.id).value());
+  EXPECT_TRUE(uploads().find("a", young.id).value());
+  EXPECT_EQ(process_->blobs->uploads().value(), std::vector{young.id});
+}
+
+TEST_F(UploadsTest, WhoseRowACrashLostAreThrownAway) {
+  ASSERT_TRUE(process_->blobs->open_upload("0123", 0).value()->append(as_bytes("abc")));
+
+  EXPECT_EQ(uploads().clean().value(), 1u);
+
+  EXPECT_TRUE(process_->blobs->uploads()->empty());
+}
+
+}  // namespace
+}  // namespace runnel::registry
