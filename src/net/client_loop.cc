@@ -197,7 +197,7 @@ void ClientLoop::check_deadlines() {
     if (deadline <= now)
       late.push_back(id);
     else
-      next_deadline_ = std::min(next_deadline_, deadline);
+      next_deadline_ = std::min(next_deadline_, transfer->next_look(now));
   }
   for (const uint64_t id : late) {
     // Another's callback may have ended it.
@@ -213,7 +213,7 @@ void ClientLoop::launch(uint64_t id) {
   by_handle_.emplace(transfer.easy(), id);
   if (const auto code = curl_multi_add_handle(multi_, transfer.easy()); code != CURLM_OK)
     return finish(id, fail(Code::kExhausted, "{}", curl_multi_strerror(code)));
-  next_deadline_ = std::min(next_deadline_, transfer.deadline());
+  next_deadline_ = std::min(next_deadline_, transfer.next_look(std::chrono::steady_clock::now()));
 }
 
 void ClientLoop::finish(uint64_t id, Result<ResponseHead> result) {

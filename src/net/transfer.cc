@@ -366,6 +366,11 @@ SteadyTime Transfer::deadline() const {
   return due;
 }
 
+SteadyTime Transfer::next_look(SteadyTime now) const {
+  const SteadyTime due = deadline();
+  return phase_ == Phase::kConnecting ? std::min(due, now + request_.stall_timeout) : due;
+}
+
 Error Transfer::timeout_error() const {
   const auto seconds = [](Duration duration) {
     return std::chrono::duration<double>(duration).count();

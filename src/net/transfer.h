@@ -35,6 +35,9 @@ class Transfer {
 
   // When this must have moved, and the error if it has not.
   SteadyTime deadline() const;
+  // Until when the deadline cannot come closer: that of a waiting transfer does when it gets its
+  // connection.
+  SteadyTime next_look(SteadyTime now) const;
   Error timeout_error() const;
 
  private:
