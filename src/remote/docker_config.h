@@ -1,0 +1,34 @@
+// The passwords that `docker login` and `podman login` keep in a config.json or auth.json.
+//
+//   {"auths": {KEY: {"auth": base64("user:password"), "identitytoken": …, "registrytoken": …}},
+//    "credHelpers": {HOST: HELPER}, "credsStore": HELPER}
+//
+// KEY is a host, a host with a path of repositories (podman; the longest that fits is used), or
+// "https://index.docker.io/v1/" for docker.io. A helper for the host goes before the store, the
+// store before the file's own entries.
+#pragma once
+
+#include <string>
+
+#include "remote/credential_helper.h"
+#include "remote/credentials.h"
+
+namespace runnel::remote {
+
+class DockerConfig final : public CredentialSource {
+ public:
+  // The file is read again at every call, so that a new login is seen; it need not exist.
+  explicit DockerConfig(std::string path, HelperLimits limits = {});
+
+  // $DOCKER_CONFIG/config.json, or ~/.docker/config.json; empty when neither variable is set.
+  static std::string default_path();
+
+  Result<std::optional<Credential>> find(std::string_view host,
+                                         std::string_view repository) override;
+
+ private:
+  const std::string path_;
+  const HelperLimits limits_;
+};
+
+}  // namespace runnel::remote
