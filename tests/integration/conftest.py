@@ -1,0 +1,44 @@
+"""Fixtures of the tests that run one role of the real program against real clients.
+
+The program is $RUNNEL, or build/release/runnel of this tree.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools")]
+
+from sandbox import services  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def runnel() -> str:
+    program = services.program()
+    if not os.access(program, os.X_OK):
+        pytest.fail(f"{program} is not built: cmake --build --preset release")
+    return program
+
+
+@pytest.fixture
+def registry(runnel, tmp_path):
+    """A registry of the test's own, on a free port."""
+    made = services.Registry(tmp_path / "registry")
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def needs(tool: str) -> str:
+    """The path of a tool, or the test is skipped."""
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f"needs {tool}")
+    return path
