@@ -1,0 +1,232 @@
+#include "snapshot/service.h"
+
+#include <grpcpp/grpcpp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <filesystem>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "snapshots.grpc.pb.h"
+
+namespace runnel::snapshot {
+
+namespace {
+
+namespace api = containerd::services::snapshots::v1;
+using google::protobuf::Empty;
+using grpc::ServerContext;
+using grpc::Status;
+using grpc::StatusCode;
+
+constexpr auto kStopGrace = std::chrono::seconds(5);
+constexpr size_t kInfosPerMessage = 100;
+
+StatusCode status_code(Code code) {
+  switch (code) {
+    case Code::kInvalid: return StatusCode::INVALID_ARGUMENT;
+    case Code::kNotFound: return StatusCode::NOT_FOUND;
+    case Code::kExists: return StatusCode::ALREADY_EXISTS;
+    case Code::kDenied: return StatusCode::PERMISSION_DENIED;
+    case Code::kConflict: return StatusCode::FAILED_PRECONDITION;
+    case Code::kUnsupported: return StatusCode::UNIMPLEMENTED;
+    case Code::kUnavailable: return StatusCode::UNAVAILABLE;
+    case Code::kExhausted: return StatusCode::RESOURCE_EXHAUSTED;
+    case Code::kCancelled: return StatusCode::CANCELLED;
+  }
+  return StatusCode::UNKNOWN;
+}
+
+// Logged here, where the error is handled: what a client expects (not found, exists, in use) is not
+// an event.
+Status status_of(const Error& error, const char* call, const std::string& name) {
+  const bool expected =
+      error.code == Code::kNotFound || error.code == Code::kExists || error.code == Code::kConflict;
+  if (!expected) log::warning("snapshot {} {}: {}", call, name, error.message);
+  return {status_code(error.code), error.message};
+}
+
+template <class T>
+Status finish(const Result<T>& result, const char* call, const std::string& name) {
+  return result ? Status::OK : status_of(result.error(), call, name);
+}
+
+Labels labels_of(const google::protobuf::Map<std::string, std::string>& map) {
+  return {map.begin(), map.end()};
+}
+
+template <class Mounts>
+void fill(const std::vector<Mount>& mounts, Mounts* out) {
+  for (const auto& mount : mounts) {
+    auto* message = out->Add();
+    message->set_type(mount.type);
+    message->set_source(mount.source);
+    for (const auto& option : mount.options) message->add_options(option);
+  }
+}
+
+void fill(WallTime time, google::protobuf::Timestamp* out) {
+  const auto nanoseconds = time.time_since_epoch().count();
+  out->set_seconds(nanoseconds / 1'000'000'000);
+  out->set_nanos(static_cast<int32_t>(nanoseconds % 1'000'000'000));
+}
+
+void fill(const Info& info, api::Info* out) {
+  out->set_name(info.name);
+  out->set_parent(info.parent);
+  out->set_kind(static_cast<api::Kind>(info.kind));
+  fill(info.created, out->mutable_created_at());
+  fill(info.updated, out->mutable_updated_at());
+  out->mutable_labels()->insert(info.labels.begin(), info.labels.end());
+}
+
+class Calls final : public api::Snapshots::Service {
+ public:
+  explicit Calls(Snapshotter& snapshotter) : snapshotter_(snapshotter) {}
+
+  Status Prepare(ServerContext*, const api::PrepareSnapshotRequest* request,
+                 api::PrepareSnapshotResponse* response) override {
+    const auto mounts =
+        snapshotter_.prepare(request->key(), request->parent(), labels_of(request->labels()));
+    if (mounts) fill(*mounts, response->mutable_mounts());
+    return finish(mounts, "Prepare", request->key());
+  }
+
+  Status View(ServerContext*, const api::ViewSnapshotRequest* request,
+              api::ViewSnapshotResponse* response) override {
+    const auto mounts =
+        snapshotter_.view(request->key(), request->parent(), labels_of(request->labels()));
+    if (mounts) fill(*mounts, response->mutable_mounts());
+    return finish(mounts, "View", request->key());
+  }
+
+  Status Mounts(ServerContext*, const api::MountsRequest* request,
+                api::MountsResponse* response) override {
+    const auto mounts = snapshotter_.mounts(request->key());
+    if (mounts) fill(*mounts, response->mutable_mounts());
+    return finish(mounts, "Mounts", request->key());
+  }
+
+  Status Commit(ServerContext*, const api::CommitSnapshotRequest* request, Empty*) override {
+    return finish(
+        snapshotter_.commit(request->key(), request->name(), labels_of(request->labels())),
+        "Commit", request->key());
+  }
+
+  Status Remove(ServerContext*, const api::RemoveSnapshotRequest* request, Empty*) override {
+    return finish(snapshotter_.remove(request->key()), "Remove", request->key());
+  }
+
+  Status Stat(ServerContext*, const api::StatSnapshotRequest* request,
+              api::StatSnapshotResponse* response) override {
+    const auto info = snapshotter_.stat(request->key());
+    if (info) fill(*info, response->mutable_info());
+    return finish(info, "Stat", request->key());
+  }
+
+  Status Update(ServerContext*, const api::UpdateSnapshotRequest* request,
+                api::UpdateSnapshotResponse* response) override {
+    Info wanted;
+    wanted.name = request->info().name();
+    wanted.labels = labels_of(request->info().labels());
+    const auto& paths = request->update_mask().paths();
+    const auto info = snapshotter_.update(wanted, {paths.begin(), paths.end()});
+    if (info) fill(*info, response->mutable_info());
+    return finish(info, "Update", wanted.name);
+  }
+
+  Status List(ServerContext*, const api::ListSnapshotsRequest* request,
+              grpc::ServerWriter<api::ListSnapshotsResponse>* writer) override {
+    const auto& filters = request->filters();
+    const auto infos = snapshotter_.list({filters.begin(), filters.end()});
+    if (!infos) return status_of(infos.error(), "List", "");
+    api::ListSnapshotsResponse message;
+    for (const auto& info : *infos) {
+      fill(info, message.add_info());
+      if (message.info_size() < static_cast<int>(kInfosPerMessage)) continue;
+      if (!writer->Write(message)) return Status::CANCELLED;
+      message.clear_info();
+    }
+    if (message.info_size() > 0 && !writer->Write(message)) return Status::CANCELLED;
+    return Status::OK;
+  }
+
+  Status Usage(ServerContext*, const api::UsageRequest* request,
+               api::UsageResponse* response) override {
+    const auto used = snapshotter_.usage(request->key());
+    if (used) {
+      response->set_size(static_cast<int64_t>(used->bytes));
+      response->set_inodes(static_cast<int64_t>(used->inodes));
+    }
+    return finish(used, "Usage", request->key());
+  }
+
+  Status Cleanup(ServerContext*, const api::CleanupRequest*, Empty*) override {
+    return finish(snapshotter_.cleanup(), "Cleanup", "");
+  }
+
+ private:
+  Snapshotter& snapshotter_;
+};
+
+// Whether somebody listens there.
+bool is_live(const std::string& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket.size() >= sizeof address.sun_path) return false;
+  socket.copy(address.sun_path, socket.size());
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+}
+
+}  // namespace
+
+class Service::Impl {
+ public:
+  explicit Impl(Snapshotter& snapshotter) : calls_(snapshotter) {}
+
+  Result<void> listen(const std::string& socket) {
+    if (is_live(socket)) {
+      return fail(Code::kConflict, "{}: another process serves this socket", socket);
+    }
+    RUNNEL_DO(make_directories(std::filesystem::path(socket).parent_path().string(), 0755));
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&calls_);
+    server_ = builder.BuildAndStart();
+    if (!server_ || port == 0) {
+      return fail(Code::kUnavailable, "cannot listen on {}: is its directory writable?", socket);
+    }
+    if (::chmod(socket.c_str(), 0600) != 0) return fail_errno("chmod {}", socket);
+    return {};
+  }
+
+  void stop() {
+    if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);
+  }
+
+ private:
+  Calls calls_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+Service::~Service() {
+  stop();
+}
+void Service::stop() {
+  impl_->stop();
+}
+
+Result<std::unique_ptr<Service>> Service::listen(const std::string& socket,
+                                                 Snapshotter& snapshotter) {
+  auto impl = std::make_unique<Impl>(snapshotter);
+  RUNNEL_DO(impl->listen(socket));
+  return std::unique_ptr<Service>(new Service(std::move(impl)));
+}
+
+}  // namespace runnel::snapshot

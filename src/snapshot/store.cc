@@ -1,0 +1,360 @@
+#include "snapshot/store.h"
+
+#include <sqlite3.h>
+
+#include <boost/json.hpp>
+
+#include "base/quote.h"
+
+namespace runnel::snapshot {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr int kSchemaVersion = 1;
+constexpr const char* kSchema = R"(
+  CREATE TABLE snapshots (
+    number   INTEGER PRIMARY KEY AUTOINCREMENT,
+    name     TEXT NOT NULL UNIQUE,
+    parent   TEXT NOT NULL,
+    kind     INTEGER NOT NULL,
+    created  INTEGER NOT NULL,
+    updated  INTEGER NOT NULL,
+    labels   TEXT NOT NULL,
+    chain_id TEXT NOT NULL,
+    bytes    INTEGER NOT NULL,
+    inodes   INTEGER NOT NULL);
+  CREATE INDEX snapshots_by_parent ON snapshots (parent);
+  CREATE INDEX snapshots_by_chain ON snapshots (chain_id);
+  PRAGMA user_version = 1;
+)";
+constexpr const char* kColumns =
+    "number, name, parent, kind, created, updated, labels, chain_id, bytes, inodes";
+
+std::string to_text(const Labels& labels) {
+  json::object object;
+  for (const auto& [key, value] : labels) object[key] = value;
+  return json::serialize(object);
+}
+
+Labels labels_of(const std::string& text) {
+  Labels labels;
+  boost::system::error_code error;
+  const auto parsed = json::parse(text, error);
+  if (error || !parsed.is_object()) return labels;
+  for (const auto& [key, value] : parsed.get_object()) {
+    if (value.is_string()) labels[key] = std::string(value.get_string());
+  }
+  return labels;
+}
+
+int64_t nanoseconds(WallTime time) {
+  return time.time_since_epoch().count();
+}
+WallTime wall_time(int64_t value) {
+  return WallTime(std::chrono::nanoseconds(value));
+}
+
+Result<void> check_name(const std::string& name) {
+  if (name.empty()) return fail(Code::kInvalid, "a snapshot needs a name");
+  return {};
+}
+
+}  // namespace
+
+// One prepared statement; finalised with it.
+class Store::Statement {
+ public:
+  Statement(sqlite3* database, const std::string& sql) : database_(database) {
+    sqlite3_prepare_v2(database, sql.c_str(), static_cast<int>(sql.size()), &statement_, nullptr);
+  }
+  ~Statement() { sqlite3_finalize(statement_); }
+  Statement(const Statement&) = delete;
+  Statement& operator=(const Statement&) = delete;
+
+  Statement& bind(const std::string& value) {
+    sqlite3_bind_text(statement_, ++bound_, value.data(), static_cast<int>(value.size()),
+                      SQLITE_TRANSIENT);
+    return *this;
+  }
+  Statement& bind(int64_t value) {
+    sqlite3_bind_int64(statement_, ++bound_, value);
+    return *this;
+  }
+
+  // True when there is a row.
+  Result<bool> step() {
+    const int code = statement_ == nullptr ? SQLITE_ERROR : sqlite3_step(statement_);
+    if (code == SQLITE_ROW) return true;
+    if (code == SQLITE_DONE) return false;
+    return fail(code == SQLITE_FULL ? Code::kExhausted : Code::kUnavailable,
+                "snapshot database: {}", sqlite3_errmsg(database_));
+  }
+
+  std::string text(int column) const {
+    const auto* bytes = sqlite3_column_text(statement_, column);
+    return {reinterpret_cast<const char*>(bytes),
+            static_cast<size_t>(sqlite3_column_bytes(statement_, column))};
+  }
+  int64_t number(int column) const { return sqlite3_column_int64(statement_, column); }
+
+  Record record() const {
+    Record out;
+    out.number = number(0);
+    out.info = {.name = text(1),
+                .parent = text(2),
+                .kind = static_cast<Kind>(number(3)),
+                .created = wall_time(number(4)),
+                .updated = wall_time(number(5)),
+                .labels = labels_of(text(6))};
+    out.chain_id = text(7);
+    out.usage = {.bytes = static_cast<uint64_t>(number(8)),
+                 .inodes = static_cast<uint64_t>(number(9))};
+    return out;
+  }
+
+ private:
+  sqlite3* database_;
+  sqlite3_stmt* statement_ = nullptr;
+  int bound_ = 0;
+};
+
+// Rolls back unless it was committed.
+class Store::Transaction {
+ public:
+  explicit Transaction(const Store& store) : store_(store), lock_(store.mutex_) {}
+  ~Transaction() {
+    if (open_) (void)store_.execute("ROLLBACK");
+  }
+  Result<void> begin() {
+    RUNNEL_DO(store_.execute("BEGIN IMMEDIATE"));
+    open_ = true;
+    return {};
+  }
+  Result<void> commit() {
+    RUNNEL_DO(store_.execute("COMMIT"));
+    open_ = false;
+    return {};
+  }
+
+ private:
+  const Store& store_;
+  std::lock_guard<std::recursive_mutex> lock_;
+  bool open_ = false;
+};
+
+Result<std::unique_ptr<Store>> Store::open(const std::string& path, const Clock& clock) {
+  sqlite3* database = nullptr;
+  const int code =
+      sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  std::unique_ptr<Store> store(new Store(database, clock));
+  if (code != SQLITE_OK) {
+    return fail(Code::kUnavailable, "open {}: {}", path, sqlite3_errmsg(database));
+  }
+  sqlite3_busy_timeout(database, 10'000);
+  RUNNEL_DO(store->execute("PRAGMA journal_mode = WAL"));
+  RUNNEL_DO(store->execute("PRAGMA synchronous = FULL"));
+  int64_t version = 0;
+  {
+    Statement statement(database, "PRAGMA user_version");
+    RUNNEL_TRY(const bool row, statement.step());
+    if (row) version = statement.number(0);
+  }
+  if (version > kSchemaVersion) {
+    return fail(Code::kUnsupported, "{}: schema {}, this program knows {}; use the newer program",
+                path, version, kSchemaVersion);
+  }
+  if (version == 0) {
+    Transaction transaction(*store);
+    RUNNEL_DO(transaction.begin());
+    RUNNEL_DO(store->execute(kSchema));
+    RUNNEL_DO(transaction.commit());
+  }
+  return store;
+}
+
+Store::~Store() {
+  sqlite3_close(database_);
+}
+
+Result<void> Store::execute(const char* sql) const {
+  char* message = nullptr;
+  const int code = sqlite3_exec(database_, sql, nullptr, nullptr, &message);
+  const std::string text = message == nullptr ? "" : message;
+  sqlite3_free(message);
+  if (code == SQLITE_OK) return {};
+  return fail(code == SQLITE_FULL ? Code::kExhausted : Code::kUnavailable, "snapshot database: {}",
+              text);
+}
+
+Result<std::vector<Record>> Store::select(const char* where,
+                                          const std::vector<std::string>& values) const {
+  const std::lock_guard lock(mutex_);
+  Statement statement(
+      database_, fmt::format("SELECT {} FROM snapshots WHERE {} ORDER BY number", kColumns, where));
+  for (const auto& value : values) statement.bind(value);
+  std::vector<Record> records;
+  for (;;) {
+    RUNNEL_TRY(const bool row, statement.step());
+    if (!row) return records;
+    records.push_back(statement.record());
+  }
+}
+
+Result<std::optional<Record>> Store::find(const std::string& name) const {
+  RUNNEL_TRY(auto records, select("name = ?", {name}));
+  if (records.empty()) return std::nullopt;
+  return std::move(records.front());
+}
+
+Result<Record> Store::get(const std::string& name) const {
+  RUNNEL_TRY(auto record, find(name));
+  if (!record) return fail(Code::kNotFound, "snapshot {} does not exist", quote(name));
+  return *std::move(record);
+}
+
+// Inside a transaction.
+Result<Record> Store::insert(const Record& record) {
+  RUNNEL_DO(check_name(record.info.name));
+  RUNNEL_TRY(const auto taken, find(record.info.name));
+  if (taken) return fail(Code::kExists, "snapshot {} exists", quote(record.info.name));
+  if (!record.info.parent.empty()) {
+    RUNNEL_TRY(const auto parent, get(record.info.parent));
+    if (parent.info.kind != Kind::kCommitted) {
+      return fail(Code::kInvalid, "parent {} is not committed", quote(record.info.parent));
+    }
+  }
+  Statement statement(database_,
+                      "INSERT INTO snapshots (name, parent, kind, created, updated, labels, "
+                      "chain_id, bytes, inodes) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)");
+  const int64_t now = nanoseconds(clock_.wall());
+  statement.bind(record.info.name)
+      .bind(record.info.parent)
+      .bind(static_cast<int64_t>(record.info.kind))
+      .bind(now)
+      .bind(now)
+      .bind(to_text(record.info.labels))
+      .bind(record.chain_id);
+  RUNNEL_DO(statement.step());
+  return get(record.info.name);
+}
+
+Result<Record> Store::create(Kind kind, const std::string& key, const std::string& parent,
+                             const Labels& labels) {
+  Transaction transaction(*this);
+  RUNNEL_DO(transaction.begin());
+  Record record;
+  record.info = {.name = key, .parent = parent, .kind = kind, .labels = labels};
+  RUNNEL_TRY(auto made, insert(record));
+  RUNNEL_DO(transaction.commit());
+  return made;
+}
+
+Result<Record> Store::create_streamed(const std::string& name, const std::string& parent,
+                                      const std::string& chain_id, const Labels& labels) {
+  Transaction transaction(*this);
+  RUNNEL_DO(transaction.begin());
+  Record record;
+  record.info = {.name = name, .parent = parent, .kind = Kind::kCommitted, .labels = labels};
+  record.chain_id = chain_id;
+  RUNNEL_TRY(auto made, insert(record));
+  RUNNEL_DO(transaction.commit());
+  return made;
+}
+
+Result<void> Store::commit(const std::string& key, const std::string& name, const Labels& labels,
+                           const Usage& usage) {
+  Transaction transaction(*this);
+  RUNNEL_DO(transaction.begin());
+  RUNNEL_DO(check_name(name));
+  RUNNEL_TRY(const auto active, get(key));
+  if (active.info.kind != Kind::kActive) {
+    return fail(Code::kConflict, "snapshot {} is not active", quote(key));
+  }
+  RUNNEL_TRY(const auto taken, find(name));
+  if (taken) return fail(Code::kExists, "snapshot {} exists", quote(name));
+  Statement statement(database_,
+                      "UPDATE snapshots SET name = ?, kind = ?, created = ?, updated = ?, labels "
+                      "= ?, bytes = ?, inodes = ? WHERE number = ?");
+  const int64_t now = nanoseconds(clock_.wall());
+  statement.bind(name)
+      .bind(static_cast<int64_t>(Kind::kCommitted))
+      .bind(now)
+      .bind(now)
+      .bind(to_text(labels))
+      .bind(static_cast<int64_t>(usage.bytes))
+      .bind(static_cast<int64_t>(usage.inodes))
+      .bind(active.number);
+  RUNNEL_DO(statement.step());
+  return transaction.commit();
+}
+
+Result<Record> Store::remove(const std::string& name) {
+  Transaction transaction(*this);
+  RUNNEL_DO(transaction.begin());
+  RUNNEL_TRY(auto record, get(name));
+  RUNNEL_TRY(const auto children, select("parent = ?", {name}));
+  if (!children.empty()) {
+    return fail(Code::kConflict, "snapshot {} has {} children", quote(name), children.size());
+  }
+  Statement statement(database_, "DELETE FROM snapshots WHERE number = ?");
+  statement.bind(record.number);
+  RUNNEL_DO(statement.step());
+  RUNNEL_DO(transaction.commit());
+  return record;
+}
+
+Result<Record> Store::set_labels(const std::string& name, const Labels& labels) {
+  Transaction transaction(*this);
+  RUNNEL_DO(transaction.begin());
+  RUNNEL_TRY(const auto record, get(name));
+  Statement statement(database_, "UPDATE snapshots SET labels = ?, updated = ? WHERE number = ?");
+  statement.bind(to_text(labels)).bind(nanoseconds(clock_.wall())).bind(record.number);
+  RUNNEL_DO(statement.step());
+  RUNNEL_DO(transaction.commit());
+  return get(name);
+}
+
+Result<std::vector<Record>> Store::chain(const std::string& name) const {
+  const std::lock_guard lock(mutex_);
+  std::vector<Record> records;
+  for (std::string next = name; !next.empty();) {
+    RUNNEL_TRY(auto record, get(next));
+    next = record.info.parent;
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+Result<std::vector<Record>> Store::list() const {
+  return select("1", {});
+}
+
+Result<std::optional<Record>> Store::find_streamed(const std::string& chain_id,
+                                                   const std::string& parent) const {
+  RUNNEL_TRY(auto records, select("chain_id = ? AND parent = ?", {chain_id, parent}));
+  if (records.empty()) return std::nullopt;
+  return std::move(records.front());
+}
+
+Result<bool> Store::chain_is_held(const std::string& chain_id) const {
+  RUNNEL_TRY(const auto records, select("chain_id = ?", {chain_id}));
+  return !records.empty();
+}
+
+Result<bool> Store::chain_is_used(const std::string& chain_id) const {
+  const std::lock_guard lock(mutex_);
+  RUNNEL_TRY(const auto users, select("kind != 3", {}));
+  for (const auto& user : users) {
+    RUNNEL_TRY(const auto records, chain(user.info.name));
+    for (const auto& record : records) {
+      if (!record.streamed()) continue;
+      if (record.chain_id == chain_id) return true;
+      break;  // what it shows includes everything below
+    }
+  }
+  return false;
+}
+
+}  // namespace runnel::snapshot

@@ -1,0 +1,81 @@
+// The records of all snapshots, in one SQLite database; each change is durable when it returns.
+//
+// The rules are those of containerd's own snapshotters: names are unique, committed ones and keys
+// alike; a parent is committed; what has children is not removed. A snapshot is either ordinary
+// (its content is the directory of its number) or streamed (its content is a chain ID's).
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "snapshot/snapshot.h"
+
+struct sqlite3;
+
+namespace runnel::snapshot {
+
+struct Record {
+  int64_t number = 0;  // names its directory; never used twice
+  Info info;
+  std::string chain_id;  // streamed: what it shows; empty: ordinary
+  Usage usage;           // of an ordinary committed snapshot
+
+  bool streamed() const { return !chain_id.empty(); }
+};
+
+// Any thread may call any method.
+class Store {
+ public:
+  // kUnsupported when a newer program wrote the file.
+  static Result<std::unique_ptr<Store>> open(const std::string& path, const Clock& clock);
+  ~Store();
+
+  // An active snapshot or a view. kNotFound without its parent, kInvalid when that is not
+  // committed, kExists when the key is taken.
+  Result<Record> create(Kind kind, const std::string& key, const std::string& parent,
+                        const Labels& labels);
+  // A committed, streamed snapshot that shows `chain_id`.
+  Result<Record> create_streamed(const std::string& name, const std::string& parent,
+                                 const std::string& chain_id, const Labels& labels);
+  // The active snapshot `key` becomes the committed one `name`.
+  Result<void> commit(const std::string& key, const std::string& name, const Labels& labels,
+                      const Usage& usage);
+  // Returns what was removed. kConflict while it has children.
+  Result<Record> remove(const std::string& name);
+  // Replaces the labels and returns the record.
+  Result<Record> set_labels(const std::string& name, const Labels& labels);
+
+  Result<Record> get(const std::string& name) const;
+  // `name`, its parent, and so on to the lowest.
+  Result<std::vector<Record>> chain(const std::string& name) const;
+  Result<std::vector<Record>> list() const;
+  // The streamed snapshot of that chain ID on that parent, if there is one.
+  Result<std::optional<Record>> find_streamed(const std::string& chain_id,
+                                              const std::string& parent) const;
+  // Whether a streamed snapshot of that chain ID is left, or one that is not committed stands
+  // directly or through ordinary snapshots on it.
+  Result<bool> chain_is_held(const std::string& chain_id) const;
+  Result<bool> chain_is_used(const std::string& chain_id) const;
+
+ private:
+  class Statement;
+  class Transaction;
+
+  Store(sqlite3* database, const Clock& clock) : database_(database), clock_(clock) {}
+
+  Result<void> execute(const char* sql) const;
+  Result<Record> insert(const Record& record);
+  Result<std::optional<Record>> find(const std::string& name) const;
+  Result<std::vector<Record>> select(const char* where,
+                                     const std::vector<std::string>& values) const;
+
+  sqlite3* const database_;
+  const Clock& clock_;
+  mutable std::recursive_mutex mutex_;
+};
+
+}  // namespace runnel::snapshot
