@@ -20,7 +20,7 @@ using artifact::HotEntry;
 
 Result<Buffer> read_table(const LayerFile& layer) {
   Buffer bytes(layer.blob.parts.table_size);
-  RUNNEL_DO(read_exact_at(layer.file.get(), bytes, layer.blob.parts.table_offset));
+  RUNNEL_DO(read_exact_at(layer.file->get(), bytes, layer.blob.parts.table_offset));
   return bytes;
 }
 
@@ -78,7 +78,7 @@ Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
   for (const auto& entry : hot) {
     const auto chunk = tables[records[entry.layer].slot - 1].at(entry.chunk);
     Buffer frame(chunk.stored_size);
-    RUNNEL_DO(read_exact_at(layers[entry.layer]->file.get(), frame, chunk.blob_offset));
+    RUNNEL_DO(read_exact_at(layers[entry.layer]->file->get(), frame, chunk.blob_offset));
     out.bytes(frame);
   }
   return {};

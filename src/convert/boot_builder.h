@@ -1,6 +1,7 @@
 // An image's boot blob out of its converted layers.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -13,7 +14,7 @@ namespace runnel::convert {
 
 // A layer whose blob stands in a local file.
 struct LayerFile {
-  UniqueFd file;
+  std::shared_ptr<const UniqueFd> file;
   artifact::LayerBlobWriter::Written blob;
 };
 

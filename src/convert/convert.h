@@ -33,8 +33,8 @@ struct Options {
   // Files whose chunks go into the hot pack, in this order ("/usr/bin/python3"); names that the
   // image does not have are skipped.
   std::vector<std::string> hot_files;
-  std::optional<artifact::Key> key;  // signs when it is there
-  std::string artifact_type{artifact::kArtifactType};
+  std::optional<artifact::Key> key;                    // signs when it is there
+  std::string artifact_type{artifact::kArtifactType};  // see artifact_type_for()
   std::function<void(const Progress&)> progress = [](const Progress&) {};
 };
 
@@ -48,6 +48,10 @@ struct Converted {
   uint64_t pushed_bytes = 0;    // of the blobs that the registry did not have
   bool changed = false;         // false: the registry had this very artifact
 };
+
+// The type that artifacts have in the registry of that host: our own program's, or any other's. It
+// is told by the Server header of GET /v2/.
+Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::string& host);
 
 // Converts what `target` (a tag or digest of `repository`) names: one image, or each Linux platform
 // of an index; attestations are skipped. Nothing of an artifact is visible before all of it is

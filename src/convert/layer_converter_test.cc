@@ -136,10 +136,10 @@ TEST_F(LayerConverterTest, BuildsABootBlobThatReadersAccept) {
   const auto lower_tar = sample_tar();
   const auto upper_tar =
       test::TarBuilder().file("etc/motd", "hi").file(".wh.lib", "").end().bytes();
-  LayerFile lower{.file = empty_file(), .blob = {}};
-  LayerFile upper{.file = empty_file(), .blob = {}};
-  auto first = convert(lower.file.get(), lower_tar, oci::Digest::of(lower_tar)).value();
-  auto second = convert(upper.file.get(), upper_tar, oci::Digest::of(upper_tar)).value();
+  LayerFile lower{.file = std::make_shared<UniqueFd>(empty_file()), .blob = {}};
+  LayerFile upper{.file = std::make_shared<UniqueFd>(empty_file()), .blob = {}};
+  auto first = convert(lower.file->get(), lower_tar, oci::Digest::of(lower_tar)).value();
+  auto second = convert(upper.file->get(), upper_tar, oci::Digest::of(upper_tar)).value();
   lower.blob = first.blob;
   upper.blob = second.blob;
   std::vector<artifact::LayerTree> trees;

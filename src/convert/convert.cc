@@ -1,0 +1,231 @@
+#include "convert/convert.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <map>
+#include <memory>
+
+#include "base/fd.h"
+#include "base/worker_pool.h"
+#include "convert/boot_builder.h"
+#include "convert/layer_converter.h"
+#include "oci/document.h"
+#include "oci/image_config.h"
+#include "oci/media_types.h"
+
+namespace runnel::convert {
+
+namespace {
+
+using artifact::Artifact;
+
+constexpr size_t kMaxPingBytes = 64 * 1024;
+
+// The manifest and configuration of one image, checked against each other.
+struct Source {
+  oci::Descriptor descriptor;  // of the manifest
+  oci::Manifest manifest;
+  oci::ImageConfig config;
+};
+
+// A temporary file without a name: gone when it is closed, whatever happens.
+Result<UniqueFd> unnamed_file(const std::string& directory) {
+  return open_file(directory, O_TMPFILE | O_RDWR, 0600);
+}
+
+oci::Platform platform_of(const oci::ImageConfig& config) {
+  return {.os = config.os, .architecture = config.architecture, .variant = config.variant};
+}
+
+Result<Source> read_source(remote::Repository& repository, const oci::Descriptor& descriptor,
+                           Bytes manifest_bytes) {
+  Source source;
+  source.descriptor = descriptor;
+  RUNNEL_TRY(source.manifest, oci::parse_manifest(manifest_bytes, descriptor.media_type));
+  if (!oci::is_image_config_type(source.manifest.config.media_type)) {
+    return fail(Code::kUnsupported, "{} is not a container image: its configuration is of type {}",
+                descriptor.digest, source.manifest.config.media_type);
+  }
+  RUNNEL_TRY(const Buffer config,
+             repository.blob_bytes(source.manifest.config.digest, oci::kMaxConfigBytes));
+  RUNNEL_TRY(source.config, oci::parse_image_config(config));
+  if (source.config.os != "linux") {
+    return fail(Code::kUnsupported, "{} is an image for {}: only Linux images are converted",
+                descriptor.digest, source.config.os);
+  }
+  if (source.config.diff_ids.size() != source.manifest.layers.size()) {
+    return fail(Code::kInvalid, "{} has {} layers, its configuration names {}", descriptor.digest,
+                source.manifest.layers.size(), source.config.diff_ids.size());
+  }
+  return source;
+}
+
+// One layer's blob and tree.
+struct ConvertedLayer {
+  LayerFile file;
+  artifact::LayerTree tree;
+};
+
+// Converts an image's layers, makes its artifact and pushes both.
+class ImageConversion {
+ public:
+  ImageConversion(remote::Repository& repository, const Source& source, const Options& options)
+      : repository_(repository), source_(source), options_(options), pool_(options.threads) {}
+
+  // With `index`, a second manifest whose subject is the index goes beside the first.
+  Result<Converted> run(const std::optional<oci::Descriptor>& index) {
+    for (size_t i = 0; i < source_.manifest.layers.size(); ++i) {
+      const auto& layer = source_.manifest.layers[i];
+      if (auto done = convert_layer(i); !done) {
+        return std::unexpected(done.error().in(fmt::format("layer {} ({})", i + 1, layer.digest)));
+      }
+      result_.source_bytes += layer.size;
+    }
+    RUNNEL_TRY(auto artifact, make_artifact());
+    RUNNEL_DO(push_blobs());
+    RUNNEL_TRY(result_.artifact, push_manifest(artifact, source_.descriptor));
+    if (index) RUNNEL_DO(push_manifest(artifact, *index));
+    result_.subject = source_.descriptor.digest;
+    result_.platform = oci::to_string(platform_of(source_.config));
+    return result_;
+  }
+
+ private:
+  Result<void> convert_layer(size_t i) {
+    const auto& descriptor = source_.manifest.layers[i];
+    if (layers_.contains(descriptor.digest)) return {};
+    RUNNEL_TRY(auto opened, unnamed_file(options_.work_directory));
+    const auto file = std::make_shared<const UniqueFd>(std::move(opened));
+    LayerConverter converter(file->get(), pool_, source_.config.diff_ids[i]);
+    Progress progress{.step = fmt::format("layer {}/{}", i + 1, source_.manifest.layers.size()),
+                      .total = descriptor.size};
+    RUNNEL_DO(repository_.blob(descriptor, [&](Bytes bytes) {
+      progress.done += bytes.size();
+      options_.progress(progress);
+      return converter.feed(bytes);
+    }));
+    RUNNEL_TRY(auto converted, converter.finish());
+    layers_[descriptor.digest] = ConvertedLayer{.file = {.file = file, .blob = converted.blob},
+                                                .tree = std::move(converted.tree)};
+    return {};
+  }
+
+  Result<Artifact> make_artifact() {
+    options_.progress({.step = "merging layers"});
+    std::vector<const LayerFile*> files;
+    std::vector<artifact::LayerTree> trees;
+    Artifact artifact;
+    for (size_t i = 0; i < source_.manifest.layers.size(); ++i) {
+      const auto& source = source_.manifest.layers[i].digest;
+      auto& layer = layers_.at(source);
+      const auto& blob = layer.file.blob;
+      files.push_back(&layer.file);
+      trees.push_back(layer.tree);
+      artifact.layers.push_back({.source = source,
+                                 .diff_id = source_.config.diff_ids[i],
+                                 .blob = oci::Digest::from_sha256(blob.digest),
+                                 .blob_size = blob.size,
+                                 .table_digest = blob.parts.table_digest});
+    }
+    RUNNEL_TRY(boot_, build_boot_blob(files, std::move(trees), 1, options_.hot_files));
+    artifact.platform = platform_of(source_.config);
+    artifact.artifact_type = options_.artifact_type;
+    artifact.producer = artifact::producer();
+    artifact.boot = oci::Digest::of(boot_.bytes);
+    artifact.boot_size = boot_.bytes.size();
+    artifact.head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size));
+    artifact.head_size = boot_.head_size;
+    return artifact;
+  }
+
+  Result<void> push_blobs() {
+    RUNNEL_DO(push_bytes(as_bytes(artifact::kConfigBlob)));
+    size_t pushed = 0;
+    for (const auto& [source, layer] : layers_) {
+      options_.progress({.step = fmt::format("pushing layer {}/{}", ++pushed, layers_.size())});
+      const auto& blob = layer.file.blob;
+      const auto digest = oci::Digest::from_sha256(blob.digest);
+      RUNNEL_TRY(const bool sent,
+                 repository_.push_blob(digest, net::FileRange(layer.file.file, 0, blob.size)));
+      count(blob.size, sent);
+    }
+    options_.progress({.step = "pushing the boot blob"});
+    return push_bytes(boot_.bytes);
+  }
+
+  Result<void> push_bytes(Bytes bytes) {
+    RUNNEL_TRY(const bool sent, repository_.push_blob(oci::Digest::of(bytes), bytes));
+    count(bytes.size(), sent);
+    return {};
+  }
+
+  void count(uint64_t size, bool sent) {
+    result_.artifact_bytes += size;
+    if (sent) result_.pushed_bytes += size;
+  }
+
+  Result<oci::Digest> push_manifest(Artifact artifact, const oci::Descriptor& subject) {
+    artifact.subject = subject;
+    if (options_.key) {
+      RUNNEL_DO(artifact::sign(artifact, source_.manifest.config.digest, *options_.key));
+    }
+    const auto manifest = artifact::to_manifest(artifact);
+    const auto digest = oci::Digest::of(as_bytes(oci::to_json(manifest)));
+    const bool known = repository_.resolve(digest.to_string()).has_value();
+    RUNNEL_TRY(const auto pushed, repository_.push_referrer(manifest));
+    result_.changed = result_.changed || !known;
+    return pushed.digest;
+  }
+
+  remote::Repository& repository_;
+  const Source& source_;
+  const Options& options_;
+  WorkerPool pool_;
+  std::map<oci::Digest, ConvertedLayer> layers_;  // by source digest
+  BootBlob boot_;
+  Converted result_;
+};
+
+bool wanted(const oci::Descriptor& child) {
+  if (!oci::is_manifest_type(child.media_type)) return false;
+  return !child.platform || child.platform->os == "linux";
+}
+
+}  // namespace
+
+Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::string& host) {
+  RUNNEL_TRY(const auto answer,
+             gateway.client.fetch(net::ClientRequest(gateway.hosts.endpoint(host).url + "/v2/"),
+                                  kMaxPingBytes));
+  const auto server = answer.head.headers.first("Server").value_or("");
+  return std::string(server.starts_with("runnel/") ? artifact::kAzureArtifactType
+                                                   : artifact::kArtifactType);
+}
+
+Result<std::vector<Converted>> convert_image(remote::Repository& repository,
+                                             const std::string& target, const Options& options) {
+  RUNNEL_TRY(const auto named, repository.manifest(target));
+  RUNNEL_TRY(const auto document, oci::parse_document(named.bytes, named.media_type));
+  std::vector<Converted> results;
+  if (std::holds_alternative<oci::Manifest>(document)) {
+    RUNNEL_TRY(const auto source, read_source(repository, named.descriptor(), named.bytes));
+    RUNNEL_TRY(results.emplace_back(),
+               ImageConversion(repository, source, options).run(std::nullopt));
+    return results;
+  }
+  for (const auto& child : std::get<oci::Index>(document).manifests) {
+    if (!wanted(child)) continue;
+    RUNNEL_TRY(const auto manifest, repository.manifest(child.digest.to_string()));
+    RUNNEL_TRY(const auto source, read_source(repository, manifest.descriptor(), manifest.bytes));
+    RUNNEL_TRY(results.emplace_back(),
+               ImageConversion(repository, source, options).run(named.descriptor()));
+  }
+  if (results.empty()) {
+    return fail(Code::kUnsupported, "{} names no Linux image", named.digest);
+  }
+  return results;
+}
+
+}  // namespace runnel::convert

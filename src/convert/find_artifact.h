@@ -1,0 +1,32 @@
+// From an image to its artifact: which referrer, and whether this node may use it.
+#pragma once
+
+#include <vector>
+
+#include "artifact/artifact.h"
+#include "base/error.h"
+#include "oci/digest.h"
+#include "oci/index.h"
+#include "oci/manifest.h"
+#include "remote/repository.h"
+
+namespace runnel::convert {
+
+// The manifest of this machine's platform. kUnsupported when there is none.
+Result<oci::Digest> platform_manifest(const oci::Index& index);
+
+struct FoundArtifact {
+  artifact::Artifact artifact;
+  Buffer manifest;  // its bytes
+};
+
+// The artifacts of `subject` that this program could read, the highest generation first. kNotFound
+// when there is none, kUnsupported when there are only others.
+Result<std::vector<FoundArtifact>> find_artifacts(const remote::Repository& repository,
+                                                  const oci::Digest& subject);
+
+// kInvalid unless the artifact is of this manifest and these diff IDs, layer by layer.
+Result<void> check_belongs(const artifact::Artifact& artifact, const oci::Digest& subject,
+                           const oci::Manifest& manifest, const std::vector<oci::Digest>& diff_ids);
+
+}  // namespace runnel::convert

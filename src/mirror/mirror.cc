@@ -1,0 +1,165 @@
+#include "mirror/mirror.h"
+
+#include <array>
+#include <boost/json.hpp>
+
+#include "base/log.h"
+#include "oci/document.h"
+#include "oci/reference.h"
+
+namespace runnel::mirror {
+
+namespace {
+
+using net::Headers;
+using net::Response;
+
+// What a client's request is forwarded with, and what of the answer goes back: headers about the
+// content, not about the connection.
+constexpr std::array kRequestHeaders = {"Accept", "Authorization", "Range", "If-None-Match",
+                                        "User-Agent"};
+constexpr std::array kResponseHeaders = {
+    "Content-Type", "Content-Range",    "Accept-Ranges", "Docker-Content-Digest",          "ETag",
+    "Retry-After",  "WWW-Authenticate", "Warning",       "Docker-Distribution-Api-Version"};
+
+constexpr auto kConnectTimeout = std::chrono::seconds(10);
+
+Response error_response(int status, const char* code, const std::string& message) {
+  const boost::json::object error{{"code", code}, {"message", message}};
+  const boost::json::object body{{"errors", boost::json::array{error}}};
+  return Response(status, Headers{{"Content-Type", "application/json"}},
+                  boost::json::serialize(body));
+}
+
+template <size_t N>
+Headers selected(const Headers& from, const std::array<const char*, N>& names) {
+  Headers to;
+  for (const char* name : names) {
+    for (const auto value : from.all(name)) to.add(name, std::string(value));
+  }
+  return to;
+}
+
+std::optional<uint64_t> content_length(const Headers& headers) {
+  const auto text = headers.first("Content-Length");
+  if (!text || text->empty() || text->size() > 19) return std::nullopt;
+  uint64_t value = 0;
+  for (const char digit : *text) {
+    if (digit < '0' || digit > '9') return std::nullopt;
+    value = value * 10 + static_cast<uint64_t>(digit - '0');
+  }
+  return value;
+}
+
+// All of a body of at most `limit` bytes.
+net::awaitable<Result<std::string>> read_all(net::BodyStream& body, size_t limit) {
+  std::string all;
+  Buffer piece(64 * 1024);
+  for (;;) {
+    RUNNEL_CO_TRY(const size_t size, co_await body.read(piece));
+    if (size == 0) co_return all;
+    if (all.size() + size > limit) {
+      co_return fail(Code::kExhausted, "a manifest of more than {} bytes", limit);
+    }
+    all += as_text(Bytes(piece).first(size));
+  }
+}
+
+// The digest of a manifest's bytes, or nothing when they are not what the client asked for.
+std::optional<oci::Digest> verified_digest(const Target& target, const std::string& bytes) {
+  const auto asked = oci::Digest::parse(target.reference);
+  if (!asked) return oci::Digest::of(as_bytes(bytes));
+  const auto actual = oci::Digest::of(as_bytes(bytes), asked->algorithm());
+  if (actual != *asked) return std::nullopt;
+  return actual;
+}
+
+}  // namespace
+
+std::optional<Target> parse_target(std::string_view path) {
+  constexpr std::string_view kPrefix = "/v2/";
+  if (!path.starts_with(kPrefix)) return std::nullopt;
+  path.remove_prefix(kPrefix.size());
+  const auto last = path.rfind('/');
+  if (last == std::string_view::npos) return std::nullopt;
+  const auto kind_slash = path.rfind('/', last - 1);
+  if (last == 0 || kind_slash == std::string_view::npos) return std::nullopt;
+  Target target;
+  target.repository = path.substr(0, kind_slash);
+  target.reference = path.substr(last + 1);
+  const auto kind = path.substr(kind_slash + 1, last - kind_slash - 1);
+  target.manifest = kind == "manifests";
+  const bool digest = oci::Digest::parse(target.reference).has_value();
+  const bool known =
+      target.manifest ? digest || oci::is_valid_tag(target.reference) : kind == "blobs" && digest;
+  if (!known || !oci::is_valid_repository(target.repository)) return std::nullopt;
+  return target;
+}
+
+Mirror::Mirror(net::Client& client, const remote::Hosts& hosts, Observer& observer,
+               std::function<std::string()> status)
+    : client_(client), hosts_(hosts), observer_(observer), status_(std::move(status)) {}
+
+net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody&) {
+  if (request.method != "GET" && request.method != "HEAD") {
+    co_return error_response(405, "UNSUPPORTED", "the mirror only reads");
+  }
+  if (request.path == "/status") {
+    co_return Response(200, Headers{{"Content-Type", "application/json"}}, status_());
+  }
+  if (request.path == "/v2/" || request.path == "/v2") {
+    co_return Response(200, Headers{{"Content-Type", "application/json"}}, std::string("{}"));
+  }
+  const auto ns = request.query.first("ns");
+  if (!ns || !net::split_host_port(*ns)) {
+    co_return error_response(400, "NAME_INVALID",
+                             "the request names no registry: it wants ?ns=HOST, as containerd adds "
+                             "for a mirror in hosts.toml");
+  }
+  const std::string host(*ns);
+  co_return co_await forward(request, host);
+}
+
+net::awaitable<Response> Mirror::forward(const net::Request& request, const std::string& host) {
+  const auto target = parse_target(request.path);
+  if (!target) co_return error_response(404, "NAME_UNKNOWN", "neither a manifest nor a blob");
+
+  net::ClientRequest upstream(request.method,
+                              hosts_.endpoint(host).url + net::percent_encode_path(request.path));
+  upstream.headers = selected(request.headers, kRequestHeaders);
+  upstream.connect_timeout = kConnectTimeout;
+  auto opened = co_await client_.open(std::move(upstream));
+  if (!opened) {
+    log::warning("mirror: {} {}: {}", request.method, request.path, opened.error().message);
+    co_return error_response(503, "UNAVAILABLE",
+                             fmt::format("{}: {}", host, opened.error().message));
+  }
+
+  const int status = opened->head.status;
+  Response response(status, selected(opened->head.headers, kResponseHeaders));
+  response.content_length = content_length(opened->head.headers);
+  if (request.method == "HEAD") co_return response;
+  if (!target->manifest || status != 200) {
+    response.body = std::move(opened->body);
+    co_return response;
+  }
+
+  auto bytes = co_await read_all(*opened->body, oci::kMaxDocumentBytes);
+  if (!bytes) co_return error_response(503, "UNAVAILABLE", bytes.error().message);
+  const auto digest = verified_digest(*target, *bytes);
+  if (!digest) {
+    co_return error_response(
+        503, "DIGEST_INVALID",
+        fmt::format("{} answered {} with other bytes", host, target->reference));
+  }
+  SeenManifest seen{.host = host,
+                    .repository = target->repository,
+                    .digest = *digest,
+                    .media_type = std::string(response.headers.first("Content-Type").value_or("")),
+                    .bytes = as_bytes(*bytes)};
+  observer_.manifest_seen(seen);
+  response.body = *std::move(bytes);
+  co_return response;
+}
+
+}  // namespace runnel::mirror

@@ -1,0 +1,65 @@
+// mirror/ is the HTTP server through which containerd pulls: it hands every request on to the
+// registry that the request's `ns` names, hands the answer back, and tells an observer which
+// manifests went by, so that an image's artifact is looked up while containerd still reads.
+//
+// It does not hold: anything it has seen (no blob is kept), credentials of the node's own (a
+// request goes on with what its client sent, nothing more), or what the observer does.
+//
+// TCP serves GET and HEAD of /v2/… with ?ns=, and GET /status. Everything else is refused.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "base/bytes.h"
+#include "net/client.h"
+#include "net/server.h"
+#include "oci/digest.h"
+#include "remote/hosts.h"
+
+namespace runnel::mirror {
+
+// A manifest that a client has just read; its digest is verified.
+struct SeenManifest {
+  std::string host;  // as `ns` says: "docker.io", "registry.example:5000"
+  std::string repository;
+  oci::Digest digest;
+  std::string media_type;
+  Bytes bytes;  // gone when the call returns
+};
+
+// Called from any of the server's threads; must not block.
+class Observer {
+ public:
+  virtual ~Observer() = default;
+  virtual void manifest_seen(const SeenManifest& manifest) = 0;
+};
+
+// Thread-safe. The references must outlive it.
+class Mirror final : public net::Handler {
+ public:
+  // `status` makes the JSON that GET /status answers; it must not block.
+  Mirror(net::Client& client, const remote::Hosts& hosts, Observer& observer,
+         std::function<std::string()> status);
+
+  net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
+
+ private:
+  net::awaitable<net::Response> forward(const net::Request& request, const std::string& host);
+
+  net::Client& client_;
+  const remote::Hosts& hosts_;
+  Observer& observer_;
+  std::function<std::string()> status_;
+};
+
+// What of the registry a path below /v2/ means; nothing when it is no manifest or blob.
+struct Target {
+  std::string repository;
+  bool manifest = false;
+  std::string reference;  // tag or digest
+};
+std::optional<Target> parse_target(std::string_view path);
+
+}  // namespace runnel::mirror
