@@ -1,7 +1,6 @@
 // runnel: one executable, three roles. Picks the role, builds its objects, runs it.
-#include <fmt/core.h>
+#include "command_line.h"
 
-int main() {
-  fmt::print(stderr, "runnel: no role is built in yet\n");
-  return 2;
+int main(int argc, char** argv) {
+  return runnel::run_command_line(argc, argv);
 }

@@ -1,0 +1,183 @@
+#include "command_line.h"
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "cli/cli.h"
+#include "roles.h"
+
+namespace runnel {
+
+namespace {
+
+// What the chosen subcommand does; set by its callback, run after parsing.
+using Action = std::function<int()>;
+
+void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
+  command.add_flag("--plain-http", options.plain_http,
+                   "speak plain HTTP (loopback registries always do)");
+  command.add_option("--ca-file", options.ca_file, "PEM file of the authorities to trust");
+}
+
+void add_registry(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand("registry", "serve an OCI registry");
+  command->footer(
+      "Example: runnel registry --data /var/lib/runnel/registry --listen 127.0.0.1:5000");
+  auto flags = std::make_shared<RegistryFlags>();
+  command->add_option("--data", flags->data, "directory of the blobs and the database")
+      ->envname("RUNNEL_DATA");
+  command->add_option("--listen", flags->listen, "ADDR:PORT; port 0 takes a free one")
+      ->envname("RUNNEL_LISTEN");
+  command->add_option("--config", flags->config, "TOML file");
+  command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
+  command->callback([&action, flags] { action = [flags] { return run_registry(*flags); }; });
+}
+
+[[maybe_unused]] void add_node_commands(CLI::App& node, Action& action) {
+  const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&)) {
+    auto* command = node.add_subcommand(name, what);
+    auto options = std::make_shared<cli::NodeOptions>();
+    auto* control = command->add_option("--control", options->control, "the node's control socket")
+                        ->envname("RUNNEL_CONTROL")
+                        ->capture_default_str();
+    command
+        ->add_option_function<std::string>(
+            "--root",
+            [options](const std::string& root) { options->control = root + "/control.sock"; },
+            "the node's root directory, in which the control socket is then sought")
+        ->excludes(control);
+    command->add_flag("--json", options->json, "print JSON");
+    command->callback(
+        [&action, options, run] { action = [options, run] { return run(*options); }; });
+  };
+  add("status", "what the node streams", cli::node_status);
+  add("clear", "empty the cache of everything that no image needs", cli::node_clear);
+}
+
+#ifdef RUNNEL_NODE
+void add_node(CLI::App& app, Action& action, const std::vector<std::string>& argv) {
+  auto* command = app.add_subcommand("node", "serve containerd on this machine");
+  command->footer(
+      "Example: runnel node --root /var/lib/runnel --address /run/runnel/snapshotter.sock");
+  auto flags = std::make_shared<NodeFlags>();
+  command->add_option("--root", flags->root, "directory of cache, images and snapshots")
+      ->envname("RUNNEL_ROOT")
+      ->capture_default_str();
+  command->add_option("--mirror", flags->mirror, "ADDR:PORT of the mirror, a loopback address")
+      ->envname("RUNNEL_MIRROR")
+      ->capture_default_str();
+  command->add_option("--address", flags->address, "socket of the snapshotter, for containerd")
+      ->envname("RUNNEL_ADDRESS")
+      ->capture_default_str();
+  command->add_option("--control", flags->control, "control socket")
+      ->envname("RUNNEL_CONTROL")
+      ->capture_default_str();
+  command->add_option("--engine", flags->engine, "how images are mounted")
+      ->envname("RUNNEL_ENGINE")
+      ->check(CLI::IsMember({"auto", "erofs-file", "erofs-loop"}))
+      ->capture_default_str();
+  command->add_option("--streaming-registry", flags->streaming_registries,
+                      "host whose artifacts are used without a signature (loopback always is)");
+  command->add_option("--trusted-key", flags->trusted_keys,
+                      "PEM file of an Ed25519 public key whose artifacts are used");
+  command->add_option("--plain-http", flags->plain_http, "host that is reached by plain HTTP");
+  command->add_flag("--background-fill,!--no-background-fill", flags->background_fill,
+                    "fetch what no one has read yet");
+  command->add_option("--read-timeout", flags->read_timeout_s, "seconds after which a read fails")
+      ->check(CLI::Range(1u, 3600u))
+      ->capture_default_str();
+  command->add_flag("--worker", flags->worker)->group("");
+  command->require_subcommand(0, 1);
+  add_node_commands(*command, action);
+  command->callback([&action, command, flags, argv] {
+    if (command->get_subcommands().empty()) {
+      action = [flags, argv] { return run_node(*flags, argv); };
+    }
+  });
+}
+
+#endif
+
+void add_convert(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand("convert", "make an image's streaming artifact");
+  command->footer("Example: runnel convert 127.0.0.1:5000/team/app:v1");
+  auto options = std::make_shared<cli::ConvertOptions>();
+  command->add_option("REFERENCE", options->reference, "HOST/REPO:TAG or HOST/REPO@DIGEST")
+      ->required();
+  add_registry_flags(*command, options->registry);
+  command->add_option("--work-directory", options->work_directory, "where layers are laid out")
+      ->check(CLI::ExistingDirectory)
+      ->capture_default_str();
+  command->add_option("--threads", options->threads, "of compression")
+      ->check(CLI::Range(1u, 256u))
+      ->capture_default_str();
+  command->add_option("--key", options->key_file,
+                      "PEM file of an Ed25519 private key: sign with it");
+  command->add_option("--hot-files", options->hot_files,
+                      "file with one path of the image a line: their chunks go into the hot pack");
+  command->add_flag("--json", options->json, "print JSON");
+  command->callback([&action, options] { action = [options] { return cli::convert(*options); }; });
+}
+
+void add_image_command(CLI::App& app, Action& action, const char* name, const char* what,
+                       const char* example, bool path_required, bool has_path,
+                       int (*run)(const cli::ImageOptions&)) {
+  auto* command = app.add_subcommand(name, what);
+  command->footer(std::string("Example: ") + example);
+  auto options = std::make_shared<cli::ImageOptions>();
+  command->add_option("REFERENCE", options->reference, "HOST/REPO:TAG or HOST/REPO@DIGEST")
+      ->required();
+  if (has_path) {
+    command->add_option("PATH", options->path, "path in the image")->required(path_required);
+  }
+  add_registry_flags(*command, options->registry);
+  command->add_flag("--json", options->json, "print JSON");
+  command->callback([&action, options, run] { action = [options, run] { return run(*options); }; });
+}
+
+void add_pull(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand("pull", "ask containerd for an image, as kubelet does");
+  command->footer("Example: runnel pull 127.0.0.1:5000/team/app:v1");
+  auto options = std::make_shared<cli::PullOptions>();
+  command->add_option("IMAGE", options->image, "HOST/REPO:TAG or HOST/REPO@DIGEST")->required();
+  command->add_option("--address", options->address, "containerd's socket")
+      ->envname("CONTAINERD_ADDRESS")
+      ->capture_default_str();
+  command->add_option("--timeout", options->timeout_s, "seconds")->capture_default_str();
+  command->callback([&action, options] { action = [options] { return cli::pull(*options); }; });
+}
+
+}  // namespace
+
+int run_command_line(int argc, char** argv) {
+  CLI::App app("Runnel starts containers before their image has arrived.", "runnel");
+  app.require_subcommand(1);
+  [[maybe_unused]] const std::vector<std::string> arguments(argv, argv + argc);
+  Action action;
+  add_registry(app, action);
+#ifdef RUNNEL_NODE
+  add_node(app, action, arguments);
+#endif
+  add_convert(app, action);
+  add_image_command(app, action, "inspect", "what is in an image's artifact",
+                    "runnel inspect 127.0.0.1:5000/team/app:v1", false, false, cli::inspect);
+  add_image_command(app, action, "ls", "list a directory of a remote image",
+                    "runnel ls 127.0.0.1:5000/team/app:v1 /etc", false, true, cli::ls);
+  add_image_command(app, action, "cat", "print a file of a remote image",
+                    "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
+  add_pull(app, action);
+  app.add_subcommand("version", "print the version")->callback([&action] {
+    action = [] {
+      std::puts("runnel " RUNNEL_VERSION);
+      return 0;
+    };
+  });
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& problem) {
+    return app.exit(problem) == 0 ? 0 : 2;
+  }
+  return action();
+}
+
+}  // namespace runnel

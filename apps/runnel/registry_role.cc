@@ -1,0 +1,44 @@
+#include <fmt/format.h>
+
+#include "cli/report.h"
+#include "registry/config.h"
+#include "registry/registry.h"
+#include "roles.h"
+#include "stop_signal.h"
+
+namespace runnel {
+
+namespace {
+
+// Flag over file over default.
+Result<registry::Config> registry_config(const RegistryFlags& flags) {
+  registry::Config config;
+  if (!flags.config.empty()) {
+    RUNNEL_TRY(config, registry::load_config(flags.config));
+  }
+  if (!flags.data.empty()) config.data = flags.data;
+  if (!flags.listen.empty()) RUNNEL_DO(registry::set_listen(config, flags.listen));
+  return config;
+}
+
+Result<void> serve(const RegistryFlags& flags) {
+  RUNNEL_TRY(const auto config, registry_config(flags));
+  if (flags.check_config) return {};
+  const StopSignal stop;
+  const SystemClock clock;
+  RUNNEL_TRY(const auto registry, registry::Registry::start(config, clock));
+  fmt::print(stderr, "runnel registry: serving {} on {}:{}\n", config.data, config.address,
+             registry->port());
+  stop.wait();
+  registry->stop();
+  return {};
+}
+
+}  // namespace
+
+int run_registry(const RegistryFlags& flags) {
+  const auto served = serve(flags);
+  return served ? 0 : cli::report(served.error());
+}
+
+}  // namespace runnel

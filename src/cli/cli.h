@@ -1,0 +1,60 @@
+// cli/ holds the commands that people and scripts type, and how they print.
+//
+// It does not hold: how the command line is parsed (apps/runnel), or what the commands do
+// (convert/, remote/, snapshot/, the node's control socket). Each command prints its result on
+// standard output, progress and errors on standard error, and returns the exit code: 0 done, 1
+// failed.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace runnel::cli {
+
+// How a command reaches registries.
+struct RegistryOptions {
+  bool plain_http = false;  // for hosts other than loopback, which are always plain
+  std::string ca_file;
+};
+
+struct ConvertOptions {
+  RegistryOptions registry;
+  std::string reference;
+  std::string work_directory = "/var/tmp";
+  std::string key_file;   // signs with it
+  std::string hot_files;  // a file with one path of the image a line
+  unsigned threads = 2;
+  bool json = false;
+};
+int convert(const ConvertOptions& options);
+
+struct ImageOptions {
+  RegistryOptions registry;
+  std::string reference;
+  std::string path = "/";
+  bool json = false;
+};
+// What is in an image's artifact.
+int inspect(const ImageOptions& options);
+// A directory (or one file) of a remote image, read through its artifact.
+int ls(const ImageOptions& options);
+// A file's content to standard output, chunk by chunk, each verified before it is written.
+int cat(const ImageOptions& options);
+
+struct PullOptions {
+  std::string image;
+  std::string address = "/run/containerd/containerd.sock";
+  unsigned timeout_s = 600;
+};
+// Asks containerd (CRI PullImage) for the image, as kubelet does.
+int pull(const PullOptions& options);
+
+struct NodeOptions {
+  std::string control = "/run/runnel/control.sock";
+  bool json = false;
+};
+int node_status(const NodeOptions& options);
+int node_clear(const NodeOptions& options);
+
+}  // namespace runnel::cli

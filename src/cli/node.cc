@@ -1,0 +1,93 @@
+#include <boost/json.hpp>
+
+#include "cli/cli.h"
+#include "cli/report.h"
+#include "net/client.h"
+
+namespace runnel::cli {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kMaxAnswer = 64 << 20;
+
+Result<std::string> ask(const std::string& socket, const char* method, const char* path) {
+  net::Client client;
+  net::ClientRequest request(method, std::string("http://node") + path);
+  request.unix_socket = socket;
+  auto answer = client.fetch(std::move(request), kMaxAnswer);
+  if (!answer) {
+    return std::unexpected(
+        answer.error().in(fmt::format("{}: is the node running? (runnel node)", socket)));
+  }
+  const auto body = std::string(as_text(answer->body));
+  if (answer->head.status != 200) {
+    return fail(Code::kUnavailable, "the node answered {}: {}", answer->head.status, body);
+  }
+  return body;
+}
+
+uint64_t number(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value == nullptr ? 0 : value->to_number<uint64_t>();
+}
+
+std::string text(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value == nullptr || !value->is_string() ? "" : std::string(value->get_string());
+}
+
+void print_status(const json::object& status) {
+  fmt::print("engine {}\n", text(status, "engine"));
+  for (const auto& trial : status.at("engine_trial").as_array()) {
+    const auto& way = trial.as_object();
+    fmt::print("  {:<12} {}\n", text(way, "way"), text(way, "reason"));
+  }
+  for (const auto& each : status.at("images").as_array()) {
+    const auto& image = each.as_object();
+    fmt::print("{}\n  {}{}{}, {} fetched\n", text(image, "image"), text(image, "reason"),
+               text(image, "detail").empty() ? "" : ": ", text(image, "detail"),
+               amount(number(image, "bytes_fetched")));
+    for (const auto& one : image.at("layers").as_array()) {
+      const auto& layer = one.as_object();
+      fmt::print("  {} {} of {} here{}\n", text(layer, "digest").substr(0, 19),
+                 amount(number(layer, "bytes_present")), amount(number(layer, "bytes")),
+                 layer.at("complete").as_bool() ? ", complete" : "");
+    }
+  }
+}
+
+}  // namespace
+
+int node_status(const NodeOptions& options) {
+  const auto answer = ask(options.control, "GET", "/status");
+  if (!answer) return report(answer.error());
+  if (options.json) {
+    fmt::print("{}\n", *answer);
+    return 0;
+  }
+  try {
+    print_status(json::parse(*answer).as_object());
+  } catch (const std::exception& problem) {
+    return report(
+        {Code::kInvalid, fmt::format("the node's status cannot be read: {}", problem.what())});
+  }
+  return 0;
+}
+
+int node_clear(const NodeOptions& options) {
+  const auto answer = ask(options.control, "POST", "/clear");
+  if (!answer) return report(answer.error());
+  if (options.json) {
+    fmt::print("{}\n", *answer);
+    return 0;
+  }
+  boost::system::error_code error;
+  const auto parsed = json::parse(*answer, error);
+  if (error || !parsed.is_object()) return report({Code::kInvalid, "the node's answer is no JSON"});
+  fmt::print("{} freed\n", amount(number(parsed.get_object(), "freed_bytes")));
+  return 0;
+}
+
+}  // namespace runnel::cli

@@ -1,0 +1,22 @@
+#include <chrono>
+
+#include "cli/cli.h"
+#include "cli/report.h"
+#include "oci/reference.h"
+#include "snapshot/cri_images.h"
+
+namespace runnel::cli {
+
+int pull(const PullOptions& options) {
+  const auto reference = oci::Reference::parse(options.image);
+  if (!reference) return report(reference.error());
+  const auto started = std::chrono::steady_clock::now();
+  const auto id = snapshot::pull_image(options.address, reference->to_string(),
+                                       std::chrono::seconds(options.timeout_s));
+  if (!id) return report(id.error());
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
+  fmt::print("{} {} in {:.2f} s\n", reference->to_string(), *id, took.count());
+  return 0;
+}
+
+}  // namespace runnel::cli

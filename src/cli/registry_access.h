@@ -1,0 +1,28 @@
+// A command's way to registries: an HTTP client, hosts and the user's docker credentials.
+#pragma once
+
+#include <memory>
+
+#include "base/clock.h"
+#include "cli/cli.h"
+#include "net/client.h"
+#include "oci/reference.h"
+#include "remote/gateway.h"
+#include "remote/repository.h"
+
+namespace runnel::cli {
+
+class RegistryAccess {
+ public:
+  explicit RegistryAccess(const RegistryOptions& options);
+
+  remote::Repository repository(const oci::Reference& reference) const;
+  const std::shared_ptr<remote::Gateway>& gateway() const { return gateway_; }
+
+ private:
+  SystemClock clock_;
+  net::Client client_;
+  std::shared_ptr<remote::Gateway> gateway_;
+};
+
+}  // namespace runnel::cli
