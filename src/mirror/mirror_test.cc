@@ -1,0 +1,166 @@
+#include "mirror/mirror.h"
+
+#include <gtest/gtest.h>
+
+#include <mutex>
+
+namespace runnel::mirror {
+namespace {
+
+using net::Headers;
+using net::Response;
+
+constexpr std::string_view kManifest = R"({"schemaVersion":2})";
+
+// A registry that says what it was asked and answers what the test wants.
+class FakeUpstream final : public net::Handler {
+ public:
+  net::awaitable<Response> handle(net::Request& request, net::RequestBody&) override {
+    const std::lock_guard lock(mutex_);
+    seen.push_back(request);
+    const Headers headers{{"Content-Type", "application/vnd.oci.image.manifest.v1+json"},
+                          {"Docker-Content-Digest", "sha256:upstream"},
+                          {"X-Secret", "stays here"}};
+    if (status != 200) {
+      co_return Response(status, Headers{{"WWW-Authenticate", "Bearer realm=\"x\""}}, body);
+    }
+    co_return Response(200, headers, body);
+  }
+
+  int status = 200;
+  std::string body{kManifest};
+  std::vector<net::Request> seen;
+
+ private:
+  std::mutex mutex_;
+};
+
+class Recorder final : public Observer {
+ public:
+  void manifest_seen(const SeenManifest& manifest) override {
+    const std::lock_guard lock(mutex_);
+    names.push_back(manifest.host + "/" + manifest.repository + "@" + manifest.digest.to_string());
+  }
+  std::vector<std::string> names;
+
+ private:
+  std::mutex mutex_;
+};
+
+class MirrorTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    upstream_server_ = net::Server::listen({}, upstream_).value();
+    host_ = "127.0.0.1:" + std::to_string(upstream_server_->port());
+    mirror_server_ = net::Server::listen({}, mirror_).value();
+  }
+
+  net::BufferedResponse get(const std::string& target, const char* method = "GET",
+                            const Headers& headers = {}) {
+    net::ClientRequest request(
+        method, "http://127.0.0.1:" + std::to_string(mirror_server_->port()) + target);
+    request.headers = headers;
+    auto response = client_.fetch(std::move(request), 1 << 20);
+    EXPECT_TRUE(response) << response.error().message;
+    return response ? *std::move(response) : net::BufferedResponse();
+  }
+  std::string ns() const { return "?ns=" + host_; }
+
+  net::Client client_;
+  remote::Hosts hosts_;
+  FakeUpstream upstream_;
+  Recorder recorder_;
+  Mirror mirror_{client_, hosts_, recorder_, [] { return std::string("{\"ok\":1}"); }};
+  std::unique_ptr<net::Server> upstream_server_;
+  std::unique_ptr<net::Server> mirror_server_;
+  std::string host_;
+};
+
+TEST(ParseTarget, KnowsManifestsAndBlobsAndNothingElse) {
+  const auto digest = "sha256:" + std::string(64, 'a');
+
+  EXPECT_EQ(parse_target("/v2/a/b/manifests/latest")->repository, "a/b");
+  EXPECT_TRUE(parse_target("/v2/a/manifests/" + digest)->manifest);
+  EXPECT_FALSE(parse_target("/v2/a/blobs/" + digest)->manifest);
+  for (const std::string bad :
+       {"/v2/", "/v2/a", "/v2/manifests/x", "/v2/a/tags/list", "/v2/a/blobs/latest",
+        "/v2/A/manifests/x", "/v2/../x/manifests/y", "/other/a/manifests/x", "/v2//manifests/x"}) {
+    EXPECT_FALSE(parse_target(bad)) << bad;
+  }
+}
+
+TEST_F(MirrorTest, HandsAManifestOnAndTellsTheObserver) {
+  const auto response = get("/v2/team/app/manifests/v1" + ns(), "GET",
+                            {{"Accept", "a/b"}, {"Authorization", "Bearer t"}, {"Cookie", "c"}});
+
+  EXPECT_EQ(response.head.status, 200);
+  EXPECT_EQ(as_text(response.body), kManifest);
+  EXPECT_EQ(response.head.headers.first("Docker-Content-Digest"), "sha256:upstream");
+  EXPECT_FALSE(response.head.headers.has("X-Secret"));
+  ASSERT_EQ(upstream_.seen.size(), 1u);
+  EXPECT_EQ(upstream_.seen[0].target, "/v2/team/app/manifests/v1");
+  EXPECT_EQ(upstream_.seen[0].headers.first("Authorization"), "Bearer t");
+  EXPECT_FALSE(upstream_.seen[0].headers.has("Cookie"));
+  const auto digest = oci::Digest::of(as_bytes(kManifest)).to_string();
+  EXPECT_EQ(recorder_.names, std::vector<std::string>{host_ + "/team/app@" + digest});
+}
+
+TEST_F(MirrorTest, NeverAnswersADigestWithOtherBytes) {
+  const auto digest = oci::Digest::of(as_bytes("something else")).to_string();
+
+  const auto response = get("/v2/app/manifests/" + digest + ns());
+
+  EXPECT_EQ(response.head.status, 503);
+  EXPECT_TRUE(recorder_.names.empty());
+}
+
+TEST_F(MirrorTest, PassesRefusalsThrough) {
+  for (const int status : {401, 403, 404, 429}) {
+    upstream_.status = status;
+    const auto response = get("/v2/app/manifests/v1" + ns());
+    EXPECT_EQ(response.head.status, status);
+    EXPECT_EQ(response.head.headers.first("WWW-Authenticate"), "Bearer realm=\"x\"");
+  }
+  EXPECT_TRUE(recorder_.names.empty());
+}
+
+TEST_F(MirrorTest, StreamsBlobsAndAsksForRanges) {
+  upstream_.body = std::string(1 << 20, 'b');
+  const auto digest = oci::Digest::of(as_bytes(upstream_.body)).to_string();
+
+  const auto response = get("/v2/app/blobs/" + digest + ns(), "GET", {{"Range", "bytes=0-"}});
+
+  EXPECT_EQ(response.body.size(), upstream_.body.size());
+  EXPECT_EQ(upstream_.seen.at(0).headers.first("Range"), "bytes=0-");
+}
+
+TEST_F(MirrorTest, AnswersHeadWithTheLength) {
+  const auto response = get("/v2/app/manifests/v1" + ns(), "HEAD");
+
+  EXPECT_EQ(response.head.status, 200);
+  EXPECT_EQ(response.head.headers.first("Content-Length"), std::to_string(kManifest.size()));
+  EXPECT_TRUE(response.body.empty());
+}
+
+TEST_F(MirrorTest, SaysThatARegistryCannotBeReached) {
+  upstream_server_.reset();
+
+  const auto response = get("/v2/app/manifests/v1" + ns());
+
+  EXPECT_EQ(response.head.status, 503);
+  EXPECT_NE(as_text(response.body).find("errors"), std::string_view::npos);
+  EXPECT_NE(as_text(response.body).find(host_), std::string_view::npos);
+}
+
+TEST_F(MirrorTest, ServesNothingElse) {
+  EXPECT_EQ(get("/v2/").head.status, 200);
+  EXPECT_EQ(as_text(get("/status").body), "{\"ok\":1}");
+  EXPECT_EQ(get("/v2/app/manifests/v1").head.status, 400);
+  EXPECT_EQ(get("/v2/app/tags/list" + ns()).head.status, 404);
+  EXPECT_EQ(get("/clear").head.status, 400);
+  EXPECT_EQ(get("/v2/app/blobs/uploads/" + ns(), "POST").head.status, 405);
+  EXPECT_TRUE(upstream_.seen.empty());
+}
+
+}  // namespace
+}  // namespace runnel::mirror
