@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/quote.h"
 #include "oci/fields.h"
 #include "oci/media_types.h"
 
@@ -30,8 +31,8 @@ Result<std::string> resolve_media_type(const json::object& object, std::string_v
     return std::string(member(object, "manifests") != nullptr ? kOciIndex : kOciManifest);
   }
   if (!own.empty() && own != sent)
-    return fail(Code::kInvalid, "manifest: its mediaType is \"{}\" but it was sent as \"{}\"", own,
-                sent);
+    return fail(Code::kInvalid, "manifest: its mediaType is {} but it was sent as {}", quote(own),
+                quote(sent));
   return std::string(sent);
 }
 
@@ -130,8 +131,8 @@ Result<Document> parse_document(Bytes bytes, std::string_view content_type) {
   const auto& object = value.get_object();
   RUNNEL_TRY(auto type, resolve_media_type(object, content_type));
   if (!is_manifest_type(type) && !is_index_type(type))
-    return fail(Code::kUnsupported, "manifest: media type \"{}\" is no image manifest or index",
-                type);
+    return fail(Code::kUnsupported, "manifest: media type {} is no image manifest or index",
+                quote(type));
   RUNNEL_DO(check_schema_version(object));
   if (is_index_type(type)) return read_index(object, std::move(type));
   return read_manifest(object, std::move(type));

@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "base/quote.h"
+
 namespace runnel::oci {
 
 namespace json = boost::json;
@@ -99,8 +101,8 @@ Result<Annotations> annotations_member(const json::object& object, std::string_v
   if (found == nullptr) return annotations;
   for (const auto& [key, value] : *found) {
     if (!value.is_string())
-      return fail(Code::kInvalid, "{}: annotation \"{}\" is not a string", where,
-                  std::string_view(key.data(), key.size()));
+      return fail(Code::kInvalid, "{}: annotation {} is not a string", where,
+                  quote({key.data(), key.size()}));
     annotations.emplace(key, value.get_string());
   }
   return annotations;

@@ -7,6 +7,8 @@
 
 #include <algorithm>
 
+#include "base/quote.h"
+
 namespace runnel::oci {
 
 namespace {
@@ -116,7 +118,7 @@ Result<Reference> Reference::parse(std::string_view text) {
   auto name = text;
   if (const auto at = name.find('@'); at != std::string_view::npos) {
     auto digest = Digest::parse(name.substr(at + 1));
-    if (!digest) return std::unexpected(digest.error().in(fmt::format("image name \"{}\"", text)));
+    if (!digest) return std::unexpected(digest.error().in("image name " + quote(text)));
     reference.digest = *std::move(digest);
     name = name.substr(0, at);
   }
@@ -125,19 +127,20 @@ Result<Reference> Reference::parse(std::string_view text) {
     reference.tag = path.substr(colon + 1);
     path = path.substr(0, colon);
     if (!is_valid_tag(reference.tag))
-      return fail(Code::kInvalid, "image name \"{}\": \"{}\" is not a tag", text, reference.tag);
+      return fail(Code::kInvalid, "image name {}: {} is not a tag", quote(text),
+                  quote(reference.tag));
   }
   if (host == "index.docker.io" || host == "registry-1.docker.io") host = "docker.io";
   if (!is_valid_host(host))
-    return fail(Code::kInvalid, "image name \"{}\": \"{}\" is not a host", text, host);
-  if (!is_valid_repository(path))
-    return fail(Code::kInvalid,
-                "image name \"{}\": \"{}\" is not a repository (lower-case letters, digits, and "
-                "single . _ - between them, components separated by /)",
-                text, path);
+    return fail(Code::kInvalid, "image name {}: {} is not a host", quote(text), quote(host));
   const bool official = host == "docker.io" && path.find('/') == std::string_view::npos;
   reference.host = host;
   reference.repository = official ? "library/" + std::string(path) : std::string(path);
+  if (!is_valid_repository(reference.repository))
+    return fail(Code::kInvalid,
+                "image name {}: {} is not a repository (lower-case letters, digits, and "
+                "single . _ - between them, components separated by /)",
+                quote(text), quote(path));
   if (reference.tag.empty() && !reference.digest) reference.tag = "latest";
   return reference;
 }

@@ -49,6 +49,7 @@ TEST(Reference, RefusesWhatIsNoImageName) {
         "host.x:123456/a", "[::1/a", "a:tag:tag", "../a", "localhost/../etc", "a_/b", "-h.x/a"})
     EXPECT_FALSE(Reference::parse(text)) << text;
   EXPECT_FALSE(Reference::parse(std::string(2000, 'a')));
+  EXPECT_FALSE(Reference::parse(std::string(250, 'a')));  // too long with "library/"
 }
 
 TEST(Repository, HasTheGrammarOfTheSpecification) {
