@@ -1,0 +1,310 @@
+#include "fetch/fetch_loop.h"
+
+#include <algorithm>
+
+namespace runnel::fetch {
+
+namespace {
+
+constexpr size_t kTokenWorkers = 2;
+// Beyond this many, blobs that nobody reads any more are forgotten.
+constexpr size_t kManyBlobs = 512;
+
+SteadyTime now_steady() {
+  return std::chrono::steady_clock::now();
+}
+
+}  // namespace
+
+FetchLoop::FetchLoop(std::shared_ptr<remote::Gateway> gateway, FetcherOptions options)
+    : gateway_(std::move(gateway)), options_(options) {}
+
+void FetchLoop::start() {
+  workers_ = std::make_unique<WorkerPool>(kTokenWorkers);
+  thread_ = std::thread([this] { run(); });
+}
+
+void FetchLoop::stop() {
+  shutdown();
+  {
+    const std::lock_guard lock(mutex_);
+    stopped_ = true;
+    dirty_ = true;
+    changed_.notify_all();
+  }
+  thread_.join();
+  workers_.reset();
+  const std::lock_guard lock(mutex_);
+  groups_.clear();
+}
+
+std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
+                                      const oci::Digest& digest, uint64_t size) {
+  const std::lock_guard lock(mutex_);
+  const std::string lane_key = host + "/" + repository;
+  auto& known = blobs_[fmt::format("{}@{}:{}", lane_key, digest, size)];
+  if (auto found = known.lock()) return found;
+
+  auto& host_slot = hosts_[host];
+  if (!host_slot) host_slot = std::make_shared<Host>();
+  auto& lane = lanes_[lane_key];
+  if (!lane) {
+    lane = std::make_shared<Lane>();
+    lane->host = host_slot;
+    lane->endpoint = gateway_->hosts.endpoint(host);
+    lane->scope = remote::Scope::pull(repository);
+    lane->repository = std::move(repository);
+    queue_.add_lane(lane);
+  }
+  auto made = std::make_shared<Blob>();
+  made->lane = lane;
+  made->digest = digest;
+  made->size = size;
+  made->url = fmt::format("{}/v2/{}/blobs/{}", lane->endpoint.url, lane->repository, digest);
+  known = made;
+  if (blobs_.size() > kManyBlobs)
+    std::erase_if(blobs_, [](const auto& entry) { return entry.second.expired(); });
+  return made;
+}
+
+void FetchLoop::read(const std::shared_ptr<Blob>& blob, uint64_t offset, uint64_t length,
+                     Priority priority, SteadyTime deadline, RangeSource::Done done) {
+  const std::lock_guard lock(mutex_);
+  RUNNEL_CHECK(!stopped_);
+  ++stats_[priority].reads;
+  dirty_ = true;
+  changed_.notify_all();
+  if (shut_down_) {
+    calls_.push_back({std::move(done), fail(Code::kCancelled, "{}: stopping", blob->name())});
+    return;
+  }
+  if (offset > blob->size || length > blob->size - offset) {
+    calls_.push_back({std::move(done), fail(Code::kInvalid, "{}: it has no {} bytes at {}",
+                                            blob->name(), length, offset)});
+    return;
+  }
+  if (length == 0) {
+    calls_.push_back({std::move(done), Buffer()});
+    return;
+  }
+  bool joined = false;
+  const auto piece =
+      queue_.add(blob, offset, length, priority, {deadline, std::move(done)}, joined);
+  deadlines_.emplace(deadline, piece);
+  if (!joined) return;
+  ++stats_[priority].joined;
+  if (piece->state == Piece::State::kInFlight) raise_group(piece->group, priority);
+}
+
+void FetchLoop::raise_group(uint64_t id, Priority priority) {
+  const auto group = groups_.find(id);
+  if (group == groups_.end() || group->second.priority <= priority) return;
+  --stats_[group->second.priority].in_flight;
+  group->second.priority = priority;
+  ++stats_[priority].in_flight;
+}
+
+FetchStats FetchLoop::stats() const {
+  const std::lock_guard lock(mutex_);
+  FetchStats out = stats_;
+  for (size_t i = 0; i < kPriorities; ++i)
+    out.of[i].queued = queue_.count(static_cast<Priority>(i));
+  return out;
+}
+
+void FetchLoop::shutdown() {
+  std::unique_lock lock(mutex_);
+  shut_down_ = true;
+  for (const auto& piece : queue_.all())
+    fail_piece(piece, Error(Code::kCancelled, piece->name() + ": stopping"));
+  for (auto& [id, group] : groups_) {
+    for (const auto& piece : group.pieces)
+      answer(piece, fail(Code::kCancelled, "{}: stopping", piece->name()));
+    abandon_group(group);
+  }
+  dirty_ = true;
+  changed_.notify_all();
+  if (std::this_thread::get_id() == thread_.get_id()) return;
+  quiet_.wait(lock, [this] { return calls_.empty() && !calling_; });
+}
+
+void FetchLoop::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopped_) {
+    dirty_ = false;
+    handle_events();
+    const SteadyTime now = now_steady();
+    expire(now);
+    queue_.wake(now);
+    if (!shut_down_) send(now);
+    if (!calls_.empty()) {
+      run_calls(lock);
+      continue;
+    }
+    quiet_.notify_all();
+    const auto woken = [this] { return dirty_ || stopped_; };
+    const SteadyTime next = next_wake(now);
+    if (next == SteadyTime::max()) {
+      changed_.wait(lock, woken);
+    } else {
+      changed_.wait_until(lock, next, woken);
+    }
+  }
+}
+
+void FetchLoop::run_calls(std::unique_lock<std::mutex>& lock) {
+  std::vector<Call> calls = std::exchange(calls_, {});
+  calling_ = true;
+  lock.unlock();
+  for (Call& call : calls) call.done(std::move(call.outcome));
+  calls.clear();  // what they hold may be destroyed by this, and call us
+  lock.lock();
+  calling_ = false;
+}
+
+SteadyTime FetchLoop::next_wake(SteadyTime now) const {
+  const SteadyTime deadline = deadlines_.empty() ? SteadyTime::max() : deadlines_.begin()->first;
+  return std::min(deadline, queue_.next_change(now));
+}
+
+void FetchLoop::post(Event event) {
+  const std::lock_guard lock(mutex_);
+  events_.push_back(std::move(event));
+  dirty_ = true;
+  changed_.notify_all();
+}
+
+void FetchLoop::handle_events() {
+  for (; !events_.empty(); events_.pop_front()) {
+    Event& event = events_.front();
+    if (auto* arrived = std::get_if<Arrived>(&event)) deliver(arrived->piece);
+    if (auto* end = std::get_if<Ended>(&event)) ended(*end);
+    if (auto* token = std::get_if<Token>(&event)) token_came(*token, now_steady());
+  }
+}
+
+void FetchLoop::expire(SteadyTime now) {
+  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
+    const auto piece = deadlines_.begin()->second.lock();
+    deadlines_.erase(deadlines_.begin());
+    if (piece) expire_piece(piece, now);
+  }
+}
+
+void FetchLoop::expire_piece(const std::shared_ptr<Piece>& piece, SteadyTime now) {
+  const auto late = std::ranges::partition(
+      piece->waiters, [&](const Waiter& waiter) { return waiter.deadline > now; });
+  if (late.empty()) return;
+  const Host& host = *piece->blob->lane->host;
+  std::string why = piece->last_error.empty() ? host.last_error : piece->last_error;
+  if (why.empty()) why = "the registry is too slow";
+  const Error error(Code::kUnavailable,
+                    fmt::format("{}: not read in time: {}", piece->name(), why));
+  for (Waiter& waiter : late) {
+    ++counts(*piece).failures;
+    calls_.push_back({std::move(waiter.done), std::unexpected(error)});
+  }
+  piece->waiters.erase(late.begin(), late.end());
+  if (!piece->waiters.empty()) return;
+
+  if (piece->state != Piece::State::kInFlight) {
+    queue_.remove(piece);
+    return;
+  }
+  const auto group = groups_.find(piece->group);
+  if (group == groups_.end()) return;
+  const bool wanted = std::ranges::any_of(group->second.pieces,
+                                          [](const auto& one) { return !one->waiters.empty(); });
+  if (!wanted) abandon_group(group->second);
+}
+
+void FetchLoop::abandon_group(Group& group) {
+  if (group.cancelled) return;
+  group.cancelled = true;
+  gateway_->client.cancel(group.transfer);
+}
+
+bool FetchLoop::has_slot(Priority priority) const {
+  const uint64_t background = stats_[Priority::kBackground].in_flight;
+  const uint64_t others = background + stats_[Priority::kPrefetch].in_flight;
+  if (others + stats_[Priority::kDemand].in_flight >= options_.max_in_flight) return false;
+  if (priority != Priority::kDemand && others >= options_.max_prefetch) return false;
+  return priority != Priority::kBackground || background < options_.max_background;
+}
+
+void FetchLoop::send(SteadyTime now) {
+  for (size_t i = 0; i < kPriorities; ++i) {
+    const auto priority = static_cast<Priority>(i);
+    while (has_slot(priority)) {
+      Pieces pieces = queue_.take(priority, now, options_.max_joined_bytes);
+      if (pieces.empty()) break;
+      launch(std::move(pieces), priority, now);
+    }
+  }
+}
+
+void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {
+  Blob& blob = *pieces.front()->blob;
+  Group group;
+  group.priority = priority;
+  group.redirected = !blob.redirect.empty() && now < blob.redirect_until;
+  group.url = group.redirected ? blob.redirect : blob.url;
+  if (!group.redirected) {
+    auto known = gateway_->authorizer.known(blob.lane->endpoint.host, blob.lane->scope);
+    if (known.needs_work && blob.lane->token_requests == 0) ask_for_token(blob.lane);
+    if (known.needs_work && known.header.empty()) {
+      blob.lane->awaits_token = true;
+      for (const auto& piece : pieces) queue_.put_back(piece);
+      return;
+    }
+    group.sent = std::move(known.header);
+  }
+  const uint64_t id = next_group_++;
+  const auto self = shared_from_this();
+  for (const auto& piece : pieces) piece->group = id;
+  group.pieces = pieces;
+  group.sink = std::make_shared<GroupSink>(
+      std::move(pieces), [self](std::shared_ptr<Piece> piece) { self->post(Arrived{piece}); });
+  // The client calls back from its own thread, and waits for our lock there.
+  group.transfer = gateway_->client.start(request_for(group), group.sink,
+                                          [self, id](Result<net::ResponseHead> head) {
+                                            self->post(Ended{.group = id, .head = std::move(head)});
+                                          });
+  ++stats_[priority].requests;
+  ++stats_[priority].in_flight;
+  groups_.emplace(id, std::move(group));
+}
+
+net::ClientRequest FetchLoop::request_for(const Group& group) const {
+  net::ClientRequest request(group.url);
+  request.headers.set("Range", group.sink->range());
+  if (!group.sent.empty()) request.headers.set("Authorization", group.sent.reveal());
+  request.connect_timeout = options_.connect_timeout;
+  request.stall_timeout = options_.stall_timeout;
+  request.max_redirects = 0;  // looked at and kept in fetch_outcome.cc
+  return request;
+}
+
+void FetchLoop::answer(const std::shared_ptr<Piece>& piece, const Result<Buffer>& outcome) {
+  if (!outcome) counts(*piece).failures += piece->waiters.size();
+  for (Waiter& waiter : piece->waiters) calls_.push_back({std::move(waiter.done), outcome});
+  piece->waiters.clear();
+}
+
+void FetchLoop::deliver(const std::shared_ptr<Piece>& piece) {
+  queue_.remove(piece);
+  counts(*piece).bytes += piece->length;
+  if (piece->waiters.empty()) return;
+  // The last gets the bytes themselves, the others a copy.
+  Waiter last = std::move(piece->waiters.back());
+  piece->waiters.pop_back();
+  if (!piece->waiters.empty()) answer(piece, piece->data);
+  calls_.push_back({std::move(last.done), std::move(piece->data)});
+}
+
+void FetchLoop::fail_piece(const std::shared_ptr<Piece>& piece, const Error& error) {
+  queue_.remove(piece);
+  answer(piece, std::unexpected(error));
+}
+
+}  // namespace runnel::fetch

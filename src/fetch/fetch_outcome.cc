@@ -1,0 +1,224 @@
+// What the end of a request means for the reads that it did not complete.
+//
+//   connection failed, short body, wrong range, 408 425 429 5xx   again, later; 429 and 503 say
+//   when 301 302 303 307 308                                           again at once, there any
+//   refusal from where a redirect led                         again at once, from the registry 401
+//   again with a new token, once 403, 404, 410 and other refusals                              an
+//   error at once
+
+#include <algorithm>
+
+#include "fetch/fetch_loop.h"
+#include "remote/error_body.h"
+#include "remote/header_values.h"
+#include "remote/url.h"
+
+namespace runnel::fetch {
+
+namespace {
+
+constexpr int kMaxRedirects = 5;
+constexpr int kMaxRefusedRedirects = 2;
+// However long a registry wants to be left alone, it is asked again after so long: reads with an
+// earlier deadline have failed by then, others may be lucky.
+constexpr Duration kLongestPause = std::chrono::seconds(30);
+
+bool is_redirect(const net::ResponseHead& head) {
+  const int status = head.status;
+  const bool any = (status >= 301 && status <= 303) || status == 307 || status == 308;
+  return any && head.headers.first("Location").has_value();
+}
+
+Error refusal_of(const Blob& blob, const net::ResponseHead& head, const Buffer& body) {
+  const auto type = head.headers.first("Content-Type").value_or(std::string_view());
+  const std::string text = remote::error_text(body, type);
+  return {remote::code_of_status(head.status),
+          fmt::format("{}: {}{}{}", blob.name(), remote::status_text(head.status),
+                      text.empty() ? "" : ": ", text)};
+}
+
+}  // namespace
+
+void FetchLoop::ended(Ended& event) {
+  const auto found = groups_.find(event.group);
+  if (found == groups_.end()) return;
+  Group group = std::move(found->second);
+  groups_.erase(found);
+  --stats_[group.priority].in_flight;
+
+  Pieces rest;
+  for (const auto& piece : group.pieces) {
+    if (piece->state != Piece::State::kInFlight) continue;  // it was complete
+    if (piece->waiters.empty()) {
+      queue_.remove(piece);
+    } else {
+      rest.push_back(piece);
+    }
+  }
+  Host& host = *group.pieces.front()->blob->lane->host;
+  if (group.sink->has_head()) host.failures = 0;
+  if (rest.empty()) return;
+  const SteadyTime now = std::chrono::steady_clock::now();
+  if (event.head) {
+    judge_status(group, *event.head, rest, now);
+  } else {
+    judge_error(group, event.head.error(), rest, now);
+  }
+}
+
+void FetchLoop::judge_error(Group& group, const Error& error, const Pieces& rest, SteadyTime now) {
+  // Somebody came for it after we had given it up.
+  if (group.cancelled) {
+    for (const auto& piece : rest) queue_.put_back(piece);
+    return;
+  }
+  if (error.code == Code::kInvalid || error.code == Code::kCancelled) {
+    for (const auto& piece : rest) fail_piece(piece, error);
+    return;
+  }
+  Blob& blob = *rest.front()->blob;
+  const bool silent = !group.sink->has_head();
+  // A redirect's host is not the registry's: it is given up instead.
+  if (silent && group.redirected && blob.redirect == group.url) blob.redirect.clear();
+  if (silent && !group.redirected) pause_host(*blob.lane->host, error.message, now);
+  for (const auto& piece : rest) try_again(piece, error, now, Duration::zero());
+}
+
+void FetchLoop::judge_status(Group& group, const net::ResponseHead& head, const Pieces& rest,
+                             SteadyTime now) {
+  Blob& blob = *rest.front()->blob;
+  if (is_redirect(head)) return redirect(group, head, rest, now);
+  if (head.status == 200 || head.status == 206) {
+    const Error error(Code::kUnavailable, blob.name() + ": the answer ended too early");
+    for (const auto& piece : rest) try_again(piece, error, now, Duration::zero());
+    return;
+  }
+  const Error error = refusal_of(blob, head, group.sink->refusal());
+  const bool may_pass = error.code == Code::kUnavailable;
+  if (group.redirected && !may_pass) return redirect_refused(group, error, rest);
+  if (head.status == 401) return unauthorized(group, head, error, rest);
+  if (!may_pass) {
+    for (const auto& piece : rest) fail_piece(piece, error);
+    return;
+  }
+  const auto asked = remote::parse_retry_after(head.headers.first("Retry-After").value_or(""),
+                                               std::chrono::system_clock::now());
+  if (asked && !group.redirected) {
+    Host& host = *blob.lane->host;
+    host.paused_until = std::max(host.paused_until, now + std::min(*asked, kLongestPause));
+    host.last_error = error.message;
+  }
+  for (const auto& piece : rest) try_again(piece, error, now, asked.value_or(Duration::zero()));
+}
+
+void FetchLoop::redirect(Group& group, const net::ResponseHead& head, const Pieces& rest,
+                         SteadyTime now) {
+  Blob& blob = *rest.front()->blob;
+  auto target = remote::resolve_url(group.url, *head.headers.first("Location"));
+  if (target) {
+    if (auto allowed = remote::check_leads_on(blob.lane->endpoint, *target); !allowed)
+      target = std::unexpected(allowed.error());
+  }
+  if (!target) {
+    for (const auto& piece : rest) fail_piece(piece, target.error().in(piece->name()));
+    return;
+  }
+  blob.redirect = *std::move(target);
+  blob.redirect_until = now + options_.redirect_life;
+  for (const auto& piece : rest) {
+    if (++piece->redirects > kMaxRedirects) {
+      fail_piece(piece, Error(Code::kInvalid, piece->name() + ": too many redirects"));
+    } else {
+      queue_.put_back(piece);
+    }
+  }
+}
+
+// A signed address has expired, most likely; the registry signs a new one.
+void FetchLoop::redirect_refused(Group& group, const Error& error, const Pieces& rest) {
+  Blob& blob = *rest.front()->blob;
+  if (blob.redirect == group.url) blob.redirect.clear();
+  for (const auto& piece : rest) {
+    piece->last_error = error.message;
+    piece->redirects = 0;
+    if (++piece->refused_redirects > kMaxRefusedRedirects) {
+      fail_piece(piece, error);
+    } else {
+      ++counts(*piece).retries;
+      queue_.put_back(piece);
+    }
+  }
+}
+
+void FetchLoop::unauthorized(Group& group, const net::ResponseHead& head, const Error& error,
+                             const Pieces& rest) {
+  bool any = false;
+  for (const auto& piece : rest) {
+    if (std::exchange(piece->renewed, true)) {
+      fail_piece(piece, error);
+      continue;
+    }
+    any = true;
+    ++counts(*piece).retries;
+    piece->last_error = error.message;
+    queue_.put_back(piece);
+  }
+  if (!any) return;
+  const auto lane = rest.front()->blob->lane;
+  lane->awaits_token = true;
+  ++lane->token_requests;
+  std::vector<std::string> challenges;
+  for (const auto line : head.headers.all("WWW-Authenticate")) challenges.emplace_back(line);
+  workers_->submit([self = shared_from_this(), lane, challenges, sent = group.sent] {
+    const std::vector<std::string_view> lines(challenges.begin(), challenges.end());
+    self->post(Token{
+        lane, self->gateway_->authorizer.answer(lane->endpoint.host, lane->scope, lines, sent)});
+  });
+}
+
+void FetchLoop::ask_for_token(const std::shared_ptr<Lane>& lane) {
+  ++lane->token_requests;
+  workers_->submit([self = shared_from_this(), lane] {
+    self->post(Token{lane, self->gateway_->authorizer.authorize(lane->endpoint.host, lane->scope)});
+  });
+}
+
+void FetchLoop::token_came(Token& event, SteadyTime now) {
+  Lane& lane = *event.lane;
+  --lane.token_requests;
+  if (!lane.awaits_token) return;
+  if (!event.outcome && lane.token_requests > 0) return;  // another may bring one
+  lane.awaits_token = false;
+  if (event.outcome) return;
+  const Error& error = event.outcome.error();
+  if (error.code == Code::kUnavailable) {
+    pause_host(*lane.host, error.message, now);
+    return;
+  }
+  for (const auto& piece : queue_.waiting(lane)) fail_piece(piece, error.in(piece->name()));
+}
+
+void FetchLoop::pause_host(Host& host, const std::string& why, SteadyTime now) {
+  host.last_error = why;
+  const Duration delay = options_.retry.delay(++host.failures, gateway_->random());
+  host.paused_until = std::max(host.paused_until, now + delay);
+}
+
+void FetchLoop::try_again(const std::shared_ptr<Piece>& piece, const Error& error, SteadyTime now,
+                          Duration at_least) {
+  piece->last_error = error.message;
+  const bool progressed = piece->data.size() > piece->data_before;
+  piece->failures = progressed ? 1 : piece->failures + 1;
+  if (piece->failures >= options_.retry.attempts) return fail_piece(piece, error);
+
+  const Duration delay =
+      std::max(at_least, options_.retry.delay(piece->failures, gateway_->random()));
+  const auto last = std::ranges::max_element(piece->waiters, {}, &Waiter::deadline);
+  if (now + delay >= last->deadline)
+    return fail_piece(
+        piece, Error(error.code, error.message + " (and its deadline is before another attempt)"));
+  ++counts(*piece).retries;
+  queue_.put_back(piece, now + delay);
+}
+
+}  // namespace runnel::fetch

@@ -1,0 +1,51 @@
+#include "fetch/fetcher.h"
+
+#include "fetch/fetch_loop.h"
+
+namespace runnel::fetch {
+
+namespace {
+
+class BlobSource final : public RangeSource {
+ public:
+  BlobSource(std::shared_ptr<FetchLoop> loop, std::shared_ptr<Blob> blob)
+      : loop_(std::move(loop)), blob_(std::move(blob)) {}
+
+  uint64_t size() const override { return blob_->size; }
+
+  void read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
+            Done done) override {
+    loop_->read(blob_, offset, length, priority, deadline, std::move(done));
+  }
+
+ private:
+  const std::shared_ptr<FetchLoop> loop_;
+  const std::shared_ptr<Blob> blob_;
+};
+
+}  // namespace
+
+Fetcher::Fetcher(std::shared_ptr<remote::Gateway> gateway, FetcherOptions options)
+    : loop_(std::make_shared<FetchLoop>(std::move(gateway), options)) {
+  loop_->start();
+}
+
+Fetcher::~Fetcher() {
+  loop_->stop();
+}
+
+std::shared_ptr<RangeSource> Fetcher::source(std::string host, std::string repository,
+                                             const oci::Digest& digest, uint64_t size) {
+  return std::make_shared<BlobSource>(
+      loop_, loop_->blob(std::move(host), std::move(repository), digest, size));
+}
+
+FetchStats Fetcher::stats() const {
+  return loop_->stats();
+}
+
+void Fetcher::shutdown() {
+  loop_->shutdown();
+}
+
+}  // namespace runnel::fetch

@@ -1,0 +1,98 @@
+// What the fetcher knows of blobs and of what was asked for. Internal to fetch/.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "fetch/range_source.h"
+#include "oci/digest.h"
+#include "remote/hosts.h"
+#include "remote/secret.h"
+#include "remote/token.h"
+
+namespace runnel::fetch {
+
+struct Piece;
+
+// One registry. While it does not answer, or asks to be left alone, nothing is sent to it: a
+// thousand reads that wait make one attempt, not a thousand.
+struct Host {
+  int failures = 0;  // in a row
+  SteadyTime paused_until{};
+  std::string last_error;
+};
+
+// One repository of a host: what credentials are for, and so what waits for them together.
+struct Lane {
+  std::shared_ptr<Host> host;
+  remote::Endpoint endpoint;
+  std::string repository;
+  remote::Scope scope;
+  // Nothing is sent while a token is awaited; how many are being asked for.
+  bool awaits_token = false;
+  int token_requests = 0;
+  // Ready to be sent, by order of arrival.
+  std::array<std::map<uint64_t, std::shared_ptr<Piece>>, kPriorities> ready;
+};
+
+struct Blob {
+  std::shared_ptr<Lane> lane;
+  oci::Digest digest;
+  uint64_t size = 0;
+  std::string url;
+  // Where the registry sent us last; empty for nowhere.
+  std::string redirect;
+  SteadyTime redirect_until{};
+  // Everything that waits or is in flight, by offset and length.
+  std::map<std::pair<uint64_t, uint64_t>, std::shared_ptr<Piece>> pieces;
+
+  // "registry.example/a/b: blob sha256:…".
+  std::string name() const {
+    return fmt::format("{}/{}: blob {}", lane->endpoint.host, lane->repository, digest);
+  }
+};
+
+struct Waiter {
+  SteadyTime deadline;
+  RangeSource::Done done;
+};
+
+// One range that somebody reads; reads of the same range wait for the same piece.
+struct Piece {
+  enum class State : uint8_t { kReady, kDelayed, kInFlight, kGone };
+
+  std::shared_ptr<Blob> blob;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  Priority priority = Priority::kBackground;
+  uint64_t order = 0;
+  State state = State::kGone;
+  SteadyTime not_before{};  // with kDelayed
+  uint64_t group = 0;       // with kInFlight
+  std::vector<Waiter> waiters;
+
+  // What has come, from the front. While it is in flight only the request's sink touches it.
+  Buffer data;
+  size_t data_before = 0;  // when it was sent last
+
+  int failures = 0;
+  int redirects = 0;
+  int refused_redirects = 0;
+  bool renewed = false;
+  std::string last_error;
+
+  uint64_t next() const { return offset + data.size(); }
+  uint64_t end() const { return offset + length; }
+  std::string name() const {
+    return fmt::format("{}, bytes {} to {}", blob->name(), offset, end() - 1);
+  }
+};
+
+using Pieces = std::vector<std::shared_ptr<Piece>>;
+
+}  // namespace runnel::fetch
