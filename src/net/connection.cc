@@ -25,6 +25,7 @@ constexpr size_t kRequestTurn = 64 * 1024;
 // How long a peer may go on sending after the answer before the connection is cut. Closing at once
 // would reset it, and a peer that still writes would lose the answer.
 constexpr Duration kLingerTime = std::chrono::seconds(5);
+constexpr Duration kLingerTimeAtStop = std::chrono::milliseconds(200);
 
 // The Date header's value, made once a second.
 const std::string& current_date() {
@@ -158,13 +159,14 @@ awaitable<void> Connection::run() {
   socket_.close(ignored);
 }
 
+// The descriptor is closed here and its number may soon be somebody else's: whoever uses stream_
+// looks at aborted_ first. (A shutdown would say an orderly end to the peer before the reset does.)
 void Connection::abort(const char* why) {
-  if (!aborted_) aborted_ = why;
-  if (!socket_.is_open()) return;
+  if (aborted_) return;
+  aborted_ = why;
   if (!idle_) reset_at_close();
-  ::shutdown(socket_.native_handle(), SHUT_RDWR);
   boost::system::error_code ignored;
-  socket_.cancel(ignored);
+  socket_.close(ignored);
 }
 
 // Until the connection ends. An error is the peer's or the deadline's; ours are logged where they
@@ -298,7 +300,7 @@ awaitable<void> Connection::linger_a_while() {
   idle_ = true;
   if (aborted_) co_return;
   ::shutdown(socket_.native_handle(), SHUT_WR);
-  watchdog_.set(kLingerTime);
+  watchdog_.set(context_.stopping() ? kLingerTimeAtStop : kLingerTime);
   Buffer scratch(16 * 1024);
   for (;;) {
     const auto got = co_await receive(scratch);
@@ -328,6 +330,7 @@ awaitable<Result<void>> Connection::send(Response& response, const ResponsePlan&
 awaitable<Result<void>> Connection::send_range(const FileRange& range) {
   uint64_t sent = 0;
   while (sent < range.length) {
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
     const size_t wanted = std::min<uint64_t>(range.length - sent, kTurn);
     const Io io = stream_.send_file_some(range.file->get(), range.offset + sent, wanted);
     if (io.kind == Io::Kind::kDone) {
@@ -388,6 +391,7 @@ awaitable<Result<void>> Connection::send_all(std::span<Bytes> pieces, bool more)
   for (;;) {
     while (!pieces.empty() && pieces.front().empty()) pieces = pieces.subspan(1);
     if (pieces.empty()) co_return Result<void>();
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
     const Io io = stream_.write_some(pieces, more);
     if (io.kind == Io::Kind::kFailed) co_return std::unexpected(system_error(io.error, "send"));
     if (io.kind != Io::Kind::kDone) RUNNEL_CO_DO(co_await wait_for(io.kind));
@@ -403,12 +407,11 @@ awaitable<Result<void>> Connection::send_all(std::span<Bytes> pieces, bool more)
 // At least one byte; 0 when the peer will send no more. The caller has set the deadline.
 awaitable<Result<size_t>> Connection::receive(MutableBytes into) {
   for (;;) {
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
     const Io io = stream_.read_some(into);
     switch (io.kind) {
       case Io::Kind::kDone: co_return io.bytes;
-      case Io::Kind::kEnd:
-        if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-        co_return size_t{0};
+      case Io::Kind::kEnd: co_return size_t{0};
       case Io::Kind::kFailed: co_return std::unexpected(system_error(io.error, "receive"));
       case Io::Kind::kWantRead:
       case Io::Kind::kWantWrite: RUNNEL_CO_DO(co_await wait_for(io.kind)); break;

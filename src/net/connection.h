@@ -7,6 +7,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -27,6 +28,7 @@ struct ConnectionContext {
   Handler* handler = nullptr;
   // Whether a connection may serve another request: false while stopping or crowded.
   std::function<bool()> may_keep_alive;
+  std::function<bool()> stopping;
 };
 
 // Bound to its executor's one thread.

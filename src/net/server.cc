@@ -72,6 +72,7 @@ class Server::Impl {
   std::vector<std::unique_ptr<Worker>> workers_;
   asio::posix::stream_descriptor listener_;  // belongs to the first worker's thread
   size_t next_worker_ = 0;
+  bool out_of_room_ = false;  // and said so
   std::atomic<bool> stopping_ = false;
   std::atomic<size_t> open_ = 0;  // changed under the mutex
   std::mutex mutex_;
@@ -91,7 +92,10 @@ auto make_workers(auto& workers, unsigned count) -> asio::io_context& {
 
 Server::Impl::Impl(Options options, Handler& handler, UniqueFd listener)
     : options_(std::move(options)),
-      context_{&options_, &handler, [this] { return may_keep_alive(); }},
+      context_{.options = &options_,
+               .handler = &handler,
+               .may_keep_alive = [this] { return may_keep_alive(); },
+               .stopping = [this] { return stopping_.load(); }},
       port_(local_port(listener.get())),
       listener_(make_workers(workers_, options_.threads), listener.release()) {
   asio::co_spawn(workers_.front()->loop, accept_all(), asio::detached);
@@ -170,11 +174,13 @@ bool Server::Impl::accept_batch() {
       case ENFILE:
       case ENOBUFS:
       case ENOMEM:
-        log::warning("port {} takes no new connections for now: {}", port_,
-                     system_error(accepted.error, "accept").message);
+        if (!std::exchange(out_of_room_, true))
+          log::warning("port {} takes no new connections for now: {}", port_,
+                       system_error(accepted.error, "accept").message);
         return false;
       default: continue;  // that one connection failed before it was taken
     }
+    out_of_room_ = false;
     start(std::move(accepted));
   }
   return true;
