@@ -2,6 +2,9 @@
 // sqlite_manifests.cc.
 #include "meta/sqlite_store.h"
 
+#include <filesystem>
+
+#include "base/durable.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_schema.h"
 
@@ -48,6 +51,7 @@ Result<std::unique_ptr<SqliteStore>> SqliteStore::open(const std::string& path,
   std::unique_ptr<SqliteStore> store(new SqliteStore(path, clock));
   RUNNEL_TRY(store->writer_, Connection::open(path, Connection::Durability::kEveryCommit));
   RUNNEL_DO(prepare_schema(*store->writer_));
+  RUNNEL_DO(sync_directory(std::filesystem::absolute(path).parent_path().string()));
   RUNNEL_TRY(store->relaxed_writer_,
              Connection::open(path, Connection::Durability::kConsistentOnly));
   return store;

@@ -106,8 +106,6 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   options.port = config.port;
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->api));
   parts->cleaner.emplace(*parts->uploads);
-  log::info("registry: listening on {}, data in {}",
-            net::HostPort{config.address, parts->server->port()}.text(), config.data);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }
 

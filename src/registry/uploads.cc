@@ -21,20 +21,26 @@ std::string random_id() {
 
 }  // namespace
 
+// Only what was acknowledged is remembered: bytes beyond it may be replaced by others.
+Receiving::~Receiving() {
+  if (digester_ && algorithm_ == oci::Algorithm::kSha256 && size() == upload_.received)
+    uploads_.remember(upload_.id, size(), *std::move(digester_));
+}
+
 Result<void> Receiving::append(Bytes bytes) {
   RUNNEL_DO(writer_->append(bytes));
-  digester_.update(bytes);
+  digester_->update(bytes);
   return {};
 }
 
 Result<void> Receiving::keep() {
   RUNNEL_DO(writer_->sync());
-  upload_.received = size();
-  upload_.expires = uploads_.expiry();
-  RUNNEL_DO(uploads_.metadata_.record_received(upload_.repository, upload_.id, upload_.received,
-                                               upload_.expires));
-  if (algorithm_ == oci::Algorithm::kSha256)
-    uploads_.remember(upload_.id, size(), std::move(digester_));
+  auto kept = upload_;
+  kept.received = size();
+  kept.expires = uploads_.expiry();
+  RUNNEL_DO(
+      uploads_.metadata_.record_received(kept.repository, kept.id, kept.received, kept.expires));
+  upload_ = std::move(kept);
   return {};
 }
 
@@ -48,7 +54,8 @@ Result<void> Receiving::drop() {
 
 Result<void> Receiving::finish(const oci::Digest& digest) {
   if (digest.algorithm() != algorithm_) RUNNEL_DO(hash_what_is_here(digest.algorithm()));
-  const auto found = digester_.finish();
+  const auto found = digester_->finish();
+  digester_.reset();
   if (found != digest) {
     if (auto gone = uploads_.cancel(upload_.repository, upload_.id); !gone)
       log::warning("upload {}: {}", upload_.id, gone.error().message);
@@ -61,14 +68,16 @@ Result<void> Receiving::finish(const oci::Digest& digest) {
 
 Result<void> Receiving::hash_what_is_here(oci::Algorithm algorithm) {
   algorithm_ = algorithm;
-  digester_ = oci::Digester(algorithm);
+  digester_.reset();  // for good, if this fails half-way
+  oci::Digester digester(algorithm);
   Buffer block(std::min<uint64_t>(kRehashBlock, size()));
   for (uint64_t at = 0; at < size();) {
     const auto piece = MutableBytes(block).first(std::min<uint64_t>(block.size(), size() - at));
     RUNNEL_DO(writer_->read_exact_at(at, piece));
-    digester_.update(piece);
+    digester.update(piece);
     at += piece.size();
   }
+  digester_ = std::move(digester);
   return {};
 }
 

@@ -26,6 +26,8 @@ class Uploads;
 // One thread at a time.
 class Receiving {
  public:
+  ~Receiving();
+
   // How many bytes of the blob are here, those of earlier requests included.
   uint64_t size() const { return writer_->size(); }
   const meta::Upload& upload() const { return upload_; }
@@ -50,7 +52,8 @@ class Receiving {
   meta::Upload upload_;
   std::unique_ptr<blob::UploadWriter> writer_;
   oci::Algorithm algorithm_ = oci::Algorithm::kSha256;
-  oci::Digester digester_;
+  // Of the size() bytes; none once it has been used.
+  std::optional<oci::Digester> digester_ = oci::Digester();
 };
 
 // May be called from any thread; calls block.

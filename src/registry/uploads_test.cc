@@ -98,6 +98,30 @@ TEST_F(UploadsTest, GoOnInAnotherProcess) {
   ASSERT_TRUE(finish(upload.id, digest("abcdefghi")));
 }
 
+TEST_F(UploadsTest, AreNotTakenForBytesThatWereDropped) {
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+  {
+    auto receiving = uploads().receive("a", upload.id, kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes("def")));
+    ASSERT_TRUE(receiving->drop());
+  }
+  append(upload.id, "xyz");
+
+  EXPECT_FALSE(finish(upload.id, digest("abcdef")));
+  EXPECT_FALSE(has_blob(digest("abcdef")));
+}
+
+TEST_F(UploadsTest, GoOnAfterARequestThatBroughtNothing) {
+  const auto upload = uploads().start("a").value();
+  append(upload.id, "abc");
+  uploads().receive("a", upload.id, kSha256).value();
+  uploads().receive("a", upload.id, oci::Algorithm::kSha512).value();
+  append(upload.id, "def");
+
+  EXPECT_TRUE(finish(upload.id, digest("abcdef")));
+}
+
 TEST_F(UploadsTest, AreHashedAgainForAnotherAlgorithm) {
   const auto upload = uploads().start("a").value();
   append(upload.id, "abc");
