@@ -247,7 +247,9 @@ void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {
   Blob& blob = *pieces.front()->blob;
   Group group;
   group.priority = priority;
-  group.redirected = !blob.redirect.empty() && now < blob.redirect_until;
+  // One that was just got is used, however short its life.
+  group.redirected =
+      !blob.redirect.empty() && (now < blob.redirect_until || pieces.front()->redirects > 0);
   group.url = group.redirected ? blob.redirect : blob.url;
   if (!group.redirected) {
     auto known = gateway_->authorizer.known(blob.lane->endpoint.host, blob.lane->scope);

@@ -1,0 +1,424 @@
+#include "fetch/fetcher.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "support/fake_registry.h"
+#include "support/read_answer.h"
+
+namespace runnel::fetch {
+namespace {
+
+using namespace std::chrono_literals;
+using test::FakeRegistry;
+using test::Fault;
+using test::ReadAnswer;
+
+class FetcherTest : public ::testing::Test {
+ protected:
+  Fetcher& fetcher() {
+    if (!fetcher_) {
+      gateway_ = std::make_shared<remote::Gateway>(client_, remote::Hosts(), credentials_, clock_);
+      fetcher_ = std::make_unique<Fetcher>(gateway_, options_);
+    }
+    return *fetcher_;
+  }
+  void publish(size_t size) {
+    bytes_ = test::random_text(size);
+    digest_ = registry_.add_blob(bytes_);
+    source_ = fetcher().source(registry_.host(), "team/app", digest_, size);
+  }
+  void know_user() {
+    credentials_ = std::make_shared<remote::FixedCredential>(
+        registry_.host(), remote::Credential{.user = "user", .secret = remote::Secret("password")});
+  }
+  ReadAnswer start(uint64_t offset, uint64_t length, Priority priority = Priority::kDemand,
+                   Duration within = 30s) {
+    ReadAnswer answer;
+    source_->read(offset, length, priority, std::chrono::steady_clock::now() + within,
+                  answer.done());
+    return answer;
+  }
+  void expect_bytes(ReadAnswer answer, uint64_t offset, uint64_t length) {
+    auto got = answer.wait();
+    ASSERT_TRUE(got) << got.error().message;
+    EXPECT_TRUE(as_text(*got) == bytes_.substr(offset, length)) << offset;
+  }
+  // Keeps every connection busy, so that what is read next has to wait in the queue.
+  std::vector<ReadAnswer> occupy(size_t count) {
+    registry_.inject("/blobs/", {.delay_ms = 300}, static_cast<int>(count));
+    std::vector<ReadAnswer> out;
+    for (size_t i = 0; i < count; ++i) out.push_back(start(i * 2, 1));
+    return out;
+  }
+  std::vector<std::string> ranges() {
+    std::vector<std::string> out;
+    for (const auto& seen : registry_.seen()) out.push_back(seen.range);
+    return out;
+  }
+
+  FakeRegistry registry_;
+  net::Client client_;
+  SystemClock clock_;
+  std::shared_ptr<remote::CredentialSource> credentials_ = std::make_shared<remote::Anonymous>();
+  FetcherOptions options_{.retry = {.attempts = 5, .first_delay = 1ms, .longest_delay = 10ms}};
+  std::string bytes_;
+  oci::Digest digest_;
+  std::shared_ptr<RangeSource> source_;
+
+ private:
+  std::shared_ptr<remote::Gateway> gateway_;
+  std::unique_ptr<Fetcher> fetcher_;
+};
+
+// --- Order
+
+TEST_F(FetcherTest, NeighboursThatWaitGoOutAsOneRequest) {
+  options_.max_in_flight = 1;
+  publish(100'000);
+  auto first = occupy(1);
+  std::vector<ReadAnswer> answers;
+  for (const uint64_t offset : {3000u, 1000u, 2000u, 4000u}) answers.push_back(start(offset, 1000));
+
+  expect_bytes(answers[0], 3000, 1000);
+  expect_bytes(answers[1], 1000, 1000);
+  expect_bytes(answers[2], 2000, 1000);
+  expect_bytes(answers[3], 4000, 1000);
+  EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=0-0", "bytes=1000-4999"}));
+}
+
+TEST_F(FetcherTest, DemandGoesFirstAndBackgroundLast) {
+  options_.max_in_flight = 1;
+  publish(100'000);
+  auto first = occupy(1);
+  auto background = start(10'000, 10, Priority::kBackground);
+  auto prefetch = start(20'000, 10, Priority::kPrefetch);
+  auto demand = start(30'000, 10, Priority::kDemand);
+
+  expect_bytes(background, 10'000, 10);
+  expect_bytes(prefetch, 20'000, 10);
+  expect_bytes(demand, 30'000, 10);
+  EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=0-0", "bytes=30000-30009",
+                                                "bytes=20000-20009", "bytes=10000-10009"}));
+}
+
+TEST_F(FetcherTest, AQueuedReadIsRaisedByOneOfTheSameRange) {
+  options_.max_in_flight = 1;
+  publish(100'000);
+  auto first = occupy(1);
+  auto low = start(10'000, 10, Priority::kBackground);
+  auto prefetch = start(20'000, 10, Priority::kPrefetch);
+  auto same = start(10'000, 10, Priority::kDemand);
+
+  expect_bytes(low, 10'000, 10);
+  expect_bytes(same, 10'000, 10);
+  expect_bytes(prefetch, 20'000, 10);
+  EXPECT_EQ(ranges(),
+            (std::vector<std::string>{"bytes=0-0", "bytes=10000-10009", "bytes=20000-20009"}));
+  EXPECT_EQ(fetcher().stats()[Priority::kDemand].joined, 1u);
+}
+
+TEST_F(FetcherTest, DemandFindsAFreeConnectionBesideAnyPrefetch) {
+  options_.max_in_flight = 4;
+  options_.max_prefetch = 3;
+  options_.max_background = 1;
+  publish(1'000'000);
+  registry_.inject("/blobs/", {.stall = true}, 3);
+  std::vector<ReadAnswer> slow;
+  for (uint64_t i = 0; i < 50; ++i) {
+    slow.push_back(start(i * 2000, 100, Priority::kPrefetch));
+    slow.push_back(start(i * 2000 + 1000, 100, Priority::kBackground));
+  }
+  while (registry_.seen().size() < 3) std::this_thread::yield();
+
+  expect_bytes(start(500'000, 100), 500'000, 100);
+
+  const FetchStats stats = fetcher().stats();
+  EXPECT_EQ(stats[Priority::kPrefetch].in_flight + stats[Priority::kBackground].in_flight, 3u);
+  EXPECT_LE(stats[Priority::kBackground].in_flight, 1u);
+}
+
+TEST_F(FetcherTest, EachReadIsAnsweredAsItsBytesArrive) {
+  options_.max_in_flight = 1;
+  publish(3'000'000);
+  auto first = occupy(1);
+  auto early = start(0, 1'000'000);
+  auto late = start(1'000'000, 1'000'000);
+  registry_.inject("/blobs/", {.cut_after = 1'500'000, .stall = true});
+
+  expect_bytes(early, 0, 1'000'000);
+  EXPECT_EQ(late.calls(), 0) << "its second half has not come";
+}
+
+// --- Failures
+
+TEST_F(FetcherTest, TriesAgainWhatMayPass) {
+  publish(100'000);
+  registry_.inject("/blobs/", {.status = 500});
+  registry_.inject("/blobs/", {.status = 429});
+  registry_.inject("/blobs/", {.wrong_range = true});
+  registry_.inject("/blobs/", {.cut_after = 0});
+
+  expect_bytes(start(1000, 5000), 1000, 5000);
+
+  EXPECT_EQ(fetcher().stats()[Priority::kDemand].retries, 4u);
+}
+
+TEST_F(FetcherTest, GoesOnWhereAnAnswerStopped) {
+  options_.stall_timeout = 200ms;
+  publish(1'000'000);
+  registry_.inject("/blobs/", {.cut_after = 100'000, .stall = true});
+
+  expect_bytes(start(1000, 500'000), 1000, 500'000);
+
+  EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=1000-500999", "bytes=101000-500999"}));
+}
+
+TEST_F(FetcherTest, GivesUpAfterItsAttemptsInTheRegistrysWords) {
+  publish(1000);
+  registry_.inject(
+      "/blobs/",
+      {.status = 500, .headers = {{"Content-Type", "text/plain"}}, .body = "disk on fire"}, 1000);
+
+  auto got = start(0, 10).wait();
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::kUnavailable);
+  EXPECT_NE(got.error().message.find("500 Internal Server Error: disk on fire"), std::string::npos);
+  EXPECT_NE(got.error().message.find(registry_.host() + "/team/app: blob sha256:"),
+            std::string::npos);
+  EXPECT_EQ(registry_.seen().size(), 5u);
+}
+
+TEST_F(FetcherTest, NeverTakesOtherBytesForTheRange) {
+  options_.retry.attempts = 2;
+  publish(3'000'000);
+  registry_.set({.ignore_ranges = true});
+
+  expect_bytes(start(500'000, 1000), 500'000, 1000);
+  auto far = start(2'000'000, 1000).wait();
+  ASSERT_FALSE(far);
+  EXPECT_EQ(far.error().code, Code::kUnsupported);
+  EXPECT_NE(far.error().message.find("ignores ranges"), std::string::npos);
+}
+
+TEST_F(FetcherTest, ABlobOfAnotherSizeIsNotBelieved) {
+  options_.retry.attempts = 2;
+  publish(10'000);
+  source_ = fetcher().source(registry_.host(), "team/app", digest_, 20'000);
+
+  EXPECT_EQ(start(0, 100).wait().error().code, Code::kUnavailable);
+}
+
+TEST_F(FetcherTest, WaitsAsLongAsTheRegistryAsksWithinTheDeadline) {
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 429, .headers = {{"Retry-After", "1"}}});
+  const auto begin = std::chrono::steady_clock::now();
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 1s);
+  EXPECT_EQ(registry_.seen().size(), 2u);
+}
+
+TEST_F(FetcherTest, DoesNotWaitForAnAttemptThatWouldBeTooLate) {
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 503, .headers = {{"Retry-After", "20"}}});
+  const auto begin = std::chrono::steady_clock::now();
+
+  auto got = start(0, 10, Priority::kDemand, 10s).wait();
+
+  EXPECT_EQ(got.error().code, Code::kUnavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+}
+
+TEST_F(FetcherTest, AThousandReadsOfADeadRegistryAreFewAttempts) {
+  options_.retry = {.attempts = 1000, .first_delay = 50ms, .longest_delay = 100ms};
+  publish(1'000'000);
+  registry_.stop();
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 1000; ++i)
+    answers.push_back(start(i * 1000, 10, Priority::kDemand, 400ms));
+
+  for (auto& answer : answers) {
+    auto got = answer.wait();
+    ASSERT_FALSE(got);
+    EXPECT_EQ(got.error().code, Code::kUnavailable);
+  }
+  EXPECT_LT(fetcher().stats()[Priority::kDemand].requests, 400u);
+  EXPECT_EQ(fetcher().stats()[Priority::kDemand].failures, 1000u);
+}
+
+TEST_F(FetcherTest, ReadsWaitForARegistryThatComesBack) {
+  options_.retry.attempts = 1000;
+  publish(1000);
+  registry_.stop();
+  auto answer = start(0, 10);
+  while (fetcher().stats()[Priority::kDemand].retries < 3) std::this_thread::yield();
+
+  registry_.start();
+
+  expect_bytes(answer, 0, 10);
+}
+
+// --- Redirects
+
+TEST_F(FetcherTest, KeepsARedirectUntilItIsRefused) {
+  registry_.set({.redirect_blobs = true});
+  publish(100'000);
+
+  for (uint64_t i = 0; i < 5; ++i) expect_bytes(start(i * 1000, 10), i * 1000, 10);
+  EXPECT_EQ(registry_.count("/blobs/"), 1u);
+  EXPECT_EQ(registry_.count("/storage/"), 5u);
+
+  registry_.expire_redirects();
+  expect_bytes(start(50'000, 10), 50'000, 10);
+  EXPECT_EQ(registry_.count("/blobs/"), 2u);
+}
+
+TEST_F(FetcherTest, AsksTheRegistryAgainWhenARedirectIsOld) {
+  options_.redirect_life = 0ms;
+  registry_.set({.redirect_blobs = true});
+  publish(1000);
+
+  for (uint64_t i = 0; i < 3; ++i) expect_bytes(start(i * 100, 10), i * 100, 10);
+
+  EXPECT_EQ(registry_.count("/blobs/"), 3u);
+  EXPECT_EQ(registry_.count("/storage/"), 3u);
+}
+
+TEST_F(FetcherTest, SendsNoCredentialsWhereItIsRedirected) {
+  know_user();
+  registry_.set({.redirect_blobs = true, .auth = FakeRegistry::Auth::kBearer});
+  publish(1000);
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.seen().back().authorization, "");
+  EXPECT_TRUE(registry_.seen().back().target.starts_with("/storage/"));
+}
+
+TEST_F(FetcherTest, ARedirectThatIsAlwaysRefusedIsAnError) {
+  registry_.set({.redirect_blobs = true});
+  publish(1000);
+  registry_.inject("/storage/", {.status = 403}, 1000);
+
+  auto got = start(0, 10).wait();
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::kDenied);
+  EXPECT_LE(registry_.seen().size(), 8u);
+}
+
+TEST_F(FetcherTest, ARedirectThatMustNotBeFollowedIsAnError) {
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 307, .headers = {{"Location", "file:///etc/passwd"}}});
+  EXPECT_EQ(start(0, 10).wait().error().code, Code::kInvalid);
+  registry_.inject("/blobs/", {.status = 302, .headers = {{"Location", "?again"}}}, 1000);
+  EXPECT_EQ(start(0, 10).wait().error().code, Code::kInvalid);
+}
+
+// --- Tokens
+
+TEST_F(FetcherTest, ManyFirstReadsShareOneToken) {
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  publish(1'000'000);
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 10'000, 100));
+
+  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 10'000, 100);
+  EXPECT_EQ(registry_.count("/token"), 1u);
+}
+
+TEST_F(FetcherTest, RenewsATokenThatIsRefused) {
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  publish(1000);
+  expect_bytes(start(0, 10), 0, 10);
+  registry_.expire_tokens();
+
+  expect_bytes(start(10, 10), 10, 10);
+
+  EXPECT_EQ(registry_.count("/token"), 2u);
+}
+
+TEST_F(FetcherTest, IsDeniedWithoutCredentials) {
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  publish(1000);
+
+  auto got = start(0, 10).wait();
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::kDenied);
+  EXPECT_NE(got.error().message.find("UNAUTHORIZED: who are you"), std::string::npos)
+      << got.error().message;
+}
+
+TEST_F(FetcherTest, ATokenThatDoesNotHelpIsTriedOnce) {
+  know_user();
+  publish(1000);
+  registry_.inject(
+      "/blobs/",
+      {.status = 401,
+       .headers = {{"WWW-Authenticate", "Bearer realm=\"http://" + registry_.host() + "/token\""}}},
+      1000);
+
+  EXPECT_EQ(start(0, 10).wait().error().code, Code::kDenied);
+  EXPECT_EQ(registry_.count("/blobs/"), 2u);
+}
+
+TEST_F(FetcherTest, WaitsForATokenServerThatIsAway) {
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  registry_.inject("/token", {.status = 503}, 3);
+  publish(1000);
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.count("/token"), 4u);
+}
+
+// --- The rest
+
+TEST_F(FetcherTest, TwoSourcesOfABlobShareARead) {
+  options_.max_in_flight = 1;
+  publish(1000);
+  auto first = occupy(1);
+  auto one = start(500, 10);
+  source_ = fetcher().source(registry_.host(), "team/app", digest_, 1000);
+  auto two = start(500, 10);
+
+  expect_bytes(one, 500, 10);
+  expect_bytes(two, 500, 10);
+  EXPECT_EQ(registry_.seen().size(), 2u);
+}
+
+TEST_F(FetcherTest, ARequestThatNobodyWaitsForIsCancelled) {
+  options_.max_in_flight = 1;
+  publish(1000);
+  registry_.inject("/blobs/", {.stall = true});
+  EXPECT_EQ(start(0, 10, Priority::kBackground, 50ms).wait().error().code, Code::kUnavailable);
+
+  // The only connection is free again, long before the stall timeout.
+  expect_bytes(start(100, 10), 100, 10);
+}
+
+TEST_F(FetcherTest, CountsWhatItDid) {
+  publish(10'000);
+  expect_bytes(start(0, 100), 0, 100);
+  expect_bytes(start(1000, 200, Priority::kPrefetch), 1000, 200);
+  (void)start(20'000, 1, Priority::kBackground).wait();
+
+  const FetchStats stats = fetcher().stats();
+  EXPECT_EQ(stats[Priority::kDemand].requests, 1u);
+  EXPECT_EQ(stats[Priority::kDemand].bytes, 100u);
+  EXPECT_EQ(stats[Priority::kPrefetch].bytes, 200u);
+  EXPECT_EQ(stats[Priority::kBackground].reads, 1u);
+  EXPECT_EQ(stats[Priority::kBackground].requests, 0u);
+  for (const auto& counts : stats.of) EXPECT_EQ(counts.queued, 0u);
+}
+
+}  // namespace
+}  // namespace runnel::fetch
