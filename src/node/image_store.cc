@@ -1,0 +1,133 @@
+#include "node/image_store.h"
+
+#include <boost/json.hpp>
+#include <filesystem>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "oci/document.h"
+
+namespace runnel::node {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr std::string_view kPartSuffix = ".part";
+constexpr uint64_t kMaxRecord = 1 << 20;
+
+std::string to_record(const StreamedImage& image) {
+  json::array chain_ids;
+  for (const auto& id : image.chain_ids) chain_ids.emplace_back(id.to_string());
+  return json::serialize(json::object{{"version", 1},
+                                      {"host", image.host},
+                                      {"repository", image.repository},
+                                      {"subject", image.subject.to_string()},
+                                      {"chain_ids", std::move(chain_ids)}});
+}
+
+Result<std::string> text_member(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr || !value->is_string()) {
+    return fail(Code::kInvalid, "image.json: \"{}\" is no text", name);
+  }
+  return std::string(value->get_string());
+}
+
+Result<void> read_record(Bytes bytes, StreamedImage& image) {
+  boost::system::error_code error;
+  const auto parsed = json::parse(std::string(as_text(bytes)), error);
+  if (error || !parsed.is_object()) return fail(Code::kInvalid, "image.json is no JSON object");
+  const auto& object = parsed.get_object();
+  RUNNEL_TRY(image.host, text_member(object, "host"));
+  RUNNEL_TRY(image.repository, text_member(object, "repository"));
+  RUNNEL_TRY(const auto subject, text_member(object, "subject"));
+  RUNNEL_TRY(image.subject, oci::Digest::parse(subject));
+  const auto* chain_ids = object.if_contains("chain_ids");
+  if (chain_ids == nullptr || !chain_ids->is_array()) {
+    return fail(Code::kInvalid, "image.json: \"chain_ids\" is no list");
+  }
+  for (const auto& id : chain_ids->get_array()) {
+    if (!id.is_string()) return fail(Code::kInvalid, "image.json: a chain ID is no text");
+    RUNNEL_TRY(auto digest, oci::Digest::parse(std::string(id.get_string())));
+    image.chain_ids.push_back(std::move(digest));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<ImageStore> ImageStore::open(const std::string& root) {
+  const auto directory = root + "/images";
+  RUNNEL_DO(make_directories(directory, 0700));
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    if (entry.path().string().ends_with(kPartSuffix)) fs::remove_all(entry.path(), error);
+  }
+  return ImageStore(directory);
+}
+
+Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest,
+                              Bytes boot_bytes) const {
+  const auto directory = fmt::format("{}/{}", directory_, image.subject.hex());
+  const auto part = directory + std::string(kPartSuffix);
+  std::error_code error;
+  fs::remove_all(part, error);
+  RUNNEL_DO(make_directories(part, 0700));
+  RUNNEL_DO(replace_file(part + "/image.json", as_bytes(to_record(image))));
+  RUNNEL_DO(replace_file(part + "/artifact.json", artifact_manifest));
+  RUNNEL_DO(replace_file(part + "/boot", boot_bytes.first(image.boot.hot_offset)));
+  RUNNEL_DO(replace_file(part + "/metadata.erofs", image.boot.head.image));
+  fs::remove_all(directory, error);
+  RUNNEL_DO(durable_rename(part, directory));
+  image.directory = directory;
+  return {};
+}
+
+Result<ImageStore::Loaded> ImageStore::load_all() const {
+  Loaded loaded;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory_, error)) {
+    const auto path = entry.path().string();
+    auto image = load(path);
+    if (image) {
+      loaded.images.push_back(*std::move(image));
+    } else {
+      loaded.damaged.push_back(fmt::format("{}: {}", path, image.error().message));
+    }
+  }
+  if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());
+  return loaded;
+}
+
+Result<StreamedImage> ImageStore::load(const std::string& directory) const {
+  StreamedImage image;
+  image.directory = directory;
+  RUNNEL_TRY(const auto record, read_file(directory + "/image.json", kMaxRecord));
+  RUNNEL_DO(read_record(record, image));
+  RUNNEL_TRY(const auto manifest_bytes,
+             read_file(directory + "/artifact.json", oci::kMaxDocumentBytes));
+  RUNNEL_TRY(const auto manifest, oci::parse_manifest(manifest_bytes));
+  RUNNEL_TRY(image.artifact, artifact::parse_artifact(manifest));
+  RUNNEL_TRY(const auto boot, read_file(directory + "/boot", artifact::kMaxHeadSize * 2));
+  RUNNEL_TRY(image.boot, artifact::open_boot(image.artifact, boot));
+  if (image.chain_ids.size() != image.artifact.layers.size()) {
+    return fail(Code::kInvalid, "{} chain IDs for {} layers", image.chain_ids.size(),
+                image.artifact.layers.size());
+  }
+  RUNNEL_TRY(const auto metadata, read_file(image.metadata_path(), artifact::kMaxImageSize));
+  if (metadata != image.boot.head.image) {
+    RUNNEL_DO(replace_file(image.metadata_path(), image.boot.head.image));
+  }
+  return image;
+}
+
+Result<void> ImageStore::remove(const StreamedImage& image) const {
+  std::error_code error;
+  fs::remove_all(image.directory, error);
+  if (error) return fail(Code::kUnavailable, "remove {}: {}", image.directory, error.message());
+  return sync_directory(directory_);
+}
+
+}  // namespace runnel::node

@@ -1,0 +1,64 @@
+// What the node keeps of each streamed image, so that a promise outlives a restart.
+//
+// One directory an image below ROOT/images, named by the hex of its manifest's digest:
+//
+//   image.json      host, repository, subject, chain IDs
+//   artifact.json   the artifact's manifest, as the registry had it
+//   boot            the boot blob's head and tables
+//   metadata.erofs  the merged EROFS image, as it is mounted
+//   N.erofs         the merge of the image's lowest N layers, made when somebody asked for it
+//
+// A directory appears by rename when all of it is durable; boot and metadata are verified again
+// when an image is loaded.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "artifact/artifact.h"
+#include "artifact/open_boot.h"
+#include "base/error.h"
+#include "oci/digest.h"
+
+namespace runnel::node {
+
+// An image that streams. Immutable once made.
+struct StreamedImage {
+  std::string host;
+  std::string repository;
+  oci::Digest subject;                 // the image's manifest
+  std::vector<oci::Digest> chain_ids;  // of its layers, lowest first
+  artifact::Artifact artifact;
+  artifact::Boot boot;
+  std::string directory;
+
+  std::string metadata_path() const { return directory + "/metadata.erofs"; }
+  std::string name() const { return host + "/" + repository + "@" + subject.to_string(); }
+};
+
+// Not thread-safe as to one image; different images may be handled at once.
+class ImageStore {
+ public:
+  // Creates ROOT/images and removes what an interrupted save() left.
+  static Result<ImageStore> open(const std::string& root);
+
+  // Makes `image` durable and sets its directory. `artifact_manifest` and `boot_bytes` are the
+  // bytes that `image` was parsed from.
+  Result<void> save(StreamedImage& image, Bytes artifact_manifest, Bytes boot_bytes) const;
+
+  struct Loaded {
+    std::vector<StreamedImage> images;
+    std::vector<std::string> damaged;  // sentences; their directories are left as they are
+  };
+  Result<Loaded> load_all() const;
+
+  Result<void> remove(const StreamedImage& image) const;
+
+ private:
+  explicit ImageStore(std::string directory) : directory_(std::move(directory)) {}
+  Result<StreamedImage> load(const std::string& directory) const;
+
+  std::string directory_;
+};
+
+}  // namespace runnel::node

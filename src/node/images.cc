@@ -1,0 +1,417 @@
+#include "node/images.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "artifact/merge.h"
+#include "base/durable.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "convert/find_artifact.h"
+#include "erofs/writer.h"
+#include "net/url.h"
+#include "oci/document.h"
+#include "oci/image_config.h"
+#include "oci/media_types.h"
+#include "oci/reference.h"
+
+namespace runnel::node {
+
+namespace {
+
+constexpr const char* kImageRefLabels[] = {
+    "containerd.io/snapshot/cri.image-ref",
+    "containerd.io/snapshot/remote/stargz.reference",
+};
+
+std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers) {
+  std::vector<oci::Digest> digests;
+  for (const size_t i : artifact::records_with_tables(std::span(boot.head.layers).first(layers))) {
+    digests.push_back(oci::Digest::from_sha256(boot.head.layers[i].blob_digest));
+  }
+  return digests;
+}
+
+// Whether this node may use the artifact at all.
+Result<void> check_trust(const Trust& trust, const std::string& host,
+                         const artifact::Artifact& artifact, const oci::Digest& config) {
+  if (net::is_loopback_host(host) || trust.streaming_registries.contains(host)) return {};
+  for (const auto& key : trust.keys) {
+    if (key.id() == artifact.key_id) return artifact::verify(artifact, config, key);
+  }
+  return fail(
+      Code::kDenied,
+      "{} is not in streaming_registries and no trusted key signed the artifact (key \"{}\")", host,
+      artifact.key_id);
+}
+
+// Errors that another try may not have.
+bool may_change(Reason reason) {
+  return reason == Reason::kNoArtifact || reason == Reason::kSourceUnavailable ||
+         reason == Reason::kDiskFull;
+}
+
+}  // namespace
+
+std::string Images::Place::mount_name() const {
+  return fmt::format("{}-{}", image->subject.hex(), layers);
+}
+
+Images::Images(Options options, ImageStore store, Registries& registries, engine::Engine& engine,
+               const Clock& clock)
+    : options_(std::move(options)),
+      store_(std::move(store)),
+      registries_(registries),
+      engine_(engine),
+      clock_(clock) {}
+
+Images::~Images() = default;
+
+Result<std::unique_ptr<Images>> Images::open(Options options, const std::string& root,
+                                             const std::set<std::string>& held,
+                                             Registries& registries, engine::Engine& engine,
+                                             const Clock& clock) {
+  RUNNEL_TRY(auto store, ImageStore::open(root));
+  std::unique_ptr<Images> images(
+      new Images(std::move(options), std::move(store), registries, engine, clock));
+  RUNNEL_DO(images->restore(held));
+  return images;
+}
+
+Result<void> Images::restore(const std::set<std::string>& held) {
+  RUNNEL_TRY(auto loaded, store_.load_all());
+  for (const auto& sentence : loaded.damaged) log::error("stored image is damaged: {}", sentence);
+  held_ = held;
+  for (auto& stored : loaded.images) {
+    const bool needed = std::ranges::any_of(
+        stored.chain_ids, [&](const auto& id) { return held.contains(id.to_string()); });
+    if (!needed) {
+      if (auto removed = store_.remove(stored); !removed) log::error("{}", removed.error().message);
+      continue;
+    }
+    RUNNEL_DO(attach(stored, {}));
+    stored.boot.head.image = {};
+    auto image = std::make_shared<Image>();
+    image->host = stored.host;
+    image->repository = stored.repository;
+    image->subject = stored.subject;
+    image->preparing = false;
+    image->verdict = {.reason = Reason::kStreaming, .detail = {}};
+    for (const auto& id : stored.chain_ids) image->chain_ids.push_back(id.to_string());
+    image->streamed = std::make_shared<const StreamedImage>(std::move(stored));
+    images_[image->subject] = std::move(image);
+  }
+  return {};
+}
+
+void Images::manifest_seen(const mirror::SeenManifest& seen) {
+  auto document = oci::parse_document(seen.bytes, seen.media_type);
+  if (!document) return;
+  const auto* manifest = std::get_if<oci::Manifest>(&*document);
+  if (manifest == nullptr || !oci::is_image_config_type(manifest->config.media_type)) return;
+
+  const std::lock_guard lock(mutex_);
+  auto& image = images_[seen.digest];
+  if (image) {
+    const bool old = clock_.now() - image->decided > options_.retry_after;
+    if (image->preparing || image->streamed || !may_change(image->verdict.reason) || !old) return;
+  }
+  image = std::make_shared<Image>();
+  image->host = seen.host;
+  image->repository = seen.repository;
+  image->subject = seen.digest;
+  pool_.submit([this, image, copy = *manifest] { prepare(image, copy); });
+}
+
+void Images::prepare(const std::shared_ptr<Image>& image, const oci::Manifest& manifest) {
+  auto streamed = stream(*image, manifest);
+  Verdict verdict{.reason = Reason::kStreaming, .detail = {}};
+  if (!streamed) {
+    verdict = streamed.error().code == Code::kNotFound
+                  ? Verdict{.reason = Reason::kNoArtifact, .detail = streamed.error().message}
+                  : verdict_of(streamed.error());
+    log::info("{} does not stream: {}: {}", image->name(), to_string(verdict.reason),
+              verdict.detail);
+  } else {
+    log::info("{} streams", image->name());
+  }
+  const std::lock_guard lock(mutex_);
+  image->preparing = false;
+  image->verdict = std::move(verdict);
+  image->decided = clock_.now();
+  if (streamed) image->streamed = *std::move(streamed);
+  changed_.notify_all();
+}
+
+Result<void> Images::read_config(Image& image, const remote::Repository& repository,
+                                 const oci::Manifest& manifest,
+                                 std::vector<oci::Digest>& diff_ids) {
+  RUNNEL_TRY(const auto bytes, repository.blob_bytes(manifest.config.digest, oci::kMaxConfigBytes));
+  RUNNEL_TRY(auto config, oci::parse_image_config(bytes));
+  diff_ids = std::move(config.diff_ids);
+  std::vector<std::string> chain_ids;
+  for (const auto& id : oci::chain_ids(diff_ids)) chain_ids.push_back(id.to_string());
+  const std::lock_guard lock(mutex_);
+  image.chain_ids = std::move(chain_ids);
+  changed_.notify_all();
+  return {};
+}
+
+// Everything between seeing a manifest and being able to promise its layers.
+Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
+                                                            const oci::Manifest& manifest) {
+  const auto repository = registries_.repository(image.host, image.repository);
+  std::vector<oci::Digest> diff_ids;
+  RUNNEL_DO(read_config(image, repository, manifest, diff_ids));
+  RUNNEL_TRY(auto found, convert::find_artifacts(repository, image.subject));
+
+  std::optional<Error> refused;
+  for (auto& candidate : found) {
+    const auto usable = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
+      RUNNEL_DO(convert::check_belongs(candidate.artifact, image.subject, manifest, diff_ids));
+      RUNNEL_DO(
+          check_trust(options_.trust, image.host, candidate.artifact, manifest.config.digest));
+      RUNNEL_TRY(const Buffer boot_blob,
+                 repository.blob_bytes(candidate.artifact.boot, candidate.artifact.boot_size));
+      StreamedImage streamed{.host = image.host,
+                             .repository = image.repository,
+                             .subject = image.subject,
+                             .chain_ids = oci::chain_ids(diff_ids),
+                             .artifact = candidate.artifact,
+                             .boot = {},
+                             .directory = {}};
+      RUNNEL_TRY(streamed.boot, artifact::open_boot(candidate.artifact, boot_blob));
+      RUNNEL_DO(store_.save(streamed, candidate.manifest, boot_blob));
+      RUNNEL_DO(attach(streamed, boot_blob));
+      streamed.boot.head.image = {};
+      const auto kept = std::make_shared<const StreamedImage>(std::move(streamed));
+      const Place whole{.image = kept, .layers = kept->chain_ids.size()};
+      RUNNEL_DO(engine_.mount(whole.mount_name(), kept->metadata_path(),
+                              device_digests(kept->boot, whole.layers)));
+      return kept;
+    }();
+    if (usable) return usable;
+    refused = usable.error().in(fmt::format("artifact with boot blob {}", candidate.artifact.boot));
+  }
+  return std::unexpected(*std::move(refused));
+}
+
+// Hands the image's layers to the engine, and what its hot pack holds to the cache.
+Result<void> Images::attach(const StreamedImage& image, Bytes boot_blob) {
+  std::vector<std::shared_ptr<cache::Layer>> layers;
+  for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
+    const auto& record = image.boot.head.layers[i];
+    const auto digest = oci::Digest::from_sha256(record.blob_digest);
+    RUNNEL_TRY(auto layer, engine_.add_layer(digest, image.boot.tables[record.slot - 1],
+                                             registries_.source(image.host, image.repository,
+                                                                digest, record.blob_size)));
+    layers.push_back(std::move(layer));
+  }
+  if (boot_blob.empty()) return {};
+  ByteReader hot(boot_blob.subspan(image.boot.hot_offset), "hot pack");
+  for (const auto& entry : image.boot.head.hot) {
+    const uint16_t slot = image.boot.head.layers[entry.layer].slot;
+    const auto chunk = image.boot.tables[slot - 1].at(entry.chunk);
+    RUNNEL_TRY(const Bytes frame, hot.bytes(chunk.stored_size));
+    RUNNEL_DO(layers[slot - 1]->insert(entry.chunk, frame));
+  }
+  return {};
+}
+
+std::optional<Images::Place> Images::find_locked(const std::string& chain_id) const {
+  std::optional<Place> place;
+  for (const auto& [subject, image] : images_) {
+    if (!image->streamed) continue;
+    const auto found = std::ranges::find(image->chain_ids, chain_id);
+    if (found == image->chain_ids.end()) continue;
+    const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
+    place = Place{.image = image->streamed, .layers = layers};
+    if (layers == image->chain_ids.size()) break;  // a whole image needs no merging
+  }
+  return place;
+}
+
+Result<Images::Place> Images::find(const std::string& chain_id) const {
+  const std::lock_guard lock(mutex_);
+  auto place = find_locked(chain_id);
+  if (!place) return fail(Code::kNotFound, "no streamed image has the chain {}", chain_id);
+  return *std::move(place);
+}
+
+// Whether an image under preparation has this chain, or might.
+bool Images::may_come_locked(const std::string& chain_id) const {
+  if (!looking_up_.empty()) return true;
+  return std::ranges::any_of(images_, [&](const auto& each) {
+    const auto& image = *each.second;
+    return image.preparing &&
+           (image.chain_ids.empty() ||
+            std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end());
+  });
+}
+
+Result<bool> Images::offer(const std::string& chain_id, const std::string&,
+                           const snapshot::Labels& labels) {
+  look_up_label(chain_id, labels);
+  const auto deadline = clock_.now() + options_.offer_timeout;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    if (find_locked(chain_id)) {
+      held_.insert(chain_id);
+      return true;
+    }
+    if (!may_come_locked(chain_id) || clock_.now() >= deadline) return false;
+    changed_.wait_for(lock, deadline - clock_.now());
+  }
+}
+
+// A client that does not pull through the mirror says in a label which image it pulls.
+void Images::look_up_label(const std::string& chain_id, const snapshot::Labels& labels) {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [subject, image] : images_) {
+    if (std::ranges::find(image->chain_ids, chain_id) != image->chain_ids.end()) return;
+    if (image->preparing) return;
+  }
+  for (const char* name : kImageRefLabels) {
+    const auto label = labels.find(name);
+    if (label == labels.end() || !looking_up_.insert(label->second).second) continue;
+    pool_.submit([this, reference = label->second] {
+      look_up(reference);
+      const std::lock_guard done(mutex_);
+      looking_up_.erase(reference);
+      changed_.notify_all();
+    });
+    return;
+  }
+}
+
+void Images::look_up(const std::string& text) {
+  const auto resolve = [&]() -> Result<void> {
+    RUNNEL_TRY(const auto reference, oci::Reference::parse(text));
+    const auto repository = registries_.repository(reference.host, reference.repository);
+    RUNNEL_TRY(auto read, repository.manifest(reference.target()));
+    RUNNEL_TRY(const auto document, oci::parse_document(read.bytes, read.media_type));
+    if (const auto* index = std::get_if<oci::Index>(&document)) {
+      RUNNEL_TRY(const auto child, convert::platform_manifest(*index));
+      RUNNEL_TRY(read, repository.manifest(child.to_string()));
+    }
+    manifest_seen({.host = reference.host,
+                   .repository = reference.repository,
+                   .digest = read.digest,
+                   .media_type = read.media_type,
+                   .bytes = read.bytes});
+    return {};
+  };
+  if (auto done = resolve(); !done) log::info("{}: {}", text, done.error().message);
+}
+
+Result<std::string> Images::mount(const std::string& chain_id) {
+  RUNNEL_TRY(const auto place, find(chain_id));
+  auto metadata = place.image->metadata_path();
+  if (place.layers < place.image->chain_ids.size()) {
+    RUNNEL_TRY(metadata, prefix_metadata(place));
+  }
+  return engine_.mount(place.mount_name(), metadata,
+                       device_digests(place.image->boot, place.layers));
+}
+
+// The merge of the lowest layers alone, made from their trees the first time it is asked for.
+Result<std::string> Images::prefix_metadata(const Place& place) {
+  const auto path = fmt::format("{}/{}.erofs", place.image->directory, place.layers);
+  const std::lock_guard lock(prefix_mutex_);
+  if (::access(path.c_str(), F_OK) == 0) return path;
+  const auto repository = registries_.repository(place.image->host, place.image->repository);
+  auto records = place.image->boot.head.layers;
+  records.resize(place.layers);
+  std::vector<artifact::MergeLayer> layers;
+  for (const auto& record : records) {
+    const auto digest = oci::Digest::from_sha256(record.blob_digest);
+    RUNNEL_TRY(const Buffer frame,
+               repository.blob_range(digest, record.parts.tree_offset, record.parts.tree_stored));
+    RUNNEL_TRY(auto tree, artifact::open_layer_tree(frame, record.parts, record.device_blocks));
+    layers.push_back({.tree = std::move(tree), .slot = record.slot});
+  }
+  auto tree = artifact::merge(std::move(layers));
+  for (const size_t i : artifact::records_with_tables(records)) {
+    tree.devices.push_back(
+        {.blocks = records[i].device_blocks, .tag = to_hex(records[i].blob_digest)});
+  }
+  RUNNEL_TRY(const Buffer image, erofs::write_image(tree));
+  RUNNEL_DO(replace_file(path, image));
+  return path;
+}
+
+void Images::idle(const std::string& chain_id) {
+  const auto place = find(chain_id);
+  if (!place) return;
+  if (auto done = engine_.unmount(place->mount_name()); !done) {
+    log::info("{} stays mounted: {}", place->image->name(), done.error().message);
+  }
+}
+
+void Images::forget(const std::string& chain_id) {
+  std::vector<std::shared_ptr<const StreamedImage>> unneeded;
+  {
+    const std::lock_guard lock(mutex_);
+    held_.erase(chain_id);
+    std::erase_if(images_, [&](const auto& each) {
+      const auto& image = *each.second;
+      const bool concerned = std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
+      const bool needed =
+          std::ranges::any_of(image.chain_ids, [&](const auto& id) { return held_.contains(id); });
+      if (!image.streamed || !concerned || needed) return false;
+      unneeded.push_back(image.streamed);
+      return true;
+    });
+  }
+  for (const auto& image : unneeded) {
+    for (size_t layers = 1; layers <= image->chain_ids.size(); ++layers) {
+      const Place place{.image = image, .layers = layers};
+      if (auto done = engine_.unmount(place.mount_name()); !done) {
+        log::warning("{}: {}", image->name(), done.error().message);
+      }
+    }
+    if (auto removed = store_.remove(*image); !removed) {
+      log::error("{}: {}", image->name(), removed.error().message);
+    }
+  }
+}
+
+Result<snapshot::Usage> Images::usage(const std::string& chain_id) {
+  RUNNEL_TRY(const auto place, find(chain_id));
+  const auto& record = place.image->boot.head.layers[place.layers - 1];
+  snapshot::Usage usage;
+  const auto layer = engine_.layer(oci::Digest::from_sha256(record.blob_digest));
+  if (layer) usage.bytes = layer->stats().bytes_present;
+  return usage;
+}
+
+std::vector<Images::ImageStatus> Images::status() const {
+  std::vector<ImageStatus> statuses;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [subject, image] : images_) {
+    ImageStatus status{.name = image->name(),
+                       .verdict = image->verdict,
+                       .preparing = image->preparing,
+                       .boot_bytes = 0,
+                       .layers = {}};
+    if (image->streamed) {
+      status.boot_bytes = image->streamed->artifact.boot_size;
+      for (const auto& digest : device_digests(image->streamed->boot, image->chain_ids.size())) {
+        const auto layer = engine_.layer(digest);
+        if (!layer) continue;
+        const auto stats = layer->stats();
+        status.layers.push_back({.digest = digest.to_string(),
+                                 .bytes = layer->size(),
+                                 .present = stats.bytes_present,
+                                 .fetched = stats.bytes_fetched,
+                                 .complete = stats.complete});
+      }
+    }
+    statuses.push_back(std::move(status));
+  }
+  return statuses;
+}
+
+}  // namespace runnel::node

@@ -1,0 +1,136 @@
+// The images that this node streams, and the verdict on each that it was asked about.
+//
+// A manifest that goes through the mirror (or a label of the CRI) starts a preparation: the image's
+// configuration gives the chain IDs, the referrers give the artifact, its boot blob is fetched,
+// verified, validated, made durable and mounted. Only then does offer() say yes to any of the
+// image's chain IDs; whatever goes wrong before is a verdict with its reason, and containerd takes
+// the ordinary way. The verdict is per image and kept, so no image is half one and half the other.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "artifact/signature.h"
+#include "base/clock.h"
+#include "base/worker_pool.h"
+#include "engine/engine.h"
+#include "mirror/mirror.h"
+#include "node/image_store.h"
+#include "node/reason.h"
+#include "node/registries.h"
+#include "snapshot/streaming.h"
+
+namespace runnel::node {
+
+// Whose artifacts may be used: those of any of these hosts, and those that one of these keys
+// signed.
+struct Trust {
+  std::set<std::string> streaming_registries;  // hosts as in references; loopback ones always
+  std::vector<artifact::Key> keys;
+};
+
+// Any thread may call any method. manifest_seen() returns at once, offer() within offer_timeout,
+// mount() within the time that a few requests may take.
+class Images final : public snapshot::Streaming, public mirror::Observer {
+ public:
+  struct Options {
+    Trust trust;
+    Duration offer_timeout = std::chrono::seconds(60);
+    // How long a verdict that may change (no artifact, registry unreachable) is kept.
+    Duration retry_after = std::chrono::seconds(60);
+  };
+
+  // `held` are the chain IDs of the streamed snapshots that exist. Loads what is stored, hands the
+  // layers to the engine, and drops images that no snapshot needs. The references must outlive it.
+  static Result<std::unique_ptr<Images>> open(Options options, const std::string& root,
+                                              const std::set<std::string>& held,
+                                              Registries& registries, engine::Engine& engine,
+                                              const Clock& clock);
+  ~Images() override;
+
+  void manifest_seen(const mirror::SeenManifest& manifest) override;
+
+  Result<bool> offer(const std::string& chain_id, const std::string& parent_chain,
+                     const snapshot::Labels& labels) override;
+  Result<std::string> mount(const std::string& chain_id) override;
+  void idle(const std::string& chain_id) override;
+  void forget(const std::string& chain_id) override;
+  Result<snapshot::Usage> usage(const std::string& chain_id) override;
+
+  struct LayerStatus {
+    std::string digest;
+    uint64_t bytes = 0;    // of the device image
+    uint64_t present = 0;  // of those, on this node
+    uint64_t fetched = 0;  // over the network, compressed
+    bool complete = false;
+  };
+  struct ImageStatus {
+    std::string name;
+    Verdict verdict;
+    bool preparing = false;
+    uint64_t boot_bytes = 0;  // fetched for head, tables and hot pack
+    std::vector<LayerStatus> layers;
+  };
+  std::vector<ImageStatus> status() const;
+
+ private:
+  // One image that was asked about. Guarded by mutex_, but for `streamed`, which is immutable.
+  struct Image {
+    std::string host;
+    std::string repository;
+    oci::Digest subject;
+    bool preparing = true;
+    Verdict verdict;
+    SteadyTime decided{};
+    std::vector<std::string> chain_ids;  // empty until the configuration was read
+    std::shared_ptr<const StreamedImage> streamed;
+
+    std::string name() const { return host + "/" + repository + "@" + subject.to_string(); }
+  };
+  // An image and how many of its lowest layers a chain ID means.
+  struct Place {
+    std::shared_ptr<const StreamedImage> image;
+    size_t layers = 0;
+
+    std::string mount_name() const;
+  };
+
+  Images(Options options, ImageStore store, Registries& registries, engine::Engine& engine,
+         const Clock& clock);
+
+  Result<void> restore(const std::set<std::string>& held);
+  void prepare(const std::shared_ptr<Image>& image, const oci::Manifest& manifest);
+  Result<std::shared_ptr<const StreamedImage>> stream(Image& image, const oci::Manifest& manifest);
+  Result<void> read_config(Image& image, const remote::Repository& repository,
+                           const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
+  Result<void> attach(const StreamedImage& image, Bytes boot_blob);
+  void look_up(const std::string& reference);
+  void look_up_label(const std::string& chain_id, const snapshot::Labels& labels);
+
+  std::optional<Place> find_locked(const std::string& chain_id) const;
+  Result<Place> find(const std::string& chain_id) const;
+  bool may_come_locked(const std::string& chain_id) const;
+  Result<std::string> prefix_metadata(const Place& place);
+
+  const Options options_;
+  const ImageStore store_;
+  Registries& registries_;
+  engine::Engine& engine_;
+  const Clock& clock_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
+  std::set<std::string> held_;                            // chain IDs with a snapshot
+  std::set<std::string> looking_up_;                      // references
+
+  std::mutex prefix_mutex_;  // one merge at a time
+  WorkerPool pool_{4};       // last: its tasks use all of the above
+};
+
+}  // namespace runnel::node
