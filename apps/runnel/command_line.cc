@@ -33,7 +33,7 @@ void add_registry(CLI::App& app, Action& action) {
   command->callback([&action, flags] { action = [flags] { return run_registry(*flags); }; });
 }
 
-[[maybe_unused]] void add_node_commands(CLI::App& node, Action& action) {
+void add_node_commands(CLI::App& node, Action& action) {
   const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&)) {
     auto* command = node.add_subcommand(name, what);
     auto options = std::make_shared<cli::NodeOptions>();
@@ -54,7 +54,6 @@ void add_registry(CLI::App& app, Action& action) {
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
 }
 
-#ifdef RUNNEL_NODE
 void add_node(CLI::App& app, Action& action, const std::vector<std::string>& argv) {
   auto* command = app.add_subcommand("node", "serve containerd on this machine");
   command->footer(
@@ -95,8 +94,6 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
     }
   });
 }
-
-#endif
 
 void add_convert(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("convert", "make an image's streaming artifact");
@@ -152,12 +149,10 @@ void add_pull(CLI::App& app, Action& action) {
 int run_command_line(int argc, char** argv) {
   CLI::App app("Runnel starts containers before their image has arrived.", "runnel");
   app.require_subcommand(1);
-  [[maybe_unused]] const std::vector<std::string> arguments(argv, argv + argc);
+  const std::vector<std::string> arguments(argv, argv + argc);
   Action action;
   add_registry(app, action);
-#ifdef RUNNEL_NODE
   add_node(app, action, arguments);
-#endif
   add_convert(app, action);
   add_image_command(app, action, "inspect", "what is in an image's artifact",
                     "runnel inspect 127.0.0.1:5000/team/app:v1", false, false, cli::inspect);

@@ -77,14 +77,12 @@ class Engine {
  private:
   struct MountRecord;
 
-  Engine(Options options, std::unique_ptr<cache::Cache> cache, std::unique_ptr<DeviceFs> devices,
-         std::vector<ProbeResult> probes, Way way);
+  Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
+         std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way);
 
   std::string target_of(const std::string& name) const;
   std::string record_path(const std::string& name) const;
   Result<bool> reuse(const std::string& name, const MountRecord& wanted);
-  Result<void> mount_new(const std::string& name, const std::string& metadata_path,
-                         const std::vector<oci::Digest>& layers, MountRecord record);
   Result<std::map<std::string, MountRecord>> records() const;
 
   const Options options_;

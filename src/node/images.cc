@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "convert/find_artifact.h"
 #include "erofs/writer.h"
-#include "net/url.h"
+#include "remote/hosts.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
 #include "oci/media_types.h"
@@ -37,7 +37,7 @@ std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layer
 // Whether this node may use the artifact at all.
 Result<void> check_trust(const Trust& trust, const std::string& host,
                          const artifact::Artifact& artifact, const oci::Digest& config) {
-  if (net::is_loopback_host(host) || trust.streaming_registries.contains(host)) return {};
+  if (remote::is_loopback(host) || trust.streaming_registries.contains(host)) return {};
   for (const auto& key : trust.keys) {
     if (key.id() == artifact.key_id) return artifact::verify(artifact, config, key);
   }
@@ -312,6 +312,7 @@ Result<std::string> Images::mount(const std::string& chain_id) {
   if (place.layers < place.image->chain_ids.size()) {
     RUNNEL_TRY(metadata, prefix_metadata(place));
   }
+  RUNNEL_DO(attach(*place.image, {}));  // the cache may have been cleared meanwhile
   return engine_.mount(place.mount_name(), metadata,
                        device_digests(place.image->boot, place.layers));
 }

@@ -1,0 +1,357 @@
+#include "engine/device_fs.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <condition_variable>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <thread>
+
+#include "base/bytes.h"
+#include "base/log.h"
+#include "base/worker_pool.h"
+
+namespace runnel::engine {
+
+namespace {
+
+constexpr size_t kRequestBuffer = 64 * 1024;  // no request of a read-only file system is larger
+constexpr uint64_t kForever_s = 365 * 24 * 3600;
+constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
+constexpr auto kDeadlineTick = std::chrono::milliseconds(100);
+constexpr size_t kReadThreads = 4;  // that may wait for a disk
+
+// 64 bits of the digest; 0 and 1 mean "no node" and "the root".
+uint64_t node_of(std::string_view hex) {
+  uint64_t node = 0;
+  for (const char c : hex.substr(0, 16)) {
+    node = node << 4 | static_cast<uint64_t>(c <= '9' ? c - '0' : c - 'a' + 10);
+  }
+  return node < 2 ? node + 2 : node;
+}
+
+fuse_attr attributes(uint64_t node, uint32_t mode, uint64_t size) {
+  fuse_attr attr{};
+  attr.ino = node;
+  attr.size = size;
+  attr.blocks = div_up(size, 512);
+  attr.mode = mode;
+  attr.nlink = 1;
+  attr.blksize = 4096;
+  return attr;
+}
+
+}  // namespace
+
+struct DeviceFs::File {
+  std::string name;
+  std::shared_ptr<cache::Layer> layer;
+};
+
+// A request that is not answered yet. Whoever takes it out of the table answers it.
+struct DeviceFs::Request {
+  SteadyTime deadline;
+  // A lookup of, or a read from, a file that an earlier worker served and this one not yet.
+  std::function<void()> retry;
+  uint64_t node = 0;
+};
+
+class DeviceFs::Impl {
+ public:
+  Impl(UniqueFd fuse, const Options& options, const Clock& clock)
+      : fuse_(std::move(fuse)),
+        stop_(::eventfd(0, EFD_CLOEXEC)),
+        options_(options),
+        clock_(clock),
+        grace_until_(clock.now() + options.grace),
+        readers_(kReadThreads) {}
+
+  ~Impl() {
+    {
+      const std::lock_guard lock(mutex_);
+      stopping_ = true;
+    }
+    changed_.notify_all();
+    const uint64_t one = 1;
+    (void)!::write(stop_.get(), &one, sizeof one);
+    for (auto& thread : threads_) thread.join();
+  }
+
+  bool start() {
+    fuse_out_header resend{.len = sizeof resend, .error = kNotifyResend, .unique = 0};
+    const bool can_resend = ::write(fuse_.get(), &resend, sizeof resend) == sizeof resend;
+    for (size_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { serve(); });
+    threads_.emplace_back([this] { keep_deadlines(); });
+    return can_resend;
+  }
+
+  Result<void> add(const oci::Digest& digest, std::shared_ptr<cache::Layer> layer) {
+    const std::string name(digest.hex());
+    const uint64_t node = node_of(name);
+    std::vector<std::function<void()>> retries;
+    {
+      const std::lock_guard lock(mutex_);
+      auto& file = files_[node];
+      if (file && file->name != name) {
+        return fail(Code::kConflict, "layers {} and {} have the same node ID", file->name, name);
+      }
+      file = std::make_shared<File>(File{.name = name, .layer = std::move(layer)});
+      for (auto at = requests_.begin(); at != requests_.end();) {
+        if (at->second.node == node && at->second.retry) {
+          retries.push_back(std::move(at->second.retry));
+          at = requests_.erase(at);
+        } else {
+          ++at;
+        }
+      }
+    }
+    for (const auto& retry : retries) retry();
+    return {};
+  }
+
+  void remove(const oci::Digest& digest) {
+    const std::lock_guard lock(mutex_);
+    files_.erase(node_of(digest.hex()));
+  }
+
+  Counters counters() const {
+    const std::lock_guard lock(mutex_);
+    return counters_;
+  }
+
+ private:
+  // One of the threads that take requests from the kernel.
+  void serve() {
+    Buffer buffer(kRequestBuffer);
+    pollfd waiting[] = {{fuse_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+    for (;;) {
+      if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return;
+      if ((waiting[1].revents & POLLIN) != 0) return;
+      const ssize_t size = ::read(fuse_.get(), buffer.data(), buffer.size());
+      if (size < 0) {
+        if (errno == ENODEV) return;  // unmounted
+        continue;                     // EAGAIN: another thread took it; ENOENT: it was withdrawn
+      }
+      if (static_cast<size_t>(size) >= sizeof(fuse_in_header)) {
+        handle(Bytes(buffer).first(static_cast<size_t>(size)));
+      }
+    }
+  }
+
+  void handle(Bytes request) {
+    const auto header = load_le<fuse_in_header>(request.data());
+    const Bytes body = request.subspan(sizeof header);
+    switch (header.opcode) {
+      case FUSE_LOOKUP: {
+        const auto text = as_text(body);
+        lookup(header.unique, std::string(text.substr(0, text.find('\0'))));
+        return;
+      }
+      case FUSE_GETATTR: getattr(header.unique, header.nodeid); return;
+      case FUSE_OPEN:
+      case FUSE_OPENDIR: {
+        fuse_open_out out{};
+        out.open_flags = FOPEN_KEEP_CACHE;
+        reply(header.unique, out);
+        return;
+      }
+      case FUSE_READ:
+        if (body.size() >= sizeof(fuse_read_in)) {
+          const auto in = load_le<fuse_read_in>(body.data());
+          read(header.unique, header.nodeid, in.offset, in.size);
+        } else {
+          reply_error(header.unique, EIO);
+        }
+        return;
+      case FUSE_READDIR: reply_bytes(header.unique, {}); return;
+      case FUSE_STATFS: {
+        fuse_statfs_out out{};
+        out.st.bsize = 4096;
+        out.st.frsize = 4096;
+        out.st.namelen = 255;
+        reply(header.unique, out);
+        return;
+      }
+      case FUSE_RELEASE:
+      case FUSE_RELEASEDIR: reply_bytes(header.unique, {}); return;
+      case FUSE_FORGET:
+      case FUSE_BATCH_FORGET:
+      case FUSE_INTERRUPT: return;  // without an answer; a read ends by itself
+      default: reply_error(header.unique, ENOSYS); return;
+    }
+  }
+
+  std::shared_ptr<File> find(uint64_t node) const {
+    const std::lock_guard lock(mutex_);
+    const auto found = files_.find(node);
+    return found == files_.end() ? nullptr : found->second;
+  }
+
+  // Keeps a request for a file that may be registered yet. False when there is no hope.
+  bool wait_for(uint64_t unique, uint64_t node, std::function<void()> retry) {
+    const std::lock_guard lock(mutex_);
+    if (clock_.now() >= grace_until_) return false;
+    requests_[unique] = Request{.deadline = grace_until_, .retry = std::move(retry), .node = node};
+    return true;
+  }
+
+  void lookup(uint64_t unique, const std::string& name) {
+    const bool digest =
+        name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
+    const uint64_t node = digest ? node_of(name) : 0;
+    const auto file = find(node);
+    if (!digest || (file && file->name != name)) return reply_error(unique, ENOENT);
+    if (!file) {
+      if (!wait_for(unique, node, [this, unique, name] { lookup(unique, name); })) {
+        reply_error(unique, ENOENT);
+      }
+      return;
+    }
+    fuse_entry_out out{};
+    out.nodeid = node;
+    out.entry_valid = kForever_s;
+    out.attr_valid = kForever_s;
+    out.attr = attributes(node, S_IFREG | 0400, file->layer->size());
+    reply(unique, out);
+  }
+
+  void getattr(uint64_t unique, uint64_t node) {
+    fuse_attr_out out{};
+    out.attr_valid = kForever_s;
+    if (node == FUSE_ROOT_ID) {
+      out.attr = attributes(node, S_IFDIR | 0500, 0);
+      return reply(unique, out);
+    }
+    const auto file = find(node);
+    if (!file) {
+      if (!wait_for(unique, node, [this, unique, node] { getattr(unique, node); })) {
+        reply_error(unique, ESTALE);
+      }
+      return;
+    }
+    out.attr = attributes(node, S_IFREG | 0400, file->layer->size());
+    reply(unique, out);
+  }
+
+  void read(uint64_t unique, uint64_t node, uint64_t offset, uint32_t size) {
+    const auto file = find(node);
+    if (!file) {
+      if (!wait_for(unique, node,
+                    [this, unique, node, offset, size] { read(unique, node, offset, size); })) {
+        reply_error(unique, EIO);
+      }
+      return;
+    }
+    if (offset >= file->layer->size() || size == 0) return reply_bytes(unique, {});
+    const uint64_t length = std::min<uint64_t>(size, file->layer->size() - offset);
+    const auto deadline = clock_.now() + options_.read_timeout;
+    {
+      const std::lock_guard lock(mutex_);
+      ++counters_.reads;
+      requests_[unique] = Request{.deadline = deadline, .retry = {}, .node = node};
+    }
+    readers_.submit([this, unique, file, offset, length, deadline] {
+      file->layer->read(offset, length, fetch::Priority::kDemand, deadline,
+                        [this, unique](Result<Buffer> bytes) { answer(unique, bytes); });
+    });
+  }
+
+  // Answers a read, unless the deadline has done so.
+  void answer(uint64_t unique, const Result<Buffer>& bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (requests_.erase(unique) == 0) return;
+      if (bytes) {
+        counters_.bytes += bytes->size();
+      } else {
+        ++counters_.errors;
+      }
+    }
+    if (bytes) return reply_bytes(unique, *bytes);
+    log::warning("a read ends with EIO: {}", bytes.error().message);
+    reply_error(unique, EIO);
+  }
+
+  void keep_deadlines() {
+    std::unique_lock lock(mutex_);
+    while (!changed_.wait_for(lock, kDeadlineTick, [this] { return stopping_; })) {
+      const auto now = clock_.now();
+      std::vector<uint64_t> expired;
+      for (const auto& [unique, request] : requests_) {
+        if (request.deadline <= now) expired.push_back(unique);
+      }
+      for (const uint64_t unique : expired) requests_.erase(unique);
+      counters_.errors += expired.size();
+      counters_.expired += expired.size();
+      lock.unlock();
+      for (const uint64_t unique : expired) reply_error(unique, EIO);
+      lock.lock();
+    }
+  }
+
+  template <class Out>
+  void reply(uint64_t unique, const Out& out) {
+    reply_bytes(unique, std::as_bytes(std::span(&out, 1)));
+  }
+
+  void reply_bytes(uint64_t unique, Bytes bytes) { send(unique, 0, bytes); }
+  void reply_error(uint64_t unique, int error) { send(unique, -error, {}); }
+
+  void send(uint64_t unique, int error, Bytes bytes) {
+    fuse_out_header header{.len = static_cast<uint32_t>(sizeof header + bytes.size()),
+                           .error = error,
+                           .unique = unique};
+    iovec parts[] = {{&header, sizeof header},
+                     {const_cast<std::byte*>(bytes.data()), bytes.size()}};
+    // ENOENT: the reader was killed and the kernel forgot the request.
+    (void)!::writev(fuse_.get(), parts, bytes.empty() ? 1 : 2);
+  }
+
+  const UniqueFd fuse_;
+  const UniqueFd stop_;
+  const Options options_;
+  const Clock& clock_;
+  const SteadyTime grace_until_;
+
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool stopping_ = false;
+  std::map<uint64_t, std::shared_ptr<File>> files_;  // by node ID
+  std::map<uint64_t, Request> requests_;             // by the kernel's unique number
+  Counters counters_;
+
+  std::vector<std::thread> threads_;
+  WorkerPool readers_;  // last: its tasks use all of the above
+};
+
+DeviceFs::DeviceFs(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+DeviceFs::~DeviceFs() = default;
+
+Result<std::unique_ptr<DeviceFs>> DeviceFs::start(UniqueFd fuse, const Options& options,
+                                                  const Clock& clock) {
+  std::unique_ptr<DeviceFs> fs(
+      new DeviceFs(std::make_unique<Impl>(std::move(fuse), options, clock)));
+  fs->can_resend_ = fs->impl_->start();
+  return fs;
+}
+
+Result<void> DeviceFs::add(const oci::Digest& digest, std::shared_ptr<cache::Layer> layer) {
+  return impl_->add(digest, std::move(layer));
+}
+void DeviceFs::remove(const oci::Digest& digest) {
+  impl_->remove(digest);
+}
+DeviceFs::Counters DeviceFs::counters() const {
+  return impl_->counters();
+}
+
+}  // namespace runnel::engine

@@ -1,0 +1,210 @@
+#include "engine/engine.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <filesystem>
+#include <set>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "engine/mounter.h"
+
+namespace runnel::engine {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr uint64_t kMaxRecord = 1 << 20;
+constexpr auto kUnmountTimeout = std::chrono::seconds(2);
+constexpr std::string_view kRecordSuffix = ".json";
+
+// The name of our FUSE connection, as mountinfo has it. Not stat(2): this process serves it.
+Result<std::string> connection_of(const std::string& devices) {
+  RUNNEL_TRY(const auto mounts, mounts_below(devices));
+  for (const auto& mount : mounts) {
+    if (mount.target == devices) return mount.device;
+  }
+  return fail(Code::kUnavailable, "{} is not mounted: is this the holder's worker?", devices);
+}
+
+Result<bool> is_mounted(const std::string& target) {
+  RUNNEL_TRY(const auto mounts, mounts_below(target));
+  return std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == target; });
+}
+
+}  // namespace
+
+// What a mount was made of: ROOT/mounts/NAME.json.
+struct Engine::MountRecord {
+  std::string fuse_device;  // empty: every device was a plain file
+  std::vector<std::string> layers;
+
+  std::string to_json() const {
+    json::array list(layers.begin(), layers.end());
+    return json::serialize(json::object{{"fuse_device", fuse_device}, {"layers", std::move(list)}});
+  }
+
+  static Result<MountRecord> read(const std::string& path) {
+    RUNNEL_TRY(const auto bytes, read_file(path, kMaxRecord));
+    MountRecord record;
+    try {
+      const auto object = json::parse(std::string(as_text(bytes))).as_object();
+      record.fuse_device = object.at("fuse_device").as_string();
+      for (const auto& layer : object.at("layers").as_array()) {
+        record.layers.emplace_back(layer.as_string());
+      }
+    } catch (const std::exception& problem) {
+      return fail(Code::kInvalid, "{}: {}", path, problem.what());
+    }
+    return record;
+  }
+};
+
+Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
+               std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way)
+    : options_(std::move(options)),
+      probes_(std::move(probes)),
+      way_(way),
+      fuse_device_(std::move(fuse_device)),
+      cache_(std::move(cache)),
+      devices_(std::move(devices)) {}
+
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, const Clock& clock) {
+  RUNNEL_DO(make_directories(options.root + "/mounts", 0711));
+  RUNNEL_TRY(auto connection, connection_of(options.root + "/devices"));
+  RUNNEL_TRY(auto cache,
+             cache::Cache::open(options.root, {.background_fill = options.background_fill}, clock));
+  DeviceFs::Options fs_options;
+  fs_options.threads = options.threads;
+  fs_options.read_timeout = options.read_timeout;
+  RUNNEL_TRY(auto devices, DeviceFs::start(std::move(fuse), fs_options, clock));
+  auto probes = probe_ways(options.root + "/probe");
+  RUNNEL_TRY(const Way way, choose_way(options.way, probes));
+  return std::unique_ptr<Engine>(new Engine(std::move(options), std::move(connection),
+                                            std::move(cache), std::move(devices), std::move(probes),
+                                            way));
+}
+
+Result<std::shared_ptr<cache::Layer>> Engine::add_layer(
+    const oci::Digest& digest, artifact::ChunkTable table,
+    std::shared_ptr<fetch::RangeSource> source) {
+  RUNNEL_TRY(auto layer, cache_->layer(digest, std::move(table), std::move(source)));
+  RUNNEL_DO(devices_->add(digest, layer));
+  return layer;
+}
+
+std::shared_ptr<cache::Layer> Engine::layer(const oci::Digest& digest) const {
+  return cache_->find(digest);
+}
+
+std::string Engine::target_of(const std::string& name) const {
+  return fmt::format("{}/mounts/{}", options_.root, name);
+}
+
+std::string Engine::record_path(const std::string& name) const {
+  return target_of(name) + std::string(kRecordSuffix);
+}
+
+Result<std::string> Engine::mount(const std::string& name, const std::string& metadata_path,
+                                  const std::vector<oci::Digest>& layers) {
+  const std::lock_guard lock(mount_mutex_);
+  MountRecord record;
+  std::vector<std::string> devices;
+  for (const auto& digest : layers) {
+    const auto layer = cache_->find(digest);
+    if (!layer) return fail(Code::kInvalid, "layer {} was not added", digest);
+    record.layers.push_back(digest.to_string());
+    if (layer->complete()) {
+      devices.push_back(layer->device_path());
+    } else {
+      devices.push_back(fmt::format("{}/devices/{}", options_.root, digest.hex()));
+      record.fuse_device = fuse_device_;
+    }
+  }
+  RUNNEL_TRY(const bool reused, reuse(name, record));
+  const auto target = target_of(name);
+  if (reused) return target;
+  RUNNEL_DO(make_directories(target, 0711));
+  RUNNEL_DO(replace_file(record_path(name), as_bytes(record.to_json())));
+  RUNNEL_DO(mount_image({.way = way_,
+                         .metadata_path = metadata_path,
+                         .device_paths = std::move(devices),
+                         .target = target},
+                        options_.mount_timeout));
+  return target;
+}
+
+// Whether the mount is there and alive. One whose FUSE connection died with an earlier holder is
+// taken away: what uses it has EIO already.
+Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted) {
+  const auto target = target_of(name);
+  RUNNEL_TRY(const bool mounted, is_mounted(target));
+  if (!mounted) return false;
+  const auto record = MountRecord::read(record_path(name));
+  const bool alive = record && record->layers == wanted.layers &&
+                     (record->fuse_device.empty() || record->fuse_device == fuse_device_);
+  if (alive) return true;
+  log::warning("{}: its devices are gone with an earlier holder; mounting it anew", target);
+  RUNNEL_DO(detach_image(target));
+  return false;
+}
+
+Result<void> Engine::unmount(const std::string& name) {
+  const std::lock_guard lock(mount_mutex_);
+  const auto target = target_of(name);
+  auto unmounted = unmount_image(target, kUnmountTimeout);
+  if (!unmounted && unmounted.error().code != Code::kNotFound) return unmounted;
+  ::rmdir(target.c_str());
+  ::unlink(record_path(name).c_str());
+  return {};
+}
+
+// The records of what is mounted, by name.
+Result<std::map<std::string, Engine::MountRecord>> Engine::records() const {
+  const auto directory = options_.root + "/mounts";
+  RUNNEL_TRY(const auto mounts, mounts_below(directory));
+  std::map<std::string, MountRecord> found;
+  for (const auto& mount : mounts) {
+    if (mount.target == directory) continue;
+    const auto name = mount.target.substr(directory.size() + 1);
+    RUNNEL_TRY(found[name], MountRecord::read(record_path(name)));
+  }
+  return found;
+}
+
+Result<uint64_t> Engine::clear() {
+  const std::lock_guard lock(mount_mutex_);
+  RUNNEL_TRY(const auto mounted, records());
+  std::set<std::string> used;
+  for (const auto& [name, record] : mounted)
+    used.insert(record.layers.begin(), record.layers.end());
+  return cache_->clear([&](const oci::Digest& digest) {
+    const bool needed = used.contains(digest.to_string());
+    if (!needed) devices_->remove(digest);
+    return needed;
+  });
+}
+
+Engine::Status Engine::status() const {
+  Status status{.way = way_,
+                .probes = probes_,
+                .resend = devices_->can_resend(),
+                .reads = devices_->counters(),
+                .mounts = {}};
+  const auto mounts = mounts_below(options_.root + "/mounts");
+  if (!mounts) return status;
+  for (const auto& mount : *mounts) {
+    status.mounts.push_back(std::filesystem::path(mount.target).filename().string());
+  }
+  return status;
+}
+
+}  // namespace runnel::engine

@@ -1,0 +1,199 @@
+#include "engine/holder.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <ctime>
+#include <vector>
+
+#include "base/durable.h"
+#include "base/log.h"
+#include "engine/fuse_mount.h"
+#include "engine/mounter.h"
+
+namespace runnel::engine {
+
+namespace {
+
+constexpr const char* kFdVariable = "RUNNEL_FUSE_FD";
+constexpr int kStopSeconds = 30;
+constexpr int kSettledSeconds = 5;  // a worker that ran so long has started well
+constexpr int kLongestPauseSeconds = 10;
+
+int64_t seconds_now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec;
+}
+
+// Best effort: an unprivileged or confined holder works as well, only less protected.
+void protect_from_death() {
+  ::mlockall(MCL_CURRENT | MCL_FUTURE);
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!::write(fd, "-1000", 5);
+  ::close(fd);
+}
+
+void restore_oom_score() {
+  const int fd = ::open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return;
+  (void)!::write(fd, "0", 1);
+  ::close(fd);
+}
+
+pid_t start_worker(char* const* argv, pid_t holder, const sigset_t& inherited) {
+  const pid_t child = ::fork();
+  if (child != 0) return child;
+  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (::getppid() != holder) ::_exit(1);
+  ::sigprocmask(SIG_SETMASK, &inherited, nullptr);
+  restore_oom_score();
+  ::execv(argv[0], argv);
+  ::_exit(127);
+}
+
+// The stale mount of a holder that died: its connection is gone, nothing can be read from it.
+void clear_stale_mount(const std::string& directory) {
+  const auto mounts = mounts_below(directory);
+  if (!mounts) return;
+  for (const auto& mount : *mounts) {
+    if (mount.target == directory) ::umount2(directory.c_str(), MNT_DETACH);
+  }
+}
+
+// Waits for one of `signals`; -1 when `seconds` passed first (0: none).
+int wait_for_signal(const sigset_t& signals, int seconds) {
+  timespec limit{.tv_sec = seconds, .tv_nsec = 0};
+  for (;;) {
+    const int got =
+        seconds == 0 ? ::sigwaitinfo(&signals, nullptr) : ::sigtimedwait(&signals, nullptr, &limit);
+    if (got >= 0 || errno == EAGAIN) return got;
+  }
+}
+
+// What became of the worker: its exit code, or 128 and the signal; -1 while it runs.
+int reap(pid_t worker) {
+  int status = 0;
+  if (::waitpid(worker, &status, WNOHANG) != worker) return -1;
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+class Holder {
+ public:
+  Holder(const HolderOptions& options, const sigset_t& signals, const sigset_t& inherited)
+      : options_(options), signals_(signals), inherited_(inherited) {
+    for (const auto& argument : options_.worker) {
+      argv_.push_back(const_cast<char*>(argument.c_str()));
+    }
+    argv_.push_back(nullptr);
+  }
+
+  int run() {
+    const pid_t self = ::getpid();
+    int pause = 0;
+    for (;;) {
+      const auto started = seconds_now();
+      const pid_t worker = start_worker(argv_.data(), self, inherited_);
+      if (worker < 0) return 1;
+      const int code = watch(worker);
+      if (stopping_ || code == 0 || code == 2) return stopping_ ? 0 : code;
+      const bool settled = seconds_now() - started >= kSettledSeconds;
+      if (!ever_settled_ && !settled && code < 128) return code;
+      ever_settled_ = ever_settled_ || settled || code >= 128;
+      pause = settled ? 0 : std::min(pause == 0 ? 1 : pause * 2, kLongestPauseSeconds);
+      log::warning("the worker ended ({}); starting another{}", code,
+                   pause == 0 || first_restart_ ? "" : " after a pause");
+      if (!first_restart_ && pause > 0 && wait_or_stop(pause)) return 0;
+      first_restart_ = false;
+    }
+  }
+
+ private:
+  // Hands signals on until the worker has ended.
+  int watch(pid_t worker) {
+    for (;;) {
+      const int signal = wait_for_signal(signals_, stopping_ ? kStopSeconds : 0);
+      if (signal < 0) ::kill(worker, SIGKILL);
+      if (signal == SIGTERM || signal == SIGINT) {
+        stopping_ = true;
+        ::kill(worker, SIGTERM);
+      }
+      if (const int code = reap(worker); code >= 0) return code;
+    }
+  }
+
+  bool wait_or_stop(int seconds) {
+    const auto until = seconds_now() + seconds;
+    while (seconds_now() < until) {
+      const int signal = wait_for_signal(signals_, 1);
+      if (signal == SIGTERM || signal == SIGINT) return true;
+    }
+    return false;
+  }
+
+  const HolderOptions& options_;
+  const sigset_t signals_;
+  const sigset_t inherited_;
+  std::vector<char*> argv_;
+  bool stopping_ = false;
+  bool ever_settled_ = false;
+  bool first_restart_ = true;
+};
+
+Result<int> hold(const HolderOptions& options) {
+  sigset_t signals;
+  sigset_t inherited;
+  sigemptyset(&signals);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  ::sigprocmask(SIG_BLOCK, &signals, &inherited);
+
+  const auto devices = options.root + "/devices";
+  RUNNEL_DO(make_directories(options.root, 0711));
+  clear_stale_mount(devices);
+  RUNNEL_DO(make_directories(devices, 0700));
+  RUNNEL_TRY(auto fuse, open_fuse_mount(devices));
+  if (::fcntl(fuse.get(), F_SETFD, 0) != 0) return fail_errno("keep the FUSE descriptor");
+  if (::setenv(kFdVariable, std::to_string(fuse.get()).c_str(), 1) != 0)
+    return fail_errno("setenv");
+  protect_from_death();
+  const int code = Holder(options, signals, inherited).run();
+  // Whoever still uses it gets EIO from now on; an unused mount goes.
+  ::umount2(devices.c_str(), 0);
+  return code;
+}
+
+}  // namespace
+
+int run_holder(const HolderOptions& options) {
+  const auto code = hold(options);
+  if (code) return *code;
+  log::error("{}", code.error().message);
+  return 1;
+}
+
+Result<UniqueFd> inherited_fuse_fd() {
+  const char* text = std::getenv(kFdVariable);
+  if (text == nullptr) {
+    return fail(Code::kNotFound,
+                "no holder gave this process its FUSE connection: start it as "
+                "\"runnel node\", without --worker");
+  }
+  int fd = -1;
+  const std::string_view view(text);
+  const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), fd);
+  if (error != std::errc() || fd < 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    return fail(Code::kInvalid, "{}=\"{}\" is no descriptor", kFdVariable, text);
+  }
+  return UniqueFd(fd);
+}
+
+}  // namespace runnel::engine
