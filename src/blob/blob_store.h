@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "oci/digest.h"
@@ -75,6 +76,12 @@ class UploadWriter {
   virtual Result<void> commit(const oci::Digest& digest) = 0;
 };
 
+struct StoredBlob {
+  oci::Digest digest;
+  WallTime since;  // when it was committed last, about
+  bool operator==(const StoredBlob&) const = default;
+};
+
 class BlobStore {
  public:
   virtual ~BlobStore() = default;
@@ -85,6 +92,10 @@ class BlobStore {
   virtual Result<std::optional<Content>> open(const oci::Digest& digest) = 0;
   // False when there was no such blob. Who has it open can go on reading.
   virtual Result<bool> remove(const oci::Digest& digest) = 0;
+
+  // Those after `after` (or from the beginning, when that is empty) in the order of their digests;
+  // at most `limit`. One that comes or goes meanwhile may be there or not.
+  virtual Result<std::vector<StoredBlob>> list(const oci::Digest& after, size_t limit) = 0;
 
   // The upload `id` (lower-case letters, digits and '-', at most 64), begun now if it is new, to be
   // continued at `size` bytes: what was appended beyond is dropped. kNotFound when the store has

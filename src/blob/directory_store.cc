@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <filesystem>
 
@@ -200,6 +201,43 @@ Result<bool> DirectoryStore::remove(const oci::Digest& digest) {
   }
   if (errno == ENOENT) return false;
   return fail_errno("remove {}", path);
+}
+
+Result<std::vector<StoredBlob>> DirectoryStore::list(const oci::Digest& after, size_t limit) {
+  std::vector<StoredBlob> found;
+  for (const auto algorithm : {oci::Algorithm::kSha256, oci::Algorithm::kSha512}) {
+    if (!after.empty() && algorithm < after.algorithm()) continue;
+    for (unsigned first_byte = 0; first_byte < 256 && found.size() < limit; ++first_byte) {
+      const auto prefix = fmt::format("{:02x}", first_byte);
+      if (!after.empty() && algorithm == after.algorithm() && prefix < after.hex().substr(0, 2))
+        continue;
+      RUNNEL_TRY(auto part, list_directory(algorithm, prefix));
+      for (auto& blob : part)
+        if (blob.digest > after && found.size() < limit) found.push_back(std::move(blob));
+    }
+  }
+  return found;
+}
+
+// In the order of the digests; files that are not named like blobs are none.
+Result<std::vector<StoredBlob>> DirectoryStore::list_directory(oci::Algorithm algorithm,
+                                                               const std::string& prefix) const {
+  std::vector<StoredBlob> found;
+  const auto path = fmt::format("{}/blobs/{}/{}", root_, oci::to_string(algorithm), prefix);
+  auto names = names_in(path);
+  if (!names && names.error().code == Code::kNotFound) return found;
+  if (!names) return std::unexpected(std::move(names).error());
+  std::ranges::sort(*names);
+  for (const auto& name : *names) {
+    auto digest = oci::Digest::parse(fmt::format("{}:{}", oci::to_string(algorithm), name));
+    struct stat info;
+    if (!digest || ::stat(fmt::format("{}/{}", path, name).c_str(), &info) != 0) continue;
+    // rename(2) sets the time of the last status change.
+    const auto since =
+        std::chrono::seconds(info.st_ctim.tv_sec) + std::chrono::nanoseconds(info.st_ctim.tv_nsec);
+    found.push_back({*std::move(digest), WallTime(since)});
+  }
+  return found;
 }
 
 Result<std::unique_ptr<UploadWriter>> DirectoryStore::open_upload(const std::string& id,

@@ -27,6 +27,7 @@ class DirectoryStore final : public BlobStore {
   Result<std::optional<uint64_t>> size(const oci::Digest& digest) override;
   Result<std::optional<Content>> open(const oci::Digest& digest) override;
   Result<bool> remove(const oci::Digest& digest) override;
+  Result<std::vector<StoredBlob>> list(const oci::Digest& after, size_t limit) override;
   Result<std::unique_ptr<UploadWriter>> open_upload(const std::string& id, uint64_t size) override;
   Result<bool> discard_upload(const std::string& id) override;
   Result<std::vector<std::string>> uploads() override;
@@ -42,6 +43,8 @@ class DirectoryStore final : public BlobStore {
   // kNotFound means only that there is no such file: a root that is gone is kUnavailable.
   Result<UniqueFd> open_if_present(const std::string& path, int flags) const;
   Result<void> check_writable() const;
+  Result<std::vector<StoredBlob>> list_directory(oci::Algorithm algorithm,
+                                                 const std::string& prefix) const;
   // Makes the directory of this blob, durably.
   Result<void> make_blob_directory(const oci::Digest& digest);
 

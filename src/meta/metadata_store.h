@@ -12,6 +12,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -96,6 +97,11 @@ class MetadataStore {
   // The size of a blob that this repository has; empty when it does not have it, whoever else does.
   virtual Result<std::optional<uint64_t>> blob_size(std::string_view repository,
                                                     const oci::Digest& digest) = 0;
+  // The same for a client that asks because it may leave the blob's push out: the blob is then safe
+  // from unlink_unreferenced for a time. The link is renewed when it is older than `renew_after`.
+  virtual Result<std::optional<uint64_t>> lease_blob(std::string_view repository,
+                                                     const oci::Digest& digest,
+                                                     Duration renew_after) = 0;
   virtual Result<void> link_blob(std::string_view repository, const oci::Digest& digest,
                                  uint64_t size) = 0;
   // False when `from` does not have the blob.
@@ -106,6 +112,15 @@ class MetadataStore {
                                                                   size_t limit) = 0;
   virtual Result<UnlinkOutcome> unlink_blob(std::string_view repository,
                                             const oci::Digest& digest) = 0;
+
+  // Unlinks blobs that no manifest of their repository needs and whose links were made or renewed
+  // before `before`; at most `limit`. How many there were.
+  virtual Result<size_t> unlink_unreferenced(WallTime before, size_t limit) = 0;
+  virtual Result<bool> is_linked(const oci::Digest& digest) = 0;
+  // Calls `remove` if no repository has the blob, while nobody can link it: who links it later
+  // finds out that it is gone. False when somebody has it.
+  virtual Result<bool> remove_if_unlinked(const oci::Digest& digest,
+                                          const std::function<Result<void>()>& remove) = 0;
 
   // Stores it if it is new, and points the tags to it.
   virtual Result<PutManifestOutcome> put_manifest(std::string_view repository,
@@ -139,8 +154,10 @@ class MetadataStore {
   virtual Result<void> record_received(std::string_view repository, std::string_view id,
                                        uint64_t received, WallTime expires) = 0;
   // The upload has become a blob: ends it and links the blob, in one. kNotFound when it is gone.
+  // kUnavailable, and nothing changed, when `is_stored` says that the blob is not there (any more).
   virtual Result<void> finish_upload(std::string_view repository, std::string_view id,
-                                     const oci::Digest& digest, uint64_t size) = 0;
+                                     const oci::Digest& digest, uint64_t size,
+                                     const std::function<Result<bool>()>& is_stored) = 0;
   virtual Result<bool> delete_upload(std::string_view repository, std::string_view id) = 0;
   // Whether an upload of this id exists in any repository.
   virtual Result<bool> upload_exists(std::string_view id) = 0;

@@ -40,8 +40,9 @@ Upload upload_of(const Query& row) {
 constexpr const char* kInsertUpload =
     "INSERT INTO uploads (id, repository, received, expires_at) VALUES (?, ?, ?, ?)";
 constexpr const char* kLinkOf =
-    "SELECT size FROM blob_links WHERE digest = ? "
+    "SELECT size, linked_at FROM blob_links WHERE digest = ? "
     "AND repository = (SELECT id FROM repositories WHERE name = ?)";
+constexpr const char* kAnyLinkOf = "SELECT 1 FROM blob_links WHERE digest = ? LIMIT 1";
 constexpr const char* kDeleteUpload = "DELETE FROM uploads WHERE id = ? AND repository = ?";
 
 }  // namespace
@@ -175,6 +176,64 @@ Result<UnlinkOutcome> SqliteStore::unlink_blob(std::string_view repository,
   return removed != 0 ? UnlinkOutcome::kRemoved : UnlinkOutcome::kAbsent;
 }
 
+Result<std::optional<uint64_t>> SqliteStore::lease_blob(std::string_view repository,
+                                                        const oci::Digest& digest,
+                                                        Duration renew_after) {
+  const int64_t old = to_milliseconds(clock_.wall() - renew_after);
+  {
+    RUNNEL_TRY(const auto connection, reader());
+    RUNNEL_TRY(auto rows, connection->query(kLinkOf, {digest.to_string(), repository}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return std::nullopt;
+    if (rows.integer(1) >= old) return static_cast<uint64_t>(rows.integer(0));
+  }
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t renewed,
+             writer_->run("UPDATE blob_links SET linked_at = ? WHERE digest = ? "
+                          "AND repository = (SELECT id FROM repositories WHERE name = ?)",
+                          {now(), digest.to_string(), repository}));
+  if (renewed == 0) return std::nullopt;  // unlinked meanwhile
+  RUNNEL_TRY(auto rows, writer_->query(kLinkOf, {digest.to_string(), repository}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  return static_cast<uint64_t>(rows.integer(0));
+}
+
+Result<size_t> SqliteStore::unlink_unreferenced(WallTime before, size_t limit) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(
+      const int64_t unlinked,
+      writer_->run("DELETE FROM blob_links WHERE (repository, digest) IN ("
+                   "SELECT l.repository, l.digest FROM blob_links l WHERE l.linked_at < ? "
+                   "AND NOT EXISTS (SELECT 1 FROM manifest_references f "
+                   "JOIN manifests m ON m.id = f.manifest "
+                   "WHERE f.digest = l.digest AND f.kind = 0 AND m.repository = l.repository) "
+                   "LIMIT ?)",
+                   {to_milliseconds(before), static_cast<int64_t>(limit)}));
+  return static_cast<size_t>(unlinked);
+}
+
+Result<bool> SqliteStore::is_linked(const oci::Digest& digest) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query(kAnyLinkOf, {digest.to_string()}));
+  return rows.next();
+}
+
+Result<bool> SqliteStore::is_linked_for_writer(const oci::Digest& digest) {
+  RUNNEL_TRY(auto rows, writer_->query(kAnyLinkOf, {digest.to_string()}));
+  return rows.next();
+}
+
+Result<bool> SqliteStore::remove_if_unlinked(const oci::Digest& digest,
+                                             const std::function<Result<void>()>& remove) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const bool linked, is_linked_for_writer(digest));
+  if (linked) return false;
+  RUNNEL_DO(remove());
+  return true;  // the transaction has nothing to commit, it only kept others from linking
+}
+
 Result<void> SqliteStore::create_upload(const Upload& upload) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY([[maybe_unused]] auto made,
@@ -207,11 +266,17 @@ Result<void> SqliteStore::record_received(std::string_view repository, std::stri
 }
 
 Result<void> SqliteStore::finish_upload(std::string_view repository, std::string_view id,
-                                        const oci::Digest& digest, uint64_t size) {
+                                        const oci::Digest& digest, uint64_t size,
+                                        const std::function<Result<bool>()>& is_stored) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const int64_t ended, writer_->run(kDeleteUpload, {id, repository}));
   if (ended == 0) return fail(Code::kNotFound, "upload {} is gone", id);
+  // Within the transaction, which remove_if_unlinked cannot interrupt.
+  RUNNEL_TRY(const bool stored, is_stored());
+  if (!stored)
+    return fail(Code::kUnavailable, "blob {} was thrown away as it was pushed: push it again",
+                digest);
   RUNNEL_DO(insert_link(repository, digest, size));
   return transaction.commit();
 }

@@ -25,6 +25,8 @@ class SqliteStore final : public MetadataStore {
 
   Result<std::optional<uint64_t>> blob_size(std::string_view repository,
                                             const oci::Digest& digest) override;
+  Result<std::optional<uint64_t>> lease_blob(std::string_view repository, const oci::Digest& digest,
+                                             Duration renew_after) override;
   Result<void> link_blob(std::string_view repository, const oci::Digest& digest,
                          uint64_t size) override;
   Result<bool> mount_blob(std::string_view from, std::string_view to,
@@ -33,6 +35,11 @@ class SqliteStore final : public MetadataStore {
                                                           size_t limit) override;
   Result<UnlinkOutcome> unlink_blob(std::string_view repository,
                                     const oci::Digest& digest) override;
+
+  Result<size_t> unlink_unreferenced(WallTime before, size_t limit) override;
+  Result<bool> is_linked(const oci::Digest& digest) override;
+  Result<bool> remove_if_unlinked(const oci::Digest& digest,
+                                  const std::function<Result<void>()>& remove) override;
 
   Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                           const NewManifest& manifest) override;
@@ -57,7 +64,8 @@ class SqliteStore final : public MetadataStore {
   Result<void> record_received(std::string_view repository, std::string_view id, uint64_t received,
                                WallTime expires) override;
   Result<void> finish_upload(std::string_view repository, std::string_view id,
-                             const oci::Digest& digest, uint64_t size) override;
+                             const oci::Digest& digest, uint64_t size,
+                             const std::function<Result<bool>()>& is_stored) override;
   Result<bool> delete_upload(std::string_view repository, std::string_view id) override;
   Result<bool> upload_exists(std::string_view id) override;
   Result<std::vector<Upload>> expired_uploads(WallTime now, size_t limit) override;
@@ -72,6 +80,7 @@ class SqliteStore final : public MetadataStore {
   int64_t now() const;
   // Within a write transaction: the repository's row, made if it is new.
   Result<int64_t> make_repository(std::string_view name);
+  Result<bool> is_linked_for_writer(const oci::Digest& digest);
   Result<void> insert_link(std::string_view repository, const oci::Digest& digest, uint64_t size);
   Result<std::vector<oci::Digest>> missing_blobs(std::string_view repository,
                                                  const NewManifest& manifest);

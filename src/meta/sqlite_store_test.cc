@@ -16,6 +16,7 @@ class SqliteFixture final : public test::MetadataStoreFixture {
   SqliteFixture() { reopen(); }
   MetadataStore& store() override { return *store_; }
   std::unique_ptr<MetadataStore> second() override { return open(); }
+  test::FakeClock& clock() override { return clock_; }
   void reopen() override {
     store_.reset();
     store_ = open();
@@ -27,7 +28,7 @@ class SqliteFixture final : public test::MetadataStoreFixture {
   }
 
   test::TempDir directory_;
-  SystemClock clock_;
+  test::FakeClock clock_;
   std::unique_ptr<SqliteStore> store_;
 };
 

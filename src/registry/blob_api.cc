@@ -38,10 +38,14 @@ Refusal blob_unknown(const Route& route) {
 
 // The repository's link decides who may see a blob; that other repositories have it does not
 // matter. A linked blob that the store has lost counts as absent, because the client then pushes it
-// again, which repairs it.
+// again, which repairs it. With `lease`, the client may rely on the blob for a time: it asks with
+// HEAD whether it must push.
 std::expected<blob::Content, Refusal> open_linked(Services& services, const Route& route,
-                                                  const oci::Digest& digest) {
-  RUNNEL_TRY(const auto size, services.metadata.blob_size(route.repository, digest));
+                                                  const oci::Digest& digest, bool lease) {
+  const auto renew_after = services.config.unreferenced_lifetime / 2;
+  RUNNEL_TRY(const auto size,
+             lease ? services.metadata.lease_blob(route.repository, digest, renew_after)
+                   : services.metadata.blob_size(route.repository, digest));
   if (!size) return std::unexpected(blob_unknown(route));
   RUNNEL_TRY(auto content, services.blobs.open(digest));
   if (!content) {
@@ -93,7 +97,7 @@ std::expected<oci::Digest, Refusal> digest_of(std::string_view text) {
 
 Answer get_blob(Services& services, const Route& route, const net::Request& request) {
   RUNNEL_TRY(const auto digest, digest_of(route.target));
-  RUNNEL_TRY(auto content, open_linked(services, route, digest));
+  RUNNEL_TRY(auto content, open_linked(services, route, digest, request.method == "HEAD"));
   const auto size = blob::size_of(content);
   const auto etag = "\"" + digest.to_string() + "\"";
   net::Response response(200);

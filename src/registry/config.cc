@@ -57,6 +57,12 @@ Result<void> set_upload_lifetime(const toml::node& node, Config& config) {
   config.upload_lifetime = std::chrono::seconds(seconds);
   return {};
 }
+Result<void> set_unreferenced_lifetime(const toml::node& node, Config& config) {
+  // Shorter ones would take blobs away from pushes that go on.
+  RUNNEL_TRY(const int64_t seconds, number_of(node, 600, 365 * 86400));
+  config.unreferenced_lifetime = std::chrono::seconds(seconds);
+  return {};
+}
 Result<void> set_sparse_manifests(const toml::node& node, Config& config) {
   RUNNEL_TRY(config.sparse_manifests, flag_of(node));
   return {};
@@ -73,6 +79,7 @@ const std::map<std::string_view, Setter>& setters() {
       {"listen", set_listen_key},
       {"threads", set_threads},
       {"upload_lifetime_s", set_upload_lifetime},
+      {"unreferenced_lifetime_s", set_unreferenced_lifetime},
       {"sparse_manifests", set_sparse_manifests},
       {"deletion", set_deletion},
   };

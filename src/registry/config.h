@@ -17,6 +17,9 @@ struct Config {
   unsigned threads = 0;
   // An upload without a request for so long is thrown away.
   std::chrono::seconds upload_lifetime = std::chrono::hours(24);
+  // A blob that no manifest needs is thrown away when it has not been pushed, mounted or asked for
+  // so long.
+  std::chrono::seconds unreferenced_lifetime = std::chrono::hours(24);
   // Take image manifests whose layers the repository does not have.
   bool sparse_manifests = false;
   bool deletion = true;
@@ -29,6 +32,7 @@ struct Config {
 //   listen = "127.0.0.1:5000"
 //   threads = 4
 //   upload_lifetime_s = 86400
+//   unreferenced_lifetime_s = 86400
 //   sparse_manifests = false
 //   deletion = true
 //

@@ -17,7 +17,8 @@ std::string refusal(std::string_view text) {
 TEST(RegistryConfig, ReadsEveryKey) {
   const auto config = parse_config(
       "version = 1\ndata = \"/data\"\nlisten = \"[::1]:5001\"\nthreads = 3\n"
-      "upload_lifetime_s = 60\nsparse_manifests = true\ndeletion = false\n",
+      "upload_lifetime_s = 60\nunreferenced_lifetime_s = 600\nsparse_manifests = true\ndeletion = "
+      "false\n",
       "registry.toml");
 
   ASSERT_TRUE(config);
@@ -26,6 +27,7 @@ TEST(RegistryConfig, ReadsEveryKey) {
   EXPECT_EQ(config->port, 5001);
   EXPECT_EQ(config->threads, 3u);
   EXPECT_EQ(config->upload_lifetime, std::chrono::seconds(60));
+  EXPECT_EQ(config->unreferenced_lifetime, std::chrono::seconds(600));
   EXPECT_TRUE(config->sparse_manifests);
   EXPECT_FALSE(config->deletion);
 }
@@ -46,9 +48,10 @@ TEST(RegistryConfig, NamesTheLineOfAKeyThatIsUnknown) {
 }
 
 TEST(RegistryConfig, NamesTheLineOfAValueThatMakesNoSense) {
-  for (const auto* bad : {"listen = \"5000\"", "listen = 5000", "listen = \"localhost:99999\"",
-                          "threads = -1", "threads = \"2\"", "upload_lifetime_s = 0", "data = \"\"",
-                          "deletion = 1", "sparse_manifests = \"yes\""})
+  for (const auto* bad :
+       {"listen = \"5000\"", "listen = 5000", "listen = \"localhost:99999\"", "threads = -1",
+        "threads = \"2\"", "upload_lifetime_s = 0", "unreferenced_lifetime_s = 599", "data = \"\"",
+        "deletion = 1", "sparse_manifests = \"yes\""})
     EXPECT_TRUE(refusal(fmt::format("version = 1\n{}\n", bad)).starts_with("registry.toml:2: "))
         << bad;
 }

@@ -14,6 +14,7 @@
 #include "net/server.h"
 #include "net/url.h"
 #include "registry/api.h"
+#include "registry/collector.h"
 
 namespace runnel::registry {
 
@@ -22,26 +23,41 @@ namespace {
 // Most of their time the threads wait for syncs, so more than there are processors.
 constexpr unsigned kDefaultThreads = 8;
 constexpr auto kCleanInterval = std::chrono::minutes(10);
+constexpr int kCleansPerCollection = 6;
 
-// Cleans at the start and then now and again, until it goes.
-class Cleaner {
+// Throws away what nobody needs, at the start and then now and again, until it goes.
+class Housekeeper {
  public:
-  explicit Cleaner(Uploads& uploads)
-      : thread_([&uploads](const std::stop_token& stop) { run(uploads, stop); }) {}
+  Housekeeper(Uploads& uploads, Collector& collector)
+      : thread_([&](const std::stop_token& stop) { run(uploads, collector, stop); }) {}
 
  private:
-  static void run(Uploads& uploads, const std::stop_token& stop) {
+  static void run(Uploads& uploads, Collector& collector, const std::stop_token& stop) {
     std::mutex mutex;
     std::condition_variable_any wake;
-    while (!stop.stop_requested()) {
-      const auto count = uploads.clean();
-      if (!count)
-        log::warning("cleaning up uploads: {}", count.error().message);
-      else if (*count > 0)
-        log::info("threw away {} uploads that nobody finished", *count);
+    for (int round = 0; !stop.stop_requested(); ++round) {
+      clean(uploads);
+      if (round % kCleansPerCollection == 0) collect(collector, stop);
       std::unique_lock lock(mutex);
       wake.wait_for(lock, stop, kCleanInterval, [] { return false; });
     }
+  }
+
+  static void clean(Uploads& uploads) {
+    const auto count = uploads.clean();
+    if (!count)
+      log::warning("cleaning up uploads: {}", count.error().message);
+    else if (*count > 0)
+      log::info("threw away {} uploads that nobody finished", *count);
+  }
+
+  static void collect(Collector& collector, const std::stop_token& stop) {
+    const auto collected = collector.collect(stop);
+    if (!collected)
+      log::warning("collecting blobs: {}", collected.error().message);
+    else if (collected->blobs > 0)
+      log::info("threw away {} blobs, {} bytes, that no manifest needs", collected->blobs,
+                collected->bytes);
   }
 
   std::jthread thread_;
@@ -78,7 +94,8 @@ struct Registry::Parts {
   std::unique_ptr<blob::BlobStore> blobs;
   std::unique_ptr<meta::MetadataStore> metadata;
   std::optional<Uploads> uploads;
-  std::optional<Cleaner> cleaner;
+  std::optional<Collector> collector;
+  std::optional<Housekeeper> housekeeper;
   std::optional<WorkerPool> readers;
   std::optional<WorkerPool> writers;
   std::optional<Services> services;
@@ -96,6 +113,7 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(parts->blobs, blob::DirectoryStore::open(content));
   RUNNEL_TRY(parts->metadata, meta::SqliteStore::open(metadata, clock));
   parts->uploads.emplace(*parts->blobs, *parts->metadata, clock, config.upload_lifetime);
+  parts->collector.emplace(*parts->blobs, *parts->metadata, clock, config.unreferenced_lifetime);
   parts->readers.emplace(parts->threads());
   parts->writers.emplace(parts->threads());
   parts->services.emplace(parts->config, *parts->blobs, *parts->metadata, *parts->uploads,
@@ -105,7 +123,7 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   options.address = config.address;
   options.port = config.port;
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->api));
-  parts->cleaner.emplace(*parts->uploads);
+  parts->housekeeper.emplace(*parts->uploads, *parts->collector);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }
 

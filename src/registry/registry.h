@@ -5,9 +5,9 @@
 // api.h        from a request to its handler: blob_api, upload_api, manifest_api (and list_api)
 // uploads.h    what is acknowledged of an upload, and what a crash leaves of it
 // referrers.h  the list of a manifest's referrers
+// collector.h  gives back the space of blobs that nothing needs
 //
-// It does not hold: bytes (blob/), tables (meta/), HTTP (net/), conversion (convert/). Deleting
-// leaves blobs that nothing refers to any more in the blob store; nothing collects them yet.
+// It does not hold: bytes (blob/), tables (meta/), HTTP (net/), conversion (convert/).
 // Handlers are coroutines on the server's threads; all that blocks runs on two pools of its own.
 #pragma once
 

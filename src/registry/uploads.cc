@@ -63,7 +63,11 @@ Result<void> Receiving::finish(const oci::Digest& digest) {
   }
   const auto total = size();
   RUNNEL_DO(writer_->commit(digest));
-  return uploads_.metadata_.finish_upload(upload_.repository, upload_.id, digest, total);
+  const auto is_stored = [&]() -> Result<bool> {
+    RUNNEL_TRY(const auto stored, uploads_.blobs_.size(digest));
+    return stored == total;
+  };
+  return uploads_.metadata_.finish_upload(upload_.repository, upload_.id, digest, total, is_stored);
 }
 
 Result<void> Receiving::hash_what_is_here(oci::Algorithm algorithm) {

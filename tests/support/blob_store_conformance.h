@@ -192,6 +192,30 @@ TEST_P(BlobStoreConformance, ListsUploadsThatHaveBytes) {
   EXPECT_FALSE(std::ranges::binary_search(ids, "three"));
 }
 
+TEST_P(BlobStoreConformance, ListsBlobsInTheOrderOfTheirDigests) {
+  std::vector<oci::Digest> pushed;
+  for (int i = 0; i < 20; ++i) {
+    const auto name = std::to_string(i);
+    pushed.push_back(push(name, name));
+    const auto long_digest = oci::Digest::of(as_bytes(name), oci::Algorithm::kSha512);
+    auto writer = store().open_upload("long-" + name, 0).value();
+    ASSERT_TRUE(writer->append(as_bytes(name)));
+    ASSERT_TRUE(writer->commit(long_digest));
+    pushed.push_back(long_digest);
+  }
+  std::ranges::sort(pushed);
+
+  std::vector<oci::Digest> listed;
+  while (true) {
+    const auto page = store().list(listed.empty() ? oci::Digest() : listed.back(), 7).value();
+    ASSERT_LE(page.size(), 7u);
+    for (const auto& each : page) listed.push_back(each.digest);
+    if (page.empty()) break;
+  }
+
+  EXPECT_EQ(listed, pushed);
+}
+
 GTEST_ALLOW_UNINSTANTIATED_PARAMETERIZED_TEST(BlobStoreConformance);
 
 }  // namespace runnel::blob

@@ -41,6 +41,14 @@ class MemoryBlobStore final : public blob::BlobStore {
     return blobs_.erase(digest) != 0;
   }
 
+  Result<std::vector<blob::StoredBlob>> list(const oci::Digest& after, size_t limit) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<blob::StoredBlob> found;
+    for (auto at = blobs_.upper_bound(after); at != blobs_.end() && found.size() < limit; ++at)
+      found.push_back({at->first, WallTime()});
+    return found;
+  }
+
   Result<std::unique_ptr<blob::UploadWriter>> open_upload(const std::string& id,
                                                           uint64_t size) override {
     RUNNEL_DO(blob::check_upload_id(id));

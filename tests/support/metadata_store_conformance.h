@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "meta/metadata_store.h"
+#include "support/fake_clock.h"
 
 namespace runnel::test {
 
@@ -23,6 +24,8 @@ class MetadataStoreFixture {
   virtual std::unique_ptr<meta::MetadataStore> second() = 0;
   // As if the process had ended and started again.
   virtual void reopen() = 0;
+  // The store's own.
+  virtual FakeClock& clock() = 0;
 };
 
 using MakeMetadataStore = std::function<std::unique_ptr<MetadataStoreFixture>()>;
@@ -35,6 +38,8 @@ class MetadataStoreConformance : public testing::TestWithParam<test::MakeMetadat
  protected:
   static constexpr int64_t kFirstPage = std::numeric_limits<int64_t>::max();
   using Names = std::vector<std::string>;
+  // For finish_upload: the blob is there.
+  static Result<bool> is_stored() { return true; }
 
   MetadataStore& store() { return fixture_->store(); }
   test::MetadataStoreFixture& fixture() { return *fixture_; }
@@ -284,7 +289,8 @@ TEST_P(MetadataStoreConformance, BindsAnUploadToItsRepository) {
   EXPECT_EQ(store().upload("a", "id").value(), upload("id", "a"));
   EXPECT_EQ(store().upload("b", "id").value(), std::nullopt);
   EXPECT_EQ(store().record_received("b", "id", 1, {}).error().code, Code::kNotFound);
-  EXPECT_EQ(store().finish_upload("b", "id", digest("x"), 1).error().code, Code::kNotFound);
+  EXPECT_EQ(store().finish_upload("b", "id", digest("x"), 1, is_stored).error().code,
+            Code::kNotFound);
   EXPECT_FALSE(store().delete_upload("b", "id").value());
   EXPECT_EQ(store().create_upload(upload("id", "c")).error().code, Code::kConflict);
   EXPECT_FALSE(store().repository_exists("a").value());
@@ -308,12 +314,69 @@ TEST_P(MetadataStoreConformance, KeepsAnUploadOverARestart) {
 TEST_P(MetadataStoreConformance, EndsAnUploadAndLinksTheBlobInOne) {
   ASSERT_TRUE(store().create_upload(upload("id", "a")));
 
-  ASSERT_TRUE(store().finish_upload("a", "id", digest("x"), 9));
+  ASSERT_TRUE(store().finish_upload("a", "id", digest("x"), 9, is_stored));
 
   EXPECT_EQ(store().upload("a", "id").value(), std::nullopt);
   EXPECT_EQ(store().blob_size("a", digest("x")).value(), 9u);
-  EXPECT_EQ(store().finish_upload("a", "id", digest("y"), 9).error().code, Code::kNotFound);
+  EXPECT_EQ(store().finish_upload("a", "id", digest("y"), 9, is_stored).error().code,
+            Code::kNotFound);
   EXPECT_EQ(store().blob_size("a", digest("y")).value(), std::nullopt);
+}
+
+TEST_P(MetadataStoreConformance, DoesNotLinkABlobThatIsNotStored) {
+  ASSERT_TRUE(store().create_upload(upload("id", "a")));
+
+  const auto outcome =
+      store().finish_upload("a", "id", digest("x"), 9, [] { return Result<bool>(false); });
+
+  EXPECT_EQ(outcome.error().code, Code::kUnavailable);
+  EXPECT_EQ(store().blob_size("a", digest("x")).value(), std::nullopt);
+  EXPECT_TRUE(store().upload("a", "id").value());
+}
+
+TEST_P(MetadataStoreConformance, UnlinksBlobsThatNoManifestNeedsOnceTheyAreOld) {
+  for (const auto* text : {"needed", "loose", "leased", "needed elsewhere"})
+    ASSERT_TRUE(store().link_blob("a", digest(text), 1));
+  ASSERT_TRUE(store().link_blob("b", digest("needed elsewhere"), 1));
+  auto made = manifest("m");
+  made.blobs = {digest("needed")};
+  put("a", made);
+  auto other = manifest("n");
+  other.blobs = {digest("needed elsewhere")};
+  put("b", other);
+  const auto pushed = fixture().clock().wall();
+  fixture().clock().advance(std::chrono::hours(2));
+  EXPECT_EQ(store().lease_blob("a", digest("leased"), std::chrono::hours(1)).value(), 1u);
+  EXPECT_EQ(store().lease_blob("a", digest("loose"), std::chrono::hours(3)).value(), 1u);
+  EXPECT_EQ(store().lease_blob("b", digest("loose"), std::chrono::hours(1)).value(), std::nullopt);
+
+  EXPECT_EQ(store().unlink_unreferenced(pushed, 10).value(), 0u);
+  EXPECT_EQ(store().unlink_unreferenced(pushed + std::chrono::hours(1), 1).value(), 1u);
+  EXPECT_EQ(store().unlink_unreferenced(pushed + std::chrono::hours(1), 10).value(), 1u);
+
+  EXPECT_TRUE(store().blob_size("a", digest("needed")).value());
+  EXPECT_TRUE(store().blob_size("a", digest("leased")).value());
+  EXPECT_FALSE(store().blob_size("a", digest("loose")).value());
+  EXPECT_FALSE(store().blob_size("a", digest("needed elsewhere")).value());
+  EXPECT_TRUE(store().blob_size("b", digest("needed elsewhere")).value());
+}
+
+TEST_P(MetadataStoreConformance, LetsABlobBeRemovedWhenNobodyHasIt) {
+  ASSERT_TRUE(store().link_blob("a", digest("x"), 1));
+  int removed = 0;
+  const auto remove = [&] {
+    ++removed;
+    return Result<void>();
+  };
+
+  EXPECT_TRUE(store().is_linked(digest("x")).value());
+  EXPECT_FALSE(store().remove_if_unlinked(digest("x"), remove).value());
+  EXPECT_FALSE(store().is_linked(digest("y")).value());
+  EXPECT_TRUE(store().remove_if_unlinked(digest("y"), remove).value());
+  const auto failing = [] { return Result<void>(fail(Code::kUnavailable, "disk")); };
+  EXPECT_EQ(store().remove_if_unlinked(digest("y"), failing).error().code, Code::kUnavailable);
+
+  EXPECT_EQ(removed, 1);
 }
 
 TEST_P(MetadataStoreConformance, FindsExpiredUploads) {
@@ -331,7 +394,7 @@ TEST_P(MetadataStoreConformance, IsSharedByProcesses) {
   const auto second = fixture().second();
   ASSERT_TRUE(store().create_upload(upload("id", "a")));
   ASSERT_TRUE(second->record_received("a", "id", 3, WallTime(std::chrono::seconds(1000))));
-  ASSERT_TRUE(second->finish_upload("a", "id", digest("x"), 3));
+  ASSERT_TRUE(second->finish_upload("a", "id", digest("x"), 3, is_stored));
   put("a", manifest("m", {"v"}));
 
   EXPECT_EQ(store().blob_size("a", digest("x")).value(), 3u);

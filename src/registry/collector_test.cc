@@ -1,0 +1,159 @@
+#include "registry/collector.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+
+#include "blob/directory_store.h"
+#include "meta/sqlite_store.h"
+#include "registry/uploads.h"
+#include "support/fake_clock.h"
+#include "support/temp_dir.h"
+
+namespace runnel::registry {
+namespace {
+
+oci::Digest digest(std::string_view text) {
+  return oci::Digest::of(as_bytes(text));
+}
+
+// A process that works on the data directory.
+struct Process {
+  Process(const std::string& data, const Clock& clock, Duration lifetime)
+      : blobs(blob::DirectoryStore::open(data + "/content").value()),
+        metadata(meta::SqliteStore::open(data + "/metadata.sqlite", clock).value()),
+        uploads(*blobs, *metadata, clock, std::chrono::hours(1)),
+        collector(*blobs, *metadata, clock, lifetime) {}
+
+  Result<void> push(const std::string& repository, std::string_view text) {
+    RUNNEL_TRY(const auto upload, uploads.start(repository));
+    RUNNEL_TRY(const auto receiving,
+               uploads.receive(repository, upload.id, oci::Algorithm::kSha256));
+    RUNNEL_DO(receiving->append(as_bytes(text)));
+    return receiving->finish(digest(text));
+  }
+
+  // A manifest that needs the blob; false when the repository does not have that.
+  bool put(const std::string& repository, const std::string& name, std::string_view blob) {
+    meta::NewManifest made;
+    made.digest = digest(name);
+    made.media_type = "application/x";
+    made.bytes = as_bytes(name);
+    made.descriptor.media_type = "application/x";
+    made.descriptor.digest = made.digest;
+    made.blobs = {digest(blob)};
+    return metadata->put_manifest(repository, made)->missing.empty();
+  }
+
+  bool has(const std::string& repository, std::string_view text) {
+    return blobs->size(digest(text)).value() &&
+           metadata->blob_size(repository, digest(text)).value();
+  }
+
+  std::unique_ptr<blob::DirectoryStore> blobs;
+  std::unique_ptr<meta::SqliteStore> metadata;
+  Uploads uploads;
+  Collector collector;
+};
+
+// Far in the future: what the test pushes is old as soon as the lifetime is over.
+class CollectorTest : public testing::Test {
+ protected:
+  CollectorTest() { clock_.advance(std::chrono::hours(24 * 365 * 50)); }
+
+  const test::TempDir directory_;
+  test::FakeClock clock_;
+  Process process_{directory_.path(), clock_, std::chrono::hours(1)};
+};
+
+TEST_F(CollectorTest, RemovesWhatNoManifestNeedsOnceItIsOld) {
+  ASSERT_TRUE(process_.push("a", "loose"));
+  ASSERT_TRUE(process_.push("a", "needed"));
+  ASSERT_TRUE(process_.push("b", "needed"));
+  ASSERT_TRUE(process_.put("a", "manifest", "needed"));
+
+  EXPECT_EQ(process_.collector.collect()->blobs, 0u);
+  EXPECT_TRUE(process_.has("a", "loose"));
+  clock_.advance(std::chrono::hours(2));
+  const auto collected = process_.collector.collect().value();
+
+  EXPECT_EQ(collected.links, 2u);
+  EXPECT_EQ(collected.blobs, 1u);
+  EXPECT_EQ(collected.bytes, 5u);
+  EXPECT_FALSE(process_.blobs->size(digest("loose")).value());
+  EXPECT_TRUE(process_.has("a", "needed"));
+  EXPECT_FALSE(process_.has("b", "needed"));
+}
+
+TEST_F(CollectorTest, RemovesTheBlobsOfADeletedManifest) {
+  ASSERT_TRUE(process_.push("a", "layer"));
+  ASSERT_TRUE(process_.put("a", "manifest", "layer"));
+  clock_.advance(std::chrono::hours(2));
+  ASSERT_EQ(process_.collector.collect()->blobs, 0u);
+
+  ASSERT_TRUE(process_.metadata->delete_manifest("a", digest("manifest")).value());
+
+  EXPECT_EQ(process_.collector.collect()->blobs, 1u);
+  EXPECT_EQ(process_.collector.collect()->blobs, 0u);
+}
+
+TEST_F(CollectorTest, LeavesABlobThatAClientWasToldItNeedNotPush) {
+  ASSERT_TRUE(process_.push("a", "layer"));
+  clock_.advance(std::chrono::hours(2));
+  ASSERT_TRUE(
+      process_.metadata->lease_blob("a", digest("layer"), std::chrono::minutes(30)).value());
+
+  EXPECT_EQ(process_.collector.collect()->blobs, 0u);
+  EXPECT_TRUE(process_.put("a", "manifest", "layer"));
+}
+
+TEST_F(CollectorTest, RemovesWhatACrashLeftBetweenBlobAndLink) {
+  auto writer = process_.blobs->open_upload("id", 0).value();
+  ASSERT_TRUE(writer->append(as_bytes("orphan")));
+  ASSERT_TRUE(writer->commit(digest("orphan")));
+
+  EXPECT_EQ(process_.collector.collect()->blobs, 1u);
+
+  EXPECT_FALSE(process_.blobs->size(digest("orphan")).value());
+}
+
+// Pushes and deletes images of the same few blobs again and again, in repositories of its own.
+void push_and_delete(Process& process, const std::string& repository, std::atomic<int>& broken) {
+  for (int i = 0; i < 40; ++i) {
+    const auto blob = fmt::format("blob {}", i % 3);
+    const auto name = fmt::format("manifest {}", i);
+    // What is pushed can be collected at once here, so a client has to try again.
+    while (!process.push(repository, blob) || !process.put(repository, name, blob)) continue;
+    for (int look = 0; look < 3; ++look)
+      if (!process.has(repository, blob)) ++broken;
+    if (!process.metadata->delete_manifest(repository, digest(name)).value()) ++broken;
+  }
+}
+
+TEST(CollectorAtOnce, NeverTakesABlobThatAManifestNeeds) {
+  const test::TempDir directory;
+  test::FakeClock clock;
+  clock.advance(std::chrono::hours(24 * 365 * 50));
+  Process one(directory.path(), clock, Duration(-1'000'000'000));  // everything is old
+  Process other(directory.path(), clock, Duration(-1'000'000'000));
+  std::atomic<int> broken = 0;
+  std::atomic<bool> done = false;
+  std::atomic<size_t> removed = 0;
+
+  std::vector<std::thread> pushers;
+  pushers.emplace_back([&] { push_and_delete(one, "a", broken); });
+  pushers.emplace_back([&] { push_and_delete(other, "b", broken); });
+  std::thread collector([&] {
+    while (!done) removed += other.collector.collect().value().blobs;
+  });
+  for (auto& pusher : pushers) pusher.join();
+  done = true;
+  collector.join();
+
+  EXPECT_EQ(broken, 0);
+  EXPECT_GT(removed, 0u);
+}
+
+}  // namespace
+}  // namespace runnel::registry
