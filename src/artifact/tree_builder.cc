@@ -45,15 +45,21 @@ Result<std::vector<std::string>> parts_of(std::string_view name) {
   if (name.starts_with('/')) return fail(Code::kInvalid, "absolute name");
   if (name.size() > kMaxPathSize) return fail(Code::kInvalid, "name of {} bytes", name.size());
   if (name.find('\0') != std::string_view::npos) return fail(Code::kInvalid, "NUL in a name");
-  std::deque<std::string> parts;
-  split_into(name, parts);
-  for (const auto& part : parts) {
-    if (part == "..") return fail(Code::kInvalid, "name with \"..\"");
+  std::deque<std::string> spelled;
+  split_into(name, spelled);
+  std::vector<std::string> parts;
+  for (auto& part : spelled) {
+    if (part == "..") {  // as in "a/../b"
+      if (parts.empty()) return fail(Code::kInvalid, "its \"..\" leads out of the image");
+      parts.pop_back();
+      continue;
+    }
     if (part.size() > erofs::kMaxNameSize) {
       return fail(Code::kInvalid, "name with a part of {} bytes", part.size());
     }
+    parts.push_back(std::move(part));
   }
-  return std::vector<std::string>(parts.begin(), parts.end());
+  return parts;
 }
 
 Result<uint16_t> file_type_of(const tar::Entry& entry) {

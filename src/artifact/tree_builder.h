@@ -11,8 +11,8 @@
 //     chmod comes last and changes ACLs; default ACLs are inherited; times outside 1970 to 2262
 //     become 1970; a character device 0:0 is a whiteout.
 // An entry that makes that unpack fail is an error here with the reason, and so are absolute names,
-// names with "..", and the few orders in which the result would depend on the layer's place in the
-// image.
+// names whose ".." leads out of the image, and the few orders in which the result would depend on
+// the layer's place in the image.
 #pragma once
 
 #include <cstdint>

@@ -151,6 +151,15 @@ TEST_F(TreeBuilderTest, RefusesWhatWouldLeaveTheImageOrFailToUnpack) {
   EXPECT_FALSE(builder_.add(file(".wh.file")));
 }
 
+TEST_F(TreeBuilderTest, TidiesNamesThatStayInside) {
+  add({file("a/./b//../c"), file("d/../e")});
+  finish();
+
+  EXPECT_TRUE(at("a/c"));
+  EXPECT_TRUE(at("e"));
+  EXPECT_FALSE(at("a/b"));
+}
+
 TEST_F(TreeBuilderTest, RefusesAnOpaqueMarkerBehindImpliedDirectories) {
   add({directory("d"), file("d/implied/file")});
 

@@ -121,8 +121,9 @@ class Streaming:
 
     def image_status(self, reference: str) -> dict:
         """What `runnel node status` says of one image; an empty dict when it is not there."""
-        for image in self.node.status().get("images", []):
-            if reference in (image.get("name"), image.get("reference"), image.get("ref")):
+        repository = reference.rsplit(":", 1)[0]
+        for image in self.node.status()["images"]:
+            if image["image"].startswith(repository + "@"):
                 return image
         return {}
 
