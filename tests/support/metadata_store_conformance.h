@@ -146,7 +146,7 @@ TEST_P(MetadataStoreConformance, ListsRepositoriesInTheOrderOfTheirBytes) {
 }
 
 TEST_P(MetadataStoreConformance, GivesManifestsBackAsTheyWerePushed) {
-  const std::string text("{ \"a\" : \"\0\xff\" }\n", 17);
+  const std::string text = "{ \"a\" : \"" + std::string("\0\xff", 2) + "\" }\n";
   put("a", manifest(text, {"v1"}));
   fixture().reopen();
 
