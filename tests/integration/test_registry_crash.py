@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import pytest
 from sandbox import daemons, images, services
+from sandbox.containerd import run
 
 WRITERS = 4
 MANIFEST_TYPE = images.MANIFEST
@@ -152,5 +153,46 @@ def test_bytes_of_a_push_that_was_cut_off_do_not_stay(runnel, tmp_path):
             registry.start()
             return images.request(location)[0] == 404 and not list(uploads.iterdir())
         daemons.wait_until(cleaned, 30, "the upload is thrown away")
+    finally:
+        registry.stop()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 16 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", str(disk)])
+    try:
+        yield disk
+    finally:
+        run(["umount", str(disk)])
+
+
+def test_a_full_disk_refuses_pushes_and_loses_nothing(runnel, small_disk):
+    registry = services.Registry(small_disk)
+    seen = Acknowledged()
+    try:
+        registry.start()
+        url = f"http://{registry.host}/v2/a"
+        for _ in range(20):
+            data = os.urandom(3_000_000)
+            digest = images.sha256(data)
+            status, _, body = images.request(f"{url}/blobs/uploads/?digest={digest}", "POST",
+                                             data=data)
+            if status != 201:
+                break
+            seen.blobs[digest] = data
+
+        assert (status, json.loads(body)["errors"][0]["code"]) == (507, "INSUFFICIENT_STORAGE")
+        assert len(seen.blobs) >= 3
+        check(registry, seen)
+        run(["mount", "-o", "remount,size=64m", str(small_disk)])
+        assert images.request(f"{url}/blobs/uploads/?digest={digest}", "POST", data=data)[0] == 201
+        seen.blobs[digest] = data
+        check(registry, seen)
+        assert list((small_disk / "data/content/uploads").iterdir()) == []
     finally:
         registry.stop()
