@@ -11,11 +11,11 @@
 #include "base/log.h"
 #include "convert/find_artifact.h"
 #include "erofs/writer.h"
-#include "remote/hosts.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
 #include "oci/media_types.h"
 #include "oci/reference.h"
+#include "remote/hosts.h"
 
 namespace runnel::node {
 
