@@ -114,7 +114,7 @@ class MetadataStore {
                                             const oci::Digest& digest) = 0;
 
   // Unlinks blobs that no manifest of their repository needs and whose links were made or renewed
-  // before `before`; at most `limit`. How many there were.
+  // before `before`; looks at no more than `limit` of them. How many were unlinked.
   virtual Result<size_t> unlink_unreferenced(WallTime before, size_t limit) = 0;
   virtual Result<bool> is_linked(const oci::Digest& digest) = 0;
   // Calls `remove` if no repository has the blob, while nobody can link it: who links it later

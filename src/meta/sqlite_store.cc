@@ -43,6 +43,15 @@ constexpr const char* kLinkOf =
     "SELECT size, linked_at FROM blob_links WHERE digest = ? "
     "AND repository = (SELECT id FROM repositories WHERE name = ?)";
 constexpr const char* kAnyLinkOf = "SELECT 1 FROM blob_links WHERE digest = ? LIMIT 1";
+// The second one asks again what the first one found.
+constexpr const char* kUnreferencedLinks =
+    "SELECT l.repository, l.digest FROM blob_links l WHERE l.linked_at < ? "
+    "AND NOT EXISTS (SELECT 1 FROM manifest_references f JOIN manifests m ON m.id = f.manifest "
+    "WHERE f.digest = l.digest AND f.kind = 0 AND m.repository = l.repository) LIMIT ?";
+constexpr const char* kUnlinkUnreferenced =
+    "DELETE FROM blob_links AS l WHERE l.repository = ? AND l.digest = ? AND l.linked_at < ? "
+    "AND NOT EXISTS (SELECT 1 FROM manifest_references f JOIN manifests m ON m.id = f.manifest "
+    "WHERE f.digest = l.digest AND f.kind = 0 AND m.repository = l.repository)";
 constexpr const char* kDeleteUpload = "DELETE FROM uploads WHERE id = ? AND repository = ?";
 
 }  // namespace
@@ -199,17 +208,29 @@ Result<std::optional<uint64_t>> SqliteStore::lease_blob(std::string_view reposit
   return static_cast<uint64_t>(rows.integer(0));
 }
 
+// Looks for them without keeping writers out, which takes a while when there are many links; then
+// unlinks those that still are what was looked for.
 Result<size_t> SqliteStore::unlink_unreferenced(WallTime before, size_t limit) {
+  std::vector<std::pair<int64_t, std::string>> found;
+  {
+    RUNNEL_TRY(const auto connection, reader());
+    RUNNEL_TRY(auto rows, connection->query(kUnreferencedLinks, {to_milliseconds(before),
+                                                                 static_cast<int64_t>(limit)}));
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) break;
+      found.emplace_back(rows.integer(0), rows.text(1));
+    }
+  }
   const std::lock_guard lock(writing_);
-  RUNNEL_TRY(
-      const int64_t unlinked,
-      writer_->run("DELETE FROM blob_links WHERE (repository, digest) IN ("
-                   "SELECT l.repository, l.digest FROM blob_links l WHERE l.linked_at < ? "
-                   "AND NOT EXISTS (SELECT 1 FROM manifest_references f "
-                   "JOIN manifests m ON m.id = f.manifest "
-                   "WHERE f.digest = l.digest AND f.kind = 0 AND m.repository = l.repository) "
-                   "LIMIT ?)",
-                   {to_milliseconds(before), static_cast<int64_t>(limit)}));
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  int64_t unlinked = 0;
+  for (const auto& [repository, digest] : found) {
+    RUNNEL_TRY(const int64_t gone,
+               writer_->run(kUnlinkUnreferenced, {repository, digest, to_milliseconds(before)}));
+    unlinked += gone;
+  }
+  RUNNEL_DO(transaction.commit());
   return static_cast<size_t>(unlinked);
 }
 
