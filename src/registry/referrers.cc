@@ -12,12 +12,9 @@ namespace {
 
 constexpr size_t kBatch = 64;
 
-// "sha256-HEX"; that of a sha512 is cut to the 128 characters that a tag may have, as the
-// specification has it.
+// "sha256-HEX"; of a longer digest the first 64 digits (distribution-spec, "Referrers Tag Schema").
 std::string fallback_tag(const oci::Digest& subject) {
-  auto tag = subject.to_string();
-  std::ranges::replace(tag, ':', '-');
-  return tag.substr(0, 128);
+  return fmt::format("{}-{}", oci::to_string(subject.algorithm()), subject.hex().substr(0, 64));
 }
 
 // The entries of the fallback tag's index that the list itself does not give.

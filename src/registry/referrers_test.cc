@@ -124,6 +124,21 @@ TEST_F(ReferrersTest, OfTheFallbackTagAreMerged) {
   EXPECT_EQ(digests_of(first_page({"t/listed"})), std::vector{listed});
 }
 
+TEST_F(ReferrersTest, OfTheFallbackTagOfALongDigestAreMerged) {
+  const auto unlisted = put_artifact("t/unlisted", false);
+  oci::Index index;
+  index.media_type = oci::kOciIndex;
+  auto& entry = index.manifests.emplace_back();
+  entry.media_type = oci::kOciManifest;
+  entry.digest = unlisted;
+  const auto subject = oci::Digest::of(as_bytes("subject"), oci::Algorithm::kSha512);
+  put(oci::to_json(index), {"sha512-" + std::string(subject.hex().substr(0, 64))});
+
+  const auto page = referrers_page(*store_, "a", subject, {}, std::nullopt).value();
+
+  EXPECT_EQ(digests_of(page), std::vector{unlisted});
+}
+
 TEST_F(ReferrersTest, AreNotDisturbedByAnotherManifestBehindTheFallbackTag) {
   const auto listed = put_artifact("t/listed");
   oci::Manifest manifest;
