@@ -82,8 +82,9 @@ struct OpenedResponse {
 //
 // Errors: kUnavailable for all that happens on the way (name, connection, TLS, a stall, a body
 // shorter than announced, a malformed head), kInvalid for a request that cannot be sent, kCancelled
-// after cancel() or the client's end. Messages name the URL without its query. A status is never an
-// error here.
+// after cancel() or the client's end. (A body that the peer gave neither a length nor chunks ends
+// where the connection does: only its reader can tell whether it is whole.) Messages name the URL
+// without its query. A status is never an error here.
 class Client {
  public:
   struct Options {

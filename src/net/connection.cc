@@ -284,10 +284,12 @@ awaitable<Result<bool>> Connection::drain(Body& body) {
   if (body.finished()) co_return true;
   Buffer scratch(16 * 1024);
   uint64_t drained = 0;
+  // Each read has a deadline; a peer that drips has this one.
+  const SteadyTime until = std::chrono::steady_clock::now() + options_.header_timeout;
   while (!body.finished()) {
     RUNNEL_CO_TRY(const size_t got, co_await body.read(scratch));
     drained += got;
-    if (drained > options_.drain_limit) {
+    if (drained > options_.drain_limit || std::chrono::steady_clock::now() > until) {
       co_await linger_a_while();
       co_return false;
     }

@@ -112,6 +112,24 @@ TEST(ServerLimits, EndsAConnectionWhoseHeadDrips) {
   EXPECT_EQ(answer, "");
 }
 
+TEST(ServerLimits, DoesNotDrainABodyThatDrips) {
+  Server::Options options;
+  options.header_timeout = milliseconds(100);
+  const Serving serving(say_ok, options);
+  RawSocket socket(serving.port());
+  std::atomic<bool> ended = false;
+
+  std::thread dripping([&] {
+    socket.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 200000\r\n\r\n");
+    while (!ended && socket.send("x")) std::this_thread::sleep_for(milliseconds(5));
+  });
+  const auto answer = socket.read_to_end();
+  ended = true;
+  dripping.join();
+
+  EXPECT_TRUE(answer.ends_with("ok"));
+}
+
 TEST(ServerLimits, GivesUpABodyThatStalls) {
   Server::Options options;
   options.body_stall_timeout = milliseconds(50);
