@@ -3,13 +3,11 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
-#include <boost/asio/post.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
 #include "base/quote.h"
+#include "net/connection_body.h"
 
 namespace runnel::net {
 
@@ -18,26 +16,12 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr size_t kFirstInput = 4096;
-constexpr size_t kStreamPiece = 64 * 1024;
-// What one connection does before the others of its thread get their turn.
-constexpr size_t kTurn = 1024 * 1024;
+// What a request counts for, besides its bytes, in a connection's turn.
 constexpr size_t kRequestTurn = 64 * 1024;
 // How long a peer may go on sending after the answer before the connection is cut. Closing at once
 // would reset it, and a peer that still writes would lose the answer.
 constexpr Duration kLingerTime = std::chrono::seconds(5);
 constexpr Duration kLingerTimeAtStop = std::chrono::milliseconds(200);
-
-// The Date header's value, made once a second.
-const std::string& current_date() {
-  thread_local WallTime made;
-  thread_local std::string date;
-  const WallTime now = SystemClock().wall();
-  if (date.empty() || std::chrono::floor<std::chrono::seconds>(now) != made) {
-    made = std::chrono::floor<std::chrono::seconds>(now);
-    date = http_date(now);
-  }
-  return date;
-}
 
 Response plain_text(int status, std::string text) {
   Headers headers;
@@ -46,93 +30,6 @@ Response plain_text(int status, std::string text) {
 }
 
 }  // namespace
-
-// The body of the request that is being served.
-class Connection::Body final : public RequestBody {
- public:
-  explicit Body(Connection& connection)
-      : connection_(connection),
-        chunked_(connection.parser_.chunked()),
-        length_(connection.parser_.content_length()),
-        remaining_(length_),
-        finished_(!chunked_ && length_ == 0),
-        continue_due_(connection.parser_.expects_continue() && !finished_) {}
-
-  std::optional<uint64_t> content_length() const override {
-    if (chunked_) return std::nullopt;
-    return length_;
-  }
-
-  awaitable<Result<size_t>> read(MutableBytes into) override {
-    RUNNEL_CHECK(!into.empty());
-    if (failed_) co_return fail(Code::kUnavailable, "the request's body has failed before");
-    if (finished_) co_return size_t{0};
-    auto got = co_await attempt(into);
-    connection_.watchdog_.clear();
-    failed_ = !got;
-    co_return got;
-  }
-
-  bool finished() const { return finished_; }
-  // The peer may never send the rest: it has not been told to.
-  bool withheld() const { return continue_due_; }
-  bool failed() const { return failed_; }
-  bool chunked() const { return chunked_; }
-  uint64_t remaining() const { return remaining_; }
-
- private:
-  awaitable<Result<size_t>> attempt(MutableBytes into) {
-    if (continue_due_) RUNNEL_CO_DO(co_await send_continue());
-    connection_.watchdog_.set(connection_.options_.body_stall_timeout);
-    if (chunked_) co_return co_await read_chunked(into);
-    co_return co_await read_plain(into);
-  }
-
-  awaitable<Result<void>> send_continue() {
-    continue_due_ = false;
-    // Who sends without waiting needs no answer.
-    if (!connection_.input().empty()) co_return Result<void>();
-    std::array<Bytes, 1> pieces = {as_bytes("HTTP/1.1 100 Continue\r\n\r\n")};
-    co_return co_await connection_.send_all(pieces);
-  }
-
-  awaitable<Result<size_t>> read_plain(MutableBytes into) {
-    const size_t wanted = std::min<uint64_t>(into.size(), remaining_);
-    size_t got = std::min(wanted, connection_.input().size());
-    if (got > 0) {
-      std::ranges::copy(connection_.input().first(got), into.begin());
-      connection_.consume(got);
-    } else {
-      RUNNEL_CO_TRY(got, co_await connection_.receive(into.first(wanted)));
-      if (got == 0)
-        co_return fail(Code::kUnavailable, "the peer closed the connection {} bytes early",
-                       remaining_);
-    }
-    remaining_ -= got;
-    finished_ = remaining_ == 0;
-    co_return got;
-  }
-
-  awaitable<Result<size_t>> read_chunked(MutableBytes into) {
-    for (;;) {
-      RUNNEL_CO_TRY(const auto step, connection_.parser_.feed_chunked(connection_.input(), into));
-      connection_.consume(step.used);
-      finished_ = step.done;
-      if (step.produced > 0 || step.done) co_return step.produced;
-      RUNNEL_CO_TRY(const bool more, co_await connection_.fill_input());
-      if (!more)
-        co_return fail(Code::kUnavailable, "the peer closed the connection in a chunked body");
-    }
-  }
-
-  Connection& connection_;
-  const bool chunked_;
-  const uint64_t length_;
-  uint64_t remaining_;
-  bool finished_;
-  bool continue_due_;
-  bool failed_ = false;
-};
 
 Connection::Connection(const asio::any_io_executor& executor, UniqueFd socket, std::string peer,
                        const ConnectionContext& context)
@@ -178,7 +75,7 @@ awaitable<Result<void>> Connection::serve() {
     RUNNEL_CO_TRY(const bool next, co_await serve_request());
     if (!next) co_return Result<void>();
     since_yield_ += kRequestTurn;
-    if (since_yield_ >= kTurn) co_await give_way();
+    if (since_yield_ >= kTurnBytes) co_await give_way();
   }
 }
 
@@ -308,158 +205,8 @@ awaitable<void> Connection::linger_a_while() {
     const auto got = co_await receive(scratch);
     if (!got || *got == 0) co_return;
     since_yield_ += *got;
-    if (since_yield_ >= kTurn) co_await give_way();
+    if (since_yield_ >= kTurnBytes) co_await give_way();
   }
-}
-
-awaitable<Result<void>> Connection::send(Response& response, const ResponsePlan& plan) {
-  const std::string head = response_head(response, plan, traits_, current_date());
-  const bool with_body = plan.framing != Framing::kNone;
-  const auto* text = std::get_if<std::string>(&response.body);
-  const auto* range = std::get_if<FileRange>(&response.body);
-  const bool has_text = with_body && text;
-  const bool has_range = with_body && range && range->length > 0;
-
-  std::array<Bytes, 2> pieces = {as_bytes(head), has_text ? as_bytes(*text) : Bytes()};
-  RUNNEL_CO_DO(co_await send_all(pieces, has_range));
-  if (has_range) co_return co_await send_range(*range);
-  if (auto* stream = std::get_if<std::unique_ptr<BodyStream>>(&response.body);
-      with_body && stream && *stream)
-    co_return co_await send_stream(**stream, plan);
-  co_return Result<void>();
-}
-
-awaitable<Result<void>> Connection::send_range(const FileRange& range) {
-  uint64_t sent = 0;
-  while (sent < range.length) {
-    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-    const size_t wanted = std::min<uint64_t>(range.length - sent, kTurn);
-    const Io io = stream_.send_file_some(range.file->get(), range.offset + sent, wanted);
-    if (io.kind == Io::Kind::kDone) {
-      sent += io.bytes;
-      since_yield_ += io.bytes;
-      if (since_yield_ >= kTurn) co_await give_way();
-    } else if (io.kind == Io::Kind::kEnd) {
-      log::error("a response was cut: its file ends {} bytes early", range.length - sent);
-      co_return fail(Code::kInvalid, "file shorter than the range to be sent");
-    } else if (io.kind == Io::Kind::kFailed) {
-      if (io.error != EPIPE && io.error != ECONNRESET)
-        log::error("a response was cut: {}", system_error(io.error, "sendfile").message);
-      co_return std::unexpected(system_error(io.error, "sendfile"));
-    } else {
-      RUNNEL_CO_DO(co_await wait_for(io.kind));
-    }
-  }
-  co_return Result<void>();
-}
-
-awaitable<Result<void>> Connection::send_stream(BodyStream& stream, const ResponsePlan& plan) {
-  Buffer piece(kStreamPiece);
-  uint64_t sent = 0;
-  for (;;) {
-    const bool complete = plan.content_length && sent == *plan.content_length;
-    const auto got = complete ? Result<size_t>(0) : co_await stream.read(piece);
-    if (!got) {
-      log::warning("a response was cut after {} bytes: {}", sent, got.error().message);
-      co_return std::unexpected(got.error());
-    }
-    if (*got == 0) break;
-    sent += *got;
-    if (plan.content_length && sent > *plan.content_length) {
-      log::error("a response was cut: its stream is longer than announced");
-      co_return fail(Code::kInvalid, "stream longer than its Content-Length");
-    }
-    RUNNEL_CO_DO(co_await send_chunk(Bytes(piece).first(*got), plan));
-  }
-  if (plan.content_length && sent < *plan.content_length) {
-    log::error("a response was cut: its stream ends {} bytes early", *plan.content_length - sent);
-    co_return fail(Code::kInvalid, "stream shorter than its Content-Length");
-  }
-  if (plan.framing == Framing::kChunked) co_return co_await send_chunk(Bytes(), plan);
-  co_return Result<void>();
-}
-
-// One piece of a stream; an empty one ends a chunked body.
-awaitable<Result<void>> Connection::send_chunk(Bytes bytes, const ResponsePlan& plan) {
-  since_yield_ += bytes.size();
-  if (since_yield_ >= kTurn) co_await give_way();
-  const bool chunked = plan.framing == Framing::kChunked;
-  const std::string size = chunked ? fmt::format("{:x}\r\n", bytes.size()) : "";
-  std::array<Bytes, 3> pieces = {as_bytes(size), bytes, as_bytes(chunked ? "\r\n" : "")};
-  co_return co_await send_all(pieces);
-}
-
-awaitable<Result<void>> Connection::send_all(std::span<Bytes> pieces, bool more) {
-  for (;;) {
-    while (!pieces.empty() && pieces.front().empty()) pieces = pieces.subspan(1);
-    if (pieces.empty()) co_return Result<void>();
-    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-    const Io io = stream_.write_some(pieces, more);
-    if (io.kind == Io::Kind::kFailed) co_return std::unexpected(system_error(io.error, "send"));
-    if (io.kind != Io::Kind::kDone) RUNNEL_CO_DO(co_await wait_for(io.kind));
-    size_t sent = io.bytes;
-    for (auto& piece : pieces) {
-      const size_t part = std::min(sent, piece.size());
-      piece = piece.subspan(part);
-      sent -= part;
-    }
-  }
-}
-
-// At least one byte; 0 when the peer will send no more. The caller has set the deadline.
-awaitable<Result<size_t>> Connection::receive(MutableBytes into) {
-  for (;;) {
-    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-    const Io io = stream_.read_some(into);
-    switch (io.kind) {
-      case Io::Kind::kDone: co_return io.bytes;
-      case Io::Kind::kEnd: co_return size_t{0};
-      case Io::Kind::kFailed: co_return std::unexpected(system_error(io.error, "receive"));
-      case Io::Kind::kWantRead:
-      case Io::Kind::kWantWrite: RUNNEL_CO_DO(co_await wait_for(io.kind)); break;
-    }
-  }
-}
-
-// More bytes into input_; false when the peer will send no more. kExhausted when it is full.
-awaitable<Result<bool>> Connection::fill_input() {
-  if (input_begin_ == input_end_) input_begin_ = input_end_ = 0;
-  if (input_end_ == input_.size() && input_begin_ > 0) {
-    std::copy(input_.begin() + static_cast<ptrdiff_t>(input_begin_), input_.end(), input_.begin());
-    input_end_ -= std::exchange(input_begin_, 0);
-  }
-  if (input_end_ == input_.size()) {
-    if (input_.size() >= options_.max_header_bytes)
-      co_return fail(Code::kExhausted, "a line of more than {} bytes", input_.size());
-    input_.resize(std::min(input_.size() * 2, options_.max_header_bytes));
-  }
-  RUNNEL_CO_TRY(const size_t got, co_await receive(MutableBytes(input_).subspan(input_end_)));
-  input_end_ += got;
-  co_return got > 0;
-}
-
-void Connection::consume(size_t bytes) {
-  input_begin_ += bytes;
-}
-
-// Writes have the stall deadline, each wait anew; for reads the caller has set one.
-awaitable<Result<void>> Connection::wait_for(Io::Kind want) {
-  if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-  const bool write = want == Io::Kind::kWantWrite;
-  if (write) watchdog_.set(options_.body_stall_timeout);
-  boost::system::error_code error;
-  co_await socket_.async_wait(write ? asio::posix::stream_descriptor::wait_write
-                                    : asio::posix::stream_descriptor::wait_read,
-                              asio::redirect_error(asio::use_awaitable, error));
-  if (write) watchdog_.clear();
-  if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-  if (error) co_return std::unexpected(system_error(error.value(), "wait for the connection"));
-  co_return Result<void>();
-}
-
-awaitable<void> Connection::give_way() {
-  since_yield_ = 0;
-  co_await asio::post(socket_.get_executor(), asio::use_awaitable);
 }
 
 // The peer sees an error, not an end.

@@ -48,8 +48,13 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   bool kept() const { return kept_; }
 
  private:
-  class Body;
+  class Body;  // net/connection_body.h
   friend class Body;
+
+  // What one connection does before the others of its thread get their turn.
+  static constexpr size_t kTurnBytes = 1024 * 1024;
+
+  // connection.cc
 
   awaitable<Result<void>> serve();
   awaitable<Result<bool>> read_head();
@@ -60,6 +65,9 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   awaitable<Result<bool>> drain(Body& body);
   awaitable<void> linger_a_while();
 
+  void reset_at_close();
+
+  // connection_io.cc
   awaitable<Result<void>> send(Response& response, const ResponsePlan& plan);
   awaitable<Result<void>> send_range(const FileRange& range);
   awaitable<Result<void>> send_stream(BodyStream& stream, const ResponsePlan& plan);
@@ -70,7 +78,6 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   awaitable<Result<bool>> fill_input();
   awaitable<Result<void>> wait_for(Io::Kind want);
   awaitable<void> give_way();
-  void reset_at_close();
 
   Bytes input() const { return Bytes(input_).subspan(input_begin_, input_end_ - input_begin_); }
   void consume(size_t bytes);

@@ -55,6 +55,10 @@ Result<void> check_response(const Response& response) {
   for (const auto* name : {"Content-Length", "Transfer-Encoding", "Connection", "Date", "Server"})
     if (response.headers.has(name))
       return fail(Code::kInvalid, "header {} is the server's to write", name);
+  const auto* range = std::get_if<FileRange>(&response.body);
+  const auto* stream = std::get_if<std::unique_ptr<BodyStream>>(&response.body);
+  if ((range && !range->file) || (stream && !*stream))
+    return fail(Code::kInvalid, "the body is a null pointer");
   return response.headers.check();
 }
 

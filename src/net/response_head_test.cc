@@ -66,6 +66,8 @@ TEST(ResponseHead, RefusesWhatTheServerWritesAndWhatCannotBeWritten) {
   EXPECT_FALSE(check_response(Response(600)));
   EXPECT_FALSE(check_response(Response(200, {{"content-length", "1"}})));
   EXPECT_FALSE(check_response(Response(200, {{"Location", "/\r\nX: y"}})));
+  EXPECT_FALSE(check_response(Response(200, {}, std::unique_ptr<BodyStream>())));
+  EXPECT_FALSE(check_response(Response(200, {}, FileRange(nullptr, 0, 1))));
 }
 
 TEST(HttpDate, HasTheFixedForm) {

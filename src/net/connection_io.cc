@@ -1,0 +1,184 @@
+// How a connection sends and receives: every attempt is made at once, and only what would block
+// waits.
+#include <algorithm>
+#include <array>
+#include <boost/asio/post.hpp>
+#include <boost/asio/redirect_error.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "base/log.h"
+#include "net/connection.h"
+
+namespace runnel::net {
+
+namespace asio = boost::asio;
+
+namespace {
+
+constexpr size_t kStreamPiece = 64 * 1024;
+
+// The Date header's value, made once a second.
+const std::string& current_date() {
+  thread_local WallTime made;
+  thread_local std::string date;
+  const WallTime now = SystemClock().wall();
+  if (date.empty() || std::chrono::floor<std::chrono::seconds>(now) != made) {
+    made = std::chrono::floor<std::chrono::seconds>(now);
+    date = http_date(now);
+  }
+  return date;
+}
+
+}  // namespace
+
+awaitable<Result<void>> Connection::send(Response& response, const ResponsePlan& plan) {
+  const std::string head = response_head(response, plan, traits_, current_date());
+  const bool with_body = plan.framing != Framing::kNone;
+  const auto* text = std::get_if<std::string>(&response.body);
+  const auto* range = std::get_if<FileRange>(&response.body);
+  const bool has_text = with_body && text;
+  const bool has_range = with_body && range && range->length > 0;
+
+  std::array<Bytes, 2> pieces = {as_bytes(head), has_text ? as_bytes(*text) : Bytes()};
+  RUNNEL_CO_DO(co_await send_all(pieces, has_range));
+  if (has_range) co_return co_await send_range(*range);
+  if (auto* stream = std::get_if<std::unique_ptr<BodyStream>>(&response.body);
+      with_body && stream && *stream)
+    co_return co_await send_stream(**stream, plan);
+  co_return Result<void>();
+}
+
+awaitable<Result<void>> Connection::send_range(const FileRange& range) {
+  uint64_t sent = 0;
+  while (sent < range.length) {
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+    const size_t wanted = std::min<uint64_t>(range.length - sent, kTurnBytes);
+    const Io io = stream_.send_file_some(range.file->get(), range.offset + sent, wanted);
+    if (io.kind == Io::Kind::kDone) {
+      sent += io.bytes;
+      since_yield_ += io.bytes;
+      if (since_yield_ >= kTurnBytes) co_await give_way();
+    } else if (io.kind == Io::Kind::kEnd) {
+      log::error("a response was cut: its file ends {} bytes early", range.length - sent);
+      co_return fail(Code::kInvalid, "file shorter than the range to be sent");
+    } else if (io.kind == Io::Kind::kFailed) {
+      if (io.error != EPIPE && io.error != ECONNRESET)
+        log::error("a response was cut: {}", system_error(io.error, "sendfile").message);
+      co_return std::unexpected(system_error(io.error, "sendfile"));
+    } else {
+      RUNNEL_CO_DO(co_await wait_for(io.kind));
+    }
+  }
+  co_return Result<void>();
+}
+
+awaitable<Result<void>> Connection::send_stream(BodyStream& stream, const ResponsePlan& plan) {
+  Buffer piece(kStreamPiece);
+  uint64_t sent = 0;
+  for (;;) {
+    const bool complete = plan.content_length && sent == *plan.content_length;
+    const auto got = complete ? Result<size_t>(0) : co_await stream.read(piece);
+    if (!got) {
+      log::warning("a response was cut after {} bytes: {}", sent, got.error().message);
+      co_return std::unexpected(got.error());
+    }
+    if (*got == 0) break;
+    sent += *got;
+    if (plan.content_length && sent > *plan.content_length) {
+      log::error("a response was cut: its stream is longer than announced");
+      co_return fail(Code::kInvalid, "stream longer than its Content-Length");
+    }
+    RUNNEL_CO_DO(co_await send_chunk(Bytes(piece).first(*got), plan));
+  }
+  if (plan.content_length && sent < *plan.content_length) {
+    log::error("a response was cut: its stream ends {} bytes early", *plan.content_length - sent);
+    co_return fail(Code::kInvalid, "stream shorter than its Content-Length");
+  }
+  if (plan.framing == Framing::kChunked) co_return co_await send_chunk(Bytes(), plan);
+  co_return Result<void>();
+}
+
+// One piece of a stream; an empty one ends a chunked body.
+awaitable<Result<void>> Connection::send_chunk(Bytes bytes, const ResponsePlan& plan) {
+  since_yield_ += bytes.size();
+  if (since_yield_ >= kTurnBytes) co_await give_way();
+  const bool chunked = plan.framing == Framing::kChunked;
+  const std::string size = chunked ? fmt::format("{:x}\r\n", bytes.size()) : "";
+  std::array<Bytes, 3> pieces = {as_bytes(size), bytes, as_bytes(chunked ? "\r\n" : "")};
+  co_return co_await send_all(pieces);
+}
+
+awaitable<Result<void>> Connection::send_all(std::span<Bytes> pieces, bool more) {
+  for (;;) {
+    while (!pieces.empty() && pieces.front().empty()) pieces = pieces.subspan(1);
+    if (pieces.empty()) co_return Result<void>();
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+    const Io io = stream_.write_some(pieces, more);
+    if (io.kind == Io::Kind::kFailed) co_return std::unexpected(system_error(io.error, "send"));
+    if (io.kind != Io::Kind::kDone) RUNNEL_CO_DO(co_await wait_for(io.kind));
+    size_t sent = io.bytes;
+    for (auto& piece : pieces) {
+      const size_t part = std::min(sent, piece.size());
+      piece = piece.subspan(part);
+      sent -= part;
+    }
+  }
+}
+
+// At least one byte; 0 when the peer will send no more. The caller has set the deadline.
+awaitable<Result<size_t>> Connection::receive(MutableBytes into) {
+  for (;;) {
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+    const Io io = stream_.read_some(into);
+    switch (io.kind) {
+      case Io::Kind::kDone: co_return io.bytes;
+      case Io::Kind::kEnd: co_return size_t{0};
+      case Io::Kind::kFailed: co_return std::unexpected(system_error(io.error, "receive"));
+      case Io::Kind::kWantRead:
+      case Io::Kind::kWantWrite: RUNNEL_CO_DO(co_await wait_for(io.kind)); break;
+    }
+  }
+}
+
+// More bytes into input_; false when the peer will send no more. kExhausted when it is full.
+awaitable<Result<bool>> Connection::fill_input() {
+  if (input_begin_ == input_end_) input_begin_ = input_end_ = 0;
+  if (input_end_ == input_.size() && input_begin_ > 0) {
+    std::copy(input_.begin() + static_cast<ptrdiff_t>(input_begin_), input_.end(), input_.begin());
+    input_end_ -= std::exchange(input_begin_, 0);
+  }
+  if (input_end_ == input_.size()) {
+    if (input_.size() >= options_.max_header_bytes)
+      co_return fail(Code::kExhausted, "a line of more than {} bytes", input_.size());
+    input_.resize(std::min(input_.size() * 2, options_.max_header_bytes));
+  }
+  RUNNEL_CO_TRY(const size_t got, co_await receive(MutableBytes(input_).subspan(input_end_)));
+  input_end_ += got;
+  co_return got > 0;
+}
+
+void Connection::consume(size_t bytes) {
+  input_begin_ += bytes;
+}
+
+// Writes have the stall deadline, each wait anew; for reads the caller has set one.
+awaitable<Result<void>> Connection::wait_for(Io::Kind want) {
+  if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+  const bool write = want == Io::Kind::kWantWrite;
+  if (write) watchdog_.set(options_.body_stall_timeout);
+  boost::system::error_code error;
+  co_await socket_.async_wait(write ? asio::posix::stream_descriptor::wait_write
+                                    : asio::posix::stream_descriptor::wait_read,
+                              asio::redirect_error(asio::use_awaitable, error));
+  if (write) watchdog_.clear();
+  if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+  if (error) co_return std::unexpected(system_error(error.value(), "wait for the connection"));
+  co_return Result<void>();
+}
+
+awaitable<void> Connection::give_way() {
+  since_yield_ = 0;
+  co_await asio::post(socket_.get_executor(), asio::use_awaitable);
+}
+
+}  // namespace runnel::net
