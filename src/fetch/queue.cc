@@ -126,7 +126,10 @@ Pieces Queue::with_neighbours(const std::shared_ptr<Piece>& first, uint64_t max_
 }
 
 void Queue::wake(SteadyTime now) {
-  while (!delayed_.empty() && delayed_.begin()->first <= now) put_back(delayed_.begin()->second);
+  while (!delayed_.empty() && delayed_.begin()->first <= now) {
+    const auto piece = delayed_.begin()->second;  // a copy: putting back erases the entry
+    put_back(piece);
+  }
 }
 
 SteadyTime Queue::next_change(SteadyTime now) const {
