@@ -17,6 +17,11 @@ void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
   command.add_flag("--plain-http", options.plain_http,
                    "speak plain HTTP (loopback registries always do)");
   command.add_option("--ca-file", options.ca_file, "PEM file of the authorities to trust");
+  command
+      .add_option("--timeout", options.timeout_s,
+                  "seconds after which a silent registry has failed; a request is tried five times")
+      ->check(CLI::Range(1u, 3600u))
+      ->capture_default_str();
 }
 
 void add_registry(CLI::App& app, Action& action) {
@@ -36,6 +41,8 @@ void add_registry(CLI::App& app, Action& action) {
 void add_node_commands(CLI::App& node, Action& action) {
   const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&)) {
     auto* command = node.add_subcommand(name, what);
+    command->footer(std::string("Example: runnel node ") + name +
+                    " --control /run/runnel/control.sock");
     auto options = std::make_shared<cli::NodeOptions>();
     auto* control = command->add_option("--control", options->control, "the node's control socket")
                         ->envname("RUNNEL_CONTROL")
@@ -148,6 +155,7 @@ void add_pull(CLI::App& app, Action& action) {
 
 int run_command_line(int argc, char** argv) {
   CLI::App app("Runnel starts containers before their image has arrived.", "runnel");
+  app.footer("Example: runnel convert 127.0.0.1:5000/team/app:v1");
   app.require_subcommand(1);
   const std::vector<std::string> arguments(argv, argv + argc);
   Action action;
@@ -161,7 +169,9 @@ int run_command_line(int argc, char** argv) {
   add_image_command(app, action, "cat", "print a file of a remote image",
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
   add_pull(app, action);
-  app.add_subcommand("version", "print the version")->callback([&action] {
+  auto* version = app.add_subcommand("version", "print the version");
+  version->footer("Example: runnel version");
+  version->callback([&action] {
     action = [] {
       std::puts("runnel " RUNNEL_VERSION);
       return 0;

@@ -16,6 +16,7 @@ namespace runnel::cli {
 struct RegistryOptions {
   bool plain_http = false;  // for hosts other than loopback, which are always plain
   std::string ca_file;
+  unsigned timeout_s = 30;  // a registry that is silent for so long has failed
 };
 
 struct ConvertOptions {

@@ -57,22 +57,26 @@ void print(const std::vector<convert::Converted>& results, bool json) {
   }
 }
 
+Result<std::vector<convert::Converted>> convert_in_registry(const RegistryAccess& registries,
+                                                            const oci::Reference& reference,
+                                                            convert::Options conversion) {
+  RUNNEL_TRY(conversion.artifact_type,
+             convert::artifact_type_for(*registries.gateway(), reference.host));
+  auto repository = registries.repository(reference);
+  ProgressLine line;
+  conversion.progress = [&](const convert::Progress& progress) {
+    line.show(progress.total == 0 ? progress.step
+                                  : fmt::format("{}: {} of {}", progress.step,
+                                                amount(progress.done), amount(progress.total)));
+  };
+  return convert::convert_image(repository, reference.target(), conversion);
+}
+
 Result<void> run(const ConvertOptions& options) {
   RUNNEL_TRY(const auto reference, oci::Reference::parse(options.reference));
   RUNNEL_TRY(auto conversion, conversion_options(options));
   const RegistryAccess registries(options.registry);
-  RUNNEL_TRY(conversion.artifact_type,
-             convert::artifact_type_for(*registries.gateway(), reference.host));
-  auto repository = registries.repository(reference);
-  auto results = [&] {
-    ProgressLine line;
-    conversion.progress = [&](const convert::Progress& progress) {
-      line.show(progress.total == 0 ? progress.step
-                                    : fmt::format("{}: {} of {}", progress.step,
-                                                  amount(progress.done), amount(progress.total)));
-    };
-    return convert::convert_image(repository, reference.target(), conversion);
-  }();
+  const auto results = convert_in_registry(registries, reference, std::move(conversion));
   if (!results) return std::unexpected(results.error().in(reference.to_string()));
   print(*results, options.json);
   return {};

@@ -23,8 +23,9 @@ int with_image(const ImageOptions& options, Use use) {
     RUNNEL_TRY(const auto reference, oci::Reference::parse(options.reference));
     const RegistryAccess registries(options.registry);
     auto image = RemoteImage::open(registries, reference);
-    if (!image) return std::unexpected(image.error().in(reference.to_string()));
-    return use(*image);
+    const auto used = image ? use(*image) : Result<void>(std::unexpected(image.error()));
+    if (!used) return std::unexpected(used.error().in(reference.to_string()));
+    return {};
   };
   const auto done = run();
   return done ? 0 : report(done.error());

@@ -1,5 +1,7 @@
 #include "cli/registry_access.h"
 
+#include <algorithm>
+
 #include "remote/docker_config.h"
 
 namespace runnel::cli {
@@ -18,13 +20,24 @@ remote::Hosts hosts_of(const RegistryOptions& options) {
   return remote::Hosts(settings);
 }
 
+remote::GatewayOptions gateway_options(const RegistryOptions& options) {
+  const Duration timeout = std::chrono::seconds(options.timeout_s);
+  remote::GatewayOptions out;
+  out.connect_timeout = std::min(out.connect_timeout, timeout);
+  out.stall_timeout = timeout;
+  out.small_timeout = 2 * timeout;
+  out.token_timeout = std::min(out.token_timeout, timeout);
+  return out;
+}
+
 }  // namespace
 
 RegistryAccess::RegistryAccess(const RegistryOptions& options)
     : client_(client_options(options)),
       gateway_(std::make_shared<remote::Gateway>(
           client_, hosts_of(options),
-          std::make_shared<remote::DockerConfig>(remote::DockerConfig::default_path()), clock_)) {}
+          std::make_shared<remote::DockerConfig>(remote::DockerConfig::default_path()), clock_,
+          gateway_options(options))) {}
 
 remote::Repository RegistryAccess::repository(const oci::Reference& reference) const {
   return remote::Repository(gateway_, reference.host, reference.repository);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <map>
 #include <memory>
+#include <thread>
 
 #include "base/fd.h"
 #include "base/worker_pool.h"
@@ -66,7 +67,16 @@ Result<Source> read_source(remote::Repository& repository, const oci::Descriptor
 struct ConvertedLayer {
   LayerFile file;
   artifact::LayerTree tree;
+  oci::Digest diff_id;
 };
+
+// For a layer that the image has twice: one blob has one diff ID.
+Result<void> check_same_diff_id(const oci::Digest& first, const oci::Digest& again) {
+  if (first == again) return {};
+  return fail(Code::kInvalid,
+              "the image has it twice, with the diff ID {} and {}: one of them is wrong", first,
+              again);
+}
 
 // Converts an image's layers, makes its artifact and pushes both.
 class ImageConversion {
@@ -95,7 +105,9 @@ class ImageConversion {
  private:
   Result<void> convert_layer(size_t i) {
     const auto& descriptor = source_.manifest.layers[i];
-    if (layers_.contains(descriptor.digest)) return {};
+    if (const auto known = layers_.find(descriptor.digest); known != layers_.end()) {
+      return check_same_diff_id(known->second.diff_id, source_.config.diff_ids[i]);
+    }
     RUNNEL_TRY(auto opened, unnamed_file(options_.work_directory));
     const auto file = std::make_shared<const UniqueFd>(std::move(opened));
     LayerConverter converter(file->get(), pool_, source_.config.diff_ids[i]);
@@ -108,7 +120,8 @@ class ImageConversion {
     }));
     RUNNEL_TRY(auto converted, converter.finish());
     layers_[descriptor.digest] = ConvertedLayer{.file = {.file = file, .blob = converted.blob},
-                                                .tree = std::move(converted.tree)};
+                                                .tree = std::move(converted.tree),
+                                                .diff_id = source_.config.diff_ids[i]};
     return {};
   }
 
@@ -193,13 +206,40 @@ bool wanted(const oci::Descriptor& child) {
   return !child.platform || child.platform->os == "linux";
 }
 
+Result<Converted> convert_child(remote::Repository& repository, const oci::Descriptor& child,
+                                const oci::Descriptor& index, const Options& options) {
+  RUNNEL_TRY(const auto manifest, repository.manifest(child.digest.to_string()));
+  RUNNEL_TRY(const auto source, read_source(repository, manifest.descriptor(), manifest.bytes));
+  return ImageConversion(repository, source, options).run(index);
+}
+
+// GET /v2/, tried again while that may help. A refusal (401) is an answer too.
+Result<net::ResponseHead> ping(remote::Gateway& gateway, const std::string& host) {
+  const auto& limits = gateway.options;
+  for (int done = 1;; ++done) {
+    net::ClientRequest request(gateway.hosts.endpoint(host).url + "/v2/");
+    request.connect_timeout = limits.connect_timeout;
+    request.stall_timeout = limits.stall_timeout;
+    request.total_timeout = limits.small_timeout;
+    auto answer = gateway.client.fetch(std::move(request), kMaxPingBytes);
+    if (answer && !remote::is_retryable_status(answer->head.status)) return answer->head;
+    if (!answer && answer.error().code != Code::kUnavailable) {
+      return std::unexpected(answer.error());
+    }
+    if (done >= limits.retry.attempts) {
+      if (!answer) return std::unexpected(answer.error());
+      return fail(Code::kUnavailable, "{}: GET /v2/ answered {}, {} times", host,
+                  answer->head.status, done);
+    }
+    std::this_thread::sleep_for(limits.retry.delay(done, gateway.random()));
+  }
+}
+
 }  // namespace
 
 Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::string& host) {
-  RUNNEL_TRY(const auto answer,
-             gateway.client.fetch(net::ClientRequest(gateway.hosts.endpoint(host).url + "/v2/"),
-                                  kMaxPingBytes));
-  const auto server = answer.head.headers.first("Server").value_or("");
+  RUNNEL_TRY(const auto head, ping(gateway, host));
+  const auto server = head.headers.first("Server").value_or("");
   return std::string(server.starts_with("runnel/") ? artifact::kAzureArtifactType
                                                    : artifact::kArtifactType);
 }
@@ -217,10 +257,12 @@ Result<std::vector<Converted>> convert_image(remote::Repository& repository,
   }
   for (const auto& child : std::get<oci::Index>(document).manifests) {
     if (!wanted(child)) continue;
-    RUNNEL_TRY(const auto manifest, repository.manifest(child.digest.to_string()));
-    RUNNEL_TRY(const auto source, read_source(repository, manifest.descriptor(), manifest.bytes));
-    RUNNEL_TRY(results.emplace_back(),
-               ImageConversion(repository, source, options).run(named.descriptor()));
+    auto converted = convert_child(repository, child, named.descriptor(), options);
+    if (!converted) {
+      return std::unexpected(converted.error().in(child.platform ? oci::to_string(*child.platform)
+                                                                 : child.digest.to_string()));
+    }
+    results.push_back(*std::move(converted));
   }
   if (results.empty()) {
     return fail(Code::kUnsupported, "{} names no Linux image", named.digest);

@@ -14,6 +14,7 @@ import pytest
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools")]
+sys.path.append(str(HERE.parent / "e2e"))  # tars
 
 from sandbox import services  # noqa: E402
 
