@@ -2,6 +2,7 @@
 
 #include <toml++/toml.h>
 
+#include <algorithm>
 #include <functional>
 #include <map>
 
@@ -97,11 +98,13 @@ Result<toml::table> parse_table(std::string_view text, std::string_view name) {
 }  // namespace
 
 Result<void> set_listen(Config& config, std::string_view text) {
-  const auto parsed = net::split_host_port(text);
-  if (!parsed || !parsed->port || parsed->host.empty())
+  // Port 0, which is none in a URL, asks for a free one here.
+  const bool any_port = text.ends_with(":0");
+  const auto parsed = net::split_host_port(any_port ? text.substr(0, text.size() - 2) : text);
+  if (!parsed || parsed->port.has_value() == any_port || parsed->host.empty())
     return fail(Code::kInvalid, "{} is not ADDRESS:PORT, for example 127.0.0.1:5000", quote(text));
   config.address = parsed->host;
-  config.port = *parsed->port;
+  config.port = parsed->port.value_or(0);
   return {};
 }
 
@@ -116,7 +119,10 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
     if (auto outcome = setter->second(node, config); !outcome)
       return fail(Code::kInvalid, "{}:{}: {} {}", name, line, key.str(), outcome.error().message);
   }
-  if (!table.contains("version"))
+  const auto first = std::ranges::min_element(table, {}, [](const auto& entry) {
+    return std::pair(entry.first.source().begin.line, entry.first.source().begin.column);
+  });
+  if (first == table.end() || first->first.str() != "version")
     return fail(Code::kInvalid, "{}:1: the first key must be version = 1", name);
   return config;
 }

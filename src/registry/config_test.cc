@@ -62,6 +62,22 @@ TEST(RegistryConfig, NeedsAVersionThatThisProgramKnows) {
   EXPECT_TRUE(refusal("version = \"1\"").starts_with("registry.toml:1: version "));
 }
 
+TEST(RegistryConfig, WantsTheVersionFirst) {
+  EXPECT_EQ(refusal("data = \"/data\"\nversion = 1\n"),
+            "registry.toml:1: the first key must be version = 1");
+}
+
+TEST(RegistryConfig, TakesPortZeroAsAnyPort) {
+  for (const auto* text : {"127.0.0.1:0", "[::1]:0"}) {
+    Config config;
+    ASSERT_TRUE(set_listen(config, text)) << text;
+    EXPECT_EQ(config.port, 0);
+  }
+  Config config;
+  for (const auto* text : {"127.0.0.1", "127.0.0.1:", ":0", "127.0.0.1:1:0", "::1:0"})
+    EXPECT_FALSE(set_listen(config, text)) << text;
+}
+
 TEST(RegistryConfig, NamesTheLineOfWhatIsNoToml) {
   EXPECT_TRUE(refusal("version = 1\nlisten = \n").starts_with("registry.toml:2: "));
 }
