@@ -35,7 +35,11 @@ void FetchLoop::stop() {
   thread_.join();
   workers_.reset();
   const std::lock_guard lock(mutex_);
+  // What was in flight points at its blob, and the blob at it.
+  for (const auto& [id, group] : groups_)
+    for (const auto& piece : group.pieces) queue_.remove(piece);
   groups_.clear();
+  events_.clear();
 }
 
 std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
@@ -169,6 +173,7 @@ SteadyTime FetchLoop::next_wake(SteadyTime now) const {
 
 void FetchLoop::post(Event event) {
   const std::lock_guard lock(mutex_);
+  if (stopped_) return;
   events_.push_back(std::move(event));
   dirty_ = true;
   changed_.notify_all();

@@ -21,8 +21,17 @@ class FetchQueue : public ::testing::Test {
     queue_.add_lane(out);
     return out;
   }
-  static std::shared_ptr<Blob> blob(std::shared_ptr<Lane> lane) {
+  // A piece and its blob point at each other until it is removed.
+  void TearDown() override {
+    for (const auto& blob : blobs_)
+      while (!blob->pieces.empty()) {
+        const auto piece = blob->pieces.begin()->second;
+        queue_.remove(piece);
+      }
+  }
+  std::shared_ptr<Blob> blob(std::shared_ptr<Lane> lane) {
     auto out = std::make_shared<Blob>();
+    blobs_.push_back(out);
     out->lane = std::move(lane);
     out->size = 1 << 20;
     return out;
@@ -47,6 +56,7 @@ class FetchQueue : public ::testing::Test {
   }
 
   Queue queue_;
+  std::vector<std::shared_ptr<Blob>> blobs_;
   std::shared_ptr<Lane> lane_ = lane("a");
   std::shared_ptr<Blob> blob_ = blob(lane_);
 };
@@ -234,6 +244,7 @@ RC_GTEST_PROP(FetchQueueProperty, EveryReadIsSentOnceInRunsWithoutGaps, ()) {
       for (size_t i = 1; i < run.size(); ++i) RC_ASSERT(run[i]->offset == run[i - 1]->end());
       for (const auto& piece : run) RC_ASSERT(piece->priority == priority);
       sent += run.size();
+      for (const auto& piece : run) queue.remove(piece);
     }
   }
   RC_ASSERT(sent == chunks.size());
