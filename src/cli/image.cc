@@ -110,6 +110,13 @@ std::string shown(std::string_view name) {
   return plain ? std::string(name) : quote(name);
 }
 
+// A name in JSON, which holds UTF-8 only: as it is, or quoted when it is something else.
+std::string in_json(std::string_view name) {
+  json::error_code wrong;
+  json::parse(json::serialize(json::string(name)), wrong);
+  return wrong ? quote(name) : std::string(name);
+}
+
 Result<void> print_entry(const erofs::Reader& reader, const std::string& name,
                          const erofs::Node& node, bool as_json) {
   std::string target;
@@ -117,13 +124,13 @@ Result<void> print_entry(const erofs::Reader& reader, const std::string& name,
     RUNNEL_TRY(target, reader.symlink_target(node));
   }
   if (as_json) {
-    fmt::print("{}\n", json::serialize(json::object{{"name", shown(name)},
+    fmt::print("{}\n", json::serialize(json::object{{"name", in_json(name)},
                                                     {"mode", mode_text(node.disk.mode)},
                                                     {"uid", node.disk.uid},
                                                     {"gid", node.disk.gid},
                                                     {"size", node.disk.size},
                                                     {"mtime", node.disk.mtime_s},
-                                                    {"target", shown(target)}}));
+                                                    {"target", in_json(target)}}));
     return {};
   }
   fmt::print("{} {:>5} {:>5} {:>12} {}{}{}\n", mode_text(node.disk.mode), node.disk.uid,

@@ -20,7 +20,7 @@ OURS = "application/vnd.azure.artifact.streaming.v1"
 ELSEWHERE = "application/vnd.runnel.streaming.v1"
 
 
-def runnel(*arguments: str, seconds: float = 60) -> subprocess.CompletedProcess:
+def runnel(*arguments: str | bytes, seconds: float = 60) -> subprocess.CompletedProcess:
     """The program, with its output; a test that waits longer than `seconds` has failed."""
     return subprocess.run([services.program(), *arguments], capture_output=True, timeout=seconds)
 

@@ -212,6 +212,20 @@ def test_ls_lists_what_is_there(registry, known, convert):
     assert [line for line in top if b"\x01" in " ".join(line).encode()] == []
 
 
+def test_ls_prints_json_whatever_bytes_a_name_has(registry, tmp_path, convert):
+    names = [b"\xff\xfe", b"line\nbreak", b'"quote"\\', b"\x1b[31mred", "\u00e4".encode()]
+    layer = tar(tmp_path / "a.tar", lambda t: [t.file(name, b"x") for name in names])
+    reference = push(registry, images.image_of(tmp_path / "layout", [layer]))
+    convert(reference)
+
+    listed = runnel("ls", reference, "--json").stdout.decode("utf-8").splitlines()
+
+    assert {json.loads(line)["name"] for line in listed} == {
+        '"\\xff\\xfe"', "line\nbreak", '"quote"\\', "\x1b[31mred", "\u00e4"}
+    assert b"\x1b" not in runnel("ls", reference).stdout
+    assert runnel("cat", reference, b"/\xff\xfe").stdout == b"x"
+
+
 def test_inspect_says_what_the_artifact_has(registry, known, convert):
     reference = push(registry, known.image)
     result = only(convert(reference).results)
@@ -539,6 +553,44 @@ def test_a_registry_that_takes_nothing_has_no_artifact(refused, pushed, convert)
         refuses(reference, convert, "500", at=through(liar))
 
 
+@pytest.mark.parametrize("method, part", [("PUT", "/blobs/uploads/"), ("PATCH", "/blobs/uploads/"),
+                                          ("POST", "/blobs/uploads/"), ("PUT", "/manifests/")])
+@pytest.mark.parametrize("lie", [("drop",), ("status", 503), ("cut", 0)])
+def test_a_push_that_fails_once_is_made_good(method, part, lie, pushed, convert):
+    _, reference = pushed
+    lies = iter([lie])
+    with Liar(reference.split("/")[0], lambda asked, path: (
+            next(lies, None) if asked == method and part in path else None)) as liar:
+        done = convert(through(liar))
+
+    assert done.code == 0, done.error
+    assert len(images.referrers(reference)) == 1
+    assert runnel("cat", reference, "/top").stdout == pattern(2_000_000)
+
+
+def test_a_conversion_that_is_killed_leaves_nothing(pushed, convert):
+    image, reference = pushed
+    before, reached = state(reference), threading.Event()
+    stall = on_layer(image, ("stall", 500_000))
+
+    def rule(method: str, path: str):
+        lie = stall(method, path)
+        if lie:
+            reached.set()
+        return lie
+    with Liar(reference.split("/")[0], rule) as liar:
+        process = subprocess.Popen([services.program(), "convert", through(liar),
+                                    "--work-directory", str(convert.work)],
+                                   stderr=subprocess.DEVNULL)
+        assert reached.wait(30)
+        process.kill()
+        process.wait(30)
+
+    assert list(convert.work.iterdir()) == []
+    assert state(reference) == before
+    assert convert(reference).code == 0
+
+
 def test_the_first_question_is_asked_again_when_the_connection_breaks(pushed, convert):
     _, reference = pushed
     drops = iter([("drop",)])
@@ -614,6 +666,27 @@ def test_openssl_verifies_the_signature_from_the_documentation_alone(
                                notes["dev.runnel.signature"], public, tmp_path)
     said = json.loads(runnel("inspect", reference, "--json").stdout)
     assert said["signed_by"] == notes["dev.runnel.key-id"]
+
+
+def test_the_second_manifest_of_an_index_signs_the_index(registry, known, convert, key, tmp_path):
+    single = push(registry, known.image)
+    digest, source = images.manifest_of(single)
+    size = len(images.blob_path(known.image.layout, digest).read_bytes())
+    reference = f"{registry.host}/team/app:multi"
+    index = put_manifest(reference, {
+        "schemaVersion": 2, "mediaType": images.INDEX, "manifests": [{
+            "mediaType": images.MANIFEST, "digest": digest, "size": size,
+            "platform": {"os": "linux", "architecture": "amd64"}}]}, images.INDEX)
+    public = tmp_path / "public.pem"
+    run(["openssl", "pkey", "-in", str(key), "-pubout", "-out", str(public)])
+
+    convert(reference, "--key", str(key))
+
+    (entry,) = images.referrers(reference)
+    twin = artifact_manifest(reference, entry["digest"])
+    assert twin["subject"]["digest"] == index
+    text = signed_lines(twin, source["config"]["digest"])
+    assert openssl_accepts(text, twin["annotations"]["dev.runnel.signature"], public, tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"no key", None])
