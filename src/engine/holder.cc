@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -25,13 +26,14 @@ namespace {
 
 constexpr const char* kFdVariable = "RUNNEL_FUSE_FD";
 constexpr int kStopSeconds = 30;
-constexpr int kSettledSeconds = 5;  // a worker that ran so long has started well
+constexpr int64_t kSettledMs = 200;  // a worker that ran so long has started well
+constexpr int kFreeRestarts = 3;     // in a row and at once, of workers that did not
 constexpr int kLongestPauseSeconds = 10;
 
-int64_t seconds_now() {
+int64_t milliseconds_now() {
   timespec now{};
   ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return now.tv_sec;
+  return now.tv_sec * 1000 + now.tv_nsec / 1'000'000;
 }
 
 // Best effort: an unprivileged or confined holder works as well, only less protected.
@@ -99,21 +101,21 @@ class Holder {
 
   int run() {
     const pid_t self = ::getpid();
-    int pause = 0;
-    for (;;) {
-      const auto started = seconds_now();
+    bool ever_settled = false;
+    for (int quick_deaths = 0;;) {
+      const auto started = milliseconds_now();
       const pid_t worker = start_worker(argv_.data(), self, inherited_);
       if (worker < 0) return 1;
       const int code = watch(worker);
-      if (stopping_ || code == 0 || code == 2) return stopping_ ? 0 : code;
-      const bool settled = seconds_now() - started >= kSettledSeconds;
-      if (!ever_settled_ && !settled && code < 128) return code;
-      ever_settled_ = ever_settled_ || settled || code >= 128;
-      pause = settled ? 0 : std::min(pause == 0 ? 1 : pause * 2, kLongestPauseSeconds);
-      log::warning("the worker ended ({}); starting another{}", code,
-                   pause == 0 || first_restart_ ? "" : " after a pause");
-      if (!first_restart_ && pause > 0 && wait_or_stop(pause)) return 0;
-      first_restart_ = false;
+      if (stopping_) return 0;
+      if (code == 0 || code == 2) return code;
+      const bool settled = milliseconds_now() - started >= kSettledMs;
+      if (!ever_settled && !settled && code < 128) return code;  // it cannot start at all
+      ever_settled = true;
+      quick_deaths = settled ? 0 : quick_deaths + 1;
+      const int pause = pause_after(quick_deaths);
+      log::warning("the worker ended ({}); starting another in {} s", code, pause);
+      if (pause > 0 && wait_or_stop(pause)) return 0;
     }
   }
 
@@ -131,9 +133,17 @@ class Holder {
     }
   }
 
+  static int pause_after(int quick_deaths) {
+    int pause = 0;
+    for (int i = kFreeRestarts; i < quick_deaths && pause < kLongestPauseSeconds; ++i) {
+      pause = pause == 0 ? 1 : pause * 2;
+    }
+    return std::min(pause, kLongestPauseSeconds);
+  }
+
   bool wait_or_stop(int seconds) {
-    const auto until = seconds_now() + seconds;
-    while (seconds_now() < until) {
+    const auto until = milliseconds_now() + seconds * 1000;
+    while (milliseconds_now() < until) {
       const int signal = wait_for_signal(signals_, 1);
       if (signal == SIGTERM || signal == SIGINT) return true;
     }
@@ -145,8 +155,6 @@ class Holder {
   const sigset_t inherited_;
   std::vector<char*> argv_;
   bool stopping_ = false;
-  bool ever_settled_ = false;
-  bool first_restart_ = true;
 };
 
 Result<int> hold(const HolderOptions& options) {
