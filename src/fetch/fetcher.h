@@ -21,9 +21,10 @@ namespace runnel::fetch {
 
 struct FetcherOptions {
   // Requests in flight, of every priority; then those that are not demand; then background alone.
-  // The differences are what a demand read finds free however much is prefetched.
-  size_t max_in_flight = 32;
-  size_t max_prefetch = 24;
+  // The differences are what a demand read finds free however much is prefetched. Fewer than the
+  // client's connections to a host (32), so that manifests and tokens need not wait for blobs.
+  size_t max_in_flight = 28;
+  size_t max_prefetch = 20;
   size_t max_background = 6;
   // Neighbours are joined up to this many bytes. (A single read may be larger.)
   uint64_t max_joined_bytes = 4 << 20;

@@ -24,13 +24,15 @@ BlobReader::BlobReader(const Exchange& exchange, Call call, oci::Digest digest,
 
 Result<void> BlobReader::run(const Consume& consume) {
   int failed = 0;
+  SteadyTime since = std::chrono::steady_clock::now();
   while (true) {
     const uint64_t before = position_;
     auto outcome = attempt(consume);
     if (outcome) break;
     if (final_ || outcome.error().code != Code::kUnavailable) return outcome;
     if (position_ - before >= kProgressBytes) failed = 0;
-    if (!exchange_.pause(++failed, refusal_ ? &*refusal_ : nullptr)) return outcome;
+    if (position_ > before) since = std::chrono::steady_clock::now();
+    if (!exchange_.pause(++failed, refusal_ ? &*refusal_ : nullptr, since)) return outcome;
   }
   const oci::Digest received = digester_.finish();
   if (received != digest_)

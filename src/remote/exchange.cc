@@ -115,9 +115,11 @@ Result<OpenAnswer> Exchange::open(const Call& call) const {
   }
 }
 
-bool Exchange::pause(int done, const Answer* refusal) const {
+bool Exchange::pause(int done, const Answer* refusal, SteadyTime since) const {
   const GatewayOptions& options = gateway_->options;
   if (done >= options.retry.attempts) return false;
+  const Duration silent = std::chrono::steady_clock::now() - since;
+  if (refusal == nullptr && silent >= options.stall_timeout) return false;
   Duration delay = options.retry.delay(done, gateway_->random());
   if (refusal != nullptr) {
     const auto asked = parse_retry_after(refusal->header("Retry-After"), gateway_->clock.wall());
@@ -138,11 +140,12 @@ Result<Answer> Exchange::once(const Call& call, size_t limit) const {
 }
 
 Result<Answer> Exchange::send(const Call& call, size_t limit) const {
+  const SteadyTime start = std::chrono::steady_clock::now();
   for (int done = 1;; ++done) {
     auto answer = once(call, limit);
     const bool may_pass =
         answer ? is_retryable_status(answer->status) : answer.error().code == Code::kUnavailable;
-    if (!may_pass || !pause(done, answer ? &*answer : nullptr)) return answer;
+    if (!may_pass || !pause(done, answer ? &*answer : nullptr, start)) return answer;
   }
 }
 

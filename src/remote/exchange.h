@@ -53,9 +53,10 @@ class Exchange {
   // The same, with the body of a success for the caller to read.
   Result<OpenAnswer> open(const Call& call) const;
 
-  // Waits before another attempt, `done` having failed. False when that were all, or when the
-  // registry wants a longer pause than we make. `refusal` may be null.
-  bool pause(int done, const Answer* refusal) const;
+  // Waits before another attempt, `done` having failed. False when that were all, when the registry
+  // wants a longer pause than we make, or when it has not answered (`refusal` is null) since
+  // `since`, which is longer ago than the stall timeout: attempts do not multiply that.
+  bool pause(int done, const Answer* refusal, SteadyTime since) const;
 
   // The error that a refusal is: host, repository, what, status, the registry's own words.
   std::unexpected<Error> refused(const Call& call, const Answer& answer) const;

@@ -177,11 +177,12 @@ Result<Buffer> Repository::blob_range(const oci::Digest& digest, uint64_t offset
   Call get = blob_call(digest);
   get.what += fmt::format(" bytes {} to {}", offset, offset + length - 1);
   get.headers.set("Range", fmt::format("bytes={}-{}", offset, offset + length - 1));
+  const SteadyTime start = std::chrono::steady_clock::now();
   for (int done = 1;; ++done) {
     std::optional<Answer> refusal;
     auto bytes = try_blob_range(get, offset, length, refusal);
     if (bytes || bytes.error().code != Code::kUnavailable) return bytes;
-    if (!exchange_.pause(done, refusal ? &*refusal : nullptr)) return bytes;
+    if (!exchange_.pause(done, refusal ? &*refusal : nullptr, start)) return bytes;
   }
 }
 

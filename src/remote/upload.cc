@@ -33,7 +33,9 @@ Result<bool> Repository::push_blob(const oci::Digest& digest, const BlobSource& 
     // 404: the session is gone, with the server that kept it in memory, say.
     const bool may_pass =
         put.error().code == Code::kUnavailable || (refusal && refusal->status == 404);
-    if (!may_pass || !exchange_.pause(done, refusal ? &*refusal : nullptr))
+    // How long the last one went well is not known, so only attempts are counted.
+    const SteadyTime now = std::chrono::steady_clock::now();
+    if (!may_pass || !exchange_.pause(done, refusal ? &*refusal : nullptr, now))
       return std::unexpected(put.error());
   }
 }

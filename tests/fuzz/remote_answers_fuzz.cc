@@ -1,0 +1,74 @@
+// Any bytes as what a registry answers beside its documents: challenges, ranges, links, times,
+// error pages, addresses. No crash, and what is accepted keeps its promises.
+//
+// links: remote
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include "base/error.h"
+#include "remote/base64.h"
+#include "remote/challenge.h"
+#include "remote/error_body.h"
+#include "remote/header_values.h"
+#include "remote/url.h"
+
+using runnel::as_text;
+namespace remote = runnel::remote;
+
+namespace {
+
+void challenges(std::string_view text) {
+  const auto parsed = remote::parse_challenges(text);
+  if (!parsed) return;
+  RUNNEL_CHECK(!parsed->empty());
+  for (const auto& challenge : *parsed) {
+    RUNNEL_CHECK(!challenge.scheme.empty());
+    for (const auto& [name, value] : challenge.parameters) {
+      RUNNEL_CHECK(challenge.parameter(name) == value);
+      RUNNEL_CHECK(value.find('\n') == std::string::npos);
+    }
+  }
+}
+
+void ranges_and_times(std::string_view text) {
+  const auto range = remote::parse_content_range(text);
+  if (range)
+    RUNNEL_CHECK(range->first <= range->last && (!range->total || range->last < *range->total));
+  const auto wait = remote::parse_retry_after(text, runnel::WallTime());
+  if (wait) RUNNEL_CHECK(*wait >= runnel::Duration::zero() && *wait <= std::chrono::hours(24));
+}
+
+void addresses(std::string_view text) {
+  const std::string_view base = "https://registry.example/v2/a/b";
+  const auto resolved = remote::resolve_url(base, text);
+  if (resolved) {
+    // Seen again from anywhere, an absolute address is itself.
+    RUNNEL_CHECK(remote::resolve_url(base, *resolved) == *resolved);
+    RUNNEL_CHECK(resolved->starts_with("http://") || resolved->starts_with("https://"));
+    const auto endpoint = remote::Hosts().endpoint("registry.example");
+    if (remote::check_leads_on(endpoint, *resolved))
+      RUNNEL_CHECK(resolved->starts_with("https://"));
+  }
+  if (const auto next = remote::next_link(text)) RUNNEL_CHECK(next->size() < text.size());
+}
+
+void texts(std::string_view text) {
+  for (const char* type : {"application/json", "text/plain"}) {
+    const std::string shown = remote::error_text(runnel::as_bytes(text), type);
+    RUNNEL_CHECK(shown.size() <= 500);
+    RUNNEL_CHECK(std::ranges::none_of(shown, [](unsigned char c) { return c < 0x20; }));
+  }
+  RUNNEL_CHECK(remote::from_base64(remote::to_base64(text)) == text);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string_view text = as_text(std::as_bytes(std::span(data, size)));
+  challenges(text);
+  ranges_and_times(text);
+  addresses(text);
+  texts(text);
+  return 0;
+}
