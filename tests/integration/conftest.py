@@ -6,7 +6,6 @@ The program is $RUNNEL, or build/release/runnel of this tree.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -35,11 +34,3 @@ def registry(runnel, tmp_path):
         yield made.start()
     finally:
         made.stop()
-
-
-def needs(tool: str) -> str:
-    """The path of a tool, or the test is skipped."""
-    path = shutil.which(tool)
-    if path is None:
-        pytest.skip(f"needs {tool}")
-    return path

@@ -13,10 +13,10 @@ import threading
 from dataclasses import replace
 
 import pytest
-from conftest import needs
 from converting import (ELSEWHERE, OURS, Converter, Liar, artifact_manifest, blob, known_image,
                         pattern, put_manifest, runnel, state, tar, two_layers)
 from format_reader import read_artifact
+from needs import needs
 from sandbox import images, services
 from sandbox.containerd import run
 

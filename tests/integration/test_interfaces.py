@@ -16,8 +16,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import needs
 from converting import ELSEWHERE, OURS, Converter, artifact_manifest, runnel, tar
+from needs import needs
 from sandbox import daemons, images, services
 from sandbox.containerd import run
 

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from conftest import needs
+from needs import needs
 from sandbox import images
 from sandbox.containerd import CommandError, run
 
