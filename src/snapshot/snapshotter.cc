@@ -10,8 +10,8 @@
 #include "base/durable.h"
 #include "base/log.h"
 #include "base/quote.h"
-#include "snapshot/disk_usage.h"
 #include "snapshot/filter.h"
+#include "snapshot/tree.h"
 
 namespace runnel::snapshot {
 
@@ -24,10 +24,9 @@ std::string label(const Labels& labels, const char* name) {
   return found == labels.end() ? std::string() : found->second;
 }
 
-void remove_tree(const std::string& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) log::warning("{} stays until the next cleanup: {}", path, error.message());
+void discard(const std::string& path) {
+  const auto removed = remove_tree(path);
+  if (!removed) log::warning("stays until the next cleanup: {}", removed.error().message);
 }
 
 }  // namespace
@@ -108,7 +107,7 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
   auto mounts = mounts_of(record);
   if (mounts) return mounts;
   if (auto removed = store_.remove(key); !removed) log::error("{}", removed.error().message);
-  remove_tree(path_of(record, ""));
+  discard(path_of(record, ""));
   return mounts;
 }
 
@@ -198,7 +197,7 @@ Result<void> Snapshotter::remove(const std::string& name) {
     if (!held) streaming_.forget(record.chain_id);
     return {};
   }
-  remove_tree(path_of(record, ""));
+  discard(path_of(record, ""));
   if (record.info.kind != Kind::kCommitted) release_chain_below(record.info.parent);
   return {};
 }
@@ -276,7 +275,7 @@ Result<void> Snapshotter::cleanup() {
   RUNNEL_TRY(const auto records, store_.list());
   for (const int64_t number : found) {
     if (std::ranges::find(records, number, &Record::number) != records.end()) continue;
-    remove_tree(fmt::format("{}/{}", directory_, number));
+    discard(fmt::format("{}/{}", directory_, number));
   }
   return {};
 }
