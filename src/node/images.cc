@@ -115,8 +115,10 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   const std::lock_guard lock(mutex_);
   auto& image = images_[seen.digest];
   if (image) {
+    const bool elsewhere = image->host != seen.host || image->repository != seen.repository;
     const bool old = clock_.now() - image->decided > options_.retry_after;
-    if (image->preparing || image->streamed || !may_change(image->verdict.reason) || !old) return;
+    const bool try_again = elsewhere || (old && may_change(image->verdict.reason));
+    if (image->preparing || image->streamed || !try_again) return;
   }
   image = std::make_shared<Image>();
   image->host = seen.host;
@@ -343,11 +345,23 @@ Result<std::string> Images::prefix_metadata(const Place& place) {
   return path;
 }
 
+// Several images may have the chain, and which of them was mounted for it depends on what was there
+// then: none of those mounts is needed any more.
 void Images::idle(const std::string& chain_id) {
-  const auto place = find(chain_id);
-  if (!place) return;
-  if (auto done = engine_.unmount(place->mount_name()); !done) {
-    log::info("{} stays mounted: {}", place->image->name(), done.error().message);
+  std::vector<Place> places;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, image] : images_) {
+      const auto found = std::ranges::find(image->chain_ids, chain_id);
+      if (!image->streamed || found == image->chain_ids.end()) continue;
+      const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
+      places.push_back({.image = image->streamed, .layers = layers});
+    }
+  }
+  for (const auto& place : places) {
+    if (auto done = engine_.unmount(place.mount_name()); !done) {
+      log::info("{} stays mounted: {}", place.image->name(), done.error().message);
+    }
   }
 }
 

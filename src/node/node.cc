@@ -75,6 +75,7 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   RUNNEL_TRY(const auto mirror_server_options, mirror_options(config.mirror));
 
   net::Client client;
+  net::Client mirror_client;  // of its own: ordinary pulls must not take a reader's connections
   const auto hosts = hosts_of(config);
   const auto credentials =
       std::make_shared<remote::DockerConfig>(remote::DockerConfig::default_path());
@@ -97,7 +98,7 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
 
-  mirror::Mirror mirror(client, hosts, *images, [&] { return status_json(*images, *engine); });
+  mirror::Mirror mirror(mirror_client, hosts, *images, [&] { return status_json(*images, *engine); });
   RUNNEL_TRY(auto mirror_server, net::Server::listen(mirror_server_options, mirror));
   Control control(*images, *engine);
   net::Server::Options control_options;

@@ -10,8 +10,8 @@
 #include "base/durable.h"
 #include "base/log.h"
 #include "base/quote.h"
+#include "snapshot/disk_usage.h"
 #include "snapshot/filter.h"
-#include "snapshot/tree.h"
 
 namespace runnel::snapshot {
 
@@ -24,9 +24,10 @@ std::string label(const Labels& labels, const char* name) {
   return found == labels.end() ? std::string() : found->second;
 }
 
-void discard(const std::string& path) {
-  const auto removed = remove_tree(path);
-  if (!removed) log::warning("stays until the next cleanup: {}", removed.error().message);
+void remove_tree(const std::string& path) {
+  std::error_code error;
+  fs::remove_all(path, error);
+  if (error) log::warning("{} stays until the next cleanup: {}", path, error.message());
 }
 
 }  // namespace
@@ -107,7 +108,7 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
   auto mounts = mounts_of(record);
   if (mounts) return mounts;
   if (auto removed = store_.remove(key); !removed) log::error("{}", removed.error().message);
-  discard(path_of(record, ""));
+  remove_tree(path_of(record, ""));
   return mounts;
 }
 
@@ -197,7 +198,7 @@ Result<void> Snapshotter::remove(const std::string& name) {
     if (!held) streaming_.forget(record.chain_id);
     return {};
   }
-  discard(path_of(record, ""));
+  remove_tree(path_of(record, ""));
   if (record.info.kind != Kind::kCommitted) release_chain_below(record.info.parent);
   return {};
 }
@@ -275,7 +276,7 @@ Result<void> Snapshotter::cleanup() {
   RUNNEL_TRY(const auto records, store_.list());
   for (const int64_t number : found) {
     if (std::ranges::find(records, number, &Record::number) != records.end()) continue;
-    discard(fmt::format("{}/{}", directory_, number));
+    remove_tree(fmt::format("{}/{}", directory_, number));
   }
   return {};
 }

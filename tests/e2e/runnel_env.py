@@ -89,10 +89,11 @@ class Streaming:
     """A node, and a containerd that uses it: mirror for the registry, snapshotter `runnel`."""
 
     def __init__(self, lab: Lab, engine: str, background_fill: bool = False,
-                 registry: str | None = None):
+                 registry: str | None = None, more_arguments: tuple[str, ...] = ()):
         self.lab = lab
         directory = lab.directory(f"node-{engine}")
-        self.node = services.Node(directory / "n", engine, background_fill)
+        self.node = services.Node(directory / "n", engine, background_fill,
+                                  more_arguments=more_arguments)
         self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
         self.registry = registry or lab.registry.host
 

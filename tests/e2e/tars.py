@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import os
 import struct
+import subprocess
 import tarfile
 from pathlib import Path
 
@@ -95,7 +97,11 @@ class Tar:
 
 def names_in(path: Path) -> list[bytes]:
     """The names of a tar's entries, whatever the dialect, as bytes."""
-    with tarfile.open(path, "r:*", errors="surrogateescape", encoding="utf-8") as tar:
+    data = path.read_bytes()
+    if path.suffix == ".zst":
+        data = subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:*", errors="surrogateescape",
+                      encoding="utf-8") as tar:
         return [os.fsencode(member.name) for member in tar]
 
 

@@ -1,0 +1,118 @@
+"""Proof 6: layers shared by streamed and ordinary images, in any order and after any removal."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+import trees
+from corpus import layers
+from sandbox import services
+
+# Three layers: a base, a second, and a top that deletes one of the base's files.
+BASE = lambda t: t.directory("d").file("d/base", b"base" * 20_000).file("d/gone", b"x").symlink("l", "d")
+MIDDLE = lambda t: t.directory("m").file("m/middle", b"middle" * 9_000)
+TOP = lambda t: t.directory("d").whiteout("d/gone").file("top", b"top")
+
+
+def other(word: bytes):
+    return lambda t: t.directory("o").file("o/" + word.decode(), word * 500)
+
+
+@pytest.fixture(scope="module")
+def pair(lab):
+    """Streamed image A and an ordinary image B that share the lowest `shared` layers."""
+    made = {}
+
+    def get(shared: int, compression: str = "gzip"):
+        key = (shared, compression)
+        if key not in made:
+            at = lab.directory(f"share-{shared}-{compression}")
+            mine = layers(at, BASE, MIDDLE, TOP)
+            differing = lab.directory(f"share-{shared}-{compression}-b")
+            own = layers(differing, *(other(b"own%d" % n) for n in range(3 - shared + 1)))
+            theirs = [(tar, compression) for tar in mine[:shared] + own]
+            a = lab.push(f"share-a-{shared}-{compression}", mine)
+            b = lab.push(f"share-b-{shared}-{compression}", theirs)
+            services.convert(a.reference)
+            for pushed in (a, b):
+                lab.ordinary.pull(pushed.reference)
+            made[key] = (a, b)
+        return made[key]
+    return get
+
+
+def assert_right(lab, side, pushed) -> None:
+    """The image and every prefix of it look as an ordinary unpack does."""
+    for depth in range(1, len(pushed.image.layers) + 1):
+        chain_id = pushed.image.chain_ids[depth - 1]
+        trees.assert_equal(lab.ordinary_tree(chain_id), side.tree(chain_id),
+                           pushed.open_mtimes(depth))
+
+
+CASES = list(itertools.product([1, 2, 3], ["a first", "b first"], ["a", "b"]))
+
+
+@pytest.mark.parametrize("shared,order,removed", CASES,
+                         ids=[f"{s}-{o.replace(' ', '-')}-remove-{r}" for s, o, r in CASES])
+def test_shared_layers_stay_right(lab, fresh_streaming, engine, pair, shared, order, removed):
+    a, b = pair(shared)
+    side = fresh_streaming(engine)
+    for pushed in (a, b) if order == "a first" else (b, a):
+        side.pull(pushed.reference)
+
+    assert side.image_status(a.reference)["reason"] == "Streaming"
+    assert side.image_status(b.reference)["reason"] == "NoArtifact"
+    assert_right(lab, side, a)
+    assert_right(lab, side, b)
+    gone, left = (a, b) if removed == "a" else (b, a)
+    side.containerd.remove_image(gone.reference)
+    assert_right(lab, side, left)
+    side.pull(gone.reference)
+    assert_right(lab, side, gone)
+
+
+@pytest.mark.parametrize("compression", ["zstd", "plain"])
+def test_one_chain_with_differently_compressed_layers(lab, fresh_streaming, engine, pair,
+                                                      compression):
+    a, b = pair(2, compression)
+    services.convert(b.reference)
+    side = fresh_streaming(engine)
+    for pushed in (b, a):
+        side.pull(pushed.reference)
+
+    assert side.image_status(a.reference)["reason"] == "Streaming"
+    assert side.image_status(b.reference)["reason"] == "Streaming"
+    assert_right(lab, side, a)
+    side.containerd.remove_image(a.reference)
+    assert_right(lab, side, b)
+
+
+def test_a_build_on_top_of_a_streamed_image(lab, fresh_streaming, engine, pair):
+    a, _ = pair(1)
+    side = fresh_streaming(engine)
+    side.pull(a.reference)
+    name = f"built-on-{engine}"
+    with side.containerd.active(a.image.chain_ids[-1]) as (key, root):
+        (root / "d/base").write_bytes(b"changed")
+        (root / "m/middle").unlink()
+        (root / "new").write_bytes(b"new")
+        expected = trees.scan(root)
+        side.containerd.ctr("snapshots", "--snapshotter", "runnel", "commit", name, key)
+    side.containerd.ctr("snapshots", "--snapshotter", "runnel", "label", name,
+                        "containerd.io/gc.root=runnel-test")
+    try:
+        trees.assert_equal(expected, side.tree(name))
+    finally:
+        side.containerd.ctr("snapshots", "--snapshotter", "runnel", "rm", name)
+
+
+def test_a_second_independent_client_streams_too(lab, fresh_streaming, engine, pair):
+    a, _ = pair(3)
+    side = fresh_streaming(engine)
+
+    side.containerd.rpull(a.reference)
+
+    assert side.image_status(a.reference)["reason"] == "Streaming"
+    assert_right(lab, side, a)
