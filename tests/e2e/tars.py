@@ -98,11 +98,20 @@ class Tar:
 def names_in(path: Path) -> list[bytes]:
     """The names of a tar's entries, whatever the dialect, as bytes."""
     data = path.read_bytes()
-    if path.suffix == ".zst":
-        data = subprocess.run(["zstd", "-dc"], input=data, capture_output=True, check=True).stdout
-    with tarfile.open(fileobj=io.BytesIO(data), mode="r:*", errors="surrogateescape",
+    for magic, program in ((b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd")):
+        if data.startswith(magic):
+            data = subprocess.run([program, "-dc"], input=data, capture_output=True,
+                                  check=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:", errors="surrogateescape",
                       encoding="utf-8") as tar:
-        return [os.fsencode(member.name) for member in tar]
+        names = []
+        try:
+            for member in tar:
+                names.append(os.fsencode(member.name))
+        except tarfile.ReadError as error:  # umoci ends a tar without the two blocks of zeros
+            if "unexpected end of data" not in str(error):
+                raise
+        return names
 
 
 def posix_acl(*entries: tuple[int, int, int]) -> bytes:

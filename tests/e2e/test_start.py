@@ -1,0 +1,93 @@
+"""Proof 4, and proof 1 on real images: what a start of a recipe image costs, and how it looks."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import trees
+from sandbox import images, services
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = [pytest.param(name, marks=[] if name == "python" else pytest.mark.heavy)
+           for name in ("python", "nginx", "node", "jupyter")]
+
+
+@pytest.fixture(scope="module")
+def recipe_image(lab):
+    """Builds (or finds) the image, pushes and converts it, and pulls it the ordinary way."""
+    made = {}
+
+    def get(name: str):
+        if name not in made:
+            layout = subprocess.run([ROOT / "tools/build-image", name], check=True, text=True,
+                                    stdout=subprocess.PIPE).stdout.strip()
+            pushed = lab.push_layout(name, Path(layout))
+            services.convert(pushed.reference)
+            lab.ordinary.pull(pushed.reference)
+            made[name] = pushed
+        return made[name]
+    return get
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_start_fetches_a_small_part_of_the_image(fresh_streaming, engine, recipe_image, name):
+    pushed = recipe_image(name)
+    side = fresh_streaming(engine)
+    side.pull(pushed.reference)
+
+    started = side.containerd.run(pushed.reference, f"start-{name}-{engine}")
+
+    assert started.seconds_to_ready is not None, started.output
+    status = side.image_status(pushed.reference)
+    assert status["reason"] == "Streaming", status
+    _, manifest = images.manifest_of(pushed.reference)
+    share = status["bytes_fetched"] / images.compressed_bytes(manifest)
+    print(f"{name} {engine}: READY after {started.seconds_to_ready:.2f} s, {100 * share:.1f} %")
+    assert 0 < share <= 0.15
+    again = side.containerd.run(pushed.reference, f"again-{name}-{engine}")
+    assert again.seconds_to_ready is not None
+    assert side.image_status(pushed.reference)["bytes_fetched"] == pytest.approx(
+        status["bytes_fetched"], rel=0.1), "a second container fetches what the first one has"
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_image_looks_as_ordinarily_unpacked(lab, streaming, recipe_image, name):
+    pushed = recipe_image(name)
+
+    streaming.pull(pushed.reference)
+
+    assert streaming.image_status(pushed.reference)["reason"] == "Streaming"
+    chain_id = pushed.image.chain_ids[-1]
+    trees.assert_equal(lab.ordinary_tree(chain_id), streaming.tree(chain_id),
+                       pushed.open_mtimes(len(pushed.image.layers)))
+
+
+def test_background_fill_completes_an_image_that_then_needs_no_registry(lab, fresh_streaming,
+                                                                        engine):
+    import time
+    from corpus import layers
+    private = services.Registry(lab.directory(f"filling-{engine}")).start()
+    try:
+        image = images.image_of(
+            lab.directory("filling") / "layout",
+            layers(lab.directory("filling-layers"),
+                   lambda t: t.directory("d").file("d/f", bytes(range(256)) * 20_000)))
+        reference = f"{private.host}/filling:1"
+        images.push(image.layout, reference)
+        services.convert(reference)
+        side = fresh_streaming(engine, registry=private.host, background_fill=True)
+        side.pull(reference)
+        deadline = time.monotonic() + 60
+        while not all(layer["complete"] for layer in side.image_status(reference)["layers"]):
+            assert time.monotonic() < deadline, side.image_status(reference)
+            time.sleep(0.05)
+        private.stop()
+
+        with side.containerd.view(image.chain_ids[-1]) as root:
+            assert (root / "d/f").read_bytes() == bytes(range(256)) * 20_000
+        assert side.node.clear()
+    finally:
+        private.stop()
