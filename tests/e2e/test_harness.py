@@ -155,6 +155,16 @@ def test_scratch_removes_its_mounts_and_loop_devices_and_no_others(tmp_path):
         run(["umount", other], check=True)
 
 
+def test_teardown_touches_nothing_below_a_directory_that_is_not_ours(tmp_path):
+    (tmp_path / "m").mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path / "m"], check=True)
+    try:
+        Scratch(tmp_path).teardown()
+        assert str(tmp_path / "m") in [m.point for m in mounts()]
+    finally:
+        subprocess.run(["umount", tmp_path / "m"], check=True)
+
+
 def test_scratch_takes_no_directory_that_holds_somebody_elses_files(tmp_path):
     (tmp_path / "thesis.txt").write_text("do not delete")
 

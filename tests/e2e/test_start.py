@@ -60,9 +60,9 @@ def test_a_recipe_image_looks_as_ordinarily_unpacked(lab, streaming, recipe_imag
     streaming.pull(pushed.reference)
 
     assert streaming.image_status(pushed.reference)["reason"] == "Streaming"
-    chain_id = pushed.image.chain_ids[-1]
-    trees.assert_equal(lab.ordinary_tree(chain_id), streaming.tree(chain_id),
-                       pushed.open_mtimes(len(pushed.image.layers)))
+    for depth, chain_id in enumerate(pushed.image.chain_ids, 1):
+        trees.assert_equal(lab.ordinary_tree(chain_id), streaming.tree(chain_id),
+                           pushed.open_mtimes(depth))
 
 
 def test_background_fill_completes_an_image_that_then_needs_no_registry(lab, fresh_streaming,

@@ -56,7 +56,7 @@ def table(rows: list[tuple[str, float, int]], total: int) -> None:
 
 
 def show(scratch: Scratch, name: str, layout: Path) -> None:
-    if scratch.leftovers():
+    if scratch.is_ours():
         say("removing what an earlier run left")
         scratch.teardown()
     scratch.create()
@@ -100,6 +100,8 @@ def stop(scratch: Scratch) -> None:
     if not scratch.path.exists():
         print(f"nothing to stop: {scratch.path} does not exist")
         return
+    if not scratch.is_ours():
+        sys.exit(f"quickstart: {scratch.path} was not made by ./quickstart; nothing was touched")
     scratch.teardown()
     left = scratch.leftovers()
     if left:

@@ -166,14 +166,39 @@ class Scratch:
     # Teardown -----------------------------------------------------------------------------------
 
     def teardown(self, keep: tuple[str, ...] = ()) -> None:
-        """Ends and removes everything; entries of the directory named in `keep` stay."""
+        """Ends and removes everything; entries of the directory named in `keep` stay.
+
+        Does nothing to a directory without our marker, whatever is mounted or runs below it: a
+        person may have named / or a home directory.
+        """
+        if not self.is_ours():
+            return
+        cgroups = self._container_cgroups()
         daemons.end(self.processes(), signal.SIGTERM, patience=10.0)
         daemons.end(self.processes(), signal.SIGKILL)
+        for cgroup in cgroups:
+            _remove_cgroup(cgroup)
         self._remove_shim_sockets()
         self._unmount_all()
         for device in self.loops():
             detach_loop(device)
         self._delete(keep)
+
+    def _container_cgroups(self) -> set[Path]:
+        """The cgroups that runc made for containers still running; it is not there to remove them."""
+        pattern = "state/io.containerd.runtime.v2.task/*/*"
+        ids = {f.name for depth in ("", "*/", "*/*/") for f in self.path.glob(depth + pattern)}
+        found = set()
+        for pid in self.processes() if ids else []:
+            try:
+                memberships = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+            except OSError:
+                continue
+            for line in memberships:
+                path = line.split(":", 2)[2]
+                if path.rpartition("/")[2] in ids:
+                    found |= {Path(m.point + path) for m in mounts() if m.fs_type.startswith("cgroup")}
+        return found
 
     def _remove_shim_sockets(self) -> None:
         task = "state/io.containerd.runtime.v2.task/*/*/address"
@@ -195,8 +220,6 @@ class Scratch:
         raise ScratchError(f"mounts keep coming back below {self.path}")
 
     def _delete(self, keep: tuple[str, ...]) -> None:
-        if not self.is_ours():
-            return
         for entry in list(self.path.iterdir()):
             if entry.name in keep or entry.name == MARKER:
                 continue
@@ -221,6 +244,14 @@ def _remove_tree(directory: Path) -> None:
         if time.monotonic() > deadline:
             raise ScratchError(f"cannot remove {directory}: {done.stderr.strip()[-500:]}")
         time.sleep(0.1)
+
+
+def _remove_cgroup(directory: Path) -> None:
+    """The kernel refuses to remove a cgroup that has a process in it."""
+    try:
+        directory.rmdir()
+    except OSError:
+        pass
 
 
 def _all_pids() -> list[int]:
