@@ -17,6 +17,7 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr auto kTendEvery = std::chrono::seconds(1);
+constexpr auto kDeadlineTick = std::chrono::milliseconds(50);
 
 Result<UniqueFd> take_lock(const std::string& path) {
   RUNNEL_TRY(auto fd, open_file(path, O_RDWR | O_CREAT, 0600));
@@ -39,25 +40,18 @@ Result<std::unique_ptr<Cache>> Cache::open(const std::string& root, const Option
   const auto directory = root + "/cache";
   RUNNEL_DO(make_directories(directory, 0700));
   RUNNEL_TRY(auto lock, take_lock(directory + "/lock"));
-  const auto marker = directory + "/clean";
-  const bool trusted = ::access(marker.c_str(), F_OK) == 0;
-  if (trusted) {
-    if (::unlink(marker.c_str()) != 0) return fail_errno("remove {}", marker);
-    RUNNEL_DO(sync_directory(directory));
-  }
-  return std::unique_ptr<Cache>(new Cache(directory, std::move(lock), trusted, options, clock));
+  return std::unique_ptr<Cache>(new Cache(directory, std::move(lock), options, clock));
 }
 
-Cache::Cache(std::string directory, UniqueFd lock, bool trusted, const Options& options,
-             const Clock& clock)
+Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const Clock& clock)
     : directory_(std::move(directory)),
       lock_(std::move(lock)),
-      trusted_(trusted),
       options_(options),
       clock_(clock),
       write_(std::make_unique<WorkerPool>(options.write_threads)),
       verify_(std::make_unique<WorkerPool>(options.verify_threads)),
-      tender_([this] { tend(); }) {}
+      tender_([this] { tend(); }),
+      deadlines_([this] { keep_deadlines(); }) {}
 
 Cache::~Cache() {
   {
@@ -66,32 +60,27 @@ Cache::~Cache() {
   }
   stop_changed_.notify_all();
   tender_.join();
+  deadlines_.join();
   verify_.reset();  // hands its last chunks to write_
   write_.reset();
-  tend_layers(false);
-  if (sync_failed_) return;
-  if (auto marked = replace_file(directory_ + "/clean", {}); !marked) {
-    log::error("{}", marked.error().message);
+  for (const auto& layer : open_layers()) {
+    if (auto closed = layer->close(); !closed) log::error("{}", closed.error().message);
   }
 }
 
 Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact::ChunkTable table,
                                             std::shared_ptr<fetch::RangeSource> source) {
-  const std::lock_guard lock(mutex_);
-  auto& layer = layers_[digest];
-  if (layer) return layer;
+  const std::lock_guard opening(opening_);
+  if (auto layer = find(digest)) return layer;
   const auto directory = fmt::format("{}/{}", directory_, digest.hex());
-  const bool existed = fs::exists(directory);
-  auto opened = [&]() -> Result<std::shared_ptr<Layer>> {
-    RUNNEL_DO(make_directories(directory, 0700));
-    return Layer::open(directory, std::move(table), trusted_ || !existed, std::move(source),
-                       {.verify = *verify_, .write = *write_, .clock = clock_});
-  }();
-  if (!opened) {
-    layers_.erase(digest);
-    return opened;
-  }
-  layer = *opened;
+  RUNNEL_DO(make_directories(directory, 0700));
+  RUNNEL_TRY(
+      auto layer,
+      Layer::open(
+          directory, std::move(table), std::move(source),
+          {.verify = *verify_, .write = *write_, .clock = clock_, .kept_bytes = kept_bytes_}));
+  const std::lock_guard lock(mutex_);
+  layers_[digest] = layer;
   return layer;
 }
 
@@ -103,45 +92,59 @@ std::shared_ptr<Layer> Cache::find(const oci::Digest& digest) const {
 
 Result<uint64_t> Cache::clear(const std::function<bool(const oci::Digest&)>& needed) {
   uint64_t freed = 0;
-  const std::lock_guard lock(mutex_);
+  const std::lock_guard opening(opening_);
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory_, error)) {
     if (!entry.is_directory()) continue;
     const auto digest = oci::Digest::parse("sha256:" + entry.path().filename().string());
     if (!digest || needed(*digest)) continue;
     freed += allocated_bytes(entry.path().string() + "/device");
-    layers_.erase(*digest);
+    {
+      const std::lock_guard lock(mutex_);
+      layers_.erase(*digest);
+    }
     std::error_code failed;
     fs::remove_all(entry.path(), failed);
-    if (failed)
+    if (failed) {
       return fail(Code::kUnavailable, "remove {}: {}", entry.path().string(), failed.message());
+    }
   }
   if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());
   return freed;
+}
+
+std::vector<std::shared_ptr<Layer>> Cache::open_layers() const {
+  std::vector<std::shared_ptr<Layer>> layers;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [digest, layer] : layers_) layers.push_back(layer);
+  return layers;
 }
 
 void Cache::tend() {
   std::unique_lock lock(mutex_);
   while (!stop_changed_.wait_for(lock, kTendEvery, [this] { return stopping_; })) {
     lock.unlock();
-    tend_layers(options_.background_fill);
+    tend_layers();
     lock.lock();
   }
 }
 
-void Cache::tend_layers(bool fill) {
-  std::vector<std::shared_ptr<Layer>> layers;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [digest, layer] : layers_) layers.push_back(layer);
-  }
-  for (const auto& layer : layers) {
+void Cache::tend_layers() {
+  for (const auto& layer : open_layers()) {
     if (auto synced = layer->sync(); !synced) {
-      sync_failed_ = true;
       log::error("what was written since the last sync counts as absent: {}",
                  synced.error().message);
     }
-    if (fill) layer->fill(true);
+    layer->fill(options_.background_fill);
+  }
+}
+
+void Cache::keep_deadlines() {
+  std::unique_lock lock(mutex_);
+  while (!stop_changed_.wait_for(lock, kDeadlineTick, [this] { return stopping_; })) {
+    lock.unlock();
+    for (const auto& layer : open_layers()) layer->expire(clock_.now());
+    lock.lock();
   }
 }
 

@@ -4,10 +4,12 @@
 // It does not hold: images or mounts (node/, engine/), how bytes come over the network (fetch/).
 //
 //   ROOT/cache/lock         held by the process that uses the cache
-//   ROOT/cache/clean        there only after a clean stop; without it no validity bit is believed
-//   ROOT/cache/HEX/         a layer: device, validity
+//   ROOT/cache/HEX/         a layer: device, validity, and after a clean stop "clean", without
+//   which
+//                           no validity bit is believed
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <map>
@@ -15,6 +17,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -25,8 +28,8 @@
 
 namespace runnel::cache {
 
-// Any thread may call any method. A background thread makes writes durable every second and keeps
-// the background fill going.
+// Any thread may call any method. One background thread makes writes durable every second and keeps
+// the background fill going; another ends reads at their deadline and touches no file.
 class Cache {
  public:
   struct Options {
@@ -39,7 +42,7 @@ class Cache {
   static Result<std::unique_ptr<Cache>> open(const std::string& root, const Options& options,
                                              const Clock& clock);
   // Every RangeSource must have been shut down: their answers use the cache's threads. Syncs, and
-  // marks the stop as clean when that succeeded.
+  // marks the layers for which that succeeded as clean.
   ~Cache();
 
   // The layer of that blob digest, opened or created; the same object for the same digest.
@@ -53,25 +56,27 @@ class Cache {
   Result<uint64_t> clear(const std::function<bool(const oci::Digest&)>& needed);
 
  private:
-  Cache(std::string directory, UniqueFd lock, bool trusted, const Options& options,
-        const Clock& clock);
+  Cache(std::string directory, UniqueFd lock, const Options& options, const Clock& clock);
   void tend();
-  void tend_layers(bool fill);
+  void tend_layers();
+  void keep_deadlines();
+  std::vector<std::shared_ptr<Layer>> open_layers() const;
 
   const std::string directory_;
   const UniqueFd lock_;
-  const bool trusted_;
   const Options options_;
   const Clock& clock_;
+  std::atomic<uint64_t> kept_bytes_ = 0;
   std::unique_ptr<WorkerPool> write_;
   std::unique_ptr<WorkerPool> verify_;
 
-  mutable std::mutex mutex_;
+  std::mutex opening_;        // held over the disk; before mutex_
+  mutable std::mutex mutex_;  // never held over the disk: the deadlines' thread takes it
   std::condition_variable stop_changed_;
   bool stopping_ = false;
-  bool sync_failed_ = false;
   std::map<oci::Digest, std::shared_ptr<Layer>> layers_;
   std::thread tender_;
+  std::thread deadlines_;
 };
 
 }  // namespace runnel::cache

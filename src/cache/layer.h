@@ -3,14 +3,20 @@
 //
 // Every chunk is in one of these states:
 //
-//   absent ──fetch, SHA-256──▶ arrived ──pwrite──▶ present ──fdatasync, bit──▶ durable
-//   suspect ──read, SHA-256──▶ durable, or absent        (after an unclean stop no bit is believed)
+//   absent ──fetch, SHA-256──▶ (arrived) ──pwrite──▶ written ──fdatasync, bit──▶ durable
+//   suspect ──read, SHA-256──▶ durable, or absent
 //
 // However many readers want a chunk, it is fetched once; a reader that comes while it is under way
-// joins. A sync error makes every chunk since the last good one absent again. A full disk costs the
-// cache, not the reader: the chunk stays absent and was answered from memory.
+// joins, and one that is more urgent has it fetched by itself, ahead of the queue.
+//
+// Only a durable chunk is read from the file without a look at its bytes: a write that "succeeded"
+// may still be lost on its way to the disk, and then the file has zeros there until fdatasync says
+// so. A written chunk is answered from memory, or hashed again. A sync error makes every chunk
+// since the last good one absent. After an unclean stop every bit is suspect. A full disk costs the
+// cache, not the reader.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -29,11 +35,12 @@
 
 namespace runnel::cache {
 
-// Where a layer's work is done; all of it outlives the layers.
+// Where layers' work is done and what they share; all of it outlives the layers.
 struct Workers {
-  WorkerPool& verify;  // decompression and hashing
+  WorkerPool& verify;  // decompression, hashing, reads of what is not durable
   WorkerPool& write;   // disk writes: they may block for long, and nobody waits for them
   const Clock& clock;
+  std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
 };
 
 struct LayerStats {
@@ -41,7 +48,7 @@ struct LayerStats {
   uint64_t bytes_fetched = 0;  // stored bytes, as they came over the network
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;  // arrivals whose bytes were not what the table says
-  bool complete = false;        // everything is here and durable
+  bool complete = false;        // everything is here, verified in this run or trusted, and durable
 };
 
 // Any thread may call any method.
@@ -49,20 +56,29 @@ class Layer : public std::enable_shared_from_this<Layer> {
  public:
   using Done = std::function<void(Result<Buffer>)>;
 
-  // `directory` exists. `trusted`: the last stop was clean, so validity bits are believed.
+  // `directory` exists. What is found there is believed only when its last user closed it.
   static Result<std::shared_ptr<Layer>> open(const std::string& directory,
-                                             artifact::ChunkTable table, bool trusted,
+                                             artifact::ChunkTable table,
                                              std::shared_ptr<fetch::RangeSource> source,
                                              const Workers& workers);
 
+  ~Layer();
+
   // Makes [offset, offset + length) of the device image present and hands its bytes to `done`,
   // once, on some thread (this one, when they are here). The range must be inside the image. The
-  // error comes after bounded retries or soon after the deadline.
+  // error comes after bounded retries, and at the deadline at the latest as long as somebody calls
+  // expire(). The call may wait for the disk.
   void read(uint64_t offset, uint64_t length, fetch::Priority priority, SteadyTime deadline,
             Done done);
 
-  // A chunk's frame that came another way (and is counted there). Verified like any other: kInvalid
-  // when it is not right.
+  // Fills `into` when that needs neither the network nor the disk; never waits for either. False
+  // otherwise, and `into` may hold anything then.
+  bool read_now(uint64_t offset, MutableBytes into);
+
+  // Ends the reads whose deadline has passed. Touches no file.
+  void expire(SteadyTime now);
+
+  // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right.
   Result<void> insert(uint32_t chunk, Bytes frame);
 
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a
@@ -73,33 +89,43 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // the last success counts as absent.
   Result<void> sync();
 
+  // The last sync, and a mark that what is here may be believed next time (unless some of it was
+  // never looked at after an earlier unclean stop). Nothing may be under way any more.
+  Result<void> close();
+
   uint64_t size() const { return table_.device_size(); }
   const artifact::ChunkTable& table() const { return table_; }
   const std::string& device_path() const { return device_path_; }
   LayerStats stats() const;
-  // Everything is here, verified in this run or trusted, and durable: the device file alone will
-  // do.
+  // The device file alone will do.
   bool complete() const { return stats().complete; }
 
  private:
-  enum class State : uint8_t { kAbsent, kSuspect, kPresent };
+  enum class State : uint8_t { kAbsent, kSuspect, kWritten, kDurable };
 
-  // One read() that waits for chunks. Guarded by mutex_, until `missing` is 0.
+  // One read() that waits for chunks. Guarded by mutex_, but for `out` while `missing` is not 0:
+  // each part of it has one writer.
   struct Read {
     void finish();
 
     uint64_t offset = 0;
     Buffer out;
     size_t missing = 0;
+    SteadyTime deadline{};
+    bool ended = false;  // somebody has called `done`, or is about to
     std::optional<Error> error;
     Done done;
   };
+  using Reads = std::vector<std::shared_ptr<Read>>;
+
   // A chunk that is being fetched, verified or written.
   struct Pending {
-    std::vector<std::shared_ptr<Read>> waiting;
+    Reads waiting;
     SteadyTime deadline{};        // the latest of those who wait
     SteadyTime fetching_until{};  // what the source was given
     fetch::Priority priority = fetch::Priority::kBackground;
+    fetch::Priority fetch_priority = fetch::Priority::kBackground;
+    int fetches = 0;  // under way; a second one when somebody urgent came
     int attempts = 0;
     std::shared_ptr<const Buffer> plain;  // once verified, until written
   };
@@ -107,41 +133,55 @@ class Layer : public std::enable_shared_from_this<Layer> {
     uint32_t first;
     uint32_t last;
   };
+  // What a read found that nobody is at yet.
+  struct Wanted {
+    std::vector<uint32_t> missing;    // to be fetched
+    std::vector<uint32_t> unchecked;  // on disk, to be hashed
+  };
 
   Layer(artifact::ChunkTable table, std::shared_ptr<fetch::RangeSource> source,
         const Workers& workers);
 
   void want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, fetch::Priority priority,
-                   SteadyTime deadline, std::vector<uint32_t>& missing,
-                   std::vector<uint32_t>& suspect);
-  bool read_present(Read& read, uint32_t chunk) const;
+                   Wanted& wanted);
+  static bool arrive_locked(Read& read);
+  bool read_durable(Read& read, uint32_t chunk) const;
   void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
-  void start(const std::vector<uint32_t>& missing, const std::vector<uint32_t>& suspect,
-             fetch::Priority priority, SteadyTime deadline);
+  void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline, bool fill);
   void arrived(Run run, const Result<Buffer>& frames);
+  bool still_wanted(uint32_t chunk);
   Result<std::shared_ptr<const Buffer>> verify(uint32_t chunk, Bytes frame) const;
-  void check_suspect(uint32_t chunk);
-  void deliver(uint32_t chunk, std::shared_ptr<const Buffer> plain, bool new_data);
+  void check_on_disk(uint32_t chunk);
+  void deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
   void write(uint32_t chunk, const Buffer& plain);
+  void settle_checked_locked(uint32_t chunk);
+  void drop_locked(uint32_t chunk);
+  void forget_recent_locked(uint32_t chunk);
   void came_corrupt(uint32_t chunk, const Error& error);
   void fetch_failed(uint32_t chunk, const Error& error);
   void give_up(uint32_t chunk, const Error& error);
+  bool may_fill_locked() const;
   void fill_next();
   void fill_arrived(bool good);
 
   const artifact::ChunkTable table_;
   const std::shared_ptr<fetch::RangeSource> source_;
   const Workers workers_;
+  std::string directory_;
   std::string device_path_;
   UniqueFd device_;
 
-  mutable std::mutex mutex_;
+  mutable std::mutex mutex_;  // never held over a system call
   std::vector<State> states_;
   std::map<uint32_t, Pending> pending_;
-  std::vector<uint32_t> unsynced_;  // present, not durable
+  std::map<uint32_t, std::shared_ptr<const Buffer>> recent_;  // written ones, while memory allows
+  std::vector<uint32_t> unsynced_;                            // written
+  std::vector<uint32_t> untrue_;  // whose bit on disk must go before the next clean stop
+  uint64_t sync_failures_ = 0;
   uint64_t present_bytes_ = 0;
   uint32_t durable_chunks_ = 0;
+  uint32_t suspect_chunks_ = 0;
   LayerStats stats_;
   bool filling_ = false;
   SteadyTime fill_after_{};

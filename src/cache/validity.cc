@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "cache/fault.h"
+
 namespace runnel::cache {
 
 namespace {
@@ -58,6 +60,9 @@ Result<void> Validity::clear(std::span<const uint32_t> chunks) {
 
 Result<void> Validity::write_back(std::span<const uint32_t> chunks) {
   if (chunks.empty()) return {};
+  if (const int injected = fault("bits")) {
+    return std::unexpected(system_error(injected, "write validity bits (injected)"));
+  }
   const auto [low, high] = std::ranges::minmax(chunks);
   const auto changed = Bytes(bits_).subspan(low / 8, high / 8 - low / 8 + 1);
   RUNNEL_DO(write_all_at(fd_.get(), changed, kBitsOffset + low / 8));

@@ -1,0 +1,105 @@
+#include "cache/cache.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "support/fake_clock.h"
+#include "support/fake_range_source.h"
+#include "support/sample_layer.h"
+#include "support/temp_dir.h"
+
+namespace runnel::cache {
+namespace {
+
+using test::FakeRangeSource;
+using test::SampleLayer;
+
+const SystemClock kClock;
+const Cache::Options kQuiet{.background_fill = false};
+
+Buffer read_all(Layer& layer) {
+  std::promise<Result<Buffer>> promise;
+  layer.read(0, layer.size(), fetch::Priority::kDemand, kClock.now() + std::chrono::seconds(20),
+             [&](Result<Buffer> bytes) { promise.set_value(std::move(bytes)); });
+  return promise.get_future().get().value();
+}
+
+TEST(Cache, HasOneUserAtATime) {
+  const test::TempDir root;
+  auto first = Cache::open(root.path(), kQuiet, kClock);
+  ASSERT_TRUE(first);
+
+  EXPECT_EQ(Cache::open(root.path(), kQuiet, kClock).error().code, Code::kConflict);
+
+  first->reset();
+  EXPECT_TRUE(Cache::open(root.path(), kQuiet, kClock));
+}
+
+TEST(Cache, KeepsLayersOverARestart) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  {
+    auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+    auto source = std::make_shared<FakeRangeSource>(sample.blob);
+    auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+    EXPECT_EQ(cache->find(sample.digest()), layer);
+    EXPECT_EQ(read_all(*layer), sample.device);
+    source->shutdown();
+  }
+
+  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  EXPECT_EQ(cache->find(sample.digest()), nullptr);
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+
+  EXPECT_TRUE(layer->complete());
+  EXPECT_EQ(read_all(*layer), sample.device);
+  EXPECT_TRUE(source->reads().empty());
+}
+
+TEST(Cache, EndsReadsAtTheirDeadline) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  test::FakeClock clock;
+  auto cache = Cache::open(root.path(), kQuiet, clock).value();
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  source->hold();
+  auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+  // Two readers: the source is told the second one's time, which never comes here.
+  std::promise<Result<Buffer>> promise;
+  const auto far = std::chrono::steady_clock::now() + std::chrono::hours(1);
+  layer->read(0, 10, fetch::Priority::kDemand, far, [](const Result<Buffer>&) {});
+  layer->read(0, 10, fetch::Priority::kDemand, clock.now() + std::chrono::seconds(60),
+              [&](Result<Buffer> bytes) { promise.set_value(std::move(bytes)); });
+
+  clock.advance(std::chrono::seconds(61));
+
+  EXPECT_EQ(promise.get_future().get().error().code, Code::kUnavailable);
+  source->shutdown();
+}
+
+TEST(Cache, RemovesWhatNobodyNeeds) {
+  const test::TempDir root;
+  const auto kept = SampleLayer::make(4, 8, 1);
+  const auto gone = SampleLayer::make(4, 8, 2);
+  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  std::vector<std::shared_ptr<FakeRangeSource>> sources;
+  for (const auto* sample : {&kept, &gone}) {
+    sources.push_back(std::make_shared<FakeRangeSource>(sample->blob));
+    auto layer = cache->layer(sample->digest(), sample->parse_table(), sources.back()).value();
+    read_all(*layer);
+  }
+
+  ASSERT_TRUE(cache->clear([&](const oci::Digest& digest) { return digest == kept.digest(); }));
+
+  EXPECT_NE(cache->find(kept.digest()), nullptr);
+  EXPECT_EQ(cache->find(gone.digest()), nullptr);
+  auto again = cache->layer(gone.digest(), gone.parse_table(), sources[1]).value();
+  EXPECT_EQ(again->stats().bytes_present, 0u);
+  EXPECT_EQ(read_all(*again), gone.device);
+  for (auto& source : sources) source->shutdown();
+}
+
+}  // namespace
+}  // namespace runnel::cache
