@@ -25,6 +25,7 @@ namespace runnel::engine {
 namespace {
 
 constexpr size_t kRequestBuffer = 64 * 1024;  // no request of a read-only file system is larger
+constexpr size_t kMaxRead = 1 << 20;          // what open_fuse_mount allows
 constexpr uint64_t kForever_s = 365 * 24 * 3600;
 constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
 constexpr auto kDeadlineTick = std::chrono::milliseconds(100);
@@ -57,18 +58,109 @@ struct DeviceFs::File {
   std::shared_ptr<cache::Layer> layer;
 };
 
+namespace {
+
 // A request that is not answered yet. Whoever takes it out of the table answers it.
-struct DeviceFs::Request {
+struct Waiting {
   SteadyTime deadline;
   // A lookup of, or a read from, a file that an earlier worker served and this one not yet.
   std::function<void()> retry;
   uint64_t node = 0;
 };
 
+// The descriptor and the requests taken from it. Reads that end late keep it alive.
+class Connection {
+ public:
+  explicit Connection(UniqueFd fuse) : fuse_(std::move(fuse)) {}
+
+  int fd() const { return fuse_.get(); }
+
+  void keep(uint64_t unique, Waiting waiting) {
+    const std::lock_guard lock(mutex_);
+    waiting_[unique] = std::move(waiting);
+  }
+
+  // What waits for the file `node` to be registered, taken out of the table.
+  std::vector<std::function<void()>> take_retries(uint64_t node) {
+    std::vector<std::function<void()>> retries;
+    const std::lock_guard lock(mutex_);
+    std::erase_if(waiting_, [&](auto& each) {
+      if (each.second.node != node || !each.second.retry) return false;
+      retries.push_back(std::move(each.second.retry));
+      return true;
+    });
+    return retries;
+  }
+
+  // Answers a read, unless its deadline has done so.
+  void answer(uint64_t unique, const Result<Buffer>& bytes) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (waiting_.erase(unique) == 0) return;
+      bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
+    }
+    if (bytes) return reply_bytes(unique, *bytes);
+    log::warning("a read ends with EIO: {}", bytes.error().message);
+    reply_error(unique, EIO);
+  }
+
+  void expire(SteadyTime now) {
+    std::vector<uint64_t> expired;
+    {
+      const std::lock_guard lock(mutex_);
+      std::erase_if(waiting_, [&](const auto& each) {
+        if (each.second.deadline > now) return false;
+        expired.push_back(each.first);
+        return true;
+      });
+      counters_.errors += expired.size();
+      counters_.expired += expired.size();
+    }
+    for (const uint64_t unique : expired) reply_error(unique, EIO);
+  }
+
+  // A read that was answered at once, or that was handed on.
+  void count_read(uint64_t bytes, bool waits) {
+    const std::lock_guard lock(mutex_);
+    ++counters_.reads;
+    counters_.bytes += bytes;
+    if (waits) ++counters_.waited;
+  }
+  DeviceFs::Counters counters() const {
+    const std::lock_guard lock(mutex_);
+    return counters_;
+  }
+
+  template <class Out>
+  void reply(uint64_t unique, const Out& out) const {
+    reply_bytes(unique, std::as_bytes(std::span(&out, 1)));
+  }
+  void reply_bytes(uint64_t unique, Bytes bytes) const { send(unique, 0, bytes); }
+  void reply_error(uint64_t unique, int error) const { send(unique, -error, {}); }
+
+ private:
+  void send(uint64_t unique, int error, Bytes bytes) const {
+    fuse_out_header header{.len = static_cast<uint32_t>(sizeof header + bytes.size()),
+                           .error = error,
+                           .unique = unique};
+    iovec parts[] = {{&header, sizeof header},
+                     {const_cast<std::byte*>(bytes.data()), bytes.size()}};
+    // ENOENT: the reader was killed and the kernel forgot the request.
+    (void)!::writev(fuse_.get(), parts, bytes.empty() ? 1 : 2);
+  }
+
+  const UniqueFd fuse_;
+  mutable std::mutex mutex_;
+  std::map<uint64_t, Waiting> waiting_;  // by the kernel's unique number
+  DeviceFs::Counters counters_;
+};
+
+}  // namespace
+
 class DeviceFs::Impl {
  public:
   Impl(UniqueFd fuse, const Options& options, const Clock& clock)
-      : fuse_(std::move(fuse)),
+      : connection_(std::make_shared<Connection>(std::move(fuse))),
         stop_(::eventfd(0, EFD_CLOEXEC)),
         options_(options),
         clock_(clock),
@@ -88,7 +180,7 @@ class DeviceFs::Impl {
 
   bool start() {
     fuse_out_header resend{.len = sizeof resend, .error = kNotifyResend, .unique = 0};
-    const bool can_resend = ::write(fuse_.get(), &resend, sizeof resend) == sizeof resend;
+    const bool can_resend = ::write(connection_->fd(), &resend, sizeof resend) == sizeof resend;
     for (size_t i = 0; i < options_.threads; ++i) threads_.emplace_back([this] { serve(); });
     threads_.emplace_back([this] { keep_deadlines(); });
     return can_resend;
@@ -97,7 +189,6 @@ class DeviceFs::Impl {
   Result<void> add(const oci::Digest& digest, std::shared_ptr<cache::Layer> layer) {
     const std::string name(digest.hex());
     const uint64_t node = node_of(name);
-    std::vector<std::function<void()>> retries;
     {
       const std::lock_guard lock(mutex_);
       auto& file = files_[node];
@@ -105,16 +196,8 @@ class DeviceFs::Impl {
         return fail(Code::kConflict, "layers {} and {} have the same node ID", file->name, name);
       }
       file = std::make_shared<File>(File{.name = name, .layer = std::move(layer)});
-      for (auto at = requests_.begin(); at != requests_.end();) {
-        if (at->second.node == node && at->second.retry) {
-          retries.push_back(std::move(at->second.retry));
-          at = requests_.erase(at);
-        } else {
-          ++at;
-        }
-      }
     }
-    for (const auto& retry : retries) retry();
+    for (const auto& retry : connection_->take_retries(node)) retry();
     return {};
   }
 
@@ -123,31 +206,29 @@ class DeviceFs::Impl {
     files_.erase(node_of(digest.hex()));
   }
 
-  Counters counters() const {
-    const std::lock_guard lock(mutex_);
-    return counters_;
-  }
+  Counters counters() const { return connection_->counters(); }
 
  private:
   // One of the threads that take requests from the kernel.
   void serve() {
     Buffer buffer(kRequestBuffer);
-    pollfd waiting[] = {{fuse_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+    Buffer into(kMaxRead);
+    pollfd waiting[] = {{connection_->fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
     for (;;) {
       if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return;
       if ((waiting[1].revents & POLLIN) != 0) return;
-      const ssize_t size = ::read(fuse_.get(), buffer.data(), buffer.size());
+      const ssize_t size = ::read(connection_->fd(), buffer.data(), buffer.size());
       if (size < 0) {
         if (errno == ENODEV) return;  // unmounted
         continue;                     // EAGAIN: another thread took it; ENOENT: it was withdrawn
       }
       if (static_cast<size_t>(size) >= sizeof(fuse_in_header)) {
-        handle(Bytes(buffer).first(static_cast<size_t>(size)));
+        handle(Bytes(buffer).first(static_cast<size_t>(size)), into);
       }
     }
   }
 
-  void handle(Bytes request) {
+  void handle(Bytes request, MutableBytes into) {
     const auto header = load_le<fuse_in_header>(request.data());
     const Bytes body = request.subspan(sizeof header);
     switch (header.opcode) {
@@ -161,32 +242,32 @@ class DeviceFs::Impl {
       case FUSE_OPENDIR: {
         fuse_open_out out{};
         out.open_flags = FOPEN_KEEP_CACHE;
-        reply(header.unique, out);
+        connection_->reply(header.unique, out);
         return;
       }
       case FUSE_READ:
         if (body.size() >= sizeof(fuse_read_in)) {
           const auto in = load_le<fuse_read_in>(body.data());
-          read(header.unique, header.nodeid, in.offset, in.size);
+          read(header.unique, header.nodeid, in.offset, in.size, into);
         } else {
-          reply_error(header.unique, EIO);
+          connection_->reply_error(header.unique, EIO);
         }
         return;
-      case FUSE_READDIR: reply_bytes(header.unique, {}); return;
+      case FUSE_READDIR: connection_->reply_bytes(header.unique, {}); return;
       case FUSE_STATFS: {
         fuse_statfs_out out{};
         out.st.bsize = 4096;
         out.st.frsize = 4096;
         out.st.namelen = 255;
-        reply(header.unique, out);
+        connection_->reply(header.unique, out);
         return;
       }
       case FUSE_RELEASE:
-      case FUSE_RELEASEDIR: reply_bytes(header.unique, {}); return;
+      case FUSE_RELEASEDIR: connection_->reply_bytes(header.unique, {}); return;
       case FUSE_FORGET:
       case FUSE_BATCH_FORGET:
       case FUSE_INTERRUPT: return;  // without an answer; a read ends by itself
-      default: reply_error(header.unique, ENOSYS); return;
+      default: connection_->reply_error(header.unique, ENOSYS); return;
     }
   }
 
@@ -198,9 +279,9 @@ class DeviceFs::Impl {
 
   // Keeps a request for a file that may be registered yet. False when there is no hope.
   bool wait_for(uint64_t unique, uint64_t node, std::function<void()> retry) {
-    const std::lock_guard lock(mutex_);
-    if (clock_.now() >= grace_until_) return false;
-    requests_[unique] = Request{.deadline = grace_until_, .retry = std::move(retry), .node = node};
+    const std::lock_guard lock(mutex_);  // so that add() comes before or sees it
+    if (clock_.now() >= grace_until_ || files_.contains(node)) return false;
+    connection_->keep(unique, {.deadline = grace_until_, .retry = std::move(retry), .node = node});
     return true;
   }
 
@@ -209,10 +290,10 @@ class DeviceFs::Impl {
         name.size() == 64 && name.find_first_not_of("0123456789abcdef") == std::string::npos;
     const uint64_t node = digest ? node_of(name) : 0;
     const auto file = find(node);
-    if (!digest || (file && file->name != name)) return reply_error(unique, ENOENT);
+    if (!digest || (file && file->name != name)) return connection_->reply_error(unique, ENOENT);
     if (!file) {
       if (!wait_for(unique, node, [this, unique, name] { lookup(unique, name); })) {
-        reply_error(unique, ENOENT);
+        connection_->reply_error(unique, ENOENT);
       }
       return;
     }
@@ -221,7 +302,7 @@ class DeviceFs::Impl {
     out.entry_valid = kForever_s;
     out.attr_valid = kForever_s;
     out.attr = attributes(node, S_IFREG | 0400, file->layer->size());
-    reply(unique, out);
+    connection_->reply(unique, out);
   }
 
   void getattr(uint64_t unique, uint64_t node) {
@@ -229,94 +310,55 @@ class DeviceFs::Impl {
     out.attr_valid = kForever_s;
     if (node == FUSE_ROOT_ID) {
       out.attr = attributes(node, S_IFDIR | 0500, 0);
-      return reply(unique, out);
+      return connection_->reply(unique, out);
     }
     const auto file = find(node);
     if (!file) {
       if (!wait_for(unique, node, [this, unique, node] { getattr(unique, node); })) {
-        reply_error(unique, ESTALE);
+        connection_->reply_error(unique, ESTALE);
       }
       return;
     }
     out.attr = attributes(node, S_IFREG | 0400, file->layer->size());
-    reply(unique, out);
+    connection_->reply(unique, out);
   }
 
-  void read(uint64_t unique, uint64_t node, uint64_t offset, uint32_t size) {
+  // `into` is scratch space of this thread.
+  void read(uint64_t unique, uint64_t node, uint64_t offset, uint32_t size, MutableBytes into) {
     const auto file = find(node);
     if (!file) {
       if (!wait_for(unique, node,
-                    [this, unique, node, offset, size] { read(unique, node, offset, size); })) {
-        reply_error(unique, EIO);
+                    [this, unique, node, offset, size] { read(unique, node, offset, size, {}); })) {
+        connection_->reply_error(unique, EIO);
       }
       return;
     }
-    if (offset >= file->layer->size() || size == 0) return reply_bytes(unique, {});
+    if (offset >= file->layer->size() || size == 0) return connection_->reply_bytes(unique, {});
     const uint64_t length = std::min<uint64_t>(size, file->layer->size() - offset);
+    if (length <= into.size() && file->layer->read_now(offset, into.first(length))) {
+      connection_->count_read(length, false);
+      return connection_->reply_bytes(unique, into.first(length));
+    }
+    connection_->count_read(0, true);
     const auto deadline = clock_.now() + options_.read_timeout;
-    {
-      const std::lock_guard lock(mutex_);
-      ++counters_.reads;
-      requests_[unique] = Request{.deadline = deadline, .retry = {}, .node = node};
-    }
-    readers_.submit([this, unique, file, offset, length, deadline] {
-      file->layer->read(offset, length, fetch::Priority::kDemand, deadline,
-                        [this, unique](Result<Buffer> bytes) { answer(unique, bytes); });
+    connection_->keep(unique, {.deadline = deadline, .retry = {}, .node = node});
+    readers_.submit([connection = connection_, unique, file, offset, length, deadline] {
+      file->layer->read(
+          offset, length, fetch::Priority::kDemand, deadline,
+          [connection, unique](Result<Buffer> bytes) { connection->answer(unique, bytes); });
     });
-  }
-
-  // Answers a read, unless the deadline has done so.
-  void answer(uint64_t unique, const Result<Buffer>& bytes) {
-    {
-      const std::lock_guard lock(mutex_);
-      if (requests_.erase(unique) == 0) return;
-      if (bytes) {
-        counters_.bytes += bytes->size();
-      } else {
-        ++counters_.errors;
-      }
-    }
-    if (bytes) return reply_bytes(unique, *bytes);
-    log::warning("a read ends with EIO: {}", bytes.error().message);
-    reply_error(unique, EIO);
   }
 
   void keep_deadlines() {
     std::unique_lock lock(mutex_);
     while (!changed_.wait_for(lock, kDeadlineTick, [this] { return stopping_; })) {
-      const auto now = clock_.now();
-      std::vector<uint64_t> expired;
-      for (const auto& [unique, request] : requests_) {
-        if (request.deadline <= now) expired.push_back(unique);
-      }
-      for (const uint64_t unique : expired) requests_.erase(unique);
-      counters_.errors += expired.size();
-      counters_.expired += expired.size();
       lock.unlock();
-      for (const uint64_t unique : expired) reply_error(unique, EIO);
+      connection_->expire(clock_.now());
       lock.lock();
     }
   }
 
-  template <class Out>
-  void reply(uint64_t unique, const Out& out) {
-    reply_bytes(unique, std::as_bytes(std::span(&out, 1)));
-  }
-
-  void reply_bytes(uint64_t unique, Bytes bytes) { send(unique, 0, bytes); }
-  void reply_error(uint64_t unique, int error) { send(unique, -error, {}); }
-
-  void send(uint64_t unique, int error, Bytes bytes) {
-    fuse_out_header header{.len = static_cast<uint32_t>(sizeof header + bytes.size()),
-                           .error = error,
-                           .unique = unique};
-    iovec parts[] = {{&header, sizeof header},
-                     {const_cast<std::byte*>(bytes.data()), bytes.size()}};
-    // ENOENT: the reader was killed and the kernel forgot the request.
-    (void)!::writev(fuse_.get(), parts, bytes.empty() ? 1 : 2);
-  }
-
-  const UniqueFd fuse_;
+  const std::shared_ptr<Connection> connection_;
   const UniqueFd stop_;
   const Options options_;
   const Clock& clock_;
@@ -326,8 +368,6 @@ class DeviceFs::Impl {
   std::condition_variable changed_;
   bool stopping_ = false;
   std::map<uint64_t, std::shared_ptr<File>> files_;  // by node ID
-  std::map<uint64_t, Request> requests_;             // by the kernel's unique number
-  Counters counters_;
 
   std::vector<std::thread> threads_;
   WorkerPool readers_;  // last: its tasks use all of the above

@@ -1,7 +1,7 @@
 // The file system that the kernel's EROFS reads its devices from: one read-only file for each
 // registered layer, named by the hex of its blob's digest, served on an inherited /dev/fuse.
 //
-// It speaks the FUSE protocol itself (fuse_protocol.h), without libfuse: a worker takes over a
+// It speaks the FUSE protocol itself (linux/fuse.h), without libfuse: a worker takes over a
 // connection in the middle, and libfuse would have to be told an INIT that never came; what is left
 // is seven requests, of which one matters.
 //
@@ -56,8 +56,8 @@ class DeviceFs {
   // is a mounted connection whose INIT was answered (open_fuse_mount).
   static Result<std::unique_ptr<DeviceFs>> start(UniqueFd fuse, const Options& options,
                                                  const Clock& clock);
-  // Requests that wait are left to the next worker; nothing is read from /dev/fuse any more. The
-  // layers must have no reads under way, or outlive them.
+  // Requests that wait are left to the next worker; nothing is read from /dev/fuse any more. Reads
+  // that layers still have under way are answered when they end.
   ~DeviceFs();
 
   // Serves the layer from now on. kConflict when another layer has its node id (64 bits of the
@@ -70,7 +70,6 @@ class DeviceFs {
   Counters counters() const;
 
  private:
-  struct Request;
   struct File;
   class Impl;
 

@@ -12,6 +12,7 @@
 #include "base/durable.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/quote.h"
 #include "engine/mounter.h"
 
 namespace runnel::engine {
@@ -36,6 +37,17 @@ Result<std::string> connection_of(const std::string& devices) {
 Result<bool> is_mounted(const std::string& target) {
   RUNNEL_TRY(const auto mounts, mounts_below(target));
   return std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == target; });
+}
+
+// A name becomes a directory below ROOT/mounts.
+Result<void> check_name(const std::string& name) {
+  constexpr std::string_view kAllowed =
+      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
+  if (!name.empty() && name.size() <= 200 &&
+      name.find_first_not_of(kAllowed) == std::string::npos) {
+    return {};
+  }
+  return fail(Code::kInvalid, "a mount cannot be named {}", quote(name));
 }
 
 }  // namespace
@@ -115,6 +127,7 @@ std::string Engine::record_path(const std::string& name) const {
 
 Result<std::string> Engine::mount(const std::string& name, const std::string& metadata_path,
                                   const std::vector<oci::Digest>& layers) {
+  RUNNEL_DO(check_name(name));
   const std::lock_guard lock(mount_mutex_);
   MountRecord record;
   std::vector<std::string> devices;
@@ -158,6 +171,7 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted) {
 }
 
 Result<void> Engine::unmount(const std::string& name) {
+  RUNNEL_DO(check_name(name));
   const std::lock_guard lock(mount_mutex_);
   const auto target = target_of(name);
   auto unmounted = unmount_image(target, kUnmountTimeout);

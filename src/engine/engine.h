@@ -55,8 +55,9 @@ class Engine {
   std::shared_ptr<cache::Layer> layer(const oci::Digest& digest) const;
 
   // Mounts an image read-only and returns the directory. `layers`, all of them added, are its
-  // devices in slot order. `name` stands for this content for ever (a file name of at most 200
-  // bytes); when it is mounted already, be it by an earlier worker, that mount is returned.
+  // devices in slot order. `name` stands for this content for ever (at most 200 letters,
+  // digits, "-" and "_"); when it is mounted already, be it by an earlier worker, that mount is
+  // returned.
   Result<std::string> mount(const std::string& name, const std::string& metadata_path,
                             const std::vector<oci::Digest>& layers);
   // kConflict while something uses it; no error when it is not mounted.

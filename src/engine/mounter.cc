@@ -69,6 +69,16 @@ int attach_loop(const char* path, char* device, size_t size) {
   return -1;
 }
 
+// The child may hang until another worker answers it. It must not keep what that worker needs (the
+// cache's lock) nor what would make it wait for ever (the FUSE connection, when all others are
+// gone).
+void close_all_but(int fd) {
+  if (fd > STDERR_FILENO + 1) {
+    ::close_range(STDERR_FILENO + 1, static_cast<unsigned>(fd) - 1, 0);
+  }
+  ::close_range(static_cast<unsigned>(fd) + 1, ~0U, 0);
+}
+
 // Device node paths of the loop devices, made before the fork because the child may not allocate.
 struct LoopNames {
   std::vector<std::array<char, 32>> names;
@@ -121,6 +131,7 @@ Result<void> mount_image(const ImageMount& mount, Duration timeout) {
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("fork");
   if (child == 0) {
+    close_all_but(write_end.get());
     Report report;
     mount_in_child(mount, loops, report);
     (void)!::write(write_end.get(), &report, sizeof report);

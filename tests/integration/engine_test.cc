@@ -1,0 +1,362 @@
+// The engine on this kernel, with real FUSE and EROFS mounts: one suite for every way to mount.
+//
+// Holder and worker are processes of their own (engine_worker.cc): a test must not read a mount
+// that it serves, and a worker has to be killable.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <filesystem>
+#include <random>
+#include <thread>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "engine/mounter.h"
+#include "engine/way.h"
+#include "erofs/writer.h"
+#include "support/sample_layer.h"
+#include "support/temp_dir.h"
+
+namespace runnel::engine {
+namespace {
+
+using test::SampleLayer;
+
+constexpr int kReadyTimeoutMs = 30'000;
+constexpr uint32_t kFiles = 120;
+constexpr uint32_t kFileBlocks = 24;  // 96 KiB and some
+
+struct File {
+  std::string name;
+  Buffer contents;
+};
+
+// Two layers whose files alternate, and the image that merges them.
+struct SampleImage {
+  std::vector<File> files;
+  std::vector<SampleLayer> layers;
+  Buffer metadata;
+
+  static SampleImage make() {
+    SampleImage made;
+    for (unsigned seed = 1; seed <= 2; ++seed) {
+      made.layers.push_back(SampleLayer::make(kFiles / 2, kFileBlocks, seed));
+    }
+    erofs::Tree tree;
+    tree.inodes.resize(1);
+    tree.inodes[0].mode = S_IFDIR | 0755;
+    for (const auto& layer : made.layers) {
+      tree.devices.push_back({.blocks = layer.device.size() / erofs::kBlockSize, .tag = {}});
+    }
+    for (uint32_t i = 0; i < kFiles; ++i) {
+      const uint64_t block = uint64_t{i / 2} * kFileBlocks;
+      const uint64_t size = kFileBlocks * erofs::kBlockSize - i * 7;
+      const auto name = fmt::format("file{}", i);
+      erofs::Inode inode;
+      inode.mode = S_IFREG | 0644;
+      inode.size = size;
+      inode.extents = {{.file_block = 0,
+                        .device_block = block,
+                        .blocks = kFileBlocks,
+                        .device = static_cast<uint16_t>(i % 2 + 1)}};
+      tree.inodes[0].entries.push_back({name, i + 1});
+      tree.inodes.push_back(std::move(inode));
+      const auto view = Bytes(made.layers[i % 2].device).subspan(block * erofs::kBlockSize, size);
+      made.files.push_back({.name = name, .contents = Buffer(view.begin(), view.end())});
+    }
+    made.metadata = erofs::write_image(tree).value();
+    return made;
+  }
+
+  void write_to(const std::string& input) const {
+    ASSERT_TRUE(make_directories(input));
+    for (size_t i = 0; i < layers.size(); ++i) {
+      const auto base = fmt::format("{}/{}", input, i);
+      ASSERT_TRUE(replace_file(base + ".blob", layers[i].blob));
+      ASSERT_TRUE(replace_file(base + ".table", layers[i].table.bytes));
+      ASSERT_TRUE(replace_file(base + ".digest", layers[i].table.digest));
+    }
+    ASSERT_TRUE(replace_file(input + "/metadata", metadata));
+  }
+};
+
+const SampleImage& image() {
+  static const SampleImage made = SampleImage::make();
+  return made;
+}
+
+class EngineOnThisKernel : public testing::TestWithParam<Way> {
+ protected:
+  void SetUp() override {
+    if (::geteuid() != 0 || ::access("/dev/fuse", R_OK | W_OK) != 0) {
+      GTEST_SKIP() << "skipped: needs root and /dev/fuse";
+    }
+    image().write_to(root() + "/input");
+    start();
+  }
+
+  void TearDown() override {
+    if (holder_ > 0) stop_holder();
+    for (const auto* directory : {"/mounts/image", "/devices"}) {
+      while (::umount2((root() + directory).c_str(), MNT_DETACH | UMOUNT_NOFOLLOW) == 0) {
+      }
+    }
+  }
+
+  const std::string& root() const { return directory_.path(); }
+  std::string path_of(const File& file) const { return root() + "/mounts/image/" + file.name; }
+
+  void start() {
+    int ends[2];
+    ASSERT_EQ(::pipe(ends), 0);
+    report_ = UniqueFd(ends[0]);
+    ::fcntl(report_.get(), F_SETFD, FD_CLOEXEC);
+    const UniqueFd worker_end(ends[1]);
+    const auto end = std::to_string(worker_end.get());
+    const char* argv[] = {ENGINE_WORKER, root().c_str(), to_string(GetParam()), end.c_str(),
+                          nullptr};
+    holder_ = ::fork();
+    if (holder_ == 0) {
+      ::execv(argv[0], const_cast<char**>(argv));
+      ::_exit(127);
+    }
+    worker_ = await_report();
+    ASSERT_GT(worker_, 0) << "the worker did not start";
+  }
+
+  // The worker's process ID, once it has mounted or obeyed; -1 when that takes too long.
+  pid_t await_report() {
+    pollfd waiting{.fd = report_.get(), .events = POLLIN, .revents = 0};
+    if (::poll(&waiting, 1, kReadyTimeoutMs) != 1) return -1;
+    int pid = -1;
+    return ::read(report_.get(), &pid, sizeof pid) == sizeof pid ? pid : -1;
+  }
+
+  void tell_worker(int signal) {
+    ASSERT_EQ(::kill(worker_, signal), 0);
+    ASSERT_EQ(await_report(), worker_);
+  }
+
+  int stop_holder() {
+    ::kill(holder_, SIGTERM);
+    int status = 0;
+    ::waitpid(std::exchange(holder_, -1), &status, 0);
+    return status;
+  }
+
+  // The file's bytes, past the page cache's copy if it has one; the errno otherwise.
+  static std::expected<Buffer, int> read_file_at(const std::string& path, size_t size,
+                                                 int flags = 0) {
+    const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | flags));
+    if (!fd) return std::unexpected(errno);
+    ::posix_fadvise(fd.get(), 0, 0, POSIX_FADV_DONTNEED);
+    const size_t room = round_up(size, 4096);
+    auto* memory = static_cast<std::byte*>(std::aligned_alloc(4096, room));
+    size_t done = 0;
+    int error = 0;
+    while (done < size) {
+      const ssize_t n = ::pread(fd.get(), memory + done, room - done, static_cast<off_t>(done));
+      if (n <= 0) {
+        error = n < 0 ? errno : ENODATA;
+        break;
+      }
+      done += static_cast<size_t>(n);
+    }
+    Buffer bytes(memory, memory + done);
+    std::free(memory);
+    if (error != 0) return std::unexpected(error);
+    return bytes;
+  }
+
+  void expect_whole_tree(int flags = 0) {
+    for (const auto& file : image().files) {
+      const auto bytes = read_file_at(path_of(file), file.contents.size(), flags);
+      ASSERT_TRUE(bytes) << file.name << ": " << strerror(bytes.error());
+      ASSERT_TRUE(*bytes == file.contents) << file.name;
+    }
+  }
+
+  test::TempDir directory_;
+  UniqueFd report_;
+  pid_t holder_ = -1;
+  pid_t worker_ = -1;
+};
+
+TEST_P(EngineOnThisKernel, ShowsTheTreeAsItIs) {
+  expect_whole_tree();
+
+  size_t seen = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(root() + "/mounts/image")) {
+    seen += entry.is_regular_file() ? 1 : 0;
+  }
+  EXPECT_EQ(seen, image().files.size());
+}
+
+TEST_P(EngineOnThisKernel, ServesDirectReadsOrRefusesThem) {
+  const auto& first = image().files[0];
+  const auto bytes = read_file_at(path_of(first), first.contents.size(), O_DIRECT);
+  if (!bytes && bytes.error() == EINVAL && GetParam() == Way::kErofsFile) {
+    return;  // the kernel has no direct reads on file-backed EROFS
+  }
+
+  expect_whole_tree(O_DIRECT);
+}
+
+TEST_P(EngineOnThisKernel, ServesMappedFiles) {
+  for (const auto& file : image().files) {
+    const auto fd = open_file(path_of(file), O_RDONLY).value();
+    const size_t size = file.contents.size();
+    void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
+    ASSERT_NE(mapped, MAP_FAILED);
+    EXPECT_EQ(std::memcmp(mapped, file.contents.data(), size), 0) << file.name;
+    ::munmap(mapped, size);
+  }
+}
+
+TEST_P(EngineOnThisKernel, UnmountsEverythingWhenItStopsUnused) {
+  expect_whole_tree();
+
+  EXPECT_EQ(stop_holder(), 0);
+
+  EXPECT_TRUE(mounts_below(root()).value().empty());
+}
+
+TEST_P(EngineOnThisKernel, ContinuesWhatAnEarlierRunHadFetched) {
+  expect_whole_tree();
+  ASSERT_EQ(stop_holder(), 0);
+  start();
+
+  // Held: whatever is not on disk by now would end with EIO.
+  tell_worker(SIGUSR2);
+  expect_whole_tree();
+}
+
+TEST_P(EngineOnThisKernel, GivesEioForACorruptChunkAndRecovers) {
+  tell_worker(SIGUSR1);
+
+  // One chunk of every answer is wrong; its neighbours may be right.
+  size_t errors = 0;
+  for (const auto& file : image().files) {
+    const auto bytes = read_file_at(path_of(file), file.contents.size());
+    if (bytes) {
+      EXPECT_TRUE(*bytes == file.contents) << file.name;
+    } else {
+      EXPECT_EQ(bytes.error(), EIO);
+      ++errors;
+    }
+  }
+  EXPECT_GT(errors, 0u);
+
+  tell_worker(SIGHUP);
+  expect_whole_tree();
+}
+
+TEST_P(EngineOnThisKernel, EndsAReadWhenTheSourceStalls) {
+  tell_worker(SIGUSR2);
+  const auto& file = image().files[3];
+  const auto begin = std::chrono::steady_clock::now();
+
+  const auto late = read_file_at(path_of(file), file.contents.size());
+
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error(), EIO);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(15));
+  tell_worker(SIGHUP);
+  expect_whole_tree();
+}
+
+// Reads everything over and over from two threads while `disturb` runs.
+struct Readers {
+  std::atomic<bool> stop = false;
+  std::atomic<uint64_t> right = 0;
+  std::atomic<uint64_t> wrong = 0;
+  std::atomic<uint64_t> failed = 0;
+};
+
+TEST_P(EngineOnThisKernel, LosesNothingWhenTheWorkerIsKilled) {
+  constexpr int kKills = 15;
+  // Longer than the holder takes a worker for one that cannot start.
+  constexpr auto kBetweenKills = std::chrono::milliseconds(230);
+  Readers readers;
+  std::vector<UniqueFd> devices;
+  for (const auto& layer : image().layers) {
+    const auto path = fmt::format("{}/devices/{}", root(), layer.digest().hex());
+    devices.push_back(open_file(path, O_RDONLY).value());
+  }
+  std::vector<std::thread> threads;
+  for (unsigned seed = 0; seed < 3; ++seed) {
+    threads.emplace_back([&, seed] {
+      std::mt19937 random(seed);
+      while (!readers.stop) {
+        const auto& file = image().files[random() % kFiles];
+        // Out of the page cache, so that the worker is asked every time.
+        for (const auto& device : devices) {
+          ::posix_fadvise(device.get(), 0, 0, POSIX_FADV_DONTNEED);
+        }
+        const auto bytes = read_file_at(path_of(file), file.contents.size());
+        ++(!bytes ? readers.failed : *bytes == file.contents ? readers.right : readers.wrong);
+      }
+    });
+  }
+
+  int kills = 0;
+  for (; kills < kKills; ++kills) {
+    std::this_thread::sleep_for(kBetweenKills);
+    ::kill(worker_, SIGKILL);
+    worker_ = await_report();
+    if (worker_ <= 0) break;
+  }
+  readers.stop = true;
+  for (auto& thread : threads) thread.join();
+
+  EXPECT_EQ(kills, kKills) << "a worker did not come back";
+  EXPECT_EQ(readers.wrong, 0u);
+  EXPECT_EQ(readers.failed, 0u);
+  EXPECT_GT(readers.right, uint64_t{kKills});
+  expect_whole_tree();
+}
+
+TEST_P(EngineOnThisKernel, GivesErrorsAndNeverZerosWhenBothAreKilled) {
+  // What the network has not brought before the end cannot be read after it.
+  tell_worker(SIGUSR2);
+  ::kill(holder_, SIGKILL);
+  ::waitpid(std::exchange(holder_, -1), nullptr, 0);
+
+  size_t errors = 0;
+  for (const auto& file : image().files) {
+    const auto bytes = read_file_at(path_of(file), file.contents.size());
+    if (bytes) {
+      EXPECT_TRUE(*bytes == file.contents) << file.name;
+    } else {
+      ++errors;
+    }
+  }
+
+  EXPECT_EQ(errors, image().files.size());
+}
+
+TEST_P(EngineOnThisKernel, StartsAnewAfterBothWereKilled) {
+  ::kill(holder_, SIGKILL);
+  ::waitpid(std::exchange(holder_, -1), nullptr, 0);
+
+  start();
+
+  expect_whole_tree();
+}
+
+INSTANTIATE_TEST_SUITE_P(Ways, EngineOnThisKernel,
+                         testing::Values(Way::kErofsFile, Way::kErofsLoop), [](const auto& each) {
+                           return each.param == Way::kErofsFile ? "ErofsFile" : "ErofsLoop";
+                         });
+
+}  // namespace
+}  // namespace runnel::engine
