@@ -98,7 +98,8 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
 
-  mirror::Mirror mirror(mirror_client, hosts, *images, [&] { return status_json(*images, *engine); });
+  mirror::Mirror mirror(mirror_client, hosts, *images,
+                        [&] { return status_json(*images, *engine); });
   RUNNEL_TRY(auto mirror_server, net::Server::listen(mirror_server_options, mirror));
   Control control(*images, *engine);
   net::Server::Options control_options;

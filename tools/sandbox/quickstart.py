@@ -17,6 +17,7 @@ from sandbox.scratch import Scratch
 
 REGISTRY_PORT = 5000
 MIRROR_PORT = 8578
+DEFAULT_DIRECTORY = "/var/tmp/runnel-quickstart"
 
 
 def say(text: str) -> None:
@@ -88,12 +89,13 @@ def show(scratch: Scratch, name: str, layout: Path) -> None:
                                    lambda: services.pull(reference, ordinary.socket))
     print("   " + started.output.strip().splitlines()[-1])
     table([streamed, ("ordinary", seconds, total)], total)
+    again = "" if scratch.path == Path(DEFAULT_DIRECTORY) else f" --dir {scratch.path}"
     print(f"""Both sides are still running. Look around:
   {services.program()} node status --control {node.control}
   {services.program()} inspect {reference}
   ctr --address {streaming.socket} -n k8s.io run --rm --snapshotter runnel {reference} again
 and when done:
-  ./quickstart --stop""")
+  ./quickstart --stop{again}""")
 
 
 def stop(scratch: Scratch) -> None:
