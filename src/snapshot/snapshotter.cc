@@ -1,17 +1,20 @@
 #include "snapshot/snapshotter.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <optional>
 
 #include "base/durable.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/quote.h"
-#include "snapshot/disk_usage.h"
 #include "snapshot/filter.h"
+#include "snapshot/tree.h"
 
 namespace runnel::snapshot {
 
@@ -19,18 +22,77 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string label(const Labels& labels, const char* name) {
+std::string label(const Labels& labels, const std::string& name) {
   const auto found = labels.find(name);
   return found == labels.end() ? std::string() : found->second;
 }
 
-void remove_tree(const std::string& path) {
-  std::error_code error;
-  fs::remove_all(path, error);
-  if (error) log::warning("{} stays until the next cleanup: {}", path, error.message());
+void discard(const std::string& path) {
+  const auto removed = remove_tree(path);
+  if (!removed) log::warning("stays until the next cleanup: {}", removed.error().message);
+}
+
+// The error of something below, under a code that containerd does not take for an answer.
+std::unexpected<Error> failed(Error error) {
+  switch (error.code) {
+    case Code::kNotFound:
+    case Code::kExists:
+    case Code::kConflict:
+    case Code::kInvalid: error.code = Code::kUnavailable; break;
+    default: break;
+  }
+  return std::unexpected(std::move(error));
+}
+
+// Whether overlayfs would read the path as it is.
+Result<void> check_option_path(const std::string& path) {
+  if (path.find_first_of(":,\\\"") == path.npos) return {};
+  return fail(Code::kInvalid, "{} cannot be an overlayfs option: choose a path without : , \\ \"",
+              quote(path));
+}
+
+// The chain ID that a committed snapshot shows, empty when its name does not say. containerd names
+// it NAMESPACE/NUMBER/CHAIN-ID.
+std::string chain_id_of(const Record& record) {
+  if (record.streamed()) return record.chain_id;
+  const auto& name = record.info.name;
+  const auto slash = name.rfind('/');
+  auto last = slash == name.npos ? name : name.substr(slash + 1);
+  return last.starts_with("sha256:") ? last : std::string();
+}
+
+bool overlay_has_index() {
+  return ::access("/sys/module/overlay/parameters/index", F_OK) == 0;
+}
+
+// Waits until what was written to the file system of `path` is on disk.
+Result<void> sync_file_system(const std::string& path) {
+  RUNNEL_TRY(const UniqueFd fd, open_file(path, O_RDONLY | O_DIRECTORY));
+  if (::syncfs(fd.get()) != 0) return fail_errno("syncfs {}", path);
+  return {};
 }
 
 }  // namespace
+
+class Snapshotter::NewDirectory {
+ public:
+  explicit NewDirectory(Snapshotter& snapshotter)
+      : number(snapshotter.store_.next_number()), snapshotter_(snapshotter) {
+    const std::lock_guard lock(snapshotter_.new_mutex_);
+    snapshotter_.new_directories_.insert(number);
+  }
+  ~NewDirectory() {
+    const std::lock_guard lock(snapshotter_.new_mutex_);
+    snapshotter_.new_directories_.erase(number);
+  }
+  NewDirectory(const NewDirectory&) = delete;
+  NewDirectory& operator=(const NewDirectory&) = delete;
+
+  const int64_t number;
+
+ private:
+  Snapshotter& snapshotter_;
+};
 
 class Snapshotter::ChainLock {
  public:
@@ -56,6 +118,7 @@ class Snapshotter::ChainLock {
 
 Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, Store& store,
                                                        Streaming& streaming) {
+  RUNNEL_DO(check_option_path(root));
   const auto directory = root + "/s";
   RUNNEL_DO(make_directories(directory, 0700));
   std::unique_ptr<Snapshotter> snapshotter(new Snapshotter(directory, store, streaming));
@@ -86,8 +149,8 @@ Result<bool> Snapshotter::streams(const std::string& target, const std::string& 
   if (existing) return true;
   std::string parent_chain;
   if (!parent.empty()) {
-    RUNNEL_TRY(const auto record, store_.get(parent));
-    parent_chain = record.chain_id;
+    RUNNEL_TRY(const auto parents, committed_chain(parent));
+    parent_chain = chain_id_of(parents[0]);
   }
   const auto offered = streaming_.offer(target, parent_chain, labels);
   if (!offered) log::warning("{} takes the ordinary way: {}", target, offered.error().message);
@@ -102,14 +165,43 @@ Result<bool> Snapshotter::streams(const std::string& target, const std::string& 
   return true;
 }
 
+// Under the lock of the streamed chain that it stands on, so that nobody finds that chain idle and
+// unmounts it before the record says that it is used.
 Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key,
                                                const std::string& parent, const Labels& labels) {
-  RUNNEL_TRY(const auto record, store_.create(kind, key, parent, labels));
-  auto mounts = mounts_of(record);
+  RUNNEL_TRY(const auto parents, committed_chain(parent));
+  const auto streamed = std::ranges::find_if(parents, &Record::streamed);
+  std::optional<ChainLock> lock;
+  if (streamed != parents.end()) lock.emplace(*this, streamed->chain_id);
+
+  const NewDirectory created(*this);
+  const bool has_directory = kind == Kind::kActive || parents.empty();
+  if (has_directory) {
+    if (auto made = make_directory(created.number, parents); !made) {
+      discard(path_of(created.number));
+      return failed(made.error());
+    }
+  }
+  const auto record = store_.create(created.number, kind, key, parent, labels);
+  if (!record) {
+    if (has_directory) discard(path_of(created.number));
+    return std::unexpected(record.error());
+  }
+  auto mounts = mounts_of(*record);
   if (mounts) return mounts;
-  if (auto removed = store_.remove(key); !removed) log::error("{}", removed.error().message);
-  remove_tree(path_of(record, ""));
+  lock.reset();
+  if (auto removed = remove(key); !removed) log::error("{}", removed.error().message);
   return mounts;
+}
+
+// `parent` and everything below it; nothing for no parent.
+Result<std::vector<Record>> Snapshotter::committed_chain(const std::string& parent) const {
+  if (parent.empty()) return std::vector<Record>();
+  RUNNEL_TRY(auto parents, store_.chain(parent));
+  if (parents[0].info.kind != Kind::kCommitted) {
+    return fail(Code::kInvalid, "parent {} is not committed", quote(parent));
+  }
+  return parents;
 }
 
 Result<std::vector<Mount>> Snapshotter::mounts(const std::string& key) {
@@ -120,58 +212,83 @@ Result<std::vector<Mount>> Snapshotter::mounts(const std::string& key) {
   return mounts_of(record);
 }
 
-std::string Snapshotter::path_of(const Record& record, const char* part) const {
-  return fmt::format("{}/{}/{}", directory_, record.number, part);
+std::string Snapshotter::path_of(int64_t number) const {
+  return fmt::format("{}/{}", directory_, number);
 }
 
-// Makes the directories of an active snapshot, or of a view without a parent.
-Result<void> Snapshotter::ensure_directory(const Record& record) {
-  const auto content = path_of(record, "fs");
-  struct stat info;
-  if (::stat(content.c_str(), &info) == 0) return {};
-  RUNNEL_DO(make_directories(path_of(record, "work"), 0711));
-  RUNNEL_DO(make_directories(content, 0755));
-  if (record.info.parent.empty()) return {};
-  RUNNEL_TRY(const auto parent, store_.get(record.info.parent));
-  if (parent.streamed()) return {};  // a streamed root belongs to 0:0, as a new directory does
-  if (::stat(path_of(parent, "fs").c_str(), &info) != 0) return {};
-  if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
-    return fail_errno("chown {}", content);
-  return {};
+// The directories of a snapshot, with the owner of the parent's root, durably: all of them first,
+// then the syncs, of which a journalling file system does the work once.
+Result<void> Snapshotter::make_directory(int64_t number, const std::vector<Record>& parents) {
+  const auto own = path_of(number);
+  const auto content = own + "/fs";
+  const auto work = own + "/work";
+  if (::mkdir(own.c_str(), 0700) != 0) return fail_errno("mkdir {}", own);
+  if (::mkdir(content.c_str(), 0755) != 0) return fail_errno("mkdir {}", content);
+  if (::mkdir(work.c_str(), 0711) != 0) return fail_errno("mkdir {}", work);
+  // Not left to the umask.
+  if (::chmod(content.c_str(), 0755) != 0) return fail_errno("chmod {}", content);
+  if (::chmod(work.c_str(), 0711) != 0) return fail_errno("chmod {}", work);
+  if (!parents.empty()) {
+    RUNNEL_TRY(const auto below, content_of(parents[0]));
+    struct stat info;
+    if (::stat(below.c_str(), &info) != 0) return fail_errno("stat {}", below);
+    if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
+      return fail_errno("chown {}", content);
+  }
+  RUNNEL_DO(sync_directory(content));
+  RUNNEL_DO(sync_directory(own));
+  return sync_directory(directory_);
+}
+
+// The directory that shows the snapshot's tree, or its part of it.
+Result<std::string> Snapshotter::content_of(const Record& record) {
+  if (!record.streamed()) {
+    auto path = path_of(record.number) + "/fs";
+    struct stat info;
+    if (::stat(path.c_str(), &info) == 0) return path;
+    return fail_errno("the content of snapshot {} is lost: stat {}", quote(record.info.name), path);
+  }
+  RUNNEL_TRY(auto mounted, streaming_.mount(record.chain_id));
+  RUNNEL_DO(check_option_path(mounted));
+  return mounted;
 }
 
 // Uppermost first.
-Result<std::vector<std::string>> Snapshotter::lower_directories(const std::string& parent) {
+Result<std::vector<std::string>> Snapshotter::lower_directories(
+    const std::vector<Record>& parents) {
   std::vector<std::string> lower;
-  if (parent.empty()) return lower;
-  RUNNEL_TRY(const auto chain, store_.chain(parent));
-  for (const auto& record : chain) {
-    if (record.streamed()) {
-      RUNNEL_TRY(auto mounted, streaming_.mount(record.chain_id));
-      lower.push_back(std::move(mounted));
-      break;
-    }
-    lower.push_back(path_of(record, "fs"));
+  for (const auto& record : parents) {
+    RUNNEL_TRY(auto path, content_of(record));
+    lower.push_back(std::move(path));
+    if (record.streamed()) break;
   }
   return lower;
 }
 
 Result<std::vector<Mount>> Snapshotter::mounts_of(const Record& record) {
-  RUNNEL_TRY(const auto lower, lower_directories(record.info.parent));
+  RUNNEL_TRY(const auto parents, committed_chain(record.info.parent));
+  const auto below = lower_directories(parents);
+  if (!below) return failed(below.error());
+  const auto& lower = *below;
   const bool writable = record.info.kind == Kind::kActive;
-  if (writable || lower.empty()) RUNNEL_DO(ensure_directory(record));
+  std::string own;
+  if (writable || lower.empty()) {
+    auto content = content_of(record);
+    if (!content) return failed(content.error());
+    own = *std::move(content);
+  }
   if (lower.empty()) {
-    return std::vector{Mount{.type = "bind",
-                             .source = path_of(record, "fs"),
-                             .options = {writable ? "rw" : "ro", "rbind"}}};
+    return std::vector{
+        Mount{.type = "bind", .source = own, .options = {writable ? "rw" : "ro", "rbind"}}};
   }
   if (!writable && lower.size() == 1) {
     return std::vector{Mount{.type = "bind", .source = lower[0], .options = {"ro", "rbind"}}};
   }
-  Mount mount{.type = "overlay", .source = "overlay", .options = {"index=off"}};
+  Mount mount{.type = "overlay", .source = "overlay", .options = {}};
+  if (overlay_has_index()) mount.options.emplace_back("index=off");
   if (writable) {
-    mount.options.push_back("workdir=" + path_of(record, "work"));
-    mount.options.push_back("upperdir=" + path_of(record, "fs"));
+    mount.options.push_back("workdir=" + path_of(record.number) + "/work");
+    mount.options.push_back("upperdir=" + own);
   }
   mount.options.push_back(fmt::format("lowerdir={}", fmt::join(lower, ":")));
   return std::vector{std::move(mount)};
@@ -183,9 +300,12 @@ Result<void> Snapshotter::commit(const std::string& key, const std::string& name
   if (record.info.kind != Kind::kActive) {
     return fail(Code::kConflict, "snapshot {} is not active", quote(key));
   }
-  RUNNEL_DO(ensure_directory(record));
-  RUNNEL_TRY(const auto used, disk_usage(path_of(record, "fs")));
-  RUNNEL_DO(store_.commit(key, name, labels, used));
+  const auto content = content_of(record);
+  if (!content) return failed(content.error());
+  const auto used = disk_usage(*content);
+  if (!used) return failed(used.error());
+  if (auto synced = sync_file_system(*content); !synced) return failed(synced.error());
+  RUNNEL_DO(store_.commit(key, name, labels, *used));
   release_chain_below(record.info.parent);
   return {};
 }
@@ -198,7 +318,7 @@ Result<void> Snapshotter::remove(const std::string& name) {
     if (!held) streaming_.forget(record.chain_id);
     return {};
   }
-  remove_tree(path_of(record, ""));
+  discard(path_of(record.number));
   if (record.info.kind != Kind::kCommitted) release_chain_below(record.info.parent);
   return {};
 }
@@ -221,26 +341,22 @@ Result<Info> Snapshotter::stat(const std::string& name) const {
 }
 
 Result<Info> Snapshotter::update(const Info& info, const std::vector<std::string>& fields) {
-  RUNNEL_TRY(const auto record, store_.get(info.name));
-  Labels labels = record.info.labels;
-  if (fields.empty()) labels = info.labels;
-  for (const auto& field : fields) {
-    constexpr std::string_view kPrefix = "labels.";
-    if (field == "labels") {
-      labels = info.labels;
-    } else if (field.starts_with(kPrefix)) {
-      const auto name = field.substr(kPrefix.size());
-      const auto wanted = info.labels.find(name);
-      if (wanted == info.labels.end()) {
-        labels.erase(name);
+  const auto change = [&](Labels& labels) -> Result<void> {
+    if (fields.empty()) labels = info.labels;
+    for (const auto& field : fields) {
+      constexpr std::string_view kPrefix = "labels.";
+      if (field == "labels") {
+        labels = info.labels;
+      } else if (field.starts_with(kPrefix)) {
+        const auto name = field.substr(kPrefix.size());
+        labels[name] = label(info.labels, name);
       } else {
-        labels[name] = wanted->second;
+        return fail(Code::kInvalid, "a snapshot's field {} cannot be changed", quote(field));
       }
-    } else {
-      return fail(Code::kInvalid, "a snapshot's field {} cannot be changed", quote(field));
     }
-  }
-  RUNNEL_TRY(auto changed, store_.set_labels(info.name, labels));
+    return {};
+  };
+  RUNNEL_TRY(auto changed, store_.change_labels(info.name, change));
   return std::move(changed.info);
 }
 
@@ -256,28 +372,32 @@ Result<std::vector<Info>> Snapshotter::list(const std::vector<std::string>& filt
 
 Result<Usage> Snapshotter::usage(const std::string& name) {
   RUNNEL_TRY(const auto record, store_.get(name));
-  if (record.streamed()) return streaming_.usage(record.chain_id);
-  if (record.info.kind == Kind::kActive) return disk_usage(path_of(record, "fs"));
-  return record.usage;
+  Result<Usage> used = record.usage;
+  if (record.streamed()) used = streaming_.usage(record.chain_id);
+  if (record.info.kind == Kind::kActive) used = disk_usage(path_of(record.number) + "/fs");
+  if (!used) return failed(used.error());
+  return used;
 }
 
-// A record comes before its directory, so a directory that was seen before the records were read
-// and has none is nobody's.
+// A directory is new, then has a record, then is nobody's. Looked at in this order (directories,
+// new ones, records), one that is found without an owner never gets one.
 Result<void> Snapshotter::cleanup() {
-  std::vector<int64_t> found;
+  std::set<int64_t> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory_, error)) {
     const auto name = entry.path().filename().string();
     int64_t number = 0;
     const auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), number);
-    if (bad == std::errc() && end == name.data() + name.size()) found.push_back(number);
+    if (bad == std::errc() && end == name.data() + name.size()) found.insert(number);
   }
   if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());
-  RUNNEL_TRY(const auto records, store_.list());
-  for (const int64_t number : found) {
-    if (std::ranges::find(records, number, &Record::number) != records.end()) continue;
-    remove_tree(fmt::format("{}/{}", directory_, number));
+  {
+    const std::lock_guard lock(new_mutex_);
+    for (const int64_t number : new_directories_) found.erase(number);
   }
+  RUNNEL_TRY(const auto records, store_.list());
+  for (const auto& record : records) found.erase(record.number);
+  for (const int64_t number : found) discard(path_of(number));
   return {};
 }
 

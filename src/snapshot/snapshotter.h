@@ -5,8 +5,13 @@
 // A chain of parents is the ordinary directories down to the first streamed snapshot, whose mount
 // shows everything below.
 //
-// A record comes before its directory and goes before it: a directory without a record is rubbish
-// that cleanup() removes, a record whose directory is missing is an empty snapshot.
+// A directory is made, durably, before its record and removed after it: one without a record is
+// rubbish that cleanup() removes, and a record whose directory is missing was harmed from outside:
+// that is an error, never an empty snapshot. What a commit covers is on disk before its record says
+// "committed", or a power failure would leave layers whose files are empty.
+//
+// containerd takes "already exists" and "not found" for answers about a snapshot, so what fails
+// below (a directory, a mount) never leaves here under these names.
 #pragma once
 
 #include <condition_variable>
@@ -25,7 +30,8 @@ namespace runnel::snapshot {
 // Any thread may call any method.
 class Snapshotter {
  public:
-  // Creates ROOT/s and cleans up. The references must outlive it.
+  // Creates ROOT/s and cleans up. kInvalid when overlayfs's options cannot carry the path (':', ','
+  // and '\\' mean something there). The references must outlive it.
   static Result<std::unique_ptr<Snapshotter>> open(const std::string& root, Store& store,
                                                    Streaming& streaming);
 
@@ -47,6 +53,8 @@ class Snapshotter {
  private:
   // Keeps calls about one chain ID one after the other.
   class ChainLock;
+  // A directory that has no record yet: cleanup() leaves it alone.
+  class NewDirectory;
 
   Snapshotter(std::string directory, Store& store, Streaming& streaming)
       : directory_(std::move(directory)), store_(store), streaming_(streaming) {}
@@ -54,15 +62,20 @@ class Snapshotter {
   Result<bool> streams(const std::string& target, const std::string& parent, const Labels& labels);
   Result<std::vector<Mount>> create(Kind kind, const std::string& key, const std::string& parent,
                                     const Labels& labels);
+  Result<std::vector<Record>> committed_chain(const std::string& parent) const;
+  Result<void> make_directory(int64_t number, const std::vector<Record>& parents);
   Result<std::vector<Mount>> mounts_of(const Record& record);
-  Result<std::vector<std::string>> lower_directories(const std::string& parent);
-  Result<void> ensure_directory(const Record& record);
+  Result<std::vector<std::string>> lower_directories(const std::vector<Record>& parents);
+  Result<std::string> content_of(const Record& record);
   void release_chain_below(const std::string& parent);
-  std::string path_of(const Record& record, const char* part) const;
+  std::string path_of(int64_t number) const;
 
   const std::string directory_;
   Store& store_;
   Streaming& streaming_;
+
+  std::mutex new_mutex_;
+  std::set<int64_t> new_directories_;
 
   std::mutex chains_mutex_;
   std::condition_variable chains_changed_;

@@ -5,8 +5,10 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <filesystem>
 #include <map>
+#include <thread>
 
 #include "base/durable.h"
 #include "support/temp_dir.h"
@@ -24,18 +26,29 @@ class FakeStreaming final : public Streaming {
     return chains.contains(chain_id);
   }
   Result<std::string> mount(const std::string& chain_id) override {
-    if (!chains.contains(chain_id)) return fail(Code::kUnavailable, "no {}", chain_id);
-    return "/streamed/" + chain_id;
+    if (!chains.contains(chain_id)) return fail(Code::kNotFound, "no {}", chain_id);
+    RUNNEL_DO(make_directories(path(chain_id)));
+    return path(chain_id);
   }
-  void idle(const std::string& chain_id) override { idled.push_back(chain_id); }
+  void idle(const std::string& chain_id) override {
+    std::filesystem::remove(path(chain_id));
+    idled.push_back(chain_id);
+  }
   void forget(const std::string& chain_id) override { forgotten.push_back(chain_id); }
   Result<Usage> usage(const std::string&) override { return Usage{.bytes = 77, .inodes = 0}; }
+
+  std::string path(const std::string& chain_id) const {
+    return root_.path() + "/" + chain_id.substr(chain_id.find(':') + 1);
+  }
 
   std::set<std::string> chains;
   std::vector<std::string> idled;
   std::vector<std::string> forgotten;
   std::string last_parent;
   int offers = 0;
+
+ private:
+  test::TempDir root_;
 };
 
 class SnapshotterTest : public testing::Test {
@@ -164,9 +177,9 @@ TEST_F(SnapshotterTest, PutsAContainerOnTheStreamedMount) {
   const auto container = snapshotter_->prepare("c", "sha256:two", {}).value();
   const auto view = snapshotter_->view("v", "sha256:one", {}).value();
 
-  EXPECT_EQ(option(container[0], "lowerdir="), "/streamed/sha256:two");
+  EXPECT_EQ(option(container[0], "lowerdir="), streaming_.path("sha256:two"));
   EXPECT_EQ(view[0].type, "bind");
-  EXPECT_EQ(view[0].source, "/streamed/sha256:one");
+  EXPECT_EQ(view[0].source, streaming_.path("sha256:one"));
   EXPECT_EQ(view[0].options, (std::vector<std::string>{"ro", "rbind"}));
 }
 
@@ -179,8 +192,9 @@ TEST_F(SnapshotterTest, MixesStreamedAndOrdinaryParentsBothWays) {
   const auto on_ordinary = snapshotter_->prepare("c1", "ordinary", {}).value();
   const auto on_streamed = snapshotter_->prepare("c2", "sha256:three", {}).value();
 
-  EXPECT_TRUE(option(on_ordinary[0], "lowerdir=").ends_with("/fs:/streamed/sha256:one"));
-  EXPECT_EQ(option(on_streamed[0], "lowerdir="), "/streamed/sha256:three");
+  EXPECT_TRUE(
+      option(on_ordinary[0], "lowerdir=").ends_with("/fs:" + streaming_.path("sha256:one")));
+  EXPECT_EQ(option(on_streamed[0], "lowerdir="), streaming_.path("sha256:three"));
 }
 
 TEST_F(SnapshotterTest, TellsWhenAChainIsIdleAndWhenItIsForgotten) {
@@ -206,6 +220,98 @@ TEST_F(SnapshotterTest, LeavesNothingOfASnapshotThatCannotBeMounted) {
   EXPECT_FALSE(snapshotter_->prepare("c", "sha256:one", {}));
 
   EXPECT_EQ(snapshotter_->stat("c").error().code, Code::kNotFound);
+}
+
+TEST_F(SnapshotterTest, ReportsFailuresBelowUnderCodesThatAreNoAnswers) {
+  streaming_.chains = {"sha256:one"};
+  (void)snapshotter_->prepare("k1", "", target("sha256:one"));
+  ASSERT_TRUE(snapshotter_->prepare("c", "sha256:one", {}));
+  const auto lost = snapshotter_->prepare("lost", "", {}).value();
+  std::filesystem::remove_all(lost[0].source);
+  streaming_.chains.clear();
+
+  // The fake's mount says "not found"; containerd would believe that it means the snapshot.
+  EXPECT_EQ(snapshotter_->mounts("c").error().code, Code::kUnavailable);
+  EXPECT_EQ(snapshotter_->prepare("d", "sha256:one", {}).error().code, Code::kUnavailable);
+  EXPECT_EQ(snapshotter_->mounts("lost").error().code, Code::kUnavailable);
+  EXPECT_EQ(snapshotter_->commit("lost", "L", {}).error().code, Code::kUnavailable);
+  EXPECT_FALSE(std::filesystem::exists(lost[0].source));
+}
+
+TEST_F(SnapshotterTest, TellsStreamingTheChainOfAnOrdinaryParent) {
+  layer("k8s.io/12/sha256:below", "");
+
+  EXPECT_TRUE(snapshotter_->prepare("k", "k8s.io/12/sha256:below", target("sha256:above")));
+
+  EXPECT_EQ(streaming_.last_parent, "sha256:below");
+}
+
+TEST_F(SnapshotterTest, OffersNothingOnAParentThatCannotBeOne) {
+  streaming_.chains = {"sha256:one"};
+  ASSERT_TRUE(snapshotter_->prepare("active", "", {}));
+
+  EXPECT_EQ(snapshotter_->prepare("k", "absent", target("sha256:one")).error().code,
+            Code::kNotFound);
+  EXPECT_EQ(snapshotter_->prepare("k", "active", target("sha256:one")).error().code,
+            Code::kInvalid);
+  EXPECT_EQ(streaming_.offers, 0);
+}
+
+TEST_F(SnapshotterTest, GivesANewUpperDirectoryTheStreamedRootsOwner) {
+  streaming_.chains = {"sha256:one"};
+  (void)snapshotter_->prepare("k1", "", target("sha256:one"));
+  const auto root = streaming_.mount("sha256:one").value();
+  ASSERT_EQ(::chown(root.c_str(), 7, 8), 0);
+
+  const auto mounts = snapshotter_->prepare("c", "sha256:one", {}).value();
+
+  struct stat info;
+  ASSERT_EQ(::stat(option(mounts[0], "upperdir=").c_str(), &info), 0);
+  EXPECT_EQ(info.st_uid, 7u);
+  EXPECT_EQ(info.st_gid, 8u);
+}
+
+TEST_F(SnapshotterTest, RefusesARootThatOverlayOptionsCannotCarry) {
+  for (const std::string name : {"a:b", "a,b", "a\\b"}) {
+    const auto opened = Snapshotter::open(dir_.path() + "/" + name, *store_, streaming_);
+    ASSERT_FALSE(opened);
+    EXPECT_EQ(opened.error().code, Code::kInvalid);
+  }
+}
+
+TEST_F(SnapshotterTest, NeverFindsAChainIdleThatANewContainerIsOn) {
+  streaming_.chains = {"sha256:one"};
+  (void)snapshotter_->prepare("k1", "", target("sha256:one"));
+
+  const auto churn = [&](const std::string& name) {
+    for (int i = 0; i < 100; ++i) {
+      const auto mounts = snapshotter_->prepare(name, "sha256:one", {});
+      ASSERT_TRUE(mounts) << mounts.error().message;
+      EXPECT_TRUE(std::filesystem::is_directory(option((*mounts)[0], "lowerdir=")));
+      ASSERT_TRUE(snapshotter_->remove(name));
+    }
+  };
+  std::thread one([&] { churn("one"); });
+  std::thread two([&] { churn("two"); });
+  one.join();
+  two.join();
+
+  EXPECT_FALSE(std::filesystem::exists(streaming_.path("sha256:one")));  // idle at the end
+}
+
+TEST_F(SnapshotterTest, CleansUpBesideNewSnapshotsWithoutHarmingThem) {
+  std::atomic<bool> stop = false;
+  std::thread cleaner([&] {
+    while (!stop) EXPECT_TRUE(snapshotter_->cleanup());
+  });
+  for (int i = 0; i < 100; ++i) {
+    const auto mounts = snapshotter_->prepare(fmt::format("a{}", i), "", {}).value();
+    EXPECT_TRUE(std::filesystem::is_directory(mounts[0].source));
+  }
+  stop = true;
+  cleaner.join();
+
+  for (int i = 0; i < 100; ++i) EXPECT_TRUE(snapshotter_->mounts(fmt::format("a{}", i)));
 }
 
 TEST_F(SnapshotterTest, FollowsContainerdsRulesForParentsNamesAndChildren) {

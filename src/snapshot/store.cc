@@ -13,6 +13,8 @@ namespace {
 namespace json = boost::json;
 
 constexpr int kSchemaVersion = 1;
+constexpr size_t kMaxNameSize = 4096;
+constexpr size_t kMaxLabelSize = 4096;  // as containerd's API says
 constexpr const char* kSchema = R"(
   CREATE TABLE snapshots (
     number   INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -34,15 +36,19 @@ constexpr const char* kColumns =
 
 std::string to_text(const Labels& labels) {
   json::object object;
-  for (const auto& [key, value] : labels) object[key] = value;
+  for (const auto& [key, value] : labels) {
+    if (!value.empty()) object[key] = value;
+  }
   return json::serialize(object);
 }
 
-Labels labels_of(const std::string& text) {
+Result<Labels> labels_of(const std::string& text) {
   Labels labels;
   boost::system::error_code error;
   const auto parsed = json::parse(text, error);
-  if (error || !parsed.is_object()) return labels;
+  if (error || !parsed.is_object()) {
+    return fail(Code::kUnavailable, "snapshot database: damaged labels {}", quote(text));
+  }
   for (const auto& [key, value] : parsed.get_object()) {
     if (value.is_string()) labels[key] = std::string(value.get_string());
   }
@@ -58,6 +64,19 @@ WallTime wall_time(int64_t value) {
 
 Result<void> check_name(const std::string& name) {
   if (name.empty()) return fail(Code::kInvalid, "a snapshot needs a name");
+  if (name.size() > kMaxNameSize) {
+    return fail(Code::kInvalid, "a snapshot's name has {} bytes; at most {} are allowed",
+                name.size(), kMaxNameSize);
+  }
+  return {};
+}
+
+Result<void> check_labels(const Labels& labels) {
+  for (const auto& [key, value] : labels) {
+    if (key.size() + value.size() <= kMaxLabelSize) continue;
+    return fail(Code::kInvalid, "label {} and its value have {} bytes; at most {} are allowed",
+                quote(key), key.size() + value.size(), kMaxLabelSize);
+  }
   return {};
 }
 
@@ -99,15 +118,16 @@ class Store::Statement {
   }
   int64_t number(int column) const { return sqlite3_column_int64(statement_, column); }
 
-  Record record() const {
+  Result<Record> record() const {
     Record out;
     out.number = number(0);
+    RUNNEL_TRY(auto labels, labels_of(text(6)));
     out.info = {.name = text(1),
                 .parent = text(2),
                 .kind = static_cast<Kind>(number(3)),
                 .created = wall_time(number(4)),
                 .updated = wall_time(number(5)),
-                .labels = labels_of(text(6))};
+                .labels = std::move(labels)};
     out.chain_id = text(7);
     out.usage = {.bytes = static_cast<uint64_t>(number(8)),
                  .inodes = static_cast<uint64_t>(number(9))};
@@ -171,6 +191,9 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, const Clock&
     RUNNEL_DO(store->execute(kSchema));
     RUNNEL_DO(transaction.commit());
   }
+  Statement statement(database, "SELECT seq FROM sqlite_sequence WHERE name = 'snapshots'");
+  RUNNEL_TRY(const bool row, statement.step());
+  if (row) store->last_number_ = statement.number(0);
   return store;
 }
 
@@ -198,7 +221,8 @@ Result<std::vector<Record>> Store::select(const char* where,
   for (;;) {
     RUNNEL_TRY(const bool row, statement.step());
     if (!row) return records;
-    records.push_back(statement.record());
+    RUNNEL_TRY(auto record, statement.record());
+    records.push_back(std::move(record));
   }
 }
 
@@ -217,6 +241,7 @@ Result<Record> Store::get(const std::string& name) const {
 // Inside a transaction.
 Result<Record> Store::insert(const Record& record) {
   RUNNEL_DO(check_name(record.info.name));
+  RUNNEL_DO(check_labels(record.info.labels));
   RUNNEL_TRY(const auto taken, find(record.info.name));
   if (taken) return fail(Code::kExists, "snapshot {} exists", quote(record.info.name));
   if (!record.info.parent.empty()) {
@@ -226,10 +251,11 @@ Result<Record> Store::insert(const Record& record) {
     }
   }
   Statement statement(database_,
-                      "INSERT INTO snapshots (name, parent, kind, created, updated, labels, "
-                      "chain_id, bytes, inodes) VALUES (?, ?, ?, ?, ?, ?, ?, 0, 0)");
+                      "INSERT INTO snapshots (number, name, parent, kind, created, updated, "
+                      "labels, chain_id, bytes, inodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)");
   const int64_t now = nanoseconds(clock_.wall());
-  statement.bind(record.info.name)
+  statement.bind(record.number)
+      .bind(record.info.name)
       .bind(record.info.parent)
       .bind(static_cast<int64_t>(record.info.kind))
       .bind(now)
@@ -240,11 +266,12 @@ Result<Record> Store::insert(const Record& record) {
   return get(record.info.name);
 }
 
-Result<Record> Store::create(Kind kind, const std::string& key, const std::string& parent,
-                             const Labels& labels) {
+Result<Record> Store::create(int64_t number, Kind kind, const std::string& key,
+                             const std::string& parent, const Labels& labels) {
   Transaction transaction(*this);
   RUNNEL_DO(transaction.begin());
   Record record;
+  record.number = number;
   record.info = {.name = key, .parent = parent, .kind = kind, .labels = labels};
   RUNNEL_TRY(auto made, insert(record));
   RUNNEL_DO(transaction.commit());
@@ -257,6 +284,7 @@ Result<Record> Store::create_streamed(const std::string& name, const std::string
   RUNNEL_DO(transaction.begin());
   Record record;
   record.info = {.name = name, .parent = parent, .kind = Kind::kCommitted, .labels = labels};
+  record.number = next_number();
   record.chain_id = chain_id;
   RUNNEL_TRY(auto made, insert(record));
   RUNNEL_DO(transaction.commit());
@@ -268,6 +296,7 @@ Result<void> Store::commit(const std::string& key, const std::string& name, cons
   Transaction transaction(*this);
   RUNNEL_DO(transaction.begin());
   RUNNEL_DO(check_name(name));
+  RUNNEL_DO(check_labels(labels));
   RUNNEL_TRY(const auto active, get(key));
   if (active.info.kind != Kind::kActive) {
     return fail(Code::kConflict, "snapshot {} is not active", quote(key));
@@ -296,7 +325,8 @@ Result<Record> Store::remove(const std::string& name) {
   RUNNEL_TRY(auto record, get(name));
   RUNNEL_TRY(const auto children, select("parent = ?", {name}));
   if (!children.empty()) {
-    return fail(Code::kConflict, "snapshot {} has {} children", quote(name), children.size());
+    return fail(Code::kConflict, "cannot remove snapshot {}: it has {} children, {} is one",
+                quote(name), children.size(), quote(children[0].info.name));
   }
   Statement statement(database_, "DELETE FROM snapshots WHERE number = ?");
   statement.bind(record.number);
@@ -305,15 +335,19 @@ Result<Record> Store::remove(const std::string& name) {
   return record;
 }
 
-Result<Record> Store::set_labels(const std::string& name, const Labels& labels) {
+Result<Record> Store::change_labels(const std::string& name,
+                                    const std::function<Result<void>(Labels&)>& change) {
   Transaction transaction(*this);
   RUNNEL_DO(transaction.begin());
-  RUNNEL_TRY(const auto record, get(name));
+  RUNNEL_TRY(auto record, get(name));
+  RUNNEL_DO(change(record.info.labels));
+  RUNNEL_DO(check_labels(record.info.labels));
   Statement statement(database_, "UPDATE snapshots SET labels = ?, updated = ? WHERE number = ?");
-  statement.bind(to_text(labels)).bind(nanoseconds(clock_.wall())).bind(record.number);
+  statement.bind(to_text(record.info.labels)).bind(nanoseconds(clock_.wall())).bind(record.number);
   RUNNEL_DO(statement.step());
+  RUNNEL_TRY(auto changed, get(name));
   RUNNEL_DO(transaction.commit());
-  return get(name);
+  return changed;
 }
 
 Result<std::vector<Record>> Store::chain(const std::string& name) const {
@@ -343,18 +377,19 @@ Result<bool> Store::chain_is_held(const std::string& chain_id) const {
   return !records.empty();
 }
 
+// What it shows includes everything below, so the way down from a user ends at the first streamed
+// snapshot; seen from here, the way up ends before the next one.
 Result<bool> Store::chain_is_used(const std::string& chain_id) const {
   const std::lock_guard lock(mutex_);
-  RUNNEL_TRY(const auto users, select("kind != 3", {}));
-  for (const auto& user : users) {
-    RUNNEL_TRY(const auto records, chain(user.info.name));
-    for (const auto& record : records) {
-      if (!record.streamed()) continue;
-      if (record.chain_id == chain_id) return true;
-      break;  // what it shows includes everything below
-    }
-  }
-  return false;
+  Statement statement(database_, R"(
+    WITH RECURSIVE above(name, kind) AS (
+      SELECT name, kind FROM snapshots WHERE chain_id = ?
+      UNION
+      SELECT child.name, child.kind FROM snapshots AS child JOIN above ON child.parent = above.name
+      WHERE child.chain_id = '')
+    SELECT 1 FROM above WHERE kind != ? LIMIT 1)");
+  statement.bind(chain_id).bind(static_cast<int64_t>(Kind::kCommitted));
+  return statement.step();
 }
 
 }  // namespace runnel::snapshot

@@ -5,6 +5,8 @@
 // (its content is the directory of its number) or streamed (its content is a chain ID's).
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -34,10 +36,16 @@ class Store {
   static Result<std::unique_ptr<Store>> open(const std::string& path, const Clock& clock);
   ~Store();
 
-  // An active snapshot or a view. kNotFound without its parent, kInvalid when that is not
-  // committed, kExists when the key is taken.
-  Result<Record> create(Kind kind, const std::string& key, const std::string& parent,
-                        const Labels& labels);
+  // A number that no snapshot had and none will have, so that a directory of that name can be made
+  // before its record.
+  int64_t next_number() { return ++last_number_; }
+
+  // An active snapshot or a view, under a number from next_number(). kNotFound without its parent,
+  // kInvalid when that is not committed, kExists when the key is taken. Here and below: kInvalid
+  // for names and labels of more than 4096 bytes (a label's key and value together). A label with
+  // an empty value is no label.
+  Result<Record> create(int64_t number, Kind kind, const std::string& key,
+                        const std::string& parent, const Labels& labels);
   // A committed, streamed snapshot that shows `chain_id`.
   Result<Record> create_streamed(const std::string& name, const std::string& parent,
                                  const std::string& chain_id, const Labels& labels);
@@ -46,8 +54,10 @@ class Store {
                       const Usage& usage);
   // Returns what was removed. kConflict while it has children.
   Result<Record> remove(const std::string& name);
-  // Replaces the labels and returns the record.
-  Result<Record> set_labels(const std::string& name, const Labels& labels);
+  // Replaces the labels by what `change` makes of them, and returns the record. `change` runs under
+  // the store's lock.
+  Result<Record> change_labels(const std::string& name,
+                               const std::function<Result<void>(Labels&)>& change);
 
   Result<Record> get(const std::string& name) const;
   // `name`, its parent, and so on to the lowest.
@@ -75,6 +85,7 @@ class Store {
 
   sqlite3* const database_;
   const Clock& clock_;
+  std::atomic<int64_t> last_number_{0};
   mutable std::recursive_mutex mutex_;
 };
 

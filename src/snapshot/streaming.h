@@ -34,13 +34,15 @@ class Streaming {
   // the snapshotter commits a streamed snapshot and answers "already exists", which nobody can take
   // back. False: containerd takes the ordinary way. An error is logged and means false.
   //
-  // `parent_chain` is the chain ID of the parent, empty for a first layer. `labels` are the ones
-  // that Prepare brought, the CRI's image labels included.
+  // `parent_chain` is the chain ID of the parent, empty for a first layer and for a parent whose
+  // name does not say. `labels` are the ones that Prepare brought, the CRI's image labels included.
   virtual Result<bool> offer(const std::string& chain_id, const std::string& parent_chain,
                              const Labels& labels) = 0;
 
   // The directory at which the merged tree of an accepted chain is mounted read-only; mounts it
-  // when it is not. It stays mounted at least until the next idle() or forget() of this chain.
+  // when it is not. Its path is a part of overlayfs's options: no ':', ',', '\\', and below the
+  // snapshotter's root, or containerd cannot shorten a long list of lower directories. It stays
+  // mounted at least until the next idle() or forget() of this chain.
   virtual Result<std::string> mount(const std::string& chain_id) = 0;
 
   // No active or view snapshot stands on this chain any more: the mount may go. It may be asked for

@@ -1,0 +1,195 @@
+#include "snapshot/store.h"
+
+#include <gtest/gtest.h>
+#include <sqlite3.h>
+
+#include "support/temp_dir.h"
+
+namespace runnel::snapshot {
+namespace {
+
+class StoreTest : public testing::Test {
+ protected:
+  void SetUp() override { open(); }
+
+  void open() {
+    store_.reset();
+    store_ = Store::open(path(), clock_).value();
+  }
+  std::string path() const { return dir_.path() + "/snapshots.db"; }
+
+  Result<Record> create(Kind kind, const std::string& key, const std::string& parent,
+                        const Labels& labels = {}) {
+    return store_->create(store_->next_number(), kind, key, parent, labels);
+  }
+  void committed(const std::string& name, const std::string& parent) {
+    ASSERT_TRUE(create(Kind::kActive, name + "-active", parent));
+    ASSERT_TRUE(store_->commit(name + "-active", name, {}, {}));
+  }
+  static Code code(const auto& result) { return result.error().code; }
+
+  test::TempDir dir_;
+  SystemClock clock_;
+  std::unique_ptr<Store> store_;
+};
+
+TEST_F(StoreTest, KeepsTheNumberWhenAnActiveSnapshotIsCommitted) {
+  const auto active = create(Kind::kActive, "a", "", {{"x", "1"}}).value();
+
+  ASSERT_TRUE(store_->commit("a", "A", {{"y", "2"}}, {.bytes = 10, .inodes = 2}));
+
+  const auto record = store_->get("A").value();
+  EXPECT_EQ(record.number, active.number);
+  EXPECT_EQ(record.info.kind, Kind::kCommitted);
+  EXPECT_EQ(record.info.labels, (Labels{{"y", "2"}}));  // replaced, not inherited
+  EXPECT_EQ(record.usage, (Usage{.bytes = 10, .inodes = 2}));
+  EXPECT_GE(record.info.created, active.info.created);
+  EXPECT_EQ(code(store_->get("a")), Code::kNotFound);
+}
+
+TEST_F(StoreTest, NeverUsesANumberTwiceEvenAfterRemovalAndRestart) {
+  const auto first = create(Kind::kActive, "a", "").value();
+  ASSERT_TRUE(store_->remove("a"));
+
+  open();
+
+  EXPECT_GT(create(Kind::kActive, "b", "").value().number, first.number);
+}
+
+TEST_F(StoreTest, KeepsAllItWasToldOverARestart) {
+  committed("A", "");
+  ASSERT_TRUE(store_->create_streamed("S", "A", "sha256:s", {{"l", "v"}}));
+  ASSERT_TRUE(create(Kind::kView, "v", "S"));
+  const auto before = store_->list().value();
+
+  open();
+
+  const auto after = store_->list().value();
+  ASSERT_EQ(after.size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    EXPECT_EQ(after[i].info, before[i].info);
+    EXPECT_EQ(after[i].number, before[i].number);
+    EXPECT_EQ(after[i].chain_id, before[i].chain_id);
+  }
+}
+
+TEST_F(StoreTest, ChecksParentsBeforeItInserts) {
+  ASSERT_TRUE(create(Kind::kActive, "a", ""));
+  ASSERT_TRUE(create(Kind::kView, "v", ""));
+
+  EXPECT_EQ(code(create(Kind::kActive, "b", "absent")), Code::kNotFound);
+  EXPECT_EQ(code(create(Kind::kActive, "b", "a")), Code::kInvalid);
+  EXPECT_EQ(code(create(Kind::kView, "b", "v")), Code::kInvalid);
+  EXPECT_EQ(code(store_->create_streamed("b", "a", "sha256:b", {})), Code::kInvalid);
+  EXPECT_EQ(store_->list()->size(), 2u);
+}
+
+TEST_F(StoreTest, KeepsKeysAndNamesUniqueTogether) {
+  committed("A", "");
+  ASSERT_TRUE(create(Kind::kActive, "a", "A"));
+
+  EXPECT_EQ(code(create(Kind::kActive, "a", "")), Code::kExists);
+  EXPECT_EQ(code(create(Kind::kView, "A", "")), Code::kExists);
+  EXPECT_EQ(code(store_->commit("a", "A", {}, {})), Code::kExists);
+  EXPECT_EQ(code(store_->create_streamed("a", "", "sha256:a", {})), Code::kExists);
+}
+
+TEST_F(StoreTest, CommitsOnlyWhatIsActive) {
+  committed("A", "");
+  ASSERT_TRUE(create(Kind::kView, "v", "A"));
+
+  EXPECT_EQ(code(store_->commit("A", "B", {}, {})), Code::kConflict);
+  EXPECT_EQ(code(store_->commit("v", "B", {}, {})), Code::kConflict);
+  EXPECT_EQ(code(store_->commit("absent", "B", {}, {})), Code::kNotFound);
+}
+
+TEST_F(StoreTest, RemovesFromTheTopOnly) {
+  committed("A", "");
+  committed("B", "A");
+  ASSERT_TRUE(create(Kind::kActive, "c", "B"));
+
+  EXPECT_EQ(code(store_->remove("A")), Code::kConflict);
+  EXPECT_EQ(code(store_->remove("B")), Code::kConflict);
+  EXPECT_TRUE(store_->remove("c"));
+  EXPECT_TRUE(store_->remove("B"));
+  EXPECT_TRUE(store_->remove("A"));
+  EXPECT_EQ(code(store_->remove("A")), Code::kNotFound);
+}
+
+TEST_F(StoreTest, WalksDownToTheLowestParent) {
+  committed("A", "");
+  committed("B", "A");
+  ASSERT_TRUE(create(Kind::kActive, "c", "B"));
+
+  const auto chain = store_->chain("c").value();
+
+  ASSERT_EQ(chain.size(), 3u);
+  EXPECT_EQ(chain[0].info.name, "c");
+  EXPECT_EQ(chain[1].info.name, "B");
+  EXPECT_EQ(chain[2].info.name, "A");
+}
+
+TEST_F(StoreTest, KnowsWhoUsesAChain) {
+  ASSERT_TRUE(store_->create_streamed("one", "", "sha256:1", {}));
+  ASSERT_TRUE(store_->create_streamed("two", "one", "sha256:2", {}));
+  committed("ordinary", "one");
+
+  EXPECT_TRUE(store_->chain_is_held("sha256:1").value());
+  EXPECT_FALSE(store_->chain_is_held("sha256:3").value());
+  EXPECT_FALSE(store_->chain_is_used("sha256:1").value());
+
+  ASSERT_TRUE(create(Kind::kActive, "c", "two"));
+  EXPECT_FALSE(store_->chain_is_used("sha256:1").value());  // "two" shows what is below it
+  EXPECT_TRUE(store_->chain_is_used("sha256:2").value());
+
+  ASSERT_TRUE(create(Kind::kView, "v", "ordinary"));
+  EXPECT_TRUE(store_->chain_is_used("sha256:1").value());
+}
+
+TEST_F(StoreTest, DropsEmptyLabelsAndRefusesHugeOnes) {
+  const auto record = create(Kind::kActive, "a", "", {{"empty", ""}, {"x", "1"}}).value();
+
+  EXPECT_EQ(record.info.labels, (Labels{{"x", "1"}}));
+  EXPECT_TRUE(create(Kind::kActive, "b", "", {{"key", std::string(4093, 'v')}}));
+  EXPECT_EQ(code(create(Kind::kActive, "c", "", {{"key", std::string(4094, 'v')}})),
+            Code::kInvalid);
+  EXPECT_EQ(code(create(Kind::kActive, std::string(4097, 'k'), "")), Code::kInvalid);
+  EXPECT_EQ(code(create(Kind::kActive, "", "")), Code::kInvalid);
+}
+
+TEST_F(StoreTest, KeepsNamesAndLabelsOfAnyCharacters) {
+  const std::string name = "ns/1/ü \"quoted\" 'x' %_ \n";
+  ASSERT_TRUE(create(Kind::kActive, name, "", {{name, "\x01 \\ \"\xe2\x82\xac"}}));
+
+  open();
+
+  EXPECT_EQ(store_->get(name)->info.labels, (Labels{{name, "\x01 \\ \"\xe2\x82\xac"}}));
+}
+
+TEST_F(StoreTest, ChangesNoLabelWhenTheChangeFails) {
+  ASSERT_TRUE(create(Kind::kActive, "a", "", {{"x", "1"}}));
+
+  const auto changed = store_->change_labels("a", [](Labels& labels) -> Result<void> {
+    labels["x"] = "2";
+    return fail(Code::kInvalid, "no");
+  });
+
+  EXPECT_EQ(code(changed), Code::kInvalid);
+  EXPECT_EQ(store_->get("a")->info.labels, (Labels{{"x", "1"}}));
+  EXPECT_EQ(code(store_->change_labels("absent", [](Labels&) { return Result<void>(); })),
+            Code::kNotFound);
+}
+
+TEST_F(StoreTest, RefusesADatabaseOfANewerProgramAndAFileThatIsNone) {
+  store_.reset();
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &database), SQLITE_OK);
+  sqlite3_exec(database, "PRAGMA user_version = 99", nullptr, nullptr, nullptr);
+  sqlite3_close(database);
+
+  EXPECT_EQ(code(Store::open(path(), clock_)), Code::kUnsupported);
+  EXPECT_EQ(code(Store::open(dir_.path() + "/absent/db", clock_)), Code::kUnavailable);
+}
+
+}  // namespace
+}  // namespace runnel::snapshot
