@@ -126,6 +126,12 @@ Result<BootHead> parse_head(Bytes bytes) {
   auto expected = head.layers;
   assign_slots(expected);
   if (expected != head.layers) return fail(Code::kInvalid, "boot head: device slots out of order");
+  std::map<codec::Sha256Value, const LayerRecord*> records;
+  for (const auto& record : head.layers) {
+    if (*records.try_emplace(record.blob_digest, &record).first->second != record) {
+      return fail(Code::kInvalid, "boot head: two records of one blob differ");
+    }
+  }
 
   for (uint32_t i = 0; i < hot_count; ++i) {
     HotEntry entry;

@@ -63,6 +63,9 @@ LayerBlobWriter::~LayerBlobWriter() {
 }
 
 Result<void> LayerBlobWriter::add_chunk(Buffer plain) {
+  if (table_.size() + in_flight_.size() >= kMaxChunks) {
+    return fail(Code::kExhausted, "the layer's files need more than {} chunks", kMaxChunks);
+  }
   if (in_flight_.size() >= in_flight_limit_) RUNNEL_DO(write_oldest());
   auto promise = std::make_shared<std::promise<std::unique_ptr<Job>>>();
   in_flight_.push_back(promise->get_future());
@@ -108,7 +111,6 @@ Result<void> LayerBlobWriter::append(Bytes bytes) {
 
 Result<LayerBlobWriter::Written> LayerBlobWriter::finish(const LayerTree& tree) {
   while (!in_flight_.empty()) RUNNEL_DO(write_oldest());
-  if (table_.size() > kMaxChunks) return fail(Code::kExhausted, "{} chunks", table_.size());
 
   const Buffer plain_tree = serialize(tree);
   const Buffer tree_frame = codec::ZstdCompressor(kZstdLevel).compress(plain_tree);

@@ -23,8 +23,9 @@ Result<LayerParts> read_parts(ByteReader& reader, uint64_t blob_size) {
   RUNNEL_TRY(parts.table_offset, reader.u64());
   RUNNEL_TRY(parts.table_size, reader.u64());
   RUNNEL_TRY(parts.table_digest, read_digest(reader));
-  const bool fill = blob_size >= kLayerFooterSize && parts.tree_offset <= blob_size &&
-                    parts.tree_stored <= blob_size && parts.table_size <= blob_size &&
+  const bool fill = blob_size >= kLayerFooterSize && blob_size <= kMaxBlobSize &&
+                    parts.tree_offset <= blob_size && parts.tree_stored <= kMaxTreeStored &&
+                    parts.table_size <= kMaxTableSize &&
                     parts.table_offset == parts.tree_offset + parts.tree_stored &&
                     parts.table_offset + parts.table_size == blob_size - kLayerFooterSize;
   if (!fill)

@@ -14,6 +14,11 @@
 namespace runnel::artifact {
 
 inline constexpr size_t kLayerFooterSize = 160;
+// What an untrusted record may claim. The largest chunk table has 808 MiB, and no sum of these
+// wraps.
+inline constexpr uint64_t kMaxBlobSize = uint64_t{1} << 60;
+inline constexpr uint64_t kMaxTableSize = uint64_t{1} << 30;
+inline constexpr uint64_t kMaxTreeStored = uint64_t{2} << 30;
 
 struct LayerParts {
   uint64_t tree_offset = 0;
@@ -29,8 +34,8 @@ struct LayerParts {
 
 void write_parts(ByteWriter& out, const LayerParts& parts);
 
-// kInvalid unless tree, table and footer stand one after the other up to the end of a blob of
-// `blob_size` bytes.
+// kInvalid unless the sizes are within the limits above, and tree, table and footer stand one after
+// the other up to the end of a blob of `blob_size` bytes.
 Result<LayerParts> read_parts(ByteReader& reader, uint64_t blob_size);
 
 Result<codec::Sha256Value> read_digest(ByteReader& reader);

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kMagic{"RNLTREE\0", 8};
 constexpr uint32_t kVersion = 1;
+constexpr size_t kMinInodeSize = 8;  // a FIFO of root's
 
 uint64_t zigzag(int64_t value) {
   return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63);
@@ -139,7 +140,8 @@ class Parser {
                   kVersion);
     }
     RUNNEL_TRY(count_, reader_.u32());
-    if (count_ == 0 || count_ > limits_.max_inodes || count_ > reader_.remaining()) {
+    if (count_ == 0 || count_ > limits_.max_inodes ||
+        count_ > reader_.remaining() / kMinInodeSize) {
       return fail(Code::kInvalid, "layer tree: {} inodes", count_);
     }
     tree_.inodes.reserve(count_);

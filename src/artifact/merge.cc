@@ -12,6 +12,7 @@ namespace runnel::artifact {
 namespace {
 
 constexpr int kMaxLinks = 255;
+constexpr size_t kMaxSteps = 16384;  // of one path, as when the layers were read
 
 using Path = std::vector<std::string_view>;
 
@@ -44,9 +45,11 @@ Found find_in_layer(const LayerTree& layer, const Path& path) {
   std::deque<std::string_view> rest(path.begin(), path.end());
   std::vector<uint32_t> stack = {0};
   int links = 0;
+  size_t steps = 0;
   while (!rest.empty()) {
     const auto part = rest.front();
     rest.pop_front();
+    if (++steps > kMaxSteps) return {.kind = Kind::kOther, .inode = 0};
     if (part == "..") {
       if (stack.size() > 1) stack.pop_back();
       continue;

@@ -20,6 +20,8 @@ constexpr std::string_view kAccessAcl = "system.posix_acl_access";
 constexpr std::string_view kDefaultAcl = "system.posix_acl_default";
 constexpr std::string_view kCapability = "security.capability";
 constexpr int kMaxLinks = 255;         // as containerd's path resolution
+constexpr size_t kMaxSteps = 16384;    // of one path, with those of its links' targets
+constexpr size_t kMaxXattrs = 1024;    // of one inode
 constexpr size_t kMaxPathSize = 4095;  // PATH_MAX without its NUL
 constexpr uint32_t kMaxMajor = 0xfff;  // MAJOR and MINOR have 12 and 20 bits in Linux
 constexpr uint32_t kMaxMinor = 0xfffff;
@@ -64,7 +66,15 @@ Result<std::vector<std::string>> parts_of(std::string_view name) {
 
 Result<uint16_t> file_type_of(const tar::Entry& entry) {
   switch (entry.type) {
-    case EntryType::kRegular: return S_IFREG;
+    case EntryType::kRegular:
+      if (entry.type_flag == '7' || entry.type_flag == 'S') {
+        return fail(Code::kInvalid, "entry of type '{}': the ordinary pull fails too",
+                    entry.type_flag);
+      }
+      if (entry.size > erofs::kMaxFileSize) {
+        return fail(Code::kUnsupported, "file of {} bytes", entry.size);
+      }
+      return S_IFREG;
     case EntryType::kDirectory: return S_IFDIR;
     case EntryType::kSymlink: return S_IFLNK;
     case EntryType::kCharDevice: return S_IFCHR;
@@ -115,6 +125,7 @@ TreeBuilder::TreeBuilder() {
   tree_.inodes[0].mode = S_IFDIR | 0755;
   tree_.flags.push_back(0);
   children_.emplace_back();
+  implied_below_.push_back(0);
 }
 
 Result<std::optional<uint32_t>> TreeBuilder::add(const tar::Entry& entry) {
@@ -133,21 +144,31 @@ Result<std::optional<uint32_t>> TreeBuilder::place(const tar::Entry& entry) {
   if (path.empty()) return std::nullopt;
   const std::string base = path.back();
   path.pop_back();
+  held_bytes_ += entry.name.size() + entry.link_name.size();
+  for (const auto& [key, value] : entry.xattrs) held_bytes_ += key.size() + value.size();
+  if (held_bytes_ > TreeLimits{}.max_bytes || tree_.inodes.size() >= TreeLimits{}.max_inodes) {
+    return fail(Code::kExhausted, "the layer has too many names: {} files, {} bytes of names",
+                tree_.inodes.size(), held_bytes_);
+  }
   RUNNEL_TRY(path, resolve(path));
+  if (path.size() >= TreeLimits{}.max_depth) {
+    return fail(Code::kUnsupported, "{} directories below each other", path.size());
+  }
   RUNNEL_TRY(const uint32_t parent, make_parents(path));
 
   if (base.starts_with(kWhiteoutPrefix)) {
     RUNNEL_DO(whiteout(parent, base));
     return std::nullopt;
   }
+  auto existing = child(parent, base);
   if (is_whiteout_device(entry)) {
+    if (existing) remove_child(parent, base, *existing);
     children_[parent][base] = kWhiteout;
     return std::nullopt;
   }
-  auto existing = child(parent, base);
   const bool directory = entry.type == EntryType::kDirectory;
   if (existing && !(directory && *existing != kWhiteout && S_ISDIR(tree_.inodes[*existing].mode))) {
-    children_[parent].erase(base);
+    remove_child(parent, base, *existing);
     existing.reset();
   }
 
@@ -158,6 +179,7 @@ Result<std::optional<uint32_t>> TreeBuilder::place(const tar::Entry& entry) {
     RUNNEL_TRY(inode, hard_link(entry));
   } else if (existing) {
     inode = *existing;
+    if ((tree_.flags[inode] & kImplied) != 0) count_implied(parent, -1);
     tree_.flags[inode] &= static_cast<uint8_t>(~kImplied);
   } else {
     RUNNEL_TRY(const uint16_t type, file_type_of(entry));
@@ -179,21 +201,36 @@ Result<std::optional<uint32_t>> TreeBuilder::place(const tar::Entry& entry) {
 Result<TreeBuilder::Path> TreeBuilder::resolve(const Path& path) const {
   std::deque<std::string> rest(path.begin(), path.end());
   Path resolved;
+  // What is at each prefix of `resolved`; nothing where no directory leads.
+  std::vector<std::optional<uint32_t>> at = {0u};
   int links = 0;
+  size_t steps = 0;
   while (!rest.empty()) {
     std::string part = std::move(rest.front());
     rest.pop_front();
+    if (++steps > kMaxSteps) return fail(Code::kInvalid, "its path through links is too long");
     if (part == "..") {
-      if (!resolved.empty()) resolved.pop_back();
+      if (!resolved.empty()) {
+        resolved.pop_back();
+        at.pop_back();
+      }
       continue;
     }
-    resolved.push_back(std::move(part));
-    const auto inode = lookup(resolved);
-    if (!inode || *inode == kWhiteout || !S_ISLNK(tree_.inodes[*inode].mode)) continue;
+    const auto above = at.back();
+    const bool inside =
+        above && (at.size() == 1 || *above != kWhiteout) && S_ISDIR(tree_.inodes[*above].mode);
+    const auto inode = inside ? child(*above, part) : std::nullopt;
+    if (!inode || *inode == kWhiteout || !S_ISLNK(tree_.inodes[*inode].mode)) {
+      resolved.push_back(std::move(part));
+      at.push_back(inode);
+      continue;
+    }
     if (++links > kMaxLinks) return fail(Code::kInvalid, "too many symbolic links in its path");
     const std::string& target = tree_.inodes[*inode].symlink_target;
-    resolved.pop_back();
-    if (target.starts_with('/')) resolved.clear();
+    if (target.starts_with('/')) {
+      resolved.clear();
+      at.resize(1);
+    }
     split_into(target, rest);
   }
   return resolved;
@@ -232,6 +269,7 @@ Result<uint32_t> TreeBuilder::make_parents(const Path& path) {
     RUNNEL_DO(change_mode(tree_.inodes[made], 0755));
     if ((tree_.inodes[inode].mode & S_ISGID) != 0) tree_.inodes[made].gid = tree_.inodes[inode].gid;
     tree_.flags[made] = kImplied;
+    count_implied(inode, 1);
     children_[inode][part] = made;
     inode = made;
   }
@@ -240,7 +278,7 @@ Result<uint32_t> TreeBuilder::make_parents(const Path& path) {
 
 Result<void> TreeBuilder::whiteout(uint32_t parent, std::string_view base) {
   if (base == kOpaqueMarker) {
-    if (has_implied_below(parent)) {
+    if (implied_below_[parent] != 0) {
       return fail(Code::kInvalid,
                   "opaque marker after entries of a directory that no entry names: what it hides "
                   "would depend on the layer's place in the image");
@@ -259,18 +297,20 @@ Result<void> TreeBuilder::whiteout(uint32_t parent, std::string_view base) {
   return {};
 }
 
-bool TreeBuilder::has_implied_below(uint32_t directory) const {
-  std::vector<uint32_t> stack = {directory};
-  while (!stack.empty()) {
-    const uint32_t inode = stack.back();
-    stack.pop_back();
-    for (const auto& [name, next] : children_[inode]) {
-      if (next == kWhiteout || !S_ISDIR(tree_.inodes[next].mode)) continue;
-      if ((tree_.flags[next] & kImplied) != 0) return true;
-      stack.push_back(next);
-    }
+void TreeBuilder::count_implied(uint32_t directory, int64_t change) {
+  if (change == 0) return;
+  for (;; directory = tree_.inodes[directory].parent) {
+    implied_below_[directory] = static_cast<uint32_t>(implied_below_[directory] + change);
+    if (directory == 0) return;
   }
-  return false;
+}
+
+void TreeBuilder::remove_child(uint32_t parent, const std::string& name, uint32_t inode) {
+  if (inode != kWhiteout && S_ISDIR(tree_.inodes[inode].mode)) {
+    const bool implied = (tree_.flags[inode] & kImplied) != 0;
+    count_implied(parent, -(int64_t{implied_below_[inode]} + (implied ? 1 : 0)));
+  }
+  children_[parent].erase(name);
 }
 
 Result<uint32_t> TreeBuilder::hard_link(const tar::Entry& entry) const {
@@ -309,13 +349,15 @@ uint32_t TreeBuilder::make_inode(uint32_t parent, uint16_t mode) {
   }
   tree_.inodes.push_back(std::move(inode));
   tree_.flags.push_back(0);
+  tree_.inodes.back().parent = parent;
   children_.emplace_back();
+  implied_below_.push_back(0);
   return number;
 }
 
 Result<void> TreeBuilder::apply_attributes(uint32_t number, const tar::Entry& entry) {
   erofs::Inode& inode = tree_.inodes[number];
-  if (entry.uid > UINT32_MAX || entry.gid > UINT32_MAX) {
+  if (entry.uid >= UINT32_MAX || entry.gid >= UINT32_MAX) {  // -1 names nobody
     return fail(Code::kInvalid, "owner {}:{}", entry.uid, entry.gid);
   }
   inode.uid = static_cast<uint32_t>(entry.uid);
@@ -364,6 +406,9 @@ Result<void> TreeBuilder::set_xattr(erofs::Inode& inode, const std::string& name
   }
   remove_xattr(inode, name);
   const bool removes = acl && value.size() <= 4;
+  if (inode.xattrs.size() >= kMaxXattrs) {
+    return fail(Code::kUnsupported, "more than {} xattrs", kMaxXattrs);
+  }
   if (!removes) inode.xattrs.emplace_back(name, value);
   return {};
 }

@@ -55,10 +55,15 @@ class TreeBuilder {
   // The inode at a resolved path, kWhiteout included; none when nothing is there.
   std::optional<uint32_t> lookup(const Path& path) const;
   std::optional<uint32_t> child(uint32_t directory, const std::string& name) const;
-  bool has_implied_below(uint32_t directory) const;
+  // Adds to the count of implied directories below `directory` and below those above it.
+  void count_implied(uint32_t directory, int64_t change);
+  void remove_child(uint32_t parent, const std::string& name, uint32_t inode);
 
   LayerTree tree_;
   std::vector<std::map<std::string, uint32_t, std::less<>>> children_;  // by inode
+  // By inode, of directories: how many implied ones lie below. So a marker costs no search.
+  std::vector<uint32_t> implied_below_;
+  uint64_t held_bytes_ = 0;  // of names and xattrs, which TreeLimits bounds
   // containerd sets directories' times after everything else, by name.
   std::vector<std::pair<Path, std::pair<int64_t, uint32_t>>> directory_times_;
 };

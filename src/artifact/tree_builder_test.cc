@@ -227,5 +227,57 @@ TEST_F(TreeBuilderTest, GivesChildrenTheDefaultAclOfTheirDirectory) {
   EXPECT_TRUE(inode("d/s").xattrs.empty());
 }
 
+TEST_F(TreeBuilderTest, AcceptsAnOpaqueMarkerOnceTheImpliedDirectoriesAreNamedOrGone) {
+  add({file("a/b/file"), directory("a/b"), file("a/c/file"), file("a/c"), file("a/.wh..wh..opq")});
+  finish();
+
+  EXPECT_TRUE(at("a/b/file"));
+  EXPECT_NE(tree_.flags[*at("a")] & kOpaque, 0);
+}
+
+TEST_F(TreeBuilderTest, RefusesTheTypesThatContainerdRefuses) {
+  for (const char type : {'7', 'S'}) {
+    auto each = file("f");
+    each.type_flag = type;
+    const auto added = builder_.add(each);
+    ASSERT_FALSE(added);
+    EXPECT_EQ(added.error().code, Code::kInvalid);
+  }
+}
+
+TEST_F(TreeBuilderTest, RefusesAPathThatLinksMakeEndless) {
+  std::string there_and_back;
+  for (int i = 0; i < 800; ++i) there_and_back += "d/../";
+  add({directory("d")});
+  for (int i = 0; i < 30; ++i) {
+    add({symlink("l" + std::to_string(i), there_and_back + "l" + std::to_string(i + 1))});
+  }
+
+  const auto added = builder_.add(file("l0/file"));
+
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().code, Code::kInvalid);
+}
+
+TEST_F(TreeBuilderTest, RefusesWhatNoKernelAndNoReaderWouldTake) {
+  auto nobody = file("f");
+  nobody.uid = UINT32_MAX;
+  EXPECT_FALSE(builder_.add(nobody));
+
+  auto enormous = file("f");
+  enormous.size = erofs::kMaxFileSize + 1;
+  EXPECT_EQ(builder_.add(enormous).error().code, Code::kUnsupported);
+
+  auto decorated = file("f");
+  for (int i = 0; i <= 1024; ++i) {
+    decorated.xattrs.emplace_back("user." + std::to_string(i), Buffer(1));
+  }
+  EXPECT_EQ(builder_.add(decorated).error().code, Code::kUnsupported);
+
+  std::string deep;
+  for (int i = 0; i < 1025; ++i) deep += "d/";
+  EXPECT_EQ(builder_.add(file(deep + "f")).error().code, Code::kUnsupported);
+}
+
 }  // namespace
 }  // namespace runnel::artifact

@@ -31,8 +31,9 @@ const erofs::Inode* file_at(const erofs::Tree& tree, std::string_view path) {
     const auto part = path.substr(0, path.find('/'));
     path.remove_prefix(std::min(path.size(), part.size() + 1));
     if (part.empty()) continue;
-    const auto entry = std::ranges::find(inode->entries, part, &erofs::DirEntry::name);
-    if (entry == inode->entries.end()) return nullptr;
+    const auto entry = std::ranges::lower_bound(
+        inode->entries, part, {}, [](const auto& each) { return std::string_view(each.name); });
+    if (entry == inode->entries.end() || entry->name != part) return nullptr;
     inode = &tree.inodes[entry->inode];
   }
   return S_ISREG(inode->mode) ? inode : nullptr;
@@ -89,6 +90,10 @@ Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
 Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
                                  std::vector<artifact::LayerTree> trees, uint64_t generation,
                                  const std::vector<std::string>& hot_files) {
+  if (layers.size() > artifact::kMaxLayers) {
+    return fail(Code::kUnsupported, "an image of {} layers, at most {} can be streamed",
+                layers.size(), artifact::kMaxLayers);
+  }
   BootHead head;
   head.generation = generation;
   for (const auto* layer : layers) {
@@ -111,6 +116,10 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
         {.blocks = head.layers[i].device_blocks, .tag = to_hex(head.layers[i].blob_digest)});
   }
   RUNNEL_TRY(head.image, erofs::write_image(tree));
+  if (head.image.size() > artifact::kMaxImageSize) {
+    return fail(Code::kExhausted, "metadata of {} bytes, at most {} can be streamed",
+                head.image.size(), artifact::kMaxImageSize);
+  }
   head.hot = hot_entries(tree, tables, with_tables, hot_files);
 
   ByteWriter out;

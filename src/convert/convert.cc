@@ -60,6 +60,10 @@ Result<Source> read_source(remote::Repository& repository, const oci::Descriptor
     return fail(Code::kInvalid, "{} has {} layers, its configuration names {}", descriptor.digest,
                 source.manifest.layers.size(), source.config.diff_ids.size());
   }
+  if (source.config.diff_ids.size() > artifact::kMaxLayers) {
+    return fail(Code::kUnsupported, "{} has {} layers, at most {} can be streamed",
+                descriptor.digest, source.config.diff_ids.size(), artifact::kMaxLayers);
+  }
   return source;
 }
 
@@ -127,6 +131,7 @@ class ImageConversion {
 
   Result<Artifact> make_artifact() {
     options_.progress({.step = "merging layers"});
+    RUNNEL_DO(check_names());
     std::vector<const LayerFile*> files;
     std::vector<artifact::LayerTree> trees;
     Artifact artifact;
@@ -151,6 +156,18 @@ class ImageConversion {
     artifact.head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size));
     artifact.head_size = boot_.head_size;
     return artifact;
+  }
+
+  // A layer that the image has many times counts as often: merging holds all trees at once.
+  Result<void> check_names() const {
+    uint64_t names = 0;
+    for (const auto& layer : source_.manifest.layers) {
+      names += layers_.at(layer.digest).tree.inodes.size();
+    }
+    const uint64_t limit = artifact::TreeLimits{}.max_inodes;
+    if (names <= limit) return {};
+    return fail(Code::kExhausted, "its layers have {} files, at most {} can be merged", names,
+                limit);
   }
 
   Result<void> push_blobs() {
