@@ -45,10 +45,62 @@ TEST(Filters, HoldWhenAnyOfSeveralDoes) {
   EXPECT_FALSE(matches({"kind==view", "labels.x==2"}));
 }
 
+TEST(Filters, LetEverythingThroughWhenEmpty) {
+  EXPECT_TRUE(matches({""}));
+  EXPECT_TRUE(matches({"kind==view", " "}));
+}
+
+TEST(Filters, FindFieldsThatAreEmptyButNotLabelsThatAreAbsent) {
+  Info info = sample();
+  info.parent = "";
+
+  EXPECT_TRUE(Filters::parse(std::vector<std::string>{"parent"})->match(info));
+  EXPECT_TRUE(Filters::parse(std::vector<std::string>{R"(parent=="")"})->match(info));
+  EXPECT_FALSE(Filters::parse(std::vector<std::string>{R"(parent!="")"})->match(info));
+  EXPECT_FALSE(Filters::parse(std::vector<std::string>{R"(labels.y=="")"})->match(info));
+  EXPECT_TRUE(Filters::parse(std::vector<std::string>{"labels.y~=^$"})->match(info));
+}
+
+TEST(Filters, ReadLabelsWithDotsAndQuotedOnes) {
+  Info info = sample();
+  info.labels["a.b.c"] = "1";
+
+  EXPECT_TRUE(Filters::parse(std::vector<std::string>{"labels.a.b.c==1"})->match(info));
+  EXPECT_TRUE(Filters::parse(std::vector<std::string>{R"(labels."a.b".c==1)"})->match(info));
+}
+
+TEST(Filters, ReadGosEscapes) {
+  Info info = sample();
+  info.name = "tab\there \"quoted\" back\\slash \xc3\xa9 \xe2\x82\xac";
+
+  EXPECT_TRUE(Filters::parse(std::vector<std::string>{
+                                 R"(name=="tab\there \"quoted\" back\\slash \303\xa9 \u20ac")"})
+                  ->match(info));
+}
+
+TEST(Filters, ReadPatternsBetweenTheQuotesThatPatternsHave) {
+  EXPECT_TRUE(matches({"name~=/^k8s[.]io.*a$/"}));
+  EXPECT_TRUE(matches({"name~=|sha256:a,?$|,kind==committed"}));
+  EXPECT_FALSE(Filters::parse(std::vector<std::string>{"name==/a/"}));
+}
+
+TEST(Filters, MatchAHostilePatternInLinearTime) {
+  Info info = sample();
+  info.name = std::string(4000, 'a');
+
+  EXPECT_FALSE(Filters::parse(std::vector<std::string>{"name~=^(a|a)*(a|aa)*b$"})->match(info));
+  EXPECT_FALSE(Filters::parse(std::vector<std::string>{"name~=((a{1000}){1000}){1000}"}));
+}
+
 TEST(Filters, RefuseWhatTheyDoNotKnow) {
-  for (const std::string bad : {"size==1", "name=1", "labels==x", "name~=(", "name==\"x"}) {
+  for (const std::string bad :
+       {"size==1", "name=1", "labels==x", "labels.", "name~=(", "name==\"x", "name==", "name==a,",
+        ",name", "name===a", "name==a b", "name=>a", "name==.a", "labels.\"x", "name==\"\\q\"",
+        "name==\"\\777\"", "name==\"\\ud800\"", "name==\"\\", "na-me==a"}) {
     EXPECT_FALSE(Filters::parse(std::vector{bad})) << bad;
   }
+  EXPECT_FALSE(Filters::parse(std::vector{std::string("name==") + std::string(4096, 'a')}));
+  EXPECT_FALSE(Filters::parse(std::vector(129, std::string("name==a"))));
 }
 
 }  // namespace
