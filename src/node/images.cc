@@ -67,7 +67,17 @@ Images::Images(Options options, ImageStore store, Registries& registries, engine
       engine_(engine),
       clock_(clock) {}
 
-Images::~Images() = default;
+// An image whose layers were all unpacked before streamed for nobody.
+Images::~Images() {
+  std::vector<std::shared_ptr<const StreamedImage>> unneeded;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, image] : images_) {
+      if (image->streamed && !is_held_locked(*image)) unneeded.push_back(image->streamed);
+    }
+  }
+  for (const auto& image : unneeded) drop(*image);
+}
 
 Result<std::unique_ptr<Images>> Images::open(Options options, const std::string& root,
                                              const std::set<std::string>& held,
@@ -365,6 +375,23 @@ void Images::idle(const std::string& chain_id) {
   }
 }
 
+bool Images::is_held_locked(const Image& image) const {
+  return std::ranges::any_of(image.chain_ids, [&](const auto& id) { return held_.contains(id); });
+}
+
+// Takes its mounts and what is stored of it away; the cache keeps the layers.
+void Images::drop(const StreamedImage& image) {
+  for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
+    const auto name = fmt::format("{}-{}", image.subject.hex(), layers);
+    if (auto done = engine_.unmount(name); !done) {
+      log::warning("{}: {}", image.name(), done.error().message);
+    }
+  }
+  if (auto removed = store_.remove(image); !removed) {
+    log::error("{}: {}", image.name(), removed.error().message);
+  }
+}
+
 void Images::forget(const std::string& chain_id) {
   std::vector<std::shared_ptr<const StreamedImage>> unneeded;
   {
@@ -373,24 +400,12 @@ void Images::forget(const std::string& chain_id) {
     std::erase_if(images_, [&](const auto& each) {
       const auto& image = *each.second;
       const bool concerned = std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
-      const bool needed =
-          std::ranges::any_of(image.chain_ids, [&](const auto& id) { return held_.contains(id); });
-      if (!image.streamed || !concerned || needed) return false;
+      if (!image.streamed || !concerned || is_held_locked(image)) return false;
       unneeded.push_back(image.streamed);
       return true;
     });
   }
-  for (const auto& image : unneeded) {
-    for (size_t layers = 1; layers <= image->chain_ids.size(); ++layers) {
-      const Place place{.image = image, .layers = layers};
-      if (auto done = engine_.unmount(place.mount_name()); !done) {
-        log::warning("{}: {}", image->name(), done.error().message);
-      }
-    }
-    if (auto removed = store_.remove(*image); !removed) {
-      log::error("{}: {}", image->name(), removed.error().message);
-    }
-  }
+  for (const auto& image : unneeded) drop(*image);
 }
 
 Result<snapshot::Usage> Images::usage(const std::string& chain_id) {

@@ -116,6 +116,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<Place> find(const std::string& chain_id) const;
   bool may_come_locked(const std::string& chain_id) const;
   Result<std::string> prefix_metadata(const Place& place);
+  bool is_held_locked(const Image& image) const;
+  void drop(const StreamedImage& image);
 
   const Options options_;
   const ImageStore store_;
