@@ -67,10 +67,6 @@ Result<std::vector<std::string>> parts_of(std::string_view name) {
 Result<uint16_t> file_type_of(const tar::Entry& entry) {
   switch (entry.type) {
     case EntryType::kRegular:
-      if (entry.type_flag == '7' || entry.type_flag == 'S') {
-        return fail(Code::kInvalid, "entry of type '{}': the ordinary pull fails too",
-                    entry.type_flag);
-      }
       if (entry.size > erofs::kMaxFileSize) {
         return fail(Code::kUnsupported, "file of {} bytes", entry.size);
       }
