@@ -13,7 +13,7 @@ from pathlib import Path
 
 import tars
 import trees
-from sandbox import images, services
+from sandbox import daemons, images, services
 from sandbox.containerd import Containerd, unmount_at
 from sandbox.scratch import Scratch
 
@@ -121,7 +121,21 @@ class Streaming:
             return trees.scan(root, with_content)
 
     def image_status(self, reference: str) -> dict:
-        """What `runnel node status` says of one image; an empty dict when it is not there."""
+        """What `runnel node status` says of one image, once it has made up its mind.
+
+        When every layer was there before, containerd asks the snapshotter nothing, and the pull can
+        end before the node has its verdict. An empty dict when the image is not known.
+        """
+        found: dict = {}
+
+        def decided() -> bool:
+            nonlocal found
+            found = self._status_now(reference)
+            return found.get("reason") != "Preparing"
+        daemons.wait_until(decided, 60, f"the node's verdict about {reference}")
+        return found
+
+    def _status_now(self, reference: str) -> dict:
         repository = reference.rsplit(":", 1)[0]
         for image in self.node.status()["images"]:
             if image["image"].startswith(repository + "@"):

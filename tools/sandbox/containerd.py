@@ -155,8 +155,15 @@ class Containerd:
                  "--hosts-dir", str(self.certs), image, client="ctr-remote")
 
     def remove_image(self, image: str) -> None:
-        """Also waits for the garbage collector, so that unused snapshots are gone afterwards."""
-        self.ctr("images", "rm", "--sync", image)
+        """Every name of the image: CRI adds one by digest and one by config, and each holds it.
+
+        Also waits for the garbage collector, so that unused snapshots are gone afterwards.
+        """
+        rows = [line.split() for line in self.ctr("images", "ls").splitlines()[1:]]
+        digests = {row[0]: row[2] for row in rows}
+        if image in digests:
+            names = [name for name, digest in digests.items() if digest == digests[image]]
+            self.ctr("images", "rm", "--sync", *names)
 
     def images(self) -> list[str]:
         return self.ctr("images", "ls", "-q").split()
