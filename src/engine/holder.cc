@@ -72,6 +72,16 @@ void clear_stale_mount(const std::string& directory) {
   }
 }
 
+// After the worker has ended: image mounts that nobody uses go, so that the devices below them can
+// go too; they are made again when a container asks. One in use stays, and its readers get EIO.
+void unmount_unused(const std::string& directory) {
+  const auto mounts = mounts_below(directory);
+  if (!mounts) return;
+  for (auto mount = mounts->rbegin(); mount != mounts->rend(); ++mount) {
+    ::umount2(mount->target.c_str(), UMOUNT_NOFOLLOW);
+  }
+}
+
 // Waits for one of `signals`; -1 when `seconds` passed first (0: none).
 int wait_for_signal(const sigset_t& signals, int seconds) {
   timespec limit{.tv_sec = seconds, .tv_nsec = 0};
@@ -175,6 +185,7 @@ Result<int> hold(const HolderOptions& options) {
   protect_from_death();
   const int code = Holder(options, signals, inherited).run();
   // Whoever still uses it gets EIO from now on; an unused mount goes.
+  unmount_unused(options.root + "/mounts");
   ::umount2(devices.c_str(), 0);
   return code;
 }
