@@ -101,6 +101,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool complete() const { return stats().complete; }
 
  private:
+  static constexpr uint32_t kMaxRunChunks = 32;
+  // Of the node; above it memory is let go early and the fill waits.
+  static constexpr uint64_t kKeptLimit = 64 << 20;
+
   enum class State : uint8_t { kAbsent, kSuspect, kWritten, kDurable };
 
   // One read() that waits for chunks. Guarded by mutex_, but for `out` while `missing` is not 0:

@@ -66,6 +66,7 @@ Result<void> Validity::write_back(std::span<const uint32_t> chunks) {
   const auto [low, high] = std::ranges::minmax(chunks);
   const auto changed = Bytes(bits_).subspan(low / 8, high / 8 - low / 8 + 1);
   RUNNEL_DO(write_all_at(fd_.get(), changed, kBitsOffset + low / 8));
+  fault("between-bitmap-and-sync");
   if (::fdatasync(fd_.get()) != 0) return fail_errno("fdatasync of a validity file");
   return {};
 }

@@ -19,6 +19,7 @@
 #include "base/bytes.h"
 #include "base/log.h"
 #include "base/worker_pool.h"
+#include "cache/fault.h"
 
 namespace runnel::engine {
 
@@ -325,6 +326,7 @@ class DeviceFs::Impl {
 
   // `into` is scratch space of this thread.
   void read(uint64_t unique, uint64_t node, uint64_t offset, uint32_t size, MutableBytes into) {
+    cache::fault("request-read");
     const auto file = find(node);
     if (!file) {
       if (!wait_for(unique, node,

@@ -1,0 +1,196 @@
+// Layer: chunks that come over the network, and what becomes of those that do not come, or come
+// wrong.
+#include <algorithm>
+
+#include "base/log.h"
+#include "cache/fault.h"
+#include "cache/layer.h"
+#include "codec/sha256.h"
+#include "codec/zstd.h"
+
+namespace runnel::cache {
+
+using artifact::Chunk;
+using fetch::Priority;
+
+namespace {
+
+constexpr int kMaxAttempts = 3;  // of a chunk whose bytes are wrong
+
+}  // namespace
+
+void Layer::fetch(Run run, Priority priority, SteadyTime deadline, bool fill) {
+  const Chunk first = table_.at(run.first);
+  const Chunk last = table_.at(run.last);
+  {
+    const std::lock_guard lock(mutex_);
+    for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
+      const auto at = pending_.find(chunk);
+      if (at == pending_.end()) continue;
+      Pending& pending = at->second;
+      pending.fetching_until = std::max(pending.fetching_until, deadline);
+      pending.fetch_priority =
+          pending.fetches == 0 ? priority : std::min(pending.fetch_priority, priority);
+      ++pending.fetches;
+    }
+  }
+  auto came = [self = shared_from_this(), run, fill](Result<Buffer> frames) {
+    auto shared = std::make_shared<Result<Buffer>>(std::move(frames));
+    self->workers_.verify.submit([self, run, fill, shared] {
+      self->arrived(run, *shared);
+      if (fill) self->fill_arrived(shared->has_value());
+    });
+  };
+  source_->read(first.blob_offset, last.blob_offset + last.stored_size - first.blob_offset,
+                priority, deadline, std::move(came));
+  fault("mid-fetch");
+}
+
+void Layer::arrived(Run run, const Result<Buffer>& frames) {
+  fault("arrived");
+  if (frames) {
+    const std::lock_guard lock(mutex_);
+    stats_.bytes_fetched += frames->size();
+  }
+  const uint64_t start = table_.at(run.first).blob_offset;
+  for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
+    if (!still_wanted(chunk)) continue;
+    if (!frames) {
+      fetch_failed(chunk, frames.error());
+      continue;
+    }
+    const Chunk at = table_.at(chunk);
+    const auto plain =
+        verify(chunk, Bytes(*frames).subspan(at.blob_offset - start, at.stored_size));
+    if (plain) {
+      deliver(chunk, *plain, true);
+    } else {
+      came_corrupt(chunk, plain.error());
+    }
+  }
+}
+
+// One fetch of the chunk has ended. False when another one was faster.
+bool Layer::still_wanted(uint32_t chunk) {
+  const std::lock_guard lock(mutex_);
+  const auto at = pending_.find(chunk);
+  if (at == pending_.end()) return false;
+  if (at->second.fetches > 0) --at->second.fetches;
+  return !at->second.plain;
+}
+
+Result<std::shared_ptr<const Buffer>> Layer::verify(uint32_t chunk, Bytes frame) const {
+  const Chunk at = table_.at(chunk);
+  auto plain = std::make_shared<Buffer>(at.size());
+  thread_local codec::ZstdDecompressor decompressor;
+  RUNNEL_DO(decompressor.decompress(frame, *plain));
+  if (codec::sha256(*plain) != at.digest) {
+    return fail(Code::kInvalid, "bytes do not match the chunk's digest");
+  }
+  return plain;
+}
+
+// Verified bytes: answer everyone who waits, then keep them.
+void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data) {
+  Reads finished;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = pending_.find(chunk);
+    if (at == pending_.end() || at->second.plain) return;
+    for (auto& read : at->second.waiting) {
+      if (!read->ended) copy(chunk, *plain, *read);
+      if (arrive_locked(*read)) finished.push_back(read);
+    }
+    at->second.waiting.clear();
+    if (new_data) {
+      at->second.plain = plain;
+      workers_.kept_bytes += plain->size();
+    } else {
+      settle_checked_locked(chunk);
+      pending_.erase(at);
+    }
+  }
+  for (const auto& read : finished) read->finish();
+  if (!new_data) return;
+  workers_.write.submit([self = shared_from_this(), chunk, plain] { self->write(chunk, *plain); });
+}
+
+void Layer::came_corrupt(uint32_t chunk, const Error& error) {
+  log::warning("{}: chunk {} came corrupt: {}", device_path_, chunk, error.message);
+  SteadyTime deadline;
+  Priority priority;
+  bool again = false;
+  {
+    const std::lock_guard lock(mutex_);
+    ++stats_.corrupt_chunks;
+    const auto at = pending_.find(chunk);
+    if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
+    Pending& pending = at->second;
+    deadline = pending.deadline;
+    priority = pending.priority;
+    again = ++pending.attempts < kMaxAttempts && workers_.clock.now() < deadline;
+  }
+  if (again) {
+    fetch({.first = chunk, .last = chunk}, priority, deadline, false);
+  } else {
+    give_up(chunk, Error(Code::kUnavailable, error.message));
+  }
+}
+
+// The source gave up. Someone may have joined later who has more time.
+void Layer::fetch_failed(uint32_t chunk, const Error& error) {
+  SteadyTime deadline;
+  Priority priority;
+  bool again = false;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = pending_.find(chunk);
+    if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
+    const Pending& pending = at->second;
+    deadline = pending.deadline;
+    priority = pending.priority;
+    again = error.code == Code::kUnavailable && !pending.waiting.empty() &&
+            deadline > pending.fetching_until && workers_.clock.now() < deadline;
+  }
+  if (again) {
+    fetch({.first = chunk, .last = chunk}, priority, deadline, false);
+  } else {
+    give_up(chunk, error);
+  }
+}
+
+void Layer::give_up(uint32_t chunk, const Error& error) {
+  Reads finished;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = pending_.find(chunk);
+    if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
+    for (auto& read : at->second.waiting) {
+      read->error = error.in(fmt::format("chunk {} of {}", chunk, device_path_));
+      if (!arrive_locked(*read)) continue;
+      ++stats_.failed_reads;
+      finished.push_back(read);
+    }
+    pending_.erase(at);
+  }
+  for (const auto& read : finished) read->finish();
+}
+
+Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
+  RUNNEL_CHECK(chunk < table_.size());
+  {
+    const std::lock_guard lock(mutex_);
+    if (states_[chunk] != State::kAbsent) return {};
+  }
+  RUNNEL_TRY(const auto plain, verify(chunk, frame));
+  {
+    const std::lock_guard lock(mutex_);
+    if (states_[chunk] != State::kAbsent) return {};
+    pending_.try_emplace(chunk);  // readers that wait for a fetch of it need not
+    stats_.bytes_fetched += frame.size();
+  }
+  deliver(chunk, plain, true);
+  return {};
+}
+
+}  // namespace runnel::cache

@@ -1,0 +1,74 @@
+// Layer: the background fill.
+#include "cache/layer.h"
+
+namespace runnel::cache {
+
+using fetch::Priority;
+
+namespace {
+
+constexpr unsigned kFillsInFlight = 2;
+constexpr auto kFillTimeout = std::chrono::seconds(60);
+
+}  // namespace
+
+void Layer::fill(bool enabled) {
+  unsigned more = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    filling_ = enabled;
+    if (may_fill_locked()) more = kFillsInFlight - fills_in_flight_;
+  }
+  while (more-- > 0) fill_next();
+}
+
+bool Layer::may_fill_locked() const {
+  return filling_ && fills_in_flight_ < kFillsInFlight && workers_.kept_bytes < kKeptLimit &&
+         workers_.clock.now() >= fill_after_;
+}
+
+void Layer::fill_arrived(bool good) {
+  {
+    const std::lock_guard lock(mutex_);
+    --fills_in_flight_;
+    if (!good) return;
+  }
+  fill_next();
+}
+
+// Starts one background run at the next chunks that nobody has or is at, and hashes the suspects on
+// the way there.
+void Layer::fill_next() {
+  const auto deadline = workers_.clock.now() + kFillTimeout;
+  Run run{};
+  Wanted wanted;
+  bool found = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!may_fill_locked()) return;
+    const auto idle = [&](uint32_t chunk, State state) {
+      return states_[chunk] == state && !pending_.contains(chunk);
+    };
+    for (size_t looked = 0; looked < states_.size() && !found; ++looked) {
+      if (fill_cursor_ >= states_.size()) fill_cursor_ = 0;
+      const uint32_t chunk = fill_cursor_++;
+      found = idle(chunk, State::kAbsent);
+      if (found) run = {.first = chunk, .last = chunk};
+      if (idle(chunk, State::kSuspect)) wanted.unchecked.push_back(chunk);
+      if (found || wanted.unchecked.size() >= kMaxRunChunks) break;
+    }
+    while (found && fill_cursor_ < states_.size() && run.last - run.first + 1 < kMaxRunChunks &&
+           idle(fill_cursor_, State::kAbsent)) {
+      run.last = fill_cursor_++;
+    }
+    for (const uint32_t chunk : wanted.unchecked) pending_[chunk].deadline = deadline;
+    for (uint32_t chunk = run.first; found && chunk <= run.last; ++chunk) {
+      pending_[chunk].deadline = deadline;
+    }
+    if (found) ++fills_in_flight_;
+  }
+  start(wanted, Priority::kBackground, deadline);
+  if (found) fetch(run, Priority::kBackground, deadline, true);
+}
+
+}  // namespace runnel::cache

@@ -1,0 +1,163 @@
+// Layer: what a reader asks, and how it is answered.
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cstring>
+
+#include "base/log.h"
+#include "cache/layer.h"
+
+namespace runnel::cache {
+
+using artifact::Chunk;
+using fetch::Priority;
+
+void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
+                 Done done) {
+  RUNNEL_CHECK(length > 0 && offset < size() && length <= size() - offset);
+  auto read = std::make_shared<Read>();
+  read->offset = offset;
+  read->out.resize(length);
+  read->deadline = deadline;
+  read->done = std::move(done);
+  read->missing = 1;  // this call itself, until all chunks are asked for
+  const uint32_t first = table_.find(offset / artifact::kBlockSize);
+  const uint32_t last = table_.find((offset + length - 1) / artifact::kBlockSize);
+
+  std::vector<uint32_t> durable;
+  Wanted wanted;
+  {
+    const std::lock_guard lock(mutex_);
+    for (uint32_t chunk = first; chunk <= last; ++chunk) {
+      if (states_[chunk] == State::kDurable) {
+        durable.push_back(chunk);
+      } else {
+        want_locked(chunk, read, priority, wanted);
+      }
+    }
+  }
+  for (const uint32_t chunk : durable) {
+    if (read_durable(*read, chunk)) continue;
+    const std::lock_guard lock(mutex_);
+    drop_locked(chunk);
+    want_locked(chunk, read, priority, wanted);
+  }
+  start(wanted, priority, deadline);
+
+  bool finished = false;
+  {
+    const std::lock_guard lock(mutex_);
+    finished = arrive_locked(*read);
+  }
+  if (finished) read->finish();
+}
+
+bool Layer::read_now(uint64_t offset, MutableBytes into) {
+  RUNNEL_CHECK(!into.empty() && offset < size() && into.size() <= size() - offset);
+  const uint32_t first = table_.find(offset / artifact::kBlockSize);
+  const uint32_t last = table_.find((offset + into.size() - 1) / artifact::kBlockSize);
+  {
+    const std::lock_guard lock(mutex_);
+    for (uint32_t chunk = first; chunk <= last; ++chunk) {
+      if (states_[chunk] != State::kDurable) return false;
+    }
+  }
+  const iovec part{.iov_base = into.data(), .iov_len = into.size()};
+  return ::preadv2(device_.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT) ==
+         static_cast<ssize_t>(into.size());
+}
+
+// Answers from memory, or makes `read` wait for the chunk and lists it when nobody is at it yet.
+void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Priority priority,
+                        Wanted& wanted) {
+  if (const auto recent = recent_.find(chunk); recent != recent_.end()) {
+    copy(chunk, *recent->second, *read);
+    return;
+  }
+  const auto [at, fresh] = pending_.try_emplace(chunk);
+  Pending& pending = at->second;
+  if (pending.plain) {
+    copy(chunk, *pending.plain, *read);
+    return;
+  }
+  pending.waiting.push_back(read);
+  ++read->missing;
+  pending.deadline = std::max(pending.deadline, read->deadline);
+  pending.priority = std::min(pending.priority, priority);
+  const bool overtakes = pending.fetches > 0 && priority < pending.fetch_priority;
+  if (overtakes || (fresh && states_[chunk] == State::kAbsent)) {
+    wanted.missing.push_back(chunk);
+  } else if (fresh) {
+    wanted.unchecked.push_back(chunk);
+  }
+}
+
+// One of the things that the read waited for is there. True: the caller finishes it.
+bool Layer::arrive_locked(Read& read) {
+  return --read.missing == 0 && !std::exchange(read.ended, true);
+}
+
+// The part of the chunk that the read wants, straight from the file.
+bool Layer::read_durable(Read& read, uint32_t chunk) const {
+  const Chunk at = table_.at(chunk);
+  const uint64_t begin = std::max(read.offset, at.device_offset());
+  const uint64_t end = std::min(read.offset + read.out.size(), at.device_offset() + at.size());
+  const auto into = MutableBytes(read.out).subspan(begin - read.offset, end - begin);
+  const auto outcome = read_exact_at(device_.get(), into, begin);
+  if (!outcome) {
+    log::error("{}: chunk {}: {}; fetching it again", device_path_, chunk, outcome.error().message);
+  }
+  return outcome.has_value();
+}
+
+void Layer::copy(uint32_t chunk, const Buffer& plain, Read& read) const {
+  const uint64_t start = table_.at(chunk).device_offset();
+  const uint64_t begin = std::max(read.offset, start);
+  const uint64_t end = std::min(read.offset + read.out.size(), start + plain.size());
+  std::memcpy(read.out.data() + (begin - read.offset), plain.data() + (begin - start), end - begin);
+}
+
+void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) {
+  for (const uint32_t chunk : wanted.unchecked) {
+    workers_.verify.submit([self = shared_from_this(), chunk] { self->check_on_disk(chunk); });
+  }
+  const auto& missing = wanted.missing;
+  for (size_t i = 0; i < missing.size();) {
+    size_t next = i + 1;
+    while (next < missing.size() && missing[next] == missing[next - 1] + 1 &&
+           next - i < kMaxRunChunks) {
+      ++next;
+    }
+    fetch({.first = missing[i], .last = missing[next - 1]}, priority, deadline, false);
+    i = next;
+  }
+}
+
+void Layer::expire(SteadyTime now) {
+  Reads late;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [chunk, pending] : pending_) {
+      for (auto& read : pending.waiting) {
+        if (read->deadline > now || std::exchange(read->ended, true)) continue;
+        ++stats_.failed_reads;
+        late.push_back(read);
+      }
+    }
+  }
+  for (const auto& read : late) {
+    read->done(fail(Code::kUnavailable, "{}: {} bytes at {} did not come in time", device_path_,
+                    read->out.size(), read->offset));
+  }
+}
+
+// Called by whoever set `ended`, without the lock.
+void Layer::Read::finish() {
+  if (error) {
+    done(std::unexpected(*std::move(error)));
+  } else {
+    done(std::move(out));
+  }
+}
+
+}  // namespace runnel::cache
