@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "cli/cli.h"
+#include "node/config.h"
 #include "roles.h"
 
 namespace runnel {
@@ -66,32 +67,52 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
   command->footer(
       "Example: runnel node --root /var/lib/runnel --address /run/runnel/snapshotter.sock");
   auto flags = std::make_shared<NodeFlags>();
-  command->add_option("--root", flags->root, "directory of cache, images and snapshots")
-      ->envname("RUNNEL_ROOT")
-      ->capture_default_str();
-  command->add_option("--mirror", flags->mirror, "ADDR:PORT of the mirror, a loopback address")
-      ->envname("RUNNEL_MIRROR")
-      ->capture_default_str();
-  command->add_option("--address", flags->address, "socket of the snapshotter, for containerd")
-      ->envname("RUNNEL_ADDRESS")
-      ->capture_default_str();
-  command->add_option("--control", flags->control, "control socket")
-      ->envname("RUNNEL_CONTROL")
-      ->capture_default_str();
-  command->add_option("--engine", flags->engine, "how images are mounted")
-      ->envname("RUNNEL_ENGINE")
-      ->check(CLI::IsMember({"auto", "erofs-file", "erofs-loop"}))
-      ->capture_default_str();
-  command->add_option("--streaming-registry", flags->streaming_registries,
-                      "host whose artifacts are used without a signature (loopback always is)");
-  command->add_option("--trusted-key", flags->trusted_keys,
-                      "PEM file of an Ed25519 public key whose artifacts are used");
-  command->add_option("--plain-http", flags->plain_http, "host that is reached by plain HTTP");
-  command->add_flag("--background-fill,!--no-background-fill", flags->background_fill,
-                    "fetch what no one has read yet");
-  command->add_option("--read-timeout", flags->read_timeout_s, "seconds after which a read fails")
-      ->check(CLI::Range(1u, 3600u))
-      ->capture_default_str();
+  const node::Config defaults;
+  const auto text = [&](const char* name, std::optional<std::string>& into, const char* environment,
+                        const std::string& what, const std::string& otherwise) {
+    return command->add_option(name, into, what + " [" + otherwise + "]")->envname(environment);
+  };
+  command
+      ->add_option("--config", flags->config,
+                   std::string("TOML file [") + node::kConfigPath + ", if it is there]")
+      ->envname("RUNNEL_CONFIG");
+  command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
+  text("--root", flags->root, "RUNNEL_ROOT", "directory of cache, images and snapshots",
+       defaults.root);
+  text("--mirror", flags->mirror, "RUNNEL_MIRROR", "ADDR:PORT of the mirror, a loopback address",
+       defaults.mirror);
+  text("--address", flags->address, "RUNNEL_ADDRESS", "socket of the snapshotter, for containerd",
+       defaults.snapshotter_socket);
+  text("--control", flags->control, "RUNNEL_CONTROL", "control socket", defaults.control_socket);
+  text("--engine", flags->engine, "RUNNEL_ENGINE", "how images are mounted", "auto")
+      ->check(CLI::IsMember({"auto", "erofs-file", "erofs-loop"}));
+  text("--hosts-dir", flags->hosts_dir, "RUNNEL_HOSTS_DIR",
+       "directory of containerd's hosts.toml files", defaults.hosts_dir);
+  command
+      ->add_option("--streaming-registry", flags->streaming_registries,
+                   "host whose artifacts are used without a signature; \"loopback\" is every "
+                   "loopback host [loopback]")
+      ->envname("RUNNEL_STREAMING_REGISTRIES")
+      ->delimiter(',');
+  command
+      ->add_option("--trusted-key", flags->trusted_keys,
+                   "PEM file of an Ed25519 public key whose artifacts are used")
+      ->envname("RUNNEL_TRUSTED_KEYS")
+      ->delimiter(',');
+  command->add_option("--plain-http", flags->plain_http, "host that is reached by plain HTTP")
+      ->envname("RUNNEL_PLAIN_HTTP")
+      ->delimiter(',');
+  command
+      ->add_flag("--background-fill,!--no-background-fill", flags->background_fill,
+                 "fetch what no one has read yet [on]")
+      ->envname("RUNNEL_BACKGROUND_FILL");
+  command
+      ->add_option(
+          "--read-timeout", flags->read_timeout_s,
+          fmt::format("seconds after which a read fails [{}]",
+                      std::chrono::ceil<std::chrono::seconds>(defaults.read_timeout).count()))
+      ->envname("RUNNEL_READ_TIMEOUT")
+      ->check(CLI::Range(1u, 3600u));
   command->add_flag("--worker", flags->worker)->group("");
   command->require_subcommand(0, 1);
   add_node_commands(*command, action);

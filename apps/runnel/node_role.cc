@@ -1,7 +1,10 @@
+#include <unistd.h>
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli/report.h"
 #include "engine/holder.h"
+#include "node/config.h"
 #include "node/node.h"
 #include "roles.h"
 #include "stop_signal.h"
@@ -12,24 +15,43 @@ namespace {
 
 constexpr uint64_t kMaxKeyFile = 64 * 1024;
 
+template <class To, class From>
+void set(To& to, const std::optional<From>& flag) {
+  if (flag) to = To(*flag);
+}
+
+Result<void> read_file_of(const NodeFlags& flags, node::Config& config) {
+  if (!flags.config.empty()) return node::load_config(config, flags.config);
+  if (::access(node::kConfigPath, F_OK) != 0) return {};
+  return node::load_config(config, node::kConfigPath);
+}
+
+Result<void> add_trusted_key(node::Config& config, const std::string& path) {
+  RUNNEL_TRY(const auto pem, read_file(path, kMaxKeyFile));
+  auto key = artifact::Key::parse_public(std::string(as_text(pem)));
+  if (!key) return std::unexpected(key.error().in(path));
+  config.trust.keys.push_back(*std::move(key));
+  return {};
+}
+
+// Flag over environment (the command line has seen to that) over file over default.
 Result<node::Config> node_config(const NodeFlags& flags) {
   node::Config config;
-  config.root = flags.root;
-  config.mirror = flags.mirror;
-  config.snapshotter_socket = flags.address;
-  config.control_socket = flags.control;
-  config.background_fill = flags.background_fill;
-  config.read_timeout = std::chrono::seconds(flags.read_timeout_s);
-  config.plain_http = flags.plain_http;
-  config.trust.streaming_registries = {flags.streaming_registries.begin(),
-                                       flags.streaming_registries.end()};
-  RUNNEL_TRY(config.way, engine::parse_way(flags.engine));
-  for (const auto& path : flags.trusted_keys) {
-    RUNNEL_TRY(const auto pem, read_file(path, kMaxKeyFile));
-    auto key = artifact::Key::parse_public(std::string(as_text(pem)));
-    if (!key) return std::unexpected(key.error().in(path));
-    config.trust.keys.push_back(*std::move(key));
+  RUNNEL_DO(read_file_of(flags, config));
+  set(config.root, flags.root);
+  set(config.mirror, flags.mirror);
+  set(config.snapshotter_socket, flags.address);
+  set(config.control_socket, flags.control);
+  set(config.hosts_dir, flags.hosts_dir);
+  set(config.background_fill, flags.background_fill);
+  if (flags.read_timeout_s) config.read_timeout = std::chrono::seconds(*flags.read_timeout_s);
+  if (flags.engine) {
+    RUNNEL_TRY(config.way, engine::parse_way(*flags.engine));
   }
+  for (const auto& host : flags.plain_http) config.plain_http[host] = true;
+  if (!flags.streaming_registries.empty())
+    RUNNEL_DO(node::set_streaming_registries(config, flags.streaming_registries));
+  for (const auto& path : flags.trusted_keys) RUNNEL_DO(add_trusted_key(config, path));
   return config;
 }
 
@@ -47,11 +69,13 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
     const auto worked = work(flags);
     return worked ? 0 : cli::report(worked.error());
   }
-  if (const auto config = node_config(flags); !config) return cli::report(config.error());
+  const auto config = node_config(flags);
+  if (!config) return cli::report(config.error());
+  if (flags.check_config) return 0;
   std::vector<std::string> worker = argv;
   worker[0] = "/proc/self/exe";
   worker.push_back("--worker");
-  return engine::run_holder({.root = flags.root, .worker = std::move(worker)});
+  return engine::run_holder({.root = config->root, .worker = std::move(worker)});
 }
 
 }  // namespace runnel

@@ -1,6 +1,7 @@
 // The roles that run until they are told to stop.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,17 +15,21 @@ struct RegistryFlags {
 };
 int run_registry(const RegistryFlags& flags);
 
+// What was said by flag or environment: it goes over the file.
 struct NodeFlags {
-  std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.runnel";
-  std::string mirror = "127.0.0.1:8578";
-  std::string address = "/run/runnel/snapshotter.sock";
-  std::string control = "/run/runnel/control.sock";
-  std::string engine = "auto";
+  std::string config;
+  bool check_config = false;
+  std::optional<std::string> root;
+  std::optional<std::string> mirror;
+  std::optional<std::string> address;
+  std::optional<std::string> control;
+  std::optional<std::string> engine;
+  std::optional<std::string> hosts_dir;
   std::vector<std::string> streaming_registries;
-  std::vector<std::string> trusted_keys;  // PEM files
-  std::vector<std::string> plain_http;    // hosts
-  bool background_fill = true;
-  unsigned read_timeout_s = 60;
+  std::vector<std::string> trusted_keys;  // PEM files, besides those of the file
+  std::vector<std::string> plain_http;    // hosts, likewise
+  std::optional<bool> background_fill;
+  std::optional<unsigned> read_timeout_s;
   bool worker = false;  // this process is the holder's worker
 };
 // `argv` is what the holder starts its worker with.

@@ -15,7 +15,6 @@
 #include "oci/image_config.h"
 #include "oci/media_types.h"
 #include "oci/reference.h"
-#include "remote/hosts.h"
 
 namespace runnel::node {
 
@@ -32,19 +31,6 @@ std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layer
     digests.push_back(oci::Digest::from_sha256(boot.head.layers[i].blob_digest));
   }
   return digests;
-}
-
-// Whether this node may use the artifact at all.
-Result<void> check_trust(const Trust& trust, const std::string& host,
-                         const artifact::Artifact& artifact, const oci::Digest& config) {
-  if (remote::is_loopback(host) || trust.streaming_registries.contains(host)) return {};
-  for (const auto& key : trust.keys) {
-    if (key.id() == artifact.key_id) return artifact::verify(artifact, config, key);
-  }
-  return fail(
-      Code::kDenied,
-      "{} is not in streaming_registries and no trusted key signed the artifact (key \"{}\")", host,
-      artifact.key_id);
 }
 
 // Errors that another try may not have.
@@ -183,8 +169,7 @@ Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
   for (auto& candidate : found) {
     const auto usable = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
       RUNNEL_DO(convert::check_belongs(candidate.artifact, image.subject, manifest, diff_ids));
-      RUNNEL_DO(
-          check_trust(options_.trust, image.host, candidate.artifact, manifest.config.digest));
+      RUNNEL_DO(options_.trust.check(image.host, candidate.artifact, manifest.config.digest));
       RUNNEL_TRY(const Buffer boot_blob,
                  repository.blob_bytes(candidate.artifact.boot, candidate.artifact.boot_size));
       StreamedImage streamed{.host = image.host,

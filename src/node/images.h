@@ -15,7 +15,6 @@
 #include <string>
 #include <vector>
 
-#include "artifact/signature.h"
 #include "base/clock.h"
 #include "base/worker_pool.h"
 #include "engine/engine.h"
@@ -23,16 +22,10 @@
 #include "node/image_store.h"
 #include "node/reason.h"
 #include "node/registries.h"
+#include "node/trust.h"
 #include "snapshot/streaming.h"
 
 namespace runnel::node {
-
-// Whose artifacts may be used: those of any of these hosts, and those that one of these keys
-// signed.
-struct Trust {
-  std::set<std::string> streaming_registries;  // hosts as in references; loopback ones always
-  std::vector<artifact::Key> keys;
-};
 
 // Any thread may call any method. manifest_seen() returns at once, offer() within offer_timeout,
 // mount() within the time that a few requests may take.

@@ -9,6 +9,7 @@
 #include "net/server.h"
 #include "net/url.h"
 #include "node/control.h"
+#include "node/images.h"
 #include "node/registries.h"
 #include "remote/docker_config.h"
 #include "remote/gateway.h"
@@ -22,9 +23,9 @@ namespace {
 
 remote::Hosts hosts_of(const Config& config) {
   remote::Hosts hosts;
-  for (const auto& host : config.plain_http) {
+  for (const auto& [host, plain] : config.plain_http) {
     remote::HostSettings settings;
-    settings.plain_http = true;
+    settings.plain_http = plain;
     hosts.set(host, settings);
   }
   return hosts;

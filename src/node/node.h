@@ -5,27 +5,31 @@
 #pragma once
 
 #include <functional>
-#include <set>
+#include <map>
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 #include "engine/way.h"
-#include "node/images.h"
+#include "node/trust.h"
 
 namespace runnel::node {
 
+// As docs/interfaces.md has it; read from node.toml, environment and flags.
 struct Config {
-  std::string root;
+  std::string root = "/var/lib/containerd/io.containerd.snapshotter.v1.runnel";
   std::string mirror = "127.0.0.1:8578";  // loopback: it serves without authentication
-  std::string snapshotter_socket;
-  std::string control_socket;
+  std::string snapshotter_socket = "/run/runnel/snapshotter.sock";
+  std::string control_socket = "/run/runnel/control.sock";
   engine::Way way = engine::Way::kAuto;
   bool background_fill = true;
   Duration read_timeout = std::chrono::seconds(60);
   Trust trust;
-  std::vector<std::string> plain_http;  // hosts besides loopback
+  // hosts.toml files of containerd; need not exist.
+  std::string hosts_dir = "/etc/containerd/certs.d";
+  std::map<std::string, bool> plain_http;  // by host; others: loopback only
 };
 
 // Runs the worker on the FUSE connection `fuse` until `wait_for_stop` returns. Call it once a

@@ -51,7 +51,7 @@ def help_of(*command: str) -> str:
 
 def test_every_row_is_looked_at_here():
     assert set(ROWS) == {
-        "program", "registry", "node", "paths", "configuration", "artifact type", "media types",
+        "program", "registry", "node", "paths", "configuration", "node.toml", "artifact type", "media types",
         "annotations", "finding it", "mirror", "control socket", "reason codes", "command line",
         "processes", "engines"}
 
@@ -91,31 +91,66 @@ def test_engines():
     assert runnel("node", "--engine", "no-such").returncode == 2
 
 
-# The registry's configuration ---------------------------------------------------------------------
+# The roles' configuration -------------------------------------------------------------------------
+
+ROLES = {"registry": 'data = "/d"\n', "node": 'root = "/d"\n'}  # and a key of each
 
 
-def check_config(tmp_path, text: str) -> subprocess.CompletedProcess:
-    file = tmp_path / "registry.toml"
+def check_config(tmp_path, role: str, text: str) -> subprocess.CompletedProcess:
+    file = tmp_path / f"{role}.toml"
     file.write_text(text)
-    return runnel("registry", "--config", str(file), "--check-config")
+    return runnel(role, "--config", str(file), "--check-config")
 
 
-def test_configuration_begins_with_the_version(tmp_path):
+@pytest.mark.parametrize("role", ROLES)
+def test_configuration_begins_with_the_version(tmp_path, role):
     assert "`version = 1`" in ROWS["configuration"]
+    key = ROLES[role]
 
-    assert check_config(tmp_path, 'version = 1\ndata = "/d"\n').returncode == 0
-    for wrong in ("", "version = 2\n", 'data = "/d"\n', 'data = "/d"\nversion = 1\n'):
-        done = check_config(tmp_path, wrong)
+    assert check_config(tmp_path, role, "version = 1\n" + key).returncode == 0
+    for wrong in ("", "version = 2\n", key, key + "version = 1\n"):
+        done = check_config(tmp_path, role, wrong)
         assert done.returncode == 1, wrong
         assert b"version" in done.stderr
 
 
-def test_an_unknown_key_is_an_error_with_its_line(tmp_path):
-    done = check_config(tmp_path, 'version = 1\n\ndata = "/d"\nno_such_key = 3\n')
+@pytest.mark.parametrize("role", ROLES)
+def test_an_unknown_key_is_an_error_with_its_line(tmp_path, role):
+    done = check_config(tmp_path, role, f"version = 1\n\n{ROLES[role]}no_such_key = 3\n")
 
     assert done.returncode == 1
-    assert "registry.toml:4:" in done.stderr.decode()
+    assert f"{role}.toml:4:" in done.stderr.decode()
     assert "no_such_key" in done.stderr.decode()
+
+
+def test_every_fixed_key_of_the_node_is_read(tmp_path):
+    values = {"address": '"/a"', "control": '"/c"', "mirror": '"127.0.0.1:1"', "root": '"/r"',
+              "engine": '"erofs-loop"', "background_fill": "false", "read_timeout_s": "9",
+              "hosts_dir": '"/h"', "streaming_registries": '["loopback"]', "[trusted_keys]": "",
+              '[registry."HOST"]': ""}
+    assert fixed("node.toml")[0] == "version = 1"
+    for key in fixed("node.toml")[1:]:
+        text = f"version = 1\n{key} = {values[key]}\n" if values[key] else f"version = 1\n{key}\n"
+        assert check_config(tmp_path, "node", text).returncode == 0, text
+
+
+def test_flag_over_environment_over_file_over_default_of_a_node(tmp_path):
+    file = tmp_path / "node.toml"
+    file.write_text('version = 1\nmirror = "192.0.2.1:3"\n')
+
+    def refused(arguments: list[str], env: dict[str, str]) -> str:
+        """A mirror that is not on loopback is refused at once, and by its address."""
+        clean = {k: v for k, v in os.environ.items() if not k.startswith("RUNNEL_")}
+        done = subprocess.run([services.program(), "node", "--root", str(tmp_path / "root"),
+                               *arguments], capture_output=True, env={**clean, **env}, timeout=60)
+        assert done.returncode == 1
+        return done.stderr.decode()
+
+    config = ["--config", str(file)]
+    assert "192.0.2.1:3" in refused(config, {})
+    assert "192.0.2.2:3" in refused(config, {"RUNNEL_MIRROR": "192.0.2.2:3"})
+    assert "192.0.2.3:3" in refused([*config, "--mirror", "192.0.2.3:3"],
+                                    {"RUNNEL_MIRROR": "192.0.2.2:3"})
 
 
 def first_line_of_registry(arguments: list[str], env: dict[str, str]) -> str:

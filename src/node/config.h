@@ -1,0 +1,43 @@
+// What the node is told: node.toml.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/error.h"
+#include "node/node.h"
+
+namespace runnel::node {
+
+// Read when there is no --config; it need not exist.
+inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
+
+// Reads TOML over what `config` holds:
+//
+//   version = 1                                    # required, first
+//   root = "/var/lib/containerd/io.containerd.snapshotter.v1.runnel"
+//   address = "/run/runnel/snapshotter.sock"
+//   control = "/run/runnel/control.sock"
+//   mirror = "127.0.0.1:8578"
+//   engine = "auto"
+//   background_fill = true
+//   read_timeout_s = 60
+//   hosts_dir = "/etc/containerd/certs.d"          # how containerd reaches registries
+//   streaming_registries = ["loopback"]            # whose artifacts need no signature
+//
+//   [trusted_keys]                                 # whose signed artifacts are used
+//   "0123456789abcdef" = "MCowBQYDK2VwAyEA…"       # ID and Ed25519 public key, base64 or PEM
+//
+//   [registry."registry.example:5000"]             # instead of its hosts.toml
+//   plain_http = true
+//
+// kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
+Result<void> load_config(Config& config, const std::string& path);
+// The same from a text; `name` stands in messages for the path.
+Result<void> parse_config(Config& config, std::string_view text, std::string_view name);
+
+// The hosts of streaming_registries; "loopback" is one of the names.
+Result<void> set_streaming_registries(Config& config, const std::vector<std::string>& hosts);
+
+}  // namespace runnel::node

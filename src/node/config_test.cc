@@ -1,0 +1,91 @@
+#include "node/config.h"
+
+#include <gtest/gtest.h>
+
+#include "base/durable.h"
+#include "support/temp_dir.h"
+
+namespace runnel::node {
+namespace {
+
+constexpr const char* kKey = "MCowBQYDK2VwAyEATyDhmczz9zL2rXLzW/MndPFON1jcnna9Y/hUWso4ojw=";
+constexpr const char* kKeyId = "64b2db9dae056ee0";
+
+std::string refusal(const std::string& text) {
+  Config config;
+  const auto outcome = parse_config(config, text, "node.toml");
+  EXPECT_FALSE(outcome) << text;
+  return outcome ? "" : outcome.error().message;
+}
+
+TEST(NodeConfig, ReadsEveryKey) {
+  Config config;
+
+  const auto outcome =
+      parse_config(config,
+                   fmt::format("version = 1\nroot = \"/r\"\naddress = \"/a\"\ncontrol = \"/c\"\n"
+                               "mirror = \"127.0.0.1:1\"\nengine = \"erofs-loop\"\n"
+                               "background_fill = false\nread_timeout_s = 5\nhosts_dir = \"/h\"\n"
+                               "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
+                               "[trusted_keys]\n\"{}\" = \"{}\"\n"
+                               "[registry.\"p.example\"]\nplain_http = true\n",
+                               kKeyId, kKey),
+                   "node.toml");
+
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(config.root, "/r");
+  EXPECT_EQ(config.snapshotter_socket, "/a");
+  EXPECT_EQ(config.control_socket, "/c");
+  EXPECT_EQ(config.mirror, "127.0.0.1:1");
+  EXPECT_EQ(config.way, engine::Way::kErofsLoop);
+  EXPECT_FALSE(config.background_fill);
+  EXPECT_EQ(config.read_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(config.hosts_dir, "/h");
+  EXPECT_TRUE(config.trust.has_registry("r.example:5000"));
+  ASSERT_EQ(config.trust.keys.size(), 1u);
+  EXPECT_EQ(config.trust.keys[0].id(), kKeyId);
+  EXPECT_TRUE(config.plain_http.at("p.example"));
+}
+
+TEST(NodeConfig, KeepsTheDefaultsOfWhatIsNotSaid) {
+  Config config;
+
+  ASSERT_TRUE(parse_config(config, "version = 1", "node.toml"));
+
+  EXPECT_EQ(config.root, "/var/lib/containerd/io.containerd.snapshotter.v1.runnel");
+  EXPECT_EQ(config.mirror, "127.0.0.1:8578");
+  EXPECT_TRUE(config.trust.has_registry("127.0.0.1:5000"));
+}
+
+TEST(NodeConfig, NamesTheLineOfWhatIsWrong) {
+  EXPECT_EQ(refusal("version = 1\n\nrot = \"/r\"\n"), "node.toml:3: there is no key \"rot\"");
+  for (const std::string bad :
+       {"root = 1", "engine = \"magic\"", "read_timeout_s = 0", "read_timeout_s = 3601",
+        "streaming_registries = [\"a b\"]", "streaming_registries = \"a\"",
+        "trusted_keys.\"00\" = \"x\"", "registry.\"h\".plain = true"}) {
+    EXPECT_TRUE(refusal("version = 1\n" + bad + "\n").starts_with("node.toml:2: ")) << bad;
+  }
+}
+
+TEST(NodeConfig, RefusesAKeyThatHasAnotherId) {
+  const auto message = refusal(
+      fmt::format("version = 1\n[trusted_keys]\n\"{}\" = \"{}\"\n", "0123456789abcdef", kKey));
+
+  EXPECT_EQ(message,
+            fmt::format("node.toml:3: trusted_keys.0123456789abcdef has another ID: {}", kKeyId));
+}
+
+TEST(NodeConfig, ReadsAFile) {
+  const test::TempDir dir;
+  const auto path = dir.path() + "/node.toml";
+  ASSERT_TRUE(replace_file(path, as_bytes("version = 1\nroot = \"/x\"\n")));
+  Config config;
+
+  ASSERT_TRUE(load_config(config, path));
+
+  EXPECT_EQ(config.root, "/x");
+  EXPECT_EQ(load_config(config, dir.path() + "/none").error().code, Code::kNotFound);
+}
+
+}  // namespace
+}  // namespace runnel::node
