@@ -1,16 +1,41 @@
 // A client of the container runtime interface's image service, as kubelet is one.
+//
+// Errors: kUnavailable when nobody answers or the time is over, kCancelled when the stop token
+// asked, kUnsupported when the runtime has no such service; else the runtime's own words. Any
+// thread may call these; each call has a connection of its own.
 #pragma once
 
+#include <optional>
+#include <stop_token>
 #include <string>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 
 namespace runnel::snapshot {
 
+struct CriImage {
+  std::string id;
+  std::vector<std::string> tags;     // full references
+  std::vector<std::string> digests;  // "repository@sha256:…"
+  uint64_t size = 0;                 // as the runtime counts
+
+  bool operator==(const CriImage&) const = default;
+};
+
 // Asks the runtime behind `socket` (containerd's) to pull the image, and waits for it. Returns the
-// image's ID. kUnavailable when nobody answers or the time is over; else the runtime's own words.
+// image's ID. Without a timeout it waits as long as the runtime works; the runtime is expected to
+// bound its pulls, and `stop` ends the wait at once.
 Result<std::string> pull_image(const std::string& socket, const std::string& image,
-                               Duration timeout);
+                               std::optional<Duration> timeout, const std::stop_token& stop = {});
+
+// Nothing when the runtime has no image of that reference or ID.
+Result<std::optional<CriImage>> image_status(const std::string& socket, const std::string& image,
+                                             Duration timeout);
+Result<std::vector<CriImage>> list_images(const std::string& socket, Duration timeout);
+
+// It may be gone already.
+Result<void> remove_image(const std::string& socket, const std::string& image, Duration timeout);
 
 }  // namespace runnel::snapshot

@@ -1,15 +1,11 @@
 #include "snapshot/service.h"
 
 #include <grpcpp/grpcpp.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <grpcpp/resource_quota.h>
 
-#include <filesystem>
-
-#include "base/durable.h"
-#include "base/fd.h"
 #include "base/log.h"
+#include "base/quote.h"
+#include "snapshot/private_socket.h"
 #include "snapshots.grpc.pb.h"
 
 namespace runnel::snapshot {
@@ -24,6 +20,7 @@ using grpc::StatusCode;
 
 constexpr auto kStopGrace = std::chrono::seconds(5);
 constexpr size_t kInfosPerMessage = 100;
+constexpr int kMaxThreads = 256;
 
 StatusCode status_code(Code code) {
   switch (code) {
@@ -45,7 +42,7 @@ StatusCode status_code(Code code) {
 Status status_of(const Error& error, const char* call, const std::string& name) {
   const bool expected =
       error.code == Code::kNotFound || error.code == Code::kExists || error.code == Code::kConflict;
-  if (!expected) log::warning("snapshot {} {}: {}", call, name, error.message);
+  if (!expected) log::warning("snapshot {} {}: {}", call, quote(name), error.message);
   return {status_code(error.code), error.message};
 }
 
@@ -172,16 +169,6 @@ class Calls final : public api::Snapshots::Service {
   Snapshotter& snapshotter_;
 };
 
-// Whether somebody listens there.
-bool is_live(const std::string& socket) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (socket.size() >= sizeof address.sun_path) return false;
-  socket.copy(address.sun_path, socket.size());
-  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return ::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
-}
-
 }  // namespace
 
 class Service::Impl {
@@ -189,28 +176,30 @@ class Service::Impl {
   explicit Impl(Snapshotter& snapshotter) : calls_(snapshotter) {}
 
   Result<void> listen(const std::string& socket) {
-    if (is_live(socket)) {
-      return fail(Code::kConflict, "{}: another process serves this socket", socket);
-    }
-    RUNNEL_DO(make_directories(std::filesystem::path(socket).parent_path().string(), 0755));
-    int port = 0;
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort("unix:" + socket, grpc::InsecureServerCredentials(), &port);
-    builder.RegisterService(&calls_);
-    server_ = builder.BuildAndStart();
-    if (!server_ || port == 0) {
-      return fail(Code::kUnavailable, "cannot listen on {}: is its directory writable?", socket);
-    }
-    if (::chmod(socket.c_str(), 0600) != 0) return fail_errno("chmod {}", socket);
-    return {};
+    return socket_.publish(socket, [&](const std::string& path) { return bind(path); });
   }
 
   void stop() {
+    socket_.remove();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);
   }
 
  private:
+  Result<void> bind(const std::string& path) {
+    int port = 0;
+    grpc::ResourceQuota quota("snapshotter");
+    quota.SetMaxThreads(kMaxThreads);
+    grpc::ServerBuilder builder;
+    builder.SetResourceQuota(quota);
+    builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(&calls_);
+    server_ = builder.BuildAndStart();
+    if (server_ && port != 0) return {};
+    return fail(Code::kUnavailable, "cannot listen on {}: is its directory writable?", path);
+  }
+
   Calls calls_;
+  PrivateSocket socket_;
   std::unique_ptr<grpc::Server> server_;
 };
 

@@ -9,17 +9,19 @@
 
 namespace runnel::snapshot {
 
-// Serves from construction until stop() or destruction. gRPC's own threads run the calls: a slow
-// one holds up nobody.
+// Serves from construction until stop() or destruction. gRPC's own threads run the calls, one each,
+// so that a slow one holds up nobody; beyond 256 at a time a client is told "resource exhausted".
 class Service {
  public:
-  // The socket gets mode 0600; one that nobody listens on is replaced, a live one is kConflict. The
-  // snapshotter must outlive the service.
+  // The socket never exists with another mode than 0600: it is made in a private directory and then
+  // renamed. A socket that nobody listens on is replaced; a live one, and a file that is no socket,
+  // is kConflict. The snapshotter must outlive the service.
   static Result<std::unique_ptr<Service>> listen(const std::string& socket,
                                                  Snapshotter& snapshotter);
   ~Service();
 
-  // Gives calls in progress a few seconds to end.
+  // Gives calls in progress a few seconds to end, cancels their clients' waiting after that, and
+  // returns when the last has returned. Removes the socket unless somebody else has replaced it.
   void stop();
 
  private:
