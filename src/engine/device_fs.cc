@@ -30,6 +30,9 @@ constexpr size_t kMaxRead = 1 << 20;          // what open_fuse_mount allows
 constexpr uint64_t kForever_s = 365 * 24 * 3600;
 constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
 constexpr auto kDeadlineTick = std::chrono::milliseconds(100);
+// A range that did not come in time is refused at once for so long.
+constexpr auto kLateFor = std::chrono::seconds(2);
+constexpr auto kNearDeadline = std::chrono::milliseconds(200);
 constexpr size_t kReadThreads = 4;  // that may wait for a disk
 
 // 64 bits of the digest; 0 and 1 mean "no node" and "the root".
@@ -61,12 +64,24 @@ struct DeviceFs::File {
 
 namespace {
 
+// What a read asks for; `length` is 0 for requests that are no reads.
+struct Range {
+  uint64_t node = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+
+  bool overlaps(const Range& other) const {
+    return node == other.node && offset < other.offset + other.length &&
+           other.offset < offset + length;
+  }
+};
+
 // A request that is not answered yet. Whoever takes it out of the table answers it.
 struct Waiting {
   SteadyTime deadline;
   // A lookup of, or a read from, a file that an earlier worker served and this one not yet.
   std::function<void()> retry;
-  uint64_t node = 0;
+  Range range;
 };
 
 // The descriptor and the requests taken from it. Reads that end late keep it alive.
@@ -86,7 +101,7 @@ class Connection {
     std::vector<std::function<void()>> retries;
     const std::lock_guard lock(mutex_);
     std::erase_if(waiting_, [&](auto& each) {
-      if (each.second.node != node || !each.second.retry) return false;
+      if (each.second.range.node != node || !each.second.retry) return false;
       retries.push_back(std::move(each.second.retry));
       return true;
     });
@@ -94,11 +109,15 @@ class Connection {
   }
 
   // Answers a read, unless its deadline has done so.
-  void answer(uint64_t unique, const Result<Buffer>& bytes) {
+  void answer(uint64_t unique, const Result<Buffer>& bytes, SteadyTime now) {
     {
       const std::lock_guard lock(mutex_);
-      if (waiting_.erase(unique) == 0) return;
+      const auto waiting = waiting_.extract(unique);
+      if (waiting.empty()) return;
       bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
+      if (!bytes && now + kNearDeadline >= waiting.mapped().deadline) {
+        late_.push_back({waiting.mapped().range, now + kLateFor});
+      }
     }
     if (bytes) return reply_bytes(unique, *bytes);
     log::warning("a read ends with EIO: {}", bytes.error().message);
@@ -112,12 +131,24 @@ class Connection {
       std::erase_if(waiting_, [&](const auto& each) {
         if (each.second.deadline > now) return false;
         expired.push_back(each.first);
+        if (each.second.range.length > 0) late_.push_back({each.second.range, now + kLateFor});
         return true;
       });
       counters_.errors += expired.size();
       counters_.expired += expired.size();
     }
     for (const uint64_t unique : expired) reply_error(unique, EIO);
+  }
+
+  // Whether bytes of the range did not come in time a moment ago. The kernel repeats a failed read
+  // page by page at once; without this, each repetition would wait for the deadline again.
+  bool late(const Range& range, SteadyTime now) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(late_, [&](const auto& each) { return each.until <= now; });
+    const bool is_late =
+        std::ranges::any_of(late_, [&](const auto& each) { return each.range.overlaps(range); });
+    if (is_late) ++counters_.errors;
+    return is_late;
   }
 
   // A read that was answered at once, or that was handed on.
@@ -150,8 +181,14 @@ class Connection {
     (void)!::writev(fuse_.get(), parts, bytes.empty() ? 1 : 2);
   }
 
+  struct Late {
+    Range range;
+    SteadyTime until;
+  };
+
   const UniqueFd fuse_;
   mutable std::mutex mutex_;
+  std::vector<Late> late_;
   std::map<uint64_t, Waiting> waiting_;  // by the kernel's unique number
   DeviceFs::Counters counters_;
 };
@@ -282,7 +319,8 @@ class DeviceFs::Impl {
   bool wait_for(uint64_t unique, uint64_t node, std::function<void()> retry) {
     const std::lock_guard lock(mutex_);  // so that add() comes before or sees it
     if (clock_.now() >= grace_until_ || files_.contains(node)) return false;
-    connection_->keep(unique, {.deadline = grace_until_, .retry = std::move(retry), .node = node});
+    connection_->keep(
+        unique, {.deadline = grace_until_, .retry = std::move(retry), .range = {.node = node}});
     return true;
   }
 
@@ -342,12 +380,16 @@ class DeviceFs::Impl {
       return connection_->reply_bytes(unique, into.first(length));
     }
     connection_->count_read(0, true);
-    const auto deadline = clock_.now() + options_.read_timeout;
-    connection_->keep(unique, {.deadline = deadline, .retry = {}, .node = node});
-    readers_.submit([connection = connection_, unique, file, offset, length, deadline] {
-      file->layer->read(
-          offset, length, fetch::Priority::kDemand, deadline,
-          [connection, unique](Result<Buffer> bytes) { connection->answer(unique, bytes); });
+    const auto now = clock_.now();
+    const Range range{.node = node, .offset = offset, .length = length};
+    if (connection_->late(range, now)) return connection_->reply_error(unique, EIO);
+    const auto deadline = now + options_.read_timeout;
+    connection_->keep(unique, {.deadline = deadline, .retry = {}, .range = range});
+    readers_.submit([connection = connection_, &clock = clock_, unique, file, range, deadline] {
+      file->layer->read(range.offset, range.length, fetch::Priority::kDemand, deadline,
+                        [connection, &clock, unique](Result<Buffer> bytes) {
+                          connection->answer(unique, bytes, clock.now());
+                        });
     });
   }
 
