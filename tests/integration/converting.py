@@ -1,15 +1,12 @@
-"""What the tests of conversion share: images with known content, a registry that lies, `convert`."""
+"""What the tests of conversion share: images with known content, `convert`, what a registry has."""
 
 from __future__ import annotations
 
-import http.client
 import json
 import os
 import subprocess
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import tars
@@ -157,89 +154,3 @@ def state(reference: str) -> State:
     tags = json.loads(images.request(f"http://{host}/v2/{repository}/tags/list")[2])["tags"]
     referrers = sorted(entry["digest"] for entry in images.referrers(reference))
     return State(digest, json.dumps(manifest), tuple(sorted(tags)), tuple(referrers))
-
-
-# A registry that lies -----------------------------------------------------------------------------
-
-
-class Liar:
-    """Stands before a registry and passes everything on, except where `rule` says otherwise.
-
-    rule(method, path) is asked for each request and answers None, or one of
-      ("status", 500)   this answer, with a body that says so
-      ("cut", N)        the true answer's head, N bytes of its body, then the connection ends
-      ("stall", N)      the same, but the connection stays open and silent until close()
-      ("body", bytes)   other bytes of the same kind
-      ("drop",)         the connection ends without an answer
-    """
-
-    def __init__(self, upstream: str, rule: Callable[[str, str], tuple | None]):
-        self.upstream, self.rule = upstream, rule
-        self.requests: list[tuple[str, str]] = []
-        self._over = threading.Event()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
-        self._thread.start()
-
-    @property
-    def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_address[1]}"
-
-    def __enter__(self) -> "Liar":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._over.set()
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-    def _handler(liar):
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def log_message(self, *_):
-                pass
-
-            def answer(self):
-                liar.requests.append((self.command, self.path))
-                sent = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-                lie = liar.rule(self.command, self.path) or ("pass",)
-                if lie[0] == "drop":
-                    self.close_connection = True
-                    return
-                if lie[0] == "status":
-                    text = json.dumps({"errors": [{"code": "UNKNOWN", "message": "made to fail"}]})
-                    self.reply(lie[1], {"Content-Type": "application/json"}, text.encode())
-                    return
-                upstream = http.client.HTTPConnection(liar.upstream, timeout=30)
-                upstream.request(self.command, self.path, sent or None, dict(self.headers))
-                got = upstream.getresponse()
-                body, headers = got.read(), dict(got.headers)
-                upstream.close()
-                if lie[0] == "body":
-                    body, headers = lie[1], {**headers, "Content-Length": str(len(lie[1]))}
-                self.reply(got.status, headers, body, lie)
-
-            def reply(self, status, headers, body, lie=("pass",)):
-                self.send_response_only(status)
-                headers.setdefault("Content-Length", str(len(body)))
-                for name, value in headers.items():
-                    if name.lower() not in ("connection", "transfer-encoding", "date"):
-                        self.send_header(name, value)
-                self.end_headers()
-                if self.command == "HEAD":
-                    return
-                if lie[0] in ("cut", "stall"):
-                    self.wfile.write(body[:lie[1]])
-                    self.wfile.flush()
-                    self.close_connection = True
-                    if lie[0] == "stall":
-                        liar._over.wait()
-                    return
-                self.wfile.write(body)
-
-            do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = answer
-
-        return Handler
