@@ -49,7 +49,7 @@ from lies import Close, Lie, Pause  # noqa: E402
 PIECE = 64 * 1024
 SIGNED = "/signed/"
 TOKEN = "/token"
-HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "date", "server"}
+HOP_BY_HOP = {"connection", "keep-alive", "transfer-encoding", "date"}
 
 
 class State:
