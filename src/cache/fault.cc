@@ -11,12 +11,15 @@
 #include <deque>
 #include <mutex>
 
+#include "base/bytes.h"
+#include "base/fd.h"
 #include "base/log.h"
 
 namespace runnel::cache {
 
 namespace {
 
+constexpr uint64_t kMaxText = 4096;
 constexpr std::string_view kPoints[] = {
     "request-read", "mid-fetch",
     "arrived",      "before-write",
@@ -105,18 +108,36 @@ Hook hook_of(const std::vector<Fault>& faults) {
   };
 }
 
+// What RUNNEL_FAULT says, or the file that it names; no file says nothing.
+Result<std::string> text_of_environment() {
+  const char* value = std::getenv("RUNNEL_FAULT");
+  std::string text = value == nullptr ? "" : value;
+  if (!text.starts_with('@')) return text;
+  auto content = read_file(text.substr(1), kMaxText);
+  if (!content && content.error().code == Code::kNotFound) return "";
+  RUNNEL_TRY(const auto bytes, std::move(content));
+  text = std::string(as_text(bytes));
+  while (text.ends_with('\n')) text.pop_back();
+  return text;
+}
+
+Result<std::vector<Fault>> faults_of_environment() {
+  RUNNEL_TRY(const auto text, text_of_environment());
+  if (text.empty()) return std::vector<Fault>();
+  log::warning("faults are injected: {}", text);
+  return parse_faults(text);
+}
+
 void read_environment() {
-  const char* text = std::getenv("RUNNEL_FAULT");
-  if (text == nullptr || *text == '\0') {
-    state().asked.store(false, std::memory_order_release);
-    return;
-  }
-  const auto faults = parse_faults(text);
+  const auto faults = faults_of_environment();
   if (!faults) {
     log::error("RUNNEL_FAULT: {}; see cache/fault.h", faults.error().message);
     ::_exit(2);
   }
-  log::warning("faults are injected: RUNNEL_FAULT={}", text);
+  if (faults->empty()) {
+    state().asked.store(false, std::memory_order_release);
+    return;
+  }
   state().hook = hook_of(*faults);
 }
 

@@ -15,6 +15,7 @@
 // passed: POINT:ACTION[:N], several with commas. ACTION is `kill` (SIGKILL to itself at the Nth
 // pass and at no other; N is 1 when not given) or the name of an errno (at every pass from the Nth
 // on). "between-sync-and-bitmap:kill:3" dies at the third one; the next worker counts anew.
+// RUNNEL_FAULT=@FILE reads all this from a file, so that a test can give each worker its own fate.
 // "write:ENOSPC" is a full disk. What cannot be understood ends the process: a test that injects
 // nothing proves nothing.
 //

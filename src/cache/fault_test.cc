@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
+#include <fstream>
+
+#include "support/temp_dir.h"
 
 namespace runnel::cache {
 namespace {
@@ -29,6 +32,17 @@ TEST(FaultDeathTest, FailsFromThePassThatWasAskedFor) {
 
   EXPECT_EXIT(pass_with("mid-fetch:kill,write:ENOSPC:3", "write", 5), testing::ExitedWithCode(3),
               "injected");
+}
+
+TEST(FaultDeathTest, ReadsTheFileThatItIsGiven) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const test::TempDir temp;
+  const auto path = temp.path() + "/faults";
+  const auto from_file = "@" + path;
+
+  EXPECT_EXIT(pass_with(from_file.c_str(), "write", 3), testing::ExitedWithCode(0), "");
+  std::ofstream(path) << "write:ENOSPC:2\n";
+  EXPECT_EXIT(pass_with(from_file.c_str(), "write", 3), testing::ExitedWithCode(2), "injected");
 }
 
 TEST(FaultDeathTest, EndsTheProcessForWhatItDoesNotUnderstand) {
