@@ -30,8 +30,10 @@ constexpr size_t kMaxRead = 1 << 20;          // what open_fuse_mount allows
 constexpr uint64_t kForever_s = 365 * 24 * 3600;
 constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
 constexpr auto kDeadlineTick = std::chrono::milliseconds(100);
-// A range that did not come in time is refused at once for so long.
+// A range that did not come in time is refused at once for so long, and its reader's next ranges of
+// that device get kNextAfterLate instead of the whole timeout.
 constexpr auto kLateFor = std::chrono::seconds(2);
+constexpr auto kNextAfterLate = std::chrono::milliseconds(500);
 constexpr auto kNearDeadline = std::chrono::milliseconds(200);
 constexpr size_t kReadThreads = 4;  // that may wait for a disk
 
@@ -82,6 +84,7 @@ struct Waiting {
   // A lookup of, or a read from, a file that an earlier worker served and this one not yet.
   std::function<void()> retry;
   Range range;
+  uint32_t pid = 0;  // of the reader; 0 when the kernel does not tell
 };
 
 // The descriptor and the requests taken from it. Reads that end late keep it alive.
@@ -116,7 +119,7 @@ class Connection {
       if (waiting.empty()) return;
       bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
       if (!bytes && now + kNearDeadline >= waiting.mapped().deadline) {
-        late_.push_back({waiting.mapped().range, now + kLateFor});
+        note_late_locked(waiting.mapped(), now);
       }
     }
     if (bytes) return reply_bytes(unique, *bytes);
@@ -131,7 +134,7 @@ class Connection {
       std::erase_if(waiting_, [&](const auto& each) {
         if (each.second.deadline > now) return false;
         expired.push_back(each.first);
-        if (each.second.range.length > 0) late_.push_back({each.second.range, now + kLateFor});
+        if (each.second.range.length > 0) note_late_locked(each.second, now);
         return true;
       });
       counters_.errors += expired.size();
@@ -140,15 +143,24 @@ class Connection {
     for (const uint64_t unique : expired) reply_error(unique, EIO);
   }
 
-  // Whether bytes of the range did not come in time a moment ago. The kernel repeats a failed read
-  // page by page at once; without this, each repetition would wait for the deadline again.
-  bool late(const Range& range, SteadyTime now) {
+  // How long the reader `pid` may wait for the range: zero when bytes of it did not come in time a
+  // moment ago, because the kernel repeats a failed read page by page at once; little when another
+  // range of the device was late for this reader, because one read(2) becomes several requests, one
+  // after the other; without both, each would wait for the deadline again.
+  Duration patience(const Range& range, uint32_t pid, SteadyTime now, Duration timeout) {
     const std::lock_guard lock(mutex_);
     std::erase_if(late_, [&](const auto& each) { return each.until <= now; });
-    const bool is_late =
-        std::ranges::any_of(late_, [&](const auto& each) { return each.range.overlaps(range); });
-    if (is_late) ++counters_.errors;
-    return is_late;
+    Duration patience = timeout;
+    for (const auto& each : late_) {
+      if (each.range.overlaps(range)) {
+        ++counters_.errors;
+        return Duration::zero();
+      }
+      if (each.range.node == range.node && each.pid == pid && pid != 0) {
+        patience = std::min<Duration>(timeout, kNextAfterLate);
+      }
+    }
+    return patience;
   }
 
   // A read that was answered at once, or that was handed on.
@@ -181,8 +193,13 @@ class Connection {
     (void)!::writev(fuse_.get(), parts, bytes.empty() ? 1 : 2);
   }
 
+  void note_late_locked(const Waiting& waiting, SteadyTime now) {
+    late_.push_back({.range = waiting.range, .pid = waiting.pid, .until = now + kLateFor});
+  }
+
   struct Late {
     Range range;
+    uint32_t pid;
     SteadyTime until;
   };
 
@@ -286,7 +303,8 @@ class DeviceFs::Impl {
       case FUSE_READ:
         if (body.size() >= sizeof(fuse_read_in)) {
           const auto in = load_le<fuse_read_in>(body.data());
-          read(header.unique, header.nodeid, in.offset, in.size, into);
+          read(header.unique, {.node = header.nodeid, .offset = in.offset, .length = in.size},
+               header.pid, into);
         } else {
           connection_->reply_error(header.unique, EIO);
         }
@@ -363,28 +381,35 @@ class DeviceFs::Impl {
   }
 
   // `into` is scratch space of this thread.
-  void read(uint64_t unique, uint64_t node, uint64_t offset, uint32_t size, MutableBytes into) {
+  void read(uint64_t unique, Range range, uint32_t pid, MutableBytes into) {
     cache::fault("request-read");
-    const auto file = find(node);
+    const auto file = find(range.node);
     if (!file) {
-      if (!wait_for(unique, node,
-                    [this, unique, node, offset, size] { read(unique, node, offset, size, {}); })) {
+      if (!wait_for(unique, range.node,
+                    [this, unique, range, pid] { read(unique, range, pid, {}); })) {
         connection_->reply_error(unique, EIO);
       }
       return;
     }
-    if (offset >= file->layer->size() || size == 0) return connection_->reply_bytes(unique, {});
-    const uint64_t length = std::min<uint64_t>(size, file->layer->size() - offset);
-    if (length <= into.size() && file->layer->read_now(offset, into.first(length))) {
-      connection_->count_read(length, false);
-      return connection_->reply_bytes(unique, into.first(length));
+    const uint64_t end = file->layer->size();
+    if (range.offset >= end || range.length == 0) return connection_->reply_bytes(unique, {});
+    range.length = std::min(range.length, end - range.offset);
+    if (range.length <= into.size() &&
+        file->layer->read_now(range.offset, into.first(range.length))) {
+      connection_->count_read(range.length, false);
+      return connection_->reply_bytes(unique, into.first(range.length));
     }
+    wait_for_layer(unique, range, pid, file);
+  }
+
+  void wait_for_layer(uint64_t unique, const Range& range, uint32_t pid,
+                      const std::shared_ptr<File>& file) {
     connection_->count_read(0, true);
     const auto now = clock_.now();
-    const Range range{.node = node, .offset = offset, .length = length};
-    if (connection_->late(range, now)) return connection_->reply_error(unique, EIO);
-    const auto deadline = now + options_.read_timeout;
-    connection_->keep(unique, {.deadline = deadline, .retry = {}, .range = range});
+    const auto patience = connection_->patience(range, pid, now, options_.read_timeout);
+    if (patience == Duration::zero()) return connection_->reply_error(unique, EIO);
+    const auto deadline = now + patience;
+    connection_->keep(unique, {.deadline = deadline, .retry = {}, .range = range, .pid = pid});
     readers_.submit([connection = connection_, &clock = clock_, unique, file, range, deadline] {
       file->layer->read(range.offset, range.length, fetch::Priority::kDemand, deadline,
                         [connection, &clock, unique](Result<Buffer> bytes) {

@@ -117,7 +117,7 @@ void Server::Impl::stop() {
   if (!stopping_.exchange(true)) {
     asio::post(workers_.front()->loop, [this] {
       boost::system::error_code ignored;
-      listener_.close(ignored);
+      (void)listener_.close(ignored);
     });
   }
   end_connections(Ends::kIdle);
