@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -41,6 +42,21 @@ def lab(runnel):
     finally:
         left = made.close()
     assert not left, "left behind by the tests:\n" + "\n".join(left)
+
+
+@pytest.fixture(scope="session")
+def converted_recipe(lab):
+    """converted_recipe("python"): the image of images/python, built or found, pushed, converted."""
+    made = {}
+
+    def get(name: str):
+        if name not in made:
+            layout = subprocess.run([HERE.parents[1] / "tools/build-image", name], check=True,
+                                    text=True, stdout=subprocess.PIPE).stdout.strip()
+            made[name] = lab.push_layout(name, Path(layout))
+            services.convert(made[name].reference)
+        return made[name]
+    return get
 
 
 @pytest.fixture(scope="session", params=engines())

@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-
 import pytest
 
 import trees
 from sandbox import images, services
 
-ROOT = Path(__file__).resolve().parents[2]
 RECIPES = [pytest.param(name, marks=[] if name == "python" else pytest.mark.heavy)
            for name in ("python", "nginx", "node", "jupyter")]
 
 
 @pytest.fixture(scope="module")
-def recipe_image(lab):
-    """Builds (or finds) the image, pushes and converts it, and pulls it the ordinary way."""
-    made = {}
+def recipe_image(lab, converted_recipe):
+    """The converted image, which is also pulled the ordinary way."""
+    pulled = {}
 
     def get(name: str):
-        if name not in made:
-            layout = subprocess.run([ROOT / "tools/build-image", name], check=True, text=True,
-                                    stdout=subprocess.PIPE).stdout.strip()
-            pushed = lab.push_layout(name, Path(layout))
-            services.convert(pushed.reference)
-            lab.ordinary.pull(pushed.reference)
-            made[name] = pushed
-        return made[name]
+        if name not in pulled:
+            pulled[name] = converted_recipe(name)
+            lab.ordinary.pull(pulled[name].reference)
+        return pulled[name]
     return get
 
 

@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -237,11 +237,11 @@ class Containerd:
     # Containers ---------------------------------------------------------------------------------
 
     def run(self, image: str, name: str, *command: str, seconds: float = 300,
-            ready: str = "READY") -> Started:
+            ready: str = "READY", on_ready: Callable[[], None] = lambda: None) -> Started:
         """Runs the image's command to its end, or until it printed a line that starts with READY.
 
         A container that is still running then (a server) is killed. The clock starts before the
-        container is created.
+        container is created. `on_ready` is called at once when the line is there.
         """
         argv = self._ctr("run", "--rm", "--snapshotter", self.snapshotter, "--cgroup", "",
                          "--runc-root", str(self.directory / "runc"),
@@ -257,6 +257,7 @@ class Containerd:
                 lines.append(line)
                 if at_ready is None and re.match(ready, line):
                     at_ready = time.monotonic() - begin
+                    on_ready()
                     break
             if at_ready is not None:
                 lines += self._finish(process, name)

@@ -1,0 +1,328 @@
+"""How long a container takes from nothing to READY, and what that costs.
+
+    tools/cold-start --image python,jupyter --network loopback,1g-2ms,100m-20ms
+                     --engine erofs-file,erofs-loop,eager --runs 7 --json FILE
+
+One measurement is: no image, an empty cache, no open connection and no page cache; pull, create,
+start, until the container prints READY. The registry and the network are on processor 0, the node,
+containerd and the container on processor 1, so that neither takes the other's time. Runs of all
+engines alternate, and ratios are taken within a round, so that whatever else the machine does hits
+all of them alike. Requests and bytes are counted on the network between, up to READY.
+
+Engines: the node's ways of mounting; "eager" is containerd's overlayfs, which pulls all first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sandbox import images, processes, services
+from sandbox.containerd import Containerd, drop_page_cache
+from sandbox.netsim import NETWORKS, NetSim, Traffic
+from sandbox.scratch import Scratch
+
+ROOT = Path(__file__).resolve().parents[2]
+EAGER = "eager"
+ENGINES = ("erofs-file", "erofs-loop", EAGER)
+REGISTRY_PROCESSOR = 0
+NODE_PROCESSOR = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """One cold start. Seconds are from asking for the image; the rest is what had happened by READY."""
+
+    image: str
+    network: str
+    engine: str
+    round: int
+    seconds: float
+    pull_seconds: float
+    again_seconds: float  # a second container of the image, straight after
+    requests: int
+    bytes: int  # from the registry
+    connections: int
+    cpu: dict[str, float] = field(default_factory=dict)  # by process
+    peak_memory: int = 0  # of the node's worker
+
+
+class Side:
+    """One containerd, and for a streaming engine its node."""
+
+    def __init__(self, directory: Path, engine: str):
+        self.engine = engine
+        self.node = None
+        if engine == EAGER:
+            self.containerd = Containerd(directory / "c")
+        else:
+            self.node = services.Node(directory / "n", engine, background_fill=False)
+            self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
+
+    def start(self) -> "Side":
+        if self.node:
+            self.node.start()
+        self.containerd.start()
+        return self
+
+    def use(self, registry: str) -> None:
+        self.containerd.use_mirror(registry, self.node.mirror if self.node else None)
+
+    def pull(self, reference: str) -> None:
+        services.pull(reference, self.containerd.socket)
+
+    def forget(self) -> None:
+        """No image, no snapshot, no cached byte."""
+        for reference in self.containerd.images():
+            self.containerd.remove_image(reference)
+        if self.node:
+            self.node.clear()
+
+    def cpu(self) -> dict[str, float]:
+        used = {"containerd": processes.cpu_seconds(self.containerd.daemon.pid)}
+        if self.node:
+            used["node"] = (processes.cpu_seconds(self.node.daemon.pid)
+                            + processes.cpu_seconds(self.node.worker))
+        return used
+
+    def stop(self) -> None:
+        if self.containerd.daemon.pid:
+            self.forget()
+        self.containerd.stop()
+        if self.node:
+            self.node.stop()
+
+
+class Bench:
+    """A registry with images, networks in front of it, and the sides that pull through them."""
+
+    def __init__(self, directory: Path, engines: list[str], networks: list[str]):
+        self.scratch = Scratch(directory)
+        self.registry = services.Registry(directory / "registry")
+        self.engines, self.networks = engines, networks
+        self.sides: dict[str, Side] = {}
+        self.sims: dict[str, NetSim] = {}
+
+    def __enter__(self) -> "Bench":
+        self.scratch.create()
+        everywhere = os.sched_getaffinity(0)
+        pinned = len(everywhere) > 1
+        if pinned:
+            os.sched_setaffinity(0, {REGISTRY_PROCESSOR})
+        self.registry.start()
+        prefix = ("taskset", "-c", str(REGISTRY_PROCESSOR)) if pinned else ()
+        if pinned:
+            os.sched_setaffinity(0, {NODE_PROCESSOR})
+        for name in self.networks:
+            self.sims[name] = NetSim(self.scratch / f"net-{name}", name, self.registry.port, prefix)
+        for engine in self.engines:
+            side = self.sides[engine] = Side(self.scratch / engine, engine).start()
+            for sim in self.sims.values():
+                side.use(sim.host)
+        return self
+
+    def __exit__(self, *_) -> None:
+        for side in self.sides.values():
+            side.stop()
+        for sim in self.sims.values():
+            sim.stop()
+        self.registry.stop()
+        self.scratch.teardown()
+
+    def add_image(self, name: str) -> None:
+        """Builds (or finds) the recipe's image, pushes and converts it."""
+        layout = subprocess.run([ROOT / "tools/build-image", name], check=True, text=True,
+                                stdout=subprocess.PIPE).stdout.strip()
+        reference = f"{self.registry.host}/{name}:1"
+        images.push(Path(layout), reference)
+        services.convert(reference)
+
+    def measure(self, image: str, network: str, engine: str, number: int) -> Run:
+        side, sim = self.sides[engine], self.sims[network]
+        reference = f"{sim.host}/{image}:1"
+        side.forget()
+        sim.stop()
+        sim.start()
+        drop_page_cache()
+        self._warm_registry()
+        if side.node:
+            processes.forget_peak_memory(side.node.worker)
+        return self._start(reference, Run(image, network, engine, number, 0, 0, 0, 0, 0, 0))
+
+    def _start(self, reference: str, run: Run) -> Run:
+        side, sim = self.sides[run.engine], self.sims[run.network]
+        found: dict = {}
+        before, cpu_before = sim.traffic(), self._cpu(side, sim)
+        begin = time.monotonic()
+
+        def at_ready() -> None:
+            found["seconds"] = time.monotonic() - begin
+            found["traffic"] = sim.traffic()
+            found["cpu"] = self._cpu(side, sim)
+            found["peak_memory"] = processes.peak_memory(side.node.worker) if side.node else 0
+
+        side.pull(reference)
+        pulled = time.monotonic() - begin
+        started = side.containerd.run(reference, "cold", on_ready=at_ready)
+        if not found:
+            raise RuntimeError(f"{reference} printed no READY line:\n{started.output}")
+        self._check_streams(side, reference)
+        again = side.containerd.run(reference, "again").seconds_to_ready
+        after: Traffic = found["traffic"]
+        return Run(run.image, run.network, run.engine, run.round,
+                   seconds=found["seconds"], pull_seconds=pulled, again_seconds=again or 0.0,
+                   requests=after.requests - before.requests,
+                   bytes=after.bytes_down - before.bytes_down,
+                   connections=after.connections - before.connections,
+                   cpu={name: round(used - cpu_before[name], 2)
+                        for name, used in found["cpu"].items()},
+                   peak_memory=found["peak_memory"])
+
+    def _cpu(self, side: Side, sim: NetSim) -> dict[str, float]:
+        return {**side.cpu(), "network": processes.cpu_seconds(sim.daemon.pid),
+                "registry": processes.cpu_seconds(self.registry.daemon.pid)}
+
+    def _check_streams(self, side: Side, reference: str) -> None:
+        """A streaming side that fell back to an ordinary pull would measure something else."""
+        if side.node is None:
+            return
+        repository = reference.rpartition(":")[0]
+        for image in side.node.status()["images"]:
+            if image["image"].startswith(repository + "@"):
+                if image["reason"] != "Streaming":
+                    raise RuntimeError(f"{reference} did not stream: {image['reason']}: "
+                                       f"{image['detail']}")
+                return
+        raise RuntimeError(f"the node does not know {reference}")
+
+    def _warm_registry(self) -> None:
+        """The registry stands for another machine: it keeps its page cache."""
+        for path in (self.registry.directory / "data").rglob("*"):
+            if path.is_file():
+                with open(path, "rb") as file:
+                    while file.read(1 << 20):
+                        pass
+
+
+# What many runs say ---------------------------------------------------------------------------
+
+
+def rounds(bench: Bench, image: str, count: int, say=print) -> list[Run]:
+    """`count` rounds over every network and engine; a first one that is not kept warms programs."""
+    runs = []
+    for number in range(count + 1):
+        for network in bench.networks:
+            for engine in bench.engines:
+                run = bench.measure(image, network, engine, number)
+                kept = "" if number else " (not kept)"
+                say(f"{image} {network} {engine}: {run.seconds:.2f} s, {run.requests} requests, "
+                    f"{run.bytes / 1e6:.1f} MB{kept}")
+                if number:
+                    runs.append(run)
+    return runs
+
+
+def median(values) -> float:
+    return statistics.median(list(values))
+
+
+def ratio_to_eager(runs: list[Run], cell: list[Run]) -> float | None:
+    """The median over rounds of this engine's time over eager's in the same round."""
+    eager = {(r.image, r.network, r.round): r.seconds for r in runs if r.engine == EAGER}
+    ratios = [r.seconds / eager[r.image, r.network, r.round] for r in cell
+              if (r.image, r.network, r.round) in eager]
+    return median(ratios) if ratios else None
+
+
+def summaries(runs: list[Run]) -> list[dict]:
+    cells: dict[tuple[str, str, str], list[Run]] = {}
+    for run in runs:
+        cells.setdefault((run.image, run.network, run.engine), []).append(run)
+    found = []
+    for (image, network, engine), cell in cells.items():
+        ratio = ratio_to_eager(runs, cell)
+        found.append({
+            "image": image, "network": network, "engine": engine, "runs": len(cell),
+            "seconds": round(median(r.seconds for r in cell), 3),
+            "seconds_min": round(min(r.seconds for r in cell), 3),
+            "seconds_max": round(max(r.seconds for r in cell), 3),
+            "ratio_to_eager": None if ratio is None else round(ratio, 3),
+            "pull_seconds": round(median(r.pull_seconds for r in cell), 3),
+            "again_seconds": round(median(r.again_seconds for r in cell), 3),
+            "requests": [min(r.requests for r in cell), max(r.requests for r in cell)],
+            "bytes": [min(r.bytes for r in cell), max(r.bytes for r in cell)],
+            "connections": max(r.connections for r in cell),
+            "cpu": {name: round(median(r.cpu[name] for r in cell), 2) for name in cell[0].cpu},
+            "peak_memory": max(r.peak_memory for r in cell),
+        })
+    return found
+
+
+def spread(low: float, high: float, scale: float = 1, digits: int = 0) -> str:
+    texts = [f"{value / scale:.{digits}f}" for value in (low, high)]
+    return texts[0] if texts[0] == texts[1] else "-".join(texts)
+
+
+def print_table(rows: list[dict]) -> None:
+    head = (f"{'image':<9}{'network':<12}{'engine':<20}{'READY s':>8}{'(spread)':>13}{'/eager':>8}"
+            f"{'pull s':>8}{'again s':>9}{'requests':>10}{'MB':>12}  cpu s; memory")
+    print("\n" + head)
+    for row in rows:
+        ratio = row["ratio_to_eager"]
+        cpu = " ".join(f"{name} {used:.2f}" for name, used in row["cpu"].items())
+        memory = f"; {row['peak_memory'] / 1e6:.0f} MB" if row["peak_memory"] else ""
+        seconds = spread(row["seconds_min"], row["seconds_max"], digits=2)
+        print(f"{row['image']:<9}{row['network']:<12}{row['engine']:<20}{row['seconds']:>8.2f}"
+              f"{seconds:>13}{'' if ratio is None else f'{ratio:.2f}':>8}"
+              f"{row['pull_seconds']:>8.2f}{row['again_seconds']:>9.2f}"
+              f"{spread(*row['requests']):>10}{spread(*row['bytes'], 1e6, 1):>12}  {cpu}{memory}")
+
+
+# The command ------------------------------------------------------------------------------------
+
+
+def choices(known: tuple[str, ...]):
+    def parse(text: str) -> list[str]:
+        chosen = text.split(",")
+        for one in chosen:
+            if one not in known:
+                raise argparse.ArgumentTypeError(f"no {one!r}; there are {', '.join(known)}")
+        return chosen
+    return parse
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="tools/cold-start", description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    recipes = tuple(sorted(path.name for path in (ROOT / "images").iterdir()))
+    parser.add_argument("--image", type=choices(recipes), default=["python"])
+    parser.add_argument("--network", type=choices(tuple(NETWORKS)), default=list(NETWORKS))
+    parser.add_argument("--engine", type=choices(ENGINES), default=["erofs-file", EAGER])
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--json", type=Path, help="every run, and the summary")
+    options = parser.parse_args()
+    directory = Path(tempfile.mkdtemp(prefix="runnel-cold-", dir=os.environ.get("TMPDIR", "/var/tmp")))
+    runs: list[Run] = []
+    with Bench(directory, options.engine, options.network) as bench:
+        for image in options.image:
+            print(f"== {image}: pushing and converting", flush=True)
+            bench.add_image(image)
+            runs += rounds(bench, image, options.runs, lambda text: print(text, flush=True))
+    rows = summaries(runs)
+    print_table(rows)
+    if options.json:
+        options.json.write_text(json.dumps({"summary": rows, "runs": [asdict(r) for r in runs]},
+                                           indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
