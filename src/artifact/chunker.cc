@@ -132,4 +132,10 @@ Result<void> Chunker::finish() {
   return flush();
 }
 
+Result<void> begin_file(Chunker& chunker, const tar::Entry& entry) {
+  std::vector<DataRange> ranges;
+  for (const auto& extent : entry.data_extents) ranges.push_back({extent.offset, extent.length});
+  return chunker.begin_file(entry.size, ranges);
+}
+
 }  // namespace runnel::artifact

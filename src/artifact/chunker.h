@@ -15,6 +15,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "erofs/tree.h"
+#include "tar/entry.h"
 
 namespace runnel::artifact {
 
@@ -61,5 +62,8 @@ class Chunker {
   uint64_t position_ = 0;  // offset in the file of the next byte to fill
   bool alone_ = false;
 };
+
+// begin_file() for a file of an archive.
+Result<void> begin_file(Chunker& chunker, const tar::Entry& entry);
 
 }  // namespace runnel::artifact

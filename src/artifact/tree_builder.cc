@@ -116,6 +116,12 @@ Result<void> change_mode(erofs::Inode& inode, uint16_t permissions) {
 
 }  // namespace
 
+Result<bool> lies_on_device(const tar::Entry& entry) {
+  if (entry.type != EntryType::kRegular) return false;
+  RUNNEL_TRY(const auto path, parts_of(entry.name));
+  return !path.empty() && !path.back().starts_with(kWhiteoutPrefix);
+}
+
 TreeBuilder::TreeBuilder() {
   tree_.inodes.emplace_back();
   tree_.inodes[0].mode = S_IFDIR | 0755;

@@ -29,6 +29,10 @@
 
 namespace runnel::artifact {
 
+// Whether the device image has this entry's content: regular files, but for those that are markers.
+// What TreeBuilder::add() says of an entry that it takes. kInvalid for names that it refuses.
+Result<bool> lies_on_device(const tar::Entry& entry);
+
 class TreeBuilder {
  public:
   TreeBuilder();

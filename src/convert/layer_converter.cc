@@ -2,15 +2,8 @@
 
 namespace runnel::convert {
 
-namespace {
-
-constexpr size_t kSignatureSize = 4;  // what codec::detect_compression wants to see
-
-}  // namespace
-
 LayerConverter::LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id)
-    : diff_id_(diff_id),
-      digest_(diff_id.algorithm()),
+    : reader_(diff_id, *this),
       blob_(fd, pool),
       chunker_(artifact::kChunkSize,
                [this](Buffer chunk) { return blob_.add_chunk(std::move(chunk)); }) {}
@@ -18,29 +11,13 @@ LayerConverter::LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff
 LayerConverter::~LayerConverter() = default;
 
 Result<void> LayerConverter::feed(Bytes bytes) {
-  if (decoder_) return decode(bytes);
-  first_bytes_.insert(first_bytes_.end(), bytes.begin(), bytes.end());
-  if (first_bytes_.size() < kSignatureSize) return {};
-  decoder_ = codec::LayerDecoder::make(codec::detect_compression(first_bytes_));
-  return decode(std::exchange(first_bytes_, {}));
-}
-
-Result<void> LayerConverter::decode(Bytes bytes) {
-  return decoder_->feed(bytes, [this](Bytes decoded) { return plain(decoded); });
-}
-
-Result<void> LayerConverter::plain(Bytes bytes) {
-  digest_.update(bytes);
-  plain_bytes_ += bytes.size();
-  return tar_.feed(bytes, *this);
+  return reader_.feed(bytes);
 }
 
 Result<void> LayerConverter::entry(const tar::Entry& entry) {
   RUNNEL_TRY(file_, tree_.add(entry));
   if (!file_) return {};
-  std::vector<artifact::DataRange> ranges;
-  for (const auto& extent : entry.data_extents) ranges.push_back({extent.offset, extent.length});
-  return chunker_.begin_file(entry.size, ranges);
+  return artifact::begin_file(chunker_, entry);
 }
 
 Result<void> LayerConverter::data(uint64_t offset, Bytes bytes) {
@@ -56,18 +33,9 @@ Result<void> LayerConverter::entry_end() {
 }
 
 Result<LayerConverter::Converted> LayerConverter::finish() {
-  if (!decoder_) {
-    decoder_ = codec::LayerDecoder::make(codec::detect_compression(first_bytes_));
-    RUNNEL_DO(decode(std::exchange(first_bytes_, {})));
-  }
-  RUNNEL_DO(decoder_->finish());
-  RUNNEL_DO(tar_.finish());
-  if (const auto digest = digest_.finish(); digest != diff_id_) {
-    return fail(Code::kInvalid, "its plain bytes are {}, but the image's configuration says {}",
-                digest, diff_id_);
-  }
+  RUNNEL_DO(reader_.finish());
   Converted converted;
-  converted.plain_bytes = plain_bytes_;
+  converted.plain_bytes = reader_.plain_bytes();
   RUNNEL_TRY(converted.tree, tree_.finish());
   RUNNEL_DO(chunker_.finish());
   RUNNEL_TRY(converted.blob, blob_.finish(converted.tree));

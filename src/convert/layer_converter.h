@@ -1,16 +1,15 @@
 // One source layer, as its bytes arrive, into a layer blob.
 #pragma once
 
-#include <memory>
 #include <optional>
 
 #include "artifact/chunker.h"
 #include "artifact/layer_blob.h"
+#include "artifact/layer_reader.h"
 #include "artifact/tree_builder.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "base/worker_pool.h"
-#include "codec/layer_decoder.h"
 #include "oci/digest.h"
 #include "tar/reader.h"
 
@@ -44,15 +43,7 @@ class LayerConverter : private tar::Handler {
   Result<void> data(uint64_t offset, Bytes bytes) override;
   Result<void> entry_end() override;
 
-  Result<void> decode(Bytes bytes);
-  Result<void> plain(Bytes bytes);
-
-  std::unique_ptr<codec::LayerDecoder> decoder_;
-  Buffer first_bytes_;  // until there are enough to tell the compression
-  const oci::Digest diff_id_;
-  oci::Digester digest_;
-  uint64_t plain_bytes_ = 0;
-  tar::Reader tar_;
+  artifact::LayerReader reader_;
   artifact::TreeBuilder tree_;
   artifact::LayerBlobWriter blob_;
   artifact::Chunker chunker_;

@@ -1,0 +1,48 @@
+// A source layer as its registry has it, into the entries of its tar.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "codec/layer_decoder.h"
+#include "oci/digest.h"
+#include "tar/reader.h"
+
+namespace runnel::artifact {
+
+// Decompresses, hashes and reads the archive; memory is bounded whatever the layer's size. One
+// thread feeds it.
+//
+// Errors are final, say which entry or byte of the layer is wrong, or are the handler's own.
+class LayerReader {
+ public:
+  // `diff_id` is what the image's configuration says of the layer. `handler` outlives the reader.
+  LayerReader(const oci::Digest& diff_id, tar::Handler& handler);
+  ~LayerReader();
+
+  // The next bytes. The layer's first ones say how it is compressed: registries mislabel layers,
+  // and the diff ID decides in the end.
+  Result<void> feed(Bytes bytes);
+
+  // The layer has ended. kInvalid unless all of it came and its plain bytes have the diff ID.
+  Result<void> finish();
+
+  // Of the tar, so far.
+  uint64_t plain_bytes() const { return plain_bytes_; }
+
+ private:
+  Result<void> decode(Bytes bytes);
+  Result<void> plain(Bytes bytes);
+
+  std::unique_ptr<codec::LayerDecoder> decoder_;
+  Buffer first_bytes_;  // until there are enough to tell the compression
+  const oci::Digest diff_id_;
+  tar::Handler& handler_;
+  oci::Digester digest_;
+  uint64_t plain_bytes_ = 0;
+  tar::Reader tar_;
+};
+
+}  // namespace runnel::artifact
