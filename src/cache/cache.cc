@@ -48,6 +48,7 @@ Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const
       lock_(std::move(lock)),
       options_(options),
       clock_(clock),
+      rescue_(std::make_unique<WorkerPool>(options.rescue_threads)),
       write_(std::make_unique<WorkerPool>(options.write_threads)),
       verify_(std::make_unique<WorkerPool>(options.verify_threads)),
       tender_([this] { tend(); }),
@@ -61,8 +62,9 @@ Cache::~Cache() {
   stop_changed_.notify_all();
   tender_.join();
   deadlines_.join();
-  verify_.reset();  // hands its last chunks to write_
+  verify_.reset();  // hands its last chunks to write_, its last losses to rescue_
   write_.reset();
+  rescue_.reset();
   for (const auto& layer : open_layers()) {
     if (auto closed = layer->close(); !closed) log::error("{}", closed.error().message);
   }
@@ -74,11 +76,12 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
   if (auto layer = find(digest)) return layer;
   const auto directory = fmt::format("{}/{}", directory_, digest.hex());
   RUNNEL_DO(make_directories(directory, 0700));
-  RUNNEL_TRY(
-      auto layer,
-      Layer::open(
-          directory, std::move(table), std::move(source),
-          {.verify = *verify_, .write = *write_, .clock = clock_, .kept_bytes = kept_bytes_}));
+  RUNNEL_TRY(auto layer, Layer::open(directory, std::move(table), std::move(source),
+                                     {.verify = *verify_,
+                                      .write = *write_,
+                                      .rescue = *rescue_,
+                                      .clock = clock_,
+                                      .kept_bytes = kept_bytes_}));
   const std::lock_guard lock(mutex_);
   layers_[digest] = layer;
   return layer;

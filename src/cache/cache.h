@@ -36,6 +36,7 @@ class Cache {
     bool background_fill = true;
     size_t verify_threads = 2;
     size_t write_threads = 1;
+    size_t rescue_threads = 2;
   };
 
   // kConflict when another process uses ROOT/cache. `clock` must outlive the cache.
@@ -67,6 +68,7 @@ class Cache {
   const Options options_;
   const Clock& clock_;
   std::atomic<uint64_t> kept_bytes_ = 0;
+  std::unique_ptr<WorkerPool> rescue_;
   std::unique_ptr<WorkerPool> write_;
   std::unique_ptr<WorkerPool> verify_;
 

@@ -14,6 +14,11 @@
 // so. A written chunk is answered from memory, or hashed again. A sync error makes every chunk
 // since the last good one absent. After an unclean stop every bit is suspect. A full disk costs the
 // cache, not the reader.
+//
+// A chunk that the source refuses, or gives wrong again and again, is *lost*: the original layer is
+// downloaded and every absent chunk made from it (rescue.h). The same is tried when the source has
+// been silent for a quarter of a read's time. A lost chunk waits as long as its readers have time
+// for another attempt at the original; between attempts the source is asked again.
 #pragma once
 
 #include <atomic>
@@ -30,6 +35,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/worker_pool.h"
+#include "cache/rescue.h"
 #include "cache/validity.h"
 #include "fetch/range_source.h"
 
@@ -39,6 +45,7 @@ namespace runnel::cache {
 struct Workers {
   WorkerPool& verify;  // decompression, hashing, reads of what is not durable
   WorkerPool& write;   // disk writes: they may block for long, and nobody waits for them
+  WorkerPool& rescue;  // whole downloads of original layers; block on network and disk
   const Clock& clock;
   std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
 };
@@ -48,6 +55,9 @@ struct LayerStats {
   uint64_t bytes_fetched = 0;  // stored bytes, as they came over the network
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;  // arrivals whose bytes were not what the table says
+  uint64_t bytes_restored = 0;  // of the device image, made from the original layer
+  uint64_t rescues = 0;         // times that the original layer was turned to
+  std::string rescue_error;     // of the last of them; empty when it was good
   bool complete = false;        // everything is here, verified in this run or trusted, and durable
 };
 
@@ -75,7 +85,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // otherwise, and `into` may hold anything then.
   bool read_now(uint64_t offset, MutableBytes into);
 
-  // Ends the reads whose deadline has passed. Touches no file.
+  // Where else the layer can be had.
+  void add_original(const Original& original);
+
+  // Ends the reads whose deadline has passed, and begins what is due. Touches no file.
   void expire(SteadyTime now);
 
   // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right.
@@ -131,6 +144,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
     fetch::Priority fetch_priority = fetch::Priority::kBackground;
     int fetches = 0;  // under way; a second one when somebody urgent came
     int attempts = 0;
+    SteadyTime asked{};                   // when the first reader came
+    bool lost = false;                    // waits for the original; nothing is fetched
+    bool retry = false;                   // to be fetched once more
     std::shared_ptr<const Buffer> plain;  // once verified, until written
   };
   struct Run {
@@ -157,6 +173,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool still_wanted(uint32_t chunk);
   Result<std::shared_ptr<const Buffer>> verify(uint32_t chunk, Bytes frame) const;
   void check_on_disk(uint32_t chunk);
+  bool answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
   void deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
   void write(uint32_t chunk, const Buffer& plain);
   void settle_checked_locked(uint32_t chunk);
@@ -164,7 +181,15 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void forget_recent_locked(uint32_t chunk);
   void came_corrupt(uint32_t chunk, const Error& error);
   void fetch_failed(uint32_t chunk, const Error& error);
+  void lose(uint32_t chunk, const Error& error);
   void give_up(uint32_t chunk, const Error& error);
+  void watch_silence_locked(SteadyTime now);
+  void fetch_again();
+  void begin_rescue(SteadyTime now);
+  void rescue();
+  Result<void> restored(uint32_t chunk, Buffer plain);
+  bool is_wanted(uint32_t chunk, const Buffer& plain);
+  void rescue_ended(const Result<void>& outcome);
   bool may_fill_locked() const;
   void fill_next();
   void fill_arrived(bool good);
@@ -187,6 +212,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   uint32_t durable_chunks_ = 0;
   uint32_t suspect_chunks_ = 0;
   LayerStats stats_;
+  Rescue rescue_;
   bool filling_ = false;
   SteadyTime fill_after_{};
   uint32_t fill_cursor_ = 0;

@@ -53,6 +53,7 @@ void Layer::arrived(Run run, const Result<Buffer>& frames) {
     stats_.bytes_fetched += frames->size();
   }
   const uint64_t start = table_.at(run.first).blob_offset;
+  bool worked = false;
   for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
     if (!still_wanted(chunk)) continue;
     if (!frames) {
@@ -63,11 +64,15 @@ void Layer::arrived(Run run, const Result<Buffer>& frames) {
     const auto plain =
         verify(chunk, Bytes(*frames).subspan(at.blob_offset - start, at.stored_size));
     if (plain) {
+      worked = true;
       deliver(chunk, *plain, true);
     } else {
       came_corrupt(chunk, plain.error());
     }
   }
+  if (!worked) return;
+  const std::lock_guard lock(mutex_);
+  rescue_.source_worked(workers_.clock.now());
 }
 
 // One fetch of the chunk has ended. False when another one was faster.
@@ -90,13 +95,13 @@ Result<std::shared_ptr<const Buffer>> Layer::verify(uint32_t chunk, Bytes frame)
   return plain;
 }
 
-// Verified bytes: answer everyone who waits, then keep them.
-void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data) {
+// Verified bytes for everyone who waits. Whether they are to be written then.
+bool Layer::answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data) {
   Reads finished;
   {
     const std::lock_guard lock(mutex_);
     const auto at = pending_.find(chunk);
-    if (at == pending_.end() || at->second.plain) return;
+    if (at == pending_.end() || at->second.plain) return false;
     for (auto& read : at->second.waiting) {
       if (!read->ended) copy(chunk, *plain, *read);
       if (arrive_locked(*read)) finished.push_back(read);
@@ -111,7 +116,12 @@ void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, 
     }
   }
   for (const auto& read : finished) read->finish();
-  if (!new_data) return;
+  return new_data;
+}
+
+// Verified bytes: answer everyone who waits, then keep them.
+void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data) {
+  if (!answer(chunk, plain, new_data)) return;
   workers_.write.submit([self = shared_from_this(), chunk, plain] { self->write(chunk, *plain); });
 }
 
@@ -133,7 +143,7 @@ void Layer::came_corrupt(uint32_t chunk, const Error& error) {
   if (again) {
     fetch({.first = chunk, .last = chunk}, priority, deadline, false);
   } else {
-    give_up(chunk, Error(Code::kUnavailable, error.message));
+    lose(chunk, Error(Code::kUnavailable, error.message));
   }
 }
 
@@ -154,8 +164,10 @@ void Layer::fetch_failed(uint32_t chunk, const Error& error) {
   }
   if (again) {
     fetch({.first = chunk, .last = chunk}, priority, deadline, false);
-  } else {
+  } else if (error.code == Code::kUnavailable || error.code == Code::kCancelled) {
     give_up(chunk, error);
+  } else {
+    lose(chunk, error);
   }
 }
 

@@ -80,6 +80,7 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
     copy(chunk, *pending.plain, *read);
     return;
   }
+  if (pending.waiting.empty()) pending.asked = workers_.clock.now();
   pending.waiting.push_back(read);
   ++read->missing;
   pending.deadline = std::max(pending.deadline, read->deadline);
@@ -144,11 +145,14 @@ void Layer::expire(SteadyTime now) {
         late.push_back(read);
       }
     }
+    watch_silence_locked(now);
   }
   for (const auto& read : late) {
     read->done(fail(Code::kUnavailable, "{}: {} bytes at {} did not come in time", device_path_,
                     read->out.size(), read->offset));
   }
+  fetch_again();
+  begin_rescue(now);
 }
 
 // Called by whoever set `ended`, without the lock.

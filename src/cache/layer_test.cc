@@ -38,9 +38,12 @@ class CacheLayer : public testing::Test {
     verify_ = std::make_unique<WorkerPool>(1);  // one thread, so that settle() is a barrier
     write_ = std::make_unique<WorkerPool>(1);
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
-    layer_ = Layer::open(
-                 directory_.path(), sample_.parse_table(), source_,
-                 {.verify = *verify_, .write = *write_, .clock = clock_, .kept_bytes = kept_bytes_})
+    layer_ = Layer::open(directory_.path(), sample_.parse_table(), source_,
+                         {.verify = *verify_,
+                          .write = *write_,
+                          .rescue = rescue_pool_,
+                          .clock = clock_,
+                          .kept_bytes = kept_bytes_})
                  .value();
   }
 
@@ -98,6 +101,7 @@ class CacheLayer : public testing::Test {
   SystemClock clock_;
   std::atomic<uint64_t> kept_bytes_ = 0;
   SampleLayer sample_ = SampleLayer::make(kChunks, kBlocks);
+  WorkerPool rescue_pool_{1};
   std::unique_ptr<WorkerPool> verify_;
   std::unique_ptr<WorkerPool> write_;
   std::shared_ptr<FakeRangeSource> source_;

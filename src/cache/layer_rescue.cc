@@ -1,0 +1,156 @@
+// Layer: chunks that the source cannot give, made from the original layer.
+#include <algorithm>
+
+#include "base/log.h"
+#include "cache/layer.h"
+#include "codec/sha256.h"
+
+namespace runnel::cache {
+
+using fetch::Priority;
+
+void Layer::add_original(const Original& original) {
+  const std::lock_guard lock(mutex_);
+  rescue_.add(original);
+}
+
+// The source refuses the chunk, or gives it wrong. It waits for the original, if there is one and
+// there is time.
+void Layer::lose(uint32_t chunk, const Error& error) {
+  const auto now = workers_.clock.now();
+  bool waits = false;
+  std::string why = error.message;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = pending_.find(chunk);
+    if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
+    Pending& pending = at->second;
+    rescue_.want(Rescue::Cause::kLoss);
+    waits = rescue_.possible() && !pending.waiting.empty() && pending.deadline > rescue_.next(now);
+    pending.lost = waits;
+    if (!rescue_.error().empty()) why += "; " + rescue_.error();
+  }
+  if (!waits) give_up(chunk, Error(error.code, why));
+  begin_rescue(now);
+}
+
+// A source that stalls, or answers 500 for ever, is not waited for until it is too late for
+// anything else: a quarter of a reader's time has to be enough for some sign of life, half for its
+// chunk.
+void Layer::watch_silence_locked(SteadyTime now) {
+  if (!rescue_.possible() || rescue_.running()) return;
+  for (const auto& [chunk, pending] : pending_) {
+    if (pending.fetches == 0 || pending.waiting.empty() || pending.deadline <= now) continue;
+    const auto patience = (pending.deadline - pending.asked) / 4;
+    const auto waited = now - pending.asked;
+    const bool silent = now - rescue_.source_worked_at() > patience;
+    if (waited > 2 * patience || (waited > patience && silent)) {
+      rescue_.want(Rescue::Cause::kSilence);
+      return;
+    }
+  }
+}
+
+// Asks the source again for what an attempt at the original has left.
+void Layer::fetch_again() {
+  Wanted wanted;
+  SteadyTime deadline{};
+  Priority priority = Priority::kBackground;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& [chunk, pending] : pending_) {
+      if (!std::exchange(pending.retry, false)) continue;
+      wanted.missing.push_back(chunk);
+      deadline = std::max(deadline, pending.deadline);
+      priority = std::min(priority, pending.priority);
+    }
+  }
+  start(wanted, priority, deadline);
+}
+
+void Layer::begin_rescue(SteadyTime now) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!rescue_.begin(now)) return;
+    ++stats_.rescues;
+  }
+  workers_.rescue.submit([self = shared_from_this()] { self->rescue(); });
+}
+
+void Layer::rescue() {
+  std::vector<Original> originals;
+  {
+    const std::lock_guard lock(mutex_);
+    originals = rescue_.originals();
+  }
+  Result<void> outcome;
+  for (const auto& original : originals) {
+    log::warning("{}: the layer's blob cannot be read; making it from layer {} of {}", device_path_,
+                 original.digest, original.name);
+    outcome = restore_from(
+        original, table_, workers_.clock,
+        [this](uint32_t chunk, Buffer plain) { return restored(chunk, std::move(plain)); },
+        [this](size_t bytes) {
+          const std::lock_guard lock(mutex_);
+          stats_.bytes_fetched += bytes;
+        });
+    if (outcome || outcome.error().code == Code::kCancelled) break;
+    log::warning("{}: {}", device_path_, outcome.error().message);
+  }
+  rescue_ended(outcome);
+}
+
+// On a thread that may wait for the disk, so that the download goes no faster than it.
+Result<void> Layer::restored(uint32_t chunk, Buffer bytes) {
+  const auto plain = std::make_shared<const Buffer>(std::move(bytes));
+  {
+    const std::lock_guard lock(mutex_);
+    if (rescue_.pointless()) return fail(Code::kCancelled, "the layer's blob can be read again");
+  }
+  if (!is_wanted(chunk, *plain)) return {};
+  if (answer(chunk, plain, true)) write(chunk, *plain);
+  return {};
+}
+
+// Whether the chunk is not here yet. True: it is pending.
+bool Layer::is_wanted(uint32_t chunk, const Buffer& plain) {
+  bool suspect = false;
+  {
+    const std::lock_guard lock(mutex_);
+    suspect = states_[chunk] == State::kSuspect && !pending_.contains(chunk);
+  }
+  Buffer kept(suspect ? plain.size() : 0);
+  const bool good = suspect &&
+                    read_exact_at(device_.get(), kept, table_.at(chunk).device_offset()) &&
+                    kept == plain;
+
+  const std::lock_guard lock(mutex_);
+  if (suspect && !pending_.contains(chunk)) {
+    if (good) {
+      settle_checked_locked(chunk);
+    } else if (states_[chunk] == State::kSuspect) {
+      drop_locked(chunk);
+    }
+  }
+  if (states_[chunk] != State::kAbsent) return false;
+  Pending& pending = pending_[chunk];
+  if (pending.plain) return false;
+  pending.lost = false;
+  pending.retry = false;
+  stats_.bytes_restored += plain.size();
+  return true;
+}
+
+void Layer::rescue_ended(const Result<void>& outcome) {
+  {
+    const std::lock_guard lock(mutex_);
+    rescue_.ended(outcome, workers_.clock.now());
+    stats_.rescue_error = rescue_.error();
+    for (auto& [chunk, pending] : pending_) {
+      if (std::exchange(pending.lost, false)) pending.retry = true;
+    }
+  }
+  if (outcome) log::info("{}: all chunks were made from the original layer", device_path_);
+}
+
+}  // namespace runnel::cache
