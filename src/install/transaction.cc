@@ -1,0 +1,283 @@
+#include "install/transaction.h"
+
+#include <fcntl.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <cstdlib>
+#include <filesystem>
+
+#include "base/durable.h"
+#include "codec/sha256.h"
+
+namespace runnel::install {
+
+namespace {
+
+namespace fs = std::filesystem;
+namespace json = boost::json;
+
+constexpr uint64_t kMaxFile = 16 << 20;
+constexpr size_t kMaxTransactions = 1000;
+
+std::string hash_of(const std::string& text) {
+  return to_hex(codec::sha256(as_bytes(text)));
+}
+
+// The content, nothing when there is no such file.
+Result<std::optional<std::string>> read_if_there(const std::string& path) {
+  const auto bytes = read_file(path, kMaxFile);
+  if (bytes) return std::string(as_text(*bytes));
+  if (bytes.error().code == Code::kNotFound) return std::nullopt;
+  return std::unexpected(bytes.error());
+}
+
+// A file that a symbolic link names is changed where it is; the link stays.
+std::string resolved(const std::string& path) {
+  std::error_code error;
+  const auto real = fs::canonical(path, error);
+  return error ? path : real.string();
+}
+
+// The directories that making `path` will make, uppermost first.
+std::vector<std::string> missing_directories(const std::string& path) {
+  std::vector<std::string> missing;
+  for (auto directory = fs::path(path).parent_path(); !directory.empty();
+       directory = directory.parent_path()) {
+    std::error_code error;
+    if (fs::exists(directory, error) || directory == directory.parent_path()) break;
+    missing.push_back(directory.string());
+  }
+  std::ranges::reverse(missing);
+  return missing;
+}
+
+Result<void> write_like(const std::string& path, const std::string& text, unsigned mode,
+                        unsigned uid, unsigned gid) {
+  RUNNEL_DO(make_directories(fs::path(path).parent_path().string()));
+  // Not readable by more than may read it in the end, at any time.
+  const auto next = path + ".runnel-new";
+  RUNNEL_DO(replace_file(next, as_bytes(text), 0600));
+  if (::chown(next.c_str(), uid, gid) != 0) return fail_errno("chown {}", next);
+  if (::chmod(next.c_str(), mode) != 0) return fail_errno("chmod {}", next);
+  return durable_rename(next, path);
+}
+
+Result<void> remove_durably(const std::string& path) {
+  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unlink {}", path);
+  return sync_directory(fs::path(path).parent_path().string());
+}
+
+}  // namespace
+
+std::string Transaction::copy_path(size_t index) const {
+  return fmt::format("{}/{}", directory_, index);
+}
+
+std::string Transaction::journal_path() const {
+  return directory_ + "/journal.json";
+}
+
+Result<Transaction> Transaction::begin(const std::string& directory,
+                                       const std::vector<FileChange>& changes) {
+  RUNNEL_DO(make_directories(directory, 0700));
+  std::vector<File> files;
+  for (const auto& change : changes) {
+    File file;
+    file.path = resolved(change.path);
+    file.directories = missing_directories(file.path);
+    file.after = change.after;
+    file.after_hash = hash_of(change.after);
+    RUNNEL_TRY(const auto now, read_if_there(file.path));
+    if (now != change.before) {
+      return fail(Code::kConflict, "{} has changed meanwhile: run it again", file.path);
+    }
+    if (now) {
+      struct stat info;
+      if (::stat(file.path.c_str(), &info) != 0) return fail_errno("stat {}", file.path);
+      file.existed = true;
+      file.before_hash = hash_of(*now);
+      file.mode = info.st_mode & 07777;
+      file.uid = info.st_uid;
+      file.gid = info.st_gid;
+      RUNNEL_DO(replace_file(fmt::format("{}/{}", directory, files.size()), as_bytes(*now), 0600));
+    }
+    files.push_back(std::move(file));
+  }
+  Transaction transaction(directory, std::move(files), false);
+  RUNNEL_DO(transaction.write_journal());
+  RUNNEL_DO(sync_directory(fs::path(directory).parent_path().string()));
+  return transaction;
+}
+
+Result<void> Transaction::write_journal() const {
+  json::array list;
+  for (const auto& file : files_) {
+    list.push_back(
+        {{"path", file.path},
+         {"existed", file.existed},
+         {"before_sha256", file.before_hash},
+         {"after_sha256", file.after_hash},
+         {"mode", file.mode},
+         {"uid", file.uid},
+         {"gid", file.gid},
+         {"directories", json::array(file.directories.begin(), file.directories.end())}});
+  }
+  const auto text = json::serialize(
+      json::object{{"version", 1}, {"committed", committed_}, {"files", std::move(list)}});
+  return replace_file(journal_path(), as_bytes(text), 0600);
+}
+
+Result<Transaction> Transaction::load(const std::string& directory) {
+  RUNNEL_TRY(const auto bytes, read_file(directory + "/journal.json", kMaxFile));
+  try {
+    const auto journal = json::parse(std::string(as_text(bytes))).as_object();
+    if (journal.at("version").to_number<int>() != 1) {
+      return fail(Code::kUnsupported, "{}/journal.json is of a later version of this program",
+                  directory);
+    }
+    std::vector<File> files;
+    for (const auto& each : journal.at("files").as_array()) {
+      const auto& entry = each.as_object();
+      File file;
+      file.path = entry.at("path").as_string();
+      file.existed = entry.at("existed").as_bool();
+      file.before_hash = entry.at("before_sha256").as_string();
+      file.after_hash = entry.at("after_sha256").as_string();
+      file.mode = entry.at("mode").to_number<unsigned>();
+      file.uid = entry.at("uid").to_number<unsigned>();
+      file.gid = entry.at("gid").to_number<unsigned>();
+      for (const auto& made : entry.at("directories").as_array())
+        file.directories.emplace_back(made.as_string());
+      files.push_back(std::move(file));
+    }
+    return Transaction(directory, std::move(files), journal.at("committed").as_bool());
+  } catch (const std::exception& problem) {
+    return fail(Code::kInvalid, "{}/journal.json: {}", directory, problem.what());
+  }
+}
+
+Result<void> Transaction::apply(size_t index) const {
+  const auto& file = files_[index];
+  return write_like(file.path, file.after, file.mode, file.uid, file.gid);
+}
+
+Result<void> Transaction::commit() {
+  committed_ = true;
+  return write_journal();
+}
+
+Result<Transaction::Content> Transaction::content_of(const File& file) {
+  RUNNEL_TRY(const auto now, read_if_there(file.path));
+  if (!now) return file.existed ? Content::kEdited : Content::kBefore;
+  const auto hash = hash_of(*now);
+  if (file.existed && hash == file.before_hash) return Content::kBefore;
+  return hash == file.after_hash ? Content::kAfter : Content::kEdited;
+}
+
+Result<std::vector<std::string>> Transaction::edited() const {
+  std::vector<std::string> found;
+  for (const auto& file : files_) {
+    RUNNEL_TRY(const auto content, content_of(file));
+    if (content == Content::kEdited) found.push_back(file.path);
+  }
+  return found;
+}
+
+Result<void> Transaction::restore(size_t index) const {
+  const auto& file = files_[index];
+  RUNNEL_TRY(const auto content, content_of(file));
+  if (content == Content::kEdited) {
+    RUNNEL_TRY(const auto now, read_if_there(file.path));
+    if (now) RUNNEL_DO(replace_file(file.path + ".runnel-saved", as_bytes(*now), 0600));
+  }
+  if (file.existed && content != Content::kBefore) {
+    RUNNEL_TRY(const auto bytes, read_file(copy_path(index), kMaxFile));
+    const std::string before(as_text(bytes));
+    if (hash_of(before) != file.before_hash) {
+      return fail(Code::kInvalid, "{}, the copy of {}, is damaged", copy_path(index), file.path);
+    }
+    RUNNEL_DO(write_like(file.path, before, file.mode, file.uid, file.gid));
+  }
+  ::unlink((file.path + ".runnel-new").c_str());  // of a crash between writing and renaming
+  std::error_code error;
+  if (!file.existed && fs::exists(fs::path(file.path).parent_path(), error)) {
+    RUNNEL_DO(remove_durably(file.path));
+  }
+  for (auto made = file.directories.rbegin(); made != file.directories.rend(); ++made) {
+    ::rmdir(made->c_str());  // stays when somebody has put something into it
+  }
+  return {};
+}
+
+Result<void> Transaction::rollback(bool force) const {
+  if (!force) {
+    RUNNEL_TRY(const auto changed, edited());
+    if (!changed.empty()) {
+      return fail(Code::kConflict,
+                  "{} was edited after the install: undo that, or give --force, "
+                  "which restores what was there before and keeps the present content as "
+                  "{}.runnel-saved",
+                  fmt::join(changed, ", "), changed.front());
+    }
+  }
+  for (size_t i = files_.size(); i-- > 0;) RUNNEL_DO(restore(i));
+  RUNNEL_DO(remove_durably(journal_path()));
+  std::error_code error;
+  fs::remove_all(directory_, error);
+  return {};
+}
+
+Result<Transactions> Transactions::open(const std::string& root) {
+  const auto directory = root + "/install";
+  RUNNEL_DO(make_directories(root, 0711));
+  RUNNEL_DO(make_directories(directory, 0700));
+  RUNNEL_TRY(auto lock, open_file(directory + "/lock", O_RDWR | O_CREAT, 0600));
+  if (::flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return fail(Code::kConflict, "another install or uninstall is at work in {}", directory);
+  }
+  return Transactions(directory, std::move(lock));
+}
+
+// Directories without a journal are what a begin() left that never came to it.
+Result<std::vector<std::string>> Transactions::names() const {
+  std::vector<std::string> found;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory_, error)) {
+    if (fs::exists(entry.path() / "journal.json")) found.push_back(entry.path().filename());
+  }
+  if (error) return fail(Code::kUnavailable, "{}: {}", directory_, error.message());
+  std::ranges::sort(found);
+  return found;
+}
+
+Result<std::vector<Transaction>> Transactions::all() const {
+  RUNNEL_TRY(const auto found, names());
+  std::vector<Transaction> transactions;
+  for (const auto& name : found) {
+    RUNNEL_TRY(auto one, Transaction::load(fmt::format("{}/{}", directory_, name)));
+    transactions.push_back(std::move(one));
+  }
+  return transactions;
+}
+
+Result<Transaction> Transactions::begin(const std::vector<FileChange>& changes) const {
+  RUNNEL_TRY(const auto found, names());
+  const size_t next = found.empty() ? 1 : std::strtoul(found.back().c_str(), nullptr, 10) + 1;
+  if (next > kMaxTransactions) {
+    return fail(Code::kExhausted, "{} has too many installs: uninstall first", directory_);
+  }
+  return Transaction::begin(fmt::format("{}/{:04}", directory_, next), changes);
+}
+
+void Transactions::remove_if_empty() const {
+  const auto found = names();
+  if (!found || !found->empty()) return;
+  std::error_code error;
+  fs::remove_all(directory_, error);
+}
+
+}  // namespace runnel::install

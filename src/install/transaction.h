@@ -1,0 +1,96 @@
+// A set of file changes that is made whole or taken back whole, by a later process too.
+//
+//   ROOT/install/0001/journal.json   what is changed: path, hashes before and after, mode, owner
+//   ROOT/install/0001/0, 1, …        the bytes before, one file for each that existed
+//
+// The journal and the copies are durable before the first file is touched, and the journal goes
+// last: a crash at any point leaves either nothing or something that rollback() takes back. Each
+// install is one such directory; taking back the newest first restores the first install's
+// beginning. One process at a time (see Transactions).
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/error.h"
+#include "base/fd.h"
+#include "install/plan.h"
+
+namespace runnel::install {
+
+class Transaction {
+ public:
+  // Notes what shall be changed and copies what is there. kConflict when a file is not what the
+  // plan saw.
+  static Result<Transaction> begin(const std::string& directory,
+                                   const std::vector<FileChange>& changes);
+  // One that an earlier process left.
+  static Result<Transaction> load(const std::string& directory);
+
+  // Writes the change of that index, with the mode and owner that the file had.
+  Result<void> apply(size_t index) const;
+  size_t size() const { return files_.size(); }
+  const std::string& path(size_t index) const { return files_[index].path; }
+
+  // Everything is in place and shall stay.
+  Result<void> commit();
+  bool committed() const { return committed_; }
+
+  // Files that are neither what was there before nor what was written: somebody edited them since.
+  Result<std::vector<std::string>> edited() const;
+
+  // Restores every file byte for byte and removes the journal. A file that was edited since is
+  // saved as PATH.runnel-saved first with `force`;
+  // without, nothing at all is touched and the error is kConflict. Can be repeated.
+  Result<void> rollback(bool force) const;
+
+ private:
+  struct File {
+    std::string path;
+    bool existed = false;
+    std::string before_hash;
+    std::string after_hash;
+    unsigned mode = 0644;
+    unsigned uid = 0;
+    unsigned gid = 0;
+    std::string after;                     // until it is written; not in the journal
+    std::vector<std::string> directories;  // made for it, uppermost first
+  };
+  enum class Content { kBefore, kAfter, kEdited };
+
+  Transaction(std::string directory, std::vector<File> files, bool committed)
+      : directory_(std::move(directory)), files_(std::move(files)), committed_(committed) {}
+
+  std::string copy_path(size_t index) const;
+  std::string journal_path() const;
+  Result<void> write_journal() const;
+  static Result<Content> content_of(const File& file);
+  Result<void> restore(size_t index) const;
+
+  std::string directory_;
+  std::vector<File> files_;
+  bool committed_ = false;
+};
+
+// The transactions below ROOT/install, oldest first, under a lock that one process can hold.
+class Transactions {
+ public:
+  // kConflict when another install or uninstall is at work.
+  static Result<Transactions> open(const std::string& root);
+
+  Result<std::vector<Transaction>> all() const;
+  Result<Transaction> begin(const std::vector<FileChange>& changes) const;
+  // Removes ROOT/install when nothing is in it.
+  void remove_if_empty() const;
+
+ private:
+  Transactions(std::string directory, UniqueFd lock)
+      : directory_(std::move(directory)), lock_(std::move(lock)) {}
+  Result<std::vector<std::string>> names() const;
+
+  std::string directory_;
+  UniqueFd lock_;
+};
+
+}  // namespace runnel::install
