@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
-#include "remote/base64.h"
+#include "base/base64.h"
 #include "remote/challenge.h"
 #include "remote/url.h"
 

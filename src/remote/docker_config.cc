@@ -6,7 +6,7 @@
 #include <cstdlib>
 
 #include "base/fd.h"
-#include "remote/base64.h"
+#include "base/base64.h"
 
 namespace runnel::remote {
 

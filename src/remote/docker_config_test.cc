@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 #include "base/durable.h"
-#include "remote/base64.h"
+#include "base/base64.h"
 #include "support/temp_dir.h"
 
 namespace runnel::remote {

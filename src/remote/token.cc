@@ -4,7 +4,7 @@
 #include <boost/json.hpp>
 
 #include "net/url.h"
-#include "remote/base64.h"
+#include "base/base64.h"
 #include "remote/error_body.h"
 #include "remote/url.h"
 

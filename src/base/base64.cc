@@ -1,9 +1,9 @@
-#include "remote/base64.h"
+#include "base/base64.h"
 
 #include <array>
 #include <cstdint>
 
-namespace runnel::remote {
+namespace runnel {
 
 namespace {
 
@@ -48,4 +48,4 @@ Result<std::string> from_base64(std::string_view text) {
   return out;
 }
 
-}  // namespace runnel::remote
+}  // namespace runnel

@@ -6,10 +6,10 @@
 
 #include "base/error.h"
 
-namespace runnel::remote {
+namespace runnel {
 
 std::string to_base64(std::string_view text);
 // Padding may be missing; kInvalid on any other character.
 Result<std::string> from_base64(std::string_view text);
 
-}  // namespace runnel::remote
+}  // namespace runnel
