@@ -76,12 +76,13 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
   if (auto layer = find(digest)) return layer;
   const auto directory = fmt::format("{}/{}", directory_, digest.hex());
   RUNNEL_DO(make_directories(directory, 0700));
-  RUNNEL_TRY(auto layer, Layer::open(directory, std::move(table), std::move(source),
-                                     {.verify = *verify_,
-                                      .write = *write_,
-                                      .rescue = *rescue_,
-                                      .clock = clock_,
-                                      .kept_bytes = kept_bytes_}));
+  RUNNEL_TRY(auto layer,
+             Layer::open(directory_storage(directory), std::move(table), std::move(source),
+                         {.verify = *verify_,
+                          .write = *write_,
+                          .rescue = *rescue_,
+                          .clock = clock_,
+                          .kept_bytes = kept_bytes_}));
   const std::lock_guard lock(mutex_);
   layers_[digest] = layer;
   return layer;

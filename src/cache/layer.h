@@ -4,7 +4,7 @@
 // Every chunk is in one of these states:
 //
 //   absent ──fetch, SHA-256──▶ (arrived) ──pwrite──▶ written ──fdatasync, bit──▶ durable
-//   suspect ──read, SHA-256──▶ durable, or absent
+//   suspect ──read, SHA-256──▶ durable, or absent                     (chunk_states.h has them)
 //
 // However many readers want a chunk, it is fetched once; a reader that comes while it is under way
 // joins, and one that is more urgent has it fetched by itself, ahead of the queue.
@@ -33,9 +33,10 @@
 #include "artifact/chunk_table.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/worker_pool.h"
+#include "cache/chunk_states.h"
 #include "cache/rescue.h"
+#include "cache/storage.h"
 #include "cache/validity.h"
 #include "fetch/range_source.h"
 
@@ -61,13 +62,14 @@ struct LayerStats {
   bool complete = false;        // everything is here, verified in this run or trusted, and durable
 };
 
-// Any thread may call any method.
+// Any thread may call any method. The methods stand in files by what they are about: layer_read,
+// layer_fetch, layer_keep, layer_fill; opening and closing in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
  public:
   using Done = std::function<void(Result<Buffer>)>;
 
-  // `directory` exists. What is found there is believed only when its last user closed it.
-  static Result<std::shared_ptr<Layer>> open(const std::string& directory,
+  // What is found in `storage` is believed only when its last user closed it.
+  static Result<std::shared_ptr<Layer>> open(std::unique_ptr<Storage> storage,
                                              artifact::ChunkTable table,
                                              std::shared_ptr<fetch::RangeSource> source,
                                              const Workers& workers);
@@ -108,7 +110,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
 
   uint64_t size() const { return table_.device_size(); }
   const artifact::ChunkTable& table() const { return table_; }
-  const std::string& device_path() const { return device_path_; }
+  std::string device_path() const { return storage_->path("device"); }
   LayerStats stats() const;
   // The device file alone will do.
   bool complete() const { return stats().complete; }
@@ -118,7 +120,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Of the node; above it memory is let go early and the fill waits.
   static constexpr uint64_t kKeptLimit = 64 << 20;
 
-  enum class State : uint8_t { kAbsent, kSuspect, kWritten, kDurable };
+  using State = ChunkStates::State;
 
   // One read() that waits for chunks. Guarded by mutex_, but for `out` while `missing` is not 0:
   // each part of it has one writer.
@@ -159,8 +161,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
     std::vector<uint32_t> unchecked;  // on disk, to be hashed
   };
 
-  Layer(artifact::ChunkTable table, std::shared_ptr<fetch::RangeSource> source,
-        const Workers& workers);
+  Layer(std::unique_ptr<Storage> storage, artifact::ChunkTable table,
+        std::shared_ptr<fetch::RangeSource> source, const Workers& workers);
 
   void want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, fetch::Priority priority,
                    Wanted& wanted);
@@ -176,7 +178,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
   void deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
   void write(uint32_t chunk, const Buffer& plain);
-  void settle_checked_locked(uint32_t chunk);
+  Result<void> write_to_device(uint32_t chunk, const Buffer& plain);
+  Result<void> make_durable(const ChunkStates::Round& round);
   void drop_locked(uint32_t chunk);
   void forget_recent_locked(uint32_t chunk);
   void came_corrupt(uint32_t chunk, const Error& error);
@@ -197,20 +200,14 @@ class Layer : public std::enable_shared_from_this<Layer> {
   const artifact::ChunkTable table_;
   const std::shared_ptr<fetch::RangeSource> source_;
   const Workers workers_;
-  std::string directory_;
-  std::string device_path_;
-  UniqueFd device_;
+  const std::unique_ptr<Storage> storage_;
+  std::unique_ptr<File> device_;
 
   mutable std::mutex mutex_;  // never held over a system call
-  std::vector<State> states_;
+  ChunkStates states_;
   std::map<uint32_t, Pending> pending_;
   std::map<uint32_t, std::shared_ptr<const Buffer>> recent_;  // written ones, while memory allows
-  std::vector<uint32_t> unsynced_;                            // written
-  std::vector<uint32_t> untrue_;  // whose bit on disk must go before the next clean stop
   uint64_t sync_failures_ = 0;
-  uint64_t present_bytes_ = 0;
-  uint32_t durable_chunks_ = 0;
-  uint32_t suspect_chunks_ = 0;
   LayerStats stats_;
   Rescue rescue_;
   bool filling_ = false;

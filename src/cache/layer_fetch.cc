@@ -111,7 +111,7 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, b
       at->second.plain = plain;
       workers_.kept_bytes += plain->size();
     } else {
-      settle_checked_locked(chunk);
+      states_.checked(chunk);
       pending_.erase(at);
     }
   }
@@ -126,7 +126,7 @@ void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, 
 }
 
 void Layer::came_corrupt(uint32_t chunk, const Error& error) {
-  log::warning("{}: chunk {} came corrupt: {}", device_path_, chunk, error.message);
+  log::warning("{}: chunk {} came corrupt: {}", device_path(), chunk, error.message);
   SteadyTime deadline;
   Priority priority;
   bool again = false;
@@ -178,7 +178,7 @@ void Layer::give_up(uint32_t chunk, const Error& error) {
     const auto at = pending_.find(chunk);
     if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
     for (auto& read : at->second.waiting) {
-      read->error = error.in(fmt::format("chunk {} of {}", chunk, device_path_));
+      read->error = error.in(fmt::format("chunk {} of {}", chunk, device_path()));
       if (!arrive_locked(*read)) continue;
       ++stats_.failed_reads;
       finished.push_back(read);
@@ -192,12 +192,12 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
   RUNNEL_CHECK(chunk < table_.size());
   {
     const std::lock_guard lock(mutex_);
-    if (states_[chunk] != State::kAbsent) return {};
+    if (states_.of(chunk) != State::kAbsent) return {};
   }
   RUNNEL_TRY(const auto plain, verify(chunk, frame));
   {
     const std::lock_guard lock(mutex_);
-    if (states_[chunk] != State::kAbsent) return {};
+    if (states_.of(chunk) != State::kAbsent) return {};
     pending_.try_emplace(chunk);  // readers that wait for a fetch of it need not
     stats_.bytes_fetched += frame.size();
   }

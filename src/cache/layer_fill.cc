@@ -47,7 +47,7 @@ void Layer::fill_next() {
     const std::lock_guard lock(mutex_);
     if (!may_fill_locked()) return;
     const auto idle = [&](uint32_t chunk, State state) {
-      return states_[chunk] == state && !pending_.contains(chunk);
+      return states_.of(chunk) == state && !pending_.contains(chunk);
     };
     for (size_t looked = 0; looked < states_.size() && !found; ++looked) {
       if (fill_cursor_ >= states_.size()) fill_cursor_ = 0;

@@ -1,6 +1,4 @@
 // Layer: chunks on disk: written, made durable, looked at again.
-#include <unistd.h>
-
 #include "base/log.h"
 #include "cache/fault.h"
 #include "cache/layer.h"
@@ -21,13 +19,13 @@ constexpr auto kPauseAfterWriteError = std::chrono::seconds(60);
 void Layer::check_on_disk(uint32_t chunk) {
   const Chunk at = table_.at(chunk);
   auto plain = std::make_shared<Buffer>(at.size());
-  const bool good = read_exact_at(device_.get(), *plain, at.device_offset()).has_value() &&
-                    codec::sha256(*plain) == at.digest;
+  const bool good =
+      device_->read(*plain, at.device_offset()).has_value() && codec::sha256(*plain) == at.digest;
   if (good) {
     deliver(chunk, std::move(plain), false);
     return;
   }
-  log::warning("{}: chunk {} did not survive on disk; fetching it again", device_path_, chunk);
+  log::warning("{}: chunk {} did not survive on disk; fetching it again", device_path(), chunk);
   SteadyTime deadline;
   Priority priority;
   {
@@ -41,27 +39,13 @@ void Layer::check_on_disk(uint32_t chunk) {
   fetch({.first = chunk, .last = chunk}, priority, deadline, false);
 }
 
-void Layer::settle_checked_locked(uint32_t chunk) {
-  if (states_[chunk] != State::kSuspect) return;
-  states_[chunk] = State::kDurable;
-  present_bytes_ += table_.at(chunk).size();
-  --suspect_chunks_;
-  ++durable_chunks_;
-}
-
 void Layer::write(uint32_t chunk, const Buffer& plain) {
   uint64_t failures_before = 0;
   {
     const std::lock_guard lock(mutex_);
     failures_before = sync_failures_;
   }
-  fault("before-write");
-  Result<void> written;
-  if (const int injected = fault("write")) {
-    written = std::unexpected(system_error(injected, "write (injected)"));
-  } else {
-    written = write_all_at(device_.get(), plain, table_.at(chunk).device_offset());
-  }
+  const auto written = write_to_device(chunk, plain);
   const std::lock_guard lock(mutex_);
   const auto at = pending_.find(chunk);
   RUNNEL_CHECK(at != pending_.end() && at->second.plain);
@@ -69,9 +53,7 @@ void Layer::write(uint32_t chunk, const Buffer& plain) {
   pending_.erase(at);
   // A sync that failed meanwhile may have lost these bytes, and its error will not come again.
   if (written && failures_before == sync_failures_) {
-    states_[chunk] = State::kWritten;
-    present_bytes_ += plain.size();
-    unsynced_.push_back(chunk);
+    states_.written(chunk);
     if (workers_.kept_bytes <= kKeptLimit) {
       recent_.emplace(chunk, kept);
       return;
@@ -81,68 +63,54 @@ void Layer::write(uint32_t chunk, const Buffer& plain) {
   if (written) return;
   const auto now = workers_.clock.now();
   if (now >= fill_after_) {
-    log::error("{}: cannot keep chunk {}: {}; reads go on from memory", device_path_, chunk,
+    log::error("{}: cannot keep chunk {}: {}; reads go on from memory", device_path(), chunk,
                written.error().message);
   }
   fill_after_ = now + kPauseAfterWriteError;
 }
 
-Result<void> Layer::sync() {
-  std::vector<uint32_t> chunks;
-  std::vector<uint32_t> untrue;
-  {
-    const std::lock_guard lock(mutex_);
-    chunks.swap(unsynced_);
-    untrue.swap(untrue_);
+Result<void> Layer::write_to_device(uint32_t chunk, const Buffer& plain) {
+  fault("before-write");
+  if (const int injected = fault("write")) {
+    return std::unexpected(system_error(injected, "write (injected)"));
   }
-  if (auto cleared = validity_->clear(untrue); !cleared) {
-    const std::lock_guard lock(mutex_);
-    untrue_.insert(untrue_.end(), untrue.begin(), untrue.end());
-    unsynced_.insert(unsynced_.end(), chunks.begin(), chunks.end());
-    return cleared;
-  }
-  if (chunks.empty()) return {};
-  fault("before-sync");
-  Result<void> outcome;
-  if (const int injected = fault("fdatasync")) {
-    outcome = std::unexpected(system_error(injected, "fdatasync (injected)"));
-  } else if (::fdatasync(device_.get()) != 0) {
-    outcome = fail_errno("fdatasync {}", device_path_);
-  }
-  if (outcome) {
-    fault("between-sync-and-bitmap");
-    outcome = validity_->set(chunks);
-  }
-
-  const std::lock_guard lock(mutex_);
-  if (!outcome) {
-    // The kernel reports a lost write once. It may have been any since the last good sync, those
-    // that came while this one ran included.
-    ++sync_failures_;
-    for (const uint32_t chunk : chunks) drop_locked(chunk);
-    for (const uint32_t chunk : unsynced_) drop_locked(chunk);
-    unsynced_.clear();
-    return outcome;
-  }
-  for (const uint32_t chunk : chunks) {
-    if (states_[chunk] != State::kWritten) continue;
-    states_[chunk] = State::kDurable;
-    ++durable_chunks_;
-    forget_recent_locked(chunk);
-  }
-  return {};
+  return device_->write(plain, table_.at(chunk).device_offset());
 }
 
-// What is on disk of this chunk is not to be used.
-void Layer::drop_locked(uint32_t chunk) {
-  State& state = states_[chunk];
-  if (state == State::kWritten || state == State::kDurable) {
-    present_bytes_ -= table_.at(chunk).size();
+Result<void> Layer::sync() {
+  ChunkStates::Round round;
+  {
+    const std::lock_guard lock(mutex_);
+    round = states_.begin_sync();
   }
-  if (state == State::kDurable) --durable_chunks_;
-  if (state == State::kSuspect) --suspect_chunks_;
-  if (state != State::kAbsent) untrue_.push_back(chunk);
-  state = State::kAbsent;
+  if (auto cleared = validity_->clear(round.untrue); !cleared) {
+    const std::lock_guard lock(mutex_);
+    states_.put_back(round);
+    return cleared;
+  }
+  if (round.data.empty()) return {};
+  const auto outcome = make_durable(round);
+  const std::lock_guard lock(mutex_);
+  if (!outcome) ++sync_failures_;
+  for (const uint32_t chunk : outcome ? states_.synced(round) : states_.lost(round)) {
+    forget_recent_locked(chunk);
+  }
+  return outcome;
+}
+
+// The data, and then the bits that say so.
+Result<void> Layer::make_durable(const ChunkStates::Round& round) {
+  fault("before-sync");
+  if (const int injected = fault("fdatasync")) {
+    return std::unexpected(system_error(injected, "fdatasync (injected)"));
+  }
+  RUNNEL_DO(device_->sync());
+  fault("between-sync-and-bitmap");
+  return validity_->set(round.data);
+}
+
+void Layer::drop_locked(uint32_t chunk) {
+  states_.drop(chunk);
   forget_recent_locked(chunk);
 }
 

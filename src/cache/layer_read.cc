@@ -1,6 +1,4 @@
 // Layer: what a reader asks, and how it is answered.
-#include <sys/uio.h>
-
 #include <algorithm>
 #include <cstring>
 
@@ -29,7 +27,7 @@ void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime
   {
     const std::lock_guard lock(mutex_);
     for (uint32_t chunk = first; chunk <= last; ++chunk) {
-      if (states_[chunk] == State::kDurable) {
+      if (states_.of(chunk) == State::kDurable) {
         durable.push_back(chunk);
       } else {
         want_locked(chunk, read, priority, wanted);
@@ -59,12 +57,10 @@ bool Layer::read_now(uint64_t offset, MutableBytes into) {
   {
     const std::lock_guard lock(mutex_);
     for (uint32_t chunk = first; chunk <= last; ++chunk) {
-      if (states_[chunk] != State::kDurable) return false;
+      if (states_.of(chunk) != State::kDurable) return false;
     }
   }
-  const iovec part{.iov_base = into.data(), .iov_len = into.size()};
-  return ::preadv2(device_.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT) ==
-         static_cast<ssize_t>(into.size());
+  return device_->read_now(into, offset);
 }
 
 // Answers from memory, or makes `read` wait for the chunk and lists it when nobody is at it yet.
@@ -86,7 +82,7 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
   pending.deadline = std::max(pending.deadline, read->deadline);
   pending.priority = std::min(pending.priority, priority);
   const bool overtakes = pending.fetches > 0 && priority < pending.fetch_priority;
-  if (overtakes || (fresh && states_[chunk] == State::kAbsent)) {
+  if (overtakes || (fresh && states_.of(chunk) == State::kAbsent)) {
     wanted.missing.push_back(chunk);
   } else if (fresh) {
     wanted.unchecked.push_back(chunk);
@@ -104,9 +100,10 @@ bool Layer::read_durable(Read& read, uint32_t chunk) const {
   const uint64_t begin = std::max(read.offset, at.device_offset());
   const uint64_t end = std::min(read.offset + read.out.size(), at.device_offset() + at.size());
   const auto into = MutableBytes(read.out).subspan(begin - read.offset, end - begin);
-  const auto outcome = read_exact_at(device_.get(), into, begin);
+  const auto outcome = device_->read(into, begin);
   if (!outcome) {
-    log::error("{}: chunk {}: {}; fetching it again", device_path_, chunk, outcome.error().message);
+    log::error("{}: chunk {}: {}; fetching it again", device_path(), chunk,
+               outcome.error().message);
   }
   return outcome.has_value();
 }
@@ -148,7 +145,7 @@ void Layer::expire(SteadyTime now) {
     watch_silence_locked(now);
   }
   for (const auto& read : late) {
-    read->done(fail(Code::kUnavailable, "{}: {} bytes at {} did not come in time", device_path_,
+    read->done(fail(Code::kUnavailable, "{}: {} bytes at {} did not come in time", device_path(),
                     read->out.size(), read->offset));
   }
   fetch_again();

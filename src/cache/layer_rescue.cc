@@ -85,8 +85,8 @@ void Layer::rescue() {
   }
   Result<void> outcome;
   for (const auto& original : originals) {
-    log::warning("{}: the layer's blob cannot be read; making it from layer {} of {}", device_path_,
-                 original.digest, original.name);
+    log::warning("{}: the layer's blob cannot be read; making it from layer {} of {}",
+                 device_path(), original.digest, original.name);
     outcome = restore_from(
         original, table_, workers_.clock,
         [this](uint32_t chunk, Buffer plain) { return restored(chunk, std::move(plain)); },
@@ -95,7 +95,7 @@ void Layer::rescue() {
           stats_.bytes_fetched += bytes;
         });
     if (outcome || outcome.error().code == Code::kCancelled) break;
-    log::warning("{}: {}", device_path_, outcome.error().message);
+    log::warning("{}: {}", device_path(), outcome.error().message);
   }
   rescue_ended(outcome);
 }
@@ -117,22 +117,21 @@ bool Layer::is_wanted(uint32_t chunk, const Buffer& plain) {
   bool suspect = false;
   {
     const std::lock_guard lock(mutex_);
-    suspect = states_[chunk] == State::kSuspect && !pending_.contains(chunk);
+    suspect = states_.of(chunk) == State::kSuspect && !pending_.contains(chunk);
   }
   Buffer kept(suspect ? plain.size() : 0);
-  const bool good = suspect &&
-                    read_exact_at(device_.get(), kept, table_.at(chunk).device_offset()) &&
-                    kept == plain;
+  const bool good =
+      suspect && device_->read(kept, table_.at(chunk).device_offset()) && kept == plain;
 
   const std::lock_guard lock(mutex_);
   if (suspect && !pending_.contains(chunk)) {
     if (good) {
-      settle_checked_locked(chunk);
-    } else if (states_[chunk] == State::kSuspect) {
+      states_.checked(chunk);
+    } else if (states_.of(chunk) == State::kSuspect) {
       drop_locked(chunk);
     }
   }
-  if (states_[chunk] != State::kAbsent) return false;
+  if (states_.of(chunk) != State::kAbsent) return false;
   Pending& pending = pending_[chunk];
   if (pending.plain) return false;
   pending.lost = false;
@@ -150,7 +149,7 @@ void Layer::rescue_ended(const Result<void>& outcome) {
       if (std::exchange(pending.lost, false)) pending.retry = true;
     }
   }
-  if (outcome) log::info("{}: all chunks were made from the original layer", device_path_);
+  if (outcome) log::info("{}: all chunks were made from the original layer", device_path());
 }
 
 }  // namespace runnel::cache

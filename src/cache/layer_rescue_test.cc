@@ -5,6 +5,7 @@
 #include <future>
 
 #include "base/durable.h"
+#include "base/fd.h"
 #include "cache/fault.h"
 #include "cache/layer.h"
 #include "support/fake_range_source.h"
@@ -42,7 +43,7 @@ class LayerRescue : public testing::Test {
     rescue_ = std::make_unique<WorkerPool>(1);
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
     original_ = std::make_shared<FakeRangeSource>(tar_);
-    layer_ = Layer::open(directory_.path(), sample_.parse_table(), source_,
+    layer_ = Layer::open(directory_storage(directory_.path()), sample_.parse_table(), source_,
                          {.verify = *verify_,
                           .write = *write_,
                           .rescue = *rescue_,
@@ -317,7 +318,7 @@ TEST_F(LayerRescue, WithoutAnOriginalALostChunkIsAnErrorAtOnce) {
   write_ = std::make_unique<WorkerPool>(1);
   rescue_ = std::make_unique<WorkerPool>(1);
   source_ = std::make_shared<FakeRangeSource>(sample_.blob);
-  layer_ = Layer::open(other.path(), sample_.parse_table(), source_,
+  layer_ = Layer::open(directory_storage(other.path()), sample_.parse_table(), source_,
                        {.verify = *verify_,
                         .write = *write_,
                         .rescue = *rescue_,

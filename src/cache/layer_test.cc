@@ -8,6 +8,8 @@
 #include <future>
 
 #include "base/durable.h"
+#include "base/fd.h"
+#include "base/worker_pool.h"
 #include "cache/fault.h"
 #include "support/fake_clock.h"
 #include "support/fake_range_source.h"
@@ -38,7 +40,7 @@ class CacheLayer : public testing::Test {
     verify_ = std::make_unique<WorkerPool>(1);  // one thread, so that settle() is a barrier
     write_ = std::make_unique<WorkerPool>(1);
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
-    layer_ = Layer::open(directory_.path(), sample_.parse_table(), source_,
+    layer_ = Layer::open(directory_storage(directory_.path()), sample_.parse_table(), source_,
                          {.verify = *verify_,
                           .write = *write_,
                           .rescue = rescue_pool_,

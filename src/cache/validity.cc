@@ -1,8 +1,5 @@
 #include "cache/validity.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
 
 #include "cache/fault.h"
@@ -27,21 +24,22 @@ Buffer header_of(const artifact::ChunkTable& table) {
 
 }  // namespace
 
-Result<Validity> Validity::open(const std::string& path, const artifact::ChunkTable& table) {
-  RUNNEL_TRY(auto fd, open_file(path, O_RDWR | O_CREAT, 0600));
+Result<Validity> Validity::open(std::unique_ptr<File> file, const artifact::ChunkTable& table) {
   const Buffer header = header_of(table);
-  Buffer bits(div_up(table.size(), 8));
-  Buffer found(header.size());
-  RUNNEL_TRY(const size_t size, read_up_to_at(fd.get(), found, 0));
-  if (size == header.size() && found == header) {
-    if (read_exact_at(fd.get(), bits, kBitsOffset)) return Validity(std::move(fd), std::move(bits));
-    std::ranges::fill(bits, std::byte{0});
+  Buffer found(kBitsOffset + div_up(table.size(), 8));
+  const auto read = file->read(found, 0);
+  Buffer bits(found.begin() + kBitsOffset, found.end());
+  if (read && std::ranges::equal(Bytes(found).first(kBitsOffset), header)) {
+    return Validity(std::move(file), std::move(bits));
   }
-  if (::ftruncate(fd.get(), 0) != 0) return fail_errno("truncate {}", path);
-  RUNNEL_DO(write_all_at(fd.get(), bits, kBitsOffset));
-  RUNNEL_DO(write_all_at(fd.get(), header, 0));
-  if (::fsync(fd.get()) != 0) return fail_errno("fsync {}", path);
-  return Validity(std::move(fd), std::move(bits));
+  // Without bits first, so that no header ever stands before bits that are not its own.
+  RUNNEL_DO(file->resize(0));
+  RUNNEL_DO(file->sync());
+  std::ranges::fill(bits, std::byte{0});
+  RUNNEL_DO(file->write(bits, kBitsOffset));
+  RUNNEL_DO(file->write(header, 0));
+  RUNNEL_DO(file->sync());
+  return Validity(std::move(file), std::move(bits));
 }
 
 bool Validity::has(uint32_t chunk) const {
@@ -65,10 +63,9 @@ Result<void> Validity::write_back(std::span<const uint32_t> chunks) {
   }
   const auto [low, high] = std::ranges::minmax(chunks);
   const auto changed = Bytes(bits_).subspan(low / 8, high / 8 - low / 8 + 1);
-  RUNNEL_DO(write_all_at(fd_.get(), changed, kBitsOffset + low / 8));
+  RUNNEL_DO(file_->write(changed, kBitsOffset + low / 8));
   fault("between-bitmap-and-sync");
-  if (::fdatasync(fd_.get()) != 0) return fail_errno("fdatasync of a validity file");
-  return {};
+  return file_->sync();
 }
 
 }  // namespace runnel::cache

@@ -8,20 +8,20 @@
 // A bit is set only after fdatasync of the chunk's data succeeded.
 #pragma once
 
+#include <memory>
 #include <span>
-#include <string>
 
 #include "artifact/chunk_table.h"
 #include "base/error.h"
-#include "base/fd.h"
+#include "cache/storage.h"
 
 namespace runnel::cache {
 
 // One thread at a time.
 class Validity {
  public:
-  // Opens or creates the file. One that belongs to another table, or is damaged, starts empty.
-  static Result<Validity> open(const std::string& path, const artifact::ChunkTable& table);
+  // One that belongs to another table, or is damaged, starts empty.
+  static Result<Validity> open(std::unique_ptr<File> file, const artifact::ChunkTable& table);
 
   bool has(uint32_t chunk) const;
   // Sets the bits and makes them durable.
@@ -29,10 +29,11 @@ class Validity {
   Result<void> clear(std::span<const uint32_t> chunks);
 
  private:
-  Validity(UniqueFd fd, Buffer bits) : fd_(std::move(fd)), bits_(std::move(bits)) {}
+  Validity(std::unique_ptr<File> file, Buffer bits)
+      : file_(std::move(file)), bits_(std::move(bits)) {}
   Result<void> write_back(std::span<const uint32_t> chunks);
 
-  UniqueFd fd_;
+  std::unique_ptr<File> file_;
   Buffer bits_;
 };
 

@@ -1,0 +1,107 @@
+#include "cache/storage.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+#include "base/durable.h"
+#include "base/fd.h"
+
+namespace runnel::cache {
+
+namespace {
+
+constexpr size_t kAlignment = 4096;
+
+class DiskFile final : public File {
+ public:
+  DiskFile(UniqueFd fd, std::string path) : fd_(std::move(fd)), path_(std::move(path)) {}
+
+  Result<void> read(MutableBytes into, uint64_t offset) const override {
+    return read_exact_at(fd_.get(), into, offset);
+  }
+
+  bool read_now(MutableBytes into, uint64_t offset) const override {
+    const iovec part{.iov_base = into.data(), .iov_len = into.size()};
+    return ::preadv2(fd_.get(), &part, 1, static_cast<off_t>(offset), RWF_NOWAIT) ==
+           static_cast<ssize_t>(into.size());
+  }
+
+  Result<void> read_from_disk(MutableBytes into, uint64_t offset) const override {
+    const UniqueFd direct(::open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    // tmpfs has no disk, some file systems no direct reads.
+    if (!direct && errno == EINVAL) return read(into, offset);
+    if (!direct) return fail_errno("open {}", path_);
+    const std::unique_ptr<std::byte, decltype(&std::free)> memory(
+        static_cast<std::byte*>(std::aligned_alloc(kAlignment, into.size())), &std::free);
+    if (!memory) return fail(Code::kExhausted, "no memory for {} bytes", into.size());
+    RUNNEL_DO(read_exact_at(direct.get(), MutableBytes(memory.get(), into.size()), offset));
+    std::memcpy(into.data(), memory.get(), into.size());
+    return {};
+  }
+
+  Result<void> write(Bytes bytes, uint64_t offset) override {
+    return write_all_at(fd_.get(), bytes, offset);
+  }
+
+  Result<void> sync() override {
+    if (::fdatasync(fd_.get()) != 0) return fail_errno("fdatasync {}", path_);
+    return {};
+  }
+
+  Result<void> resize(uint64_t size) override {
+    if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {
+      return fail_errno("resize {}", path_);
+    }
+    return {};
+  }
+
+  uint64_t allocated() const override {
+    struct stat info;
+    if (::fstat(fd_.get(), &info) != 0) return 0;
+    return static_cast<uint64_t>(info.st_blocks) * 512;
+  }
+
+ private:
+  const UniqueFd fd_;
+  const std::string path_;
+};
+
+class DirectoryStorage final : public Storage {
+ public:
+  explicit DirectoryStorage(std::string directory) : directory_(std::move(directory)) {}
+
+  Result<std::unique_ptr<File>> open(const std::string& name) override {
+    RUNNEL_TRY(auto fd, open_file(path(name), O_RDWR | O_CREAT, 0600));
+    return std::make_unique<DiskFile>(std::move(fd), path(name));
+  }
+
+  std::string path(const std::string& name) const override { return directory_ + "/" + name; }
+
+  Result<bool> take_mark() override {
+    if (::unlink(path("clean").c_str()) != 0) {
+      if (errno == ENOENT) return false;
+      return fail_errno("remove {}", path("clean"));
+    }
+    RUNNEL_DO(sync_directory(directory_));
+    return true;
+  }
+
+  Result<void> set_mark() override { return replace_file(path("clean"), {}); }
+
+ private:
+  const std::string directory_;
+};
+
+}  // namespace
+
+std::unique_ptr<Storage> directory_storage(std::string directory) {
+  return std::make_unique<DirectoryStorage>(std::move(directory));
+}
+
+}  // namespace runnel::cache
