@@ -25,6 +25,18 @@ void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
       ->capture_default_str();
 }
 
+void add_log_flags(CLI::App& command, LogFlags& flags) {
+  command.add_option("--log-level", flags.level, "lines of the log below are dropped [info]")
+      ->envname("RUNNEL_LOG_LEVEL")
+      ->check(CLI::IsMember({"debug", "info", "warning", "error"}));
+  command
+      .add_option("--log-format", flags.format,
+                  "auto is the journal where systemd connects standard error to it, else text "
+                  "[auto]")
+      ->envname("RUNNEL_LOG_FORMAT")
+      ->check(CLI::IsMember({"auto", "text", "json", "journal"}));
+}
+
 void add_registry(CLI::App& app, Action& action) {
   auto* command = app.add_subcommand("registry", "serve an OCI registry");
   command->footer(
@@ -36,6 +48,7 @@ void add_registry(CLI::App& app, Action& action) {
       ->envname("RUNNEL_LISTEN");
   command->add_option("--config", flags->config, "TOML file");
   command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
+  add_log_flags(*command, flags->log);
   command->callback([&action, flags] { action = [flags] { return run_registry(*flags); }; });
 }
 
@@ -113,6 +126,7 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
                       std::chrono::ceil<std::chrono::seconds>(defaults.read_timeout).count()))
       ->envname("RUNNEL_READ_TIMEOUT")
       ->check(CLI::Range(1u, 3600u));
+  add_log_flags(*command, flags->log);
   command->add_flag("--worker", flags->worker)->group("");
   command->require_subcommand(0, 1);
   add_node_commands(*command, action);

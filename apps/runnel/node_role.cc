@@ -52,12 +52,14 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   if (!flags.streaming_registries.empty())
     RUNNEL_DO(node::set_streaming_registries(config, flags.streaming_registries));
   for (const auto& path : flags.trusted_keys) RUNNEL_DO(add_trusted_key(config, path));
+  RUNNEL_DO(set_log(config.log, flags.log));
   return config;
 }
 
 Result<void> work(const NodeFlags& flags) {
   const StopSignal stop;
   RUNNEL_TRY(const auto config, node_config(flags));
+  log::open(config.log);
   RUNNEL_TRY(auto fuse, engine::inherited_fuse_fd());
   return node::run_worker(config, std::move(fuse), [&] { stop.wait(); });
 }
@@ -72,6 +74,7 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
   const auto config = node_config(flags);
   if (!config) return cli::report(config.error());
   if (flags.check_config) return 0;
+  log::open(config->log);
   std::vector<std::string> worker = argv;
   worker[0] = "/proc/self/exe";
   worker.push_back("--worker");

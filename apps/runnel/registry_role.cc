@@ -18,12 +18,14 @@ Result<registry::Config> registry_config(const RegistryFlags& flags) {
   }
   if (!flags.data.empty()) config.data = flags.data;
   if (!flags.listen.empty()) RUNNEL_DO(registry::set_listen(config, flags.listen));
+  RUNNEL_DO(set_log(config.log, flags.log));
   return config;
 }
 
 Result<void> serve(const RegistryFlags& flags) {
   RUNNEL_TRY(const auto config, registry_config(flags));
   if (flags.check_config) return {};
+  log::open(config.log);
   const StopSignal stop;
   const SystemClock clock;
   RUNNEL_TRY(const auto registry, registry::Registry::start(config, clock));

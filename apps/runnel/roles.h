@@ -5,9 +5,20 @@
 #include <string>
 #include <vector>
 
+#include "base/error.h"
+#include "base/log.h"
+
 namespace runnel {
 
+struct LogFlags {
+  std::optional<std::string> level;
+  std::optional<std::string> format;
+};
+// Flag over what is there.
+Result<void> set_log(log::Options& options, const LogFlags& flags);
+
 struct RegistryFlags {
+  LogFlags log;
   std::string data;
   std::string listen;
   std::string config;
@@ -17,6 +28,7 @@ int run_registry(const RegistryFlags& flags);
 
 // What was said by flag or environment: it goes over the file.
 struct NodeFlags {
+  LogFlags log;
   std::string config;
   bool check_config = false;
   std::optional<std::string> root;

@@ -2,6 +2,9 @@
 #pragma once
 
 #include <csignal>
+#include <ctime>
+
+#include "base/log.h"
 
 namespace runnel {
 
@@ -15,9 +18,10 @@ class StopSignal {
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   }
 
+  // Until one comes. Once a second it lets the log write its counts.
   void wait() const {
-    int signal = 0;
-    sigwait(&signals_, &signal);
+    constexpr timespec kTick{.tv_sec = 1, .tv_nsec = 0};
+    while (::sigtimedwait(&signals_, nullptr, &kTick) < 0) log::tick();
   }
 
  private:

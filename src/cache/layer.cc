@@ -31,6 +31,12 @@ Result<std::shared_ptr<Layer>> Layer::open(std::unique_ptr<Storage> storage,
   return layer;
 }
 
+// The layer's name, for the log: that of its directory.
+log::Fields Layer::about() const {
+  const auto directory = device_path().substr(0, device_path().rfind('/'));
+  return {{"layer", "sha256:" + directory.substr(directory.rfind('/') + 1)}};
+}
+
 Result<void> Layer::close() {
   RUNNEL_DO(sync());
   {

@@ -33,6 +33,7 @@
 #include "artifact/chunk_table.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/worker_pool.h"
 #include "cache/chunk_states.h"
 #include "cache/rescue.h"
@@ -59,6 +60,7 @@ struct LayerStats {
   uint64_t bytes_restored = 0;  // of the device image, made from the original layer
   uint64_t rescues = 0;         // times that the original layer was turned to
   std::string rescue_error;     // of the last of them; empty when it was good
+  std::string last_error;       // of a read, a write or an arrival; empty when there was none
   bool complete = false;        // everything is here, verified in this run or trusted, and durable
 };
 
@@ -196,6 +198,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool may_fill_locked() const;
   void fill_next();
   void fill_arrived(bool good);
+  log::Fields about() const;
 
   const artifact::ChunkTable table_;
   const std::shared_ptr<fetch::RangeSource> source_;

@@ -126,13 +126,14 @@ void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, 
 }
 
 void Layer::came_corrupt(uint32_t chunk, const Error& error) {
-  log::warning("{}: chunk {} came corrupt: {}", device_path(), chunk, error.message);
+  log::warning(about(), "chunk {} came corrupt: {}", chunk, error.message);
   SteadyTime deadline;
   Priority priority;
   bool again = false;
   {
     const std::lock_guard lock(mutex_);
     ++stats_.corrupt_chunks;
+    stats_.last_error = fmt::format("chunk {} came corrupt: {}", chunk, error.message);
     const auto at = pending_.find(chunk);
     if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
     Pending& pending = at->second;
@@ -181,6 +182,7 @@ void Layer::give_up(uint32_t chunk, const Error& error) {
       read->error = error.in(fmt::format("chunk {} of {}", chunk, device_path()));
       if (!arrive_locked(*read)) continue;
       ++stats_.failed_reads;
+      stats_.last_error = read->error->message;
       finished.push_back(read);
     }
     pending_.erase(at);

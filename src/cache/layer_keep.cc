@@ -25,7 +25,7 @@ void Layer::check_on_disk(uint32_t chunk) {
     deliver(chunk, std::move(plain), false);
     return;
   }
-  log::warning("{}: chunk {} did not survive on disk; fetching it again", device_path(), chunk);
+  log::warning(about(), "chunk {} did not survive on disk; fetching it again", chunk);
   SteadyTime deadline;
   Priority priority;
   {
@@ -61,9 +61,10 @@ void Layer::write(uint32_t chunk, const Buffer& plain) {
   }
   workers_.kept_bytes -= plain.size();
   if (written) return;
+  stats_.last_error = written.error().message;
   const auto now = workers_.clock.now();
   if (now >= fill_after_) {
-    log::error("{}: cannot keep chunk {}: {}; reads go on from memory", device_path(), chunk,
+    log::error(about(), "cannot keep chunk {}: {}; reads go on from memory", chunk,
                written.error().message);
   }
   fill_after_ = now + kPauseAfterWriteError;

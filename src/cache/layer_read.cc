@@ -102,8 +102,7 @@ bool Layer::read_durable(Read& read, uint32_t chunk) const {
   const auto into = MutableBytes(read.out).subspan(begin - read.offset, end - begin);
   const auto outcome = device_->read(into, begin);
   if (!outcome) {
-    log::error("{}: chunk {}: {}; fetching it again", device_path(), chunk,
-               outcome.error().message);
+    log::error(about(), "chunk {}: {}; fetching it again", chunk, outcome.error().message);
   }
   return outcome.has_value();
 }
@@ -139,6 +138,7 @@ void Layer::expire(SteadyTime now) {
       for (auto& read : pending.waiting) {
         if (read->deadline > now || std::exchange(read->ended, true)) continue;
         ++stats_.failed_reads;
+        stats_.last_error = "a read was not answered in time";
         late.push_back(read);
       }
     }

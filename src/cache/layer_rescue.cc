@@ -85,8 +85,8 @@ void Layer::rescue() {
   }
   Result<void> outcome;
   for (const auto& original : originals) {
-    log::warning("{}: the layer's blob cannot be read; making it from layer {} of {}",
-                 device_path(), original.digest, original.name);
+    log::warning(about(), "the layer's blob cannot be read; making it from layer {} of {}",
+                 original.digest, original.name);
     outcome = restore_from(
         original, table_, workers_.clock,
         [this](uint32_t chunk, Buffer plain) { return restored(chunk, std::move(plain)); },
@@ -95,7 +95,7 @@ void Layer::rescue() {
           stats_.bytes_fetched += bytes;
         });
     if (outcome || outcome.error().code == Code::kCancelled) break;
-    log::warning("{}: {}", device_path(), outcome.error().message);
+    log::warning(about(), "{}", outcome.error().message);
   }
   rescue_ended(outcome);
 }
@@ -149,7 +149,7 @@ void Layer::rescue_ended(const Result<void>& outcome) {
       if (std::exchange(pending.lost, false)) pending.retry = true;
     }
   }
-  if (outcome) log::info("{}: all chunks were made from the original layer", device_path());
+  if (outcome) log::info(about(), "all chunks were made from the original layer");
 }
 
 }  // namespace runnel::cache

@@ -130,7 +130,8 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
   upstream.connect_timeout = kConnectTimeout;
   auto opened = co_await client_.open(std::move(upstream));
   if (!opened) {
-    log::warning("mirror: {} {}: {}", request.method, request.path, opened.error().message);
+    log::warning("mirror: {} {} of {}: {}", request.method, request.path, host,
+                 opened.error().message);
     co_return error_response(503, "UNAVAILABLE",
                              fmt::format("{}: {}", host, opened.error().message));
   }

@@ -34,6 +34,16 @@ Section sections(Config& config) {
       .number("read_timeout_s", 1, kMostReadTimeout,
               [&config](int64_t seconds) { config.read_timeout = std::chrono::seconds(seconds); })
       .text("hosts_dir", config.hosts_dir)
+      .meaning("log_level",
+               [&config](const std::string& text) -> Result<void> {
+                 RUNNEL_TRY(config.log.level, log::parse_level(text));
+                 return {};
+               })
+      .meaning("log_format",
+               [&config](const std::string& text) -> Result<void> {
+                 RUNNEL_TRY(config.log.format, log::parse_format(text));
+                 return {};
+               })
       .texts("streaming_registries",
              [&config](const std::vector<std::string>& hosts) {
                return set_streaming_registries(config, hosts);

@@ -24,6 +24,8 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   background_fill = true
 //   read_timeout_s = 60
 //   hosts_dir = "/etc/containerd/certs.d"          # how containerd reaches registries
+//   log_level = "info"
+//   log_format = "auto"                            # text, json, journal
 //   streaming_registries = ["loopback"]            # whose artifacts need no signature
 //
 //   [trusted_keys]                                 # whose signed artifacts are used

@@ -130,10 +130,10 @@ void Images::prepare(const std::shared_ptr<Image>& image, const oci::Manifest& m
     verdict = streamed.error().code == Code::kNotFound
                   ? Verdict{.reason = Reason::kNoArtifact, .detail = streamed.error().message}
                   : verdict_of(streamed.error());
-    log::info("{} does not stream: {}: {}", image->name(), to_string(verdict.reason),
-              verdict.detail);
+    log::info(log::Fields{{"image", image->name()}, {"reason", to_string(verdict.reason)}},
+              "does not stream: {}", verdict.detail);
   } else {
-    log::info("{} streams", image->name());
+    log::info(log::Fields{{"image", image->name()}}, "streams");
   }
   const std::lock_guard lock(mutex_);
   image->preparing = false;
@@ -300,7 +300,8 @@ void Images::look_up(const std::string& text) {
                    .bytes = read.bytes});
     return {};
   };
-  if (auto done = resolve(); !done) log::info("{}: {}", text, done.error().message);
+  if (auto done = resolve(); !done)
+    log::info(log::Fields{{"image", text}}, "cannot be looked up: {}", done.error().message);
 }
 
 Result<std::string> Images::mount(const std::string& chain_id) {
@@ -355,7 +356,8 @@ void Images::idle(const std::string& chain_id) {
   }
   for (const auto& place : places) {
     if (auto done = engine_.unmount(place.mount_name()); !done) {
-      log::info("{} stays mounted: {}", place.image->name(), done.error().message);
+      log::info(log::Fields{{"image", place.image->name()}}, "stays mounted: {}",
+                done.error().message);
     }
   }
 }
@@ -369,11 +371,11 @@ void Images::drop(const StreamedImage& image) {
   for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
     const auto name = fmt::format("{}-{}", image.subject.hex(), layers);
     if (auto done = engine_.unmount(name); !done) {
-      log::warning("{}: {}", image.name(), done.error().message);
+      log::warning(log::Fields{{"image", image.name()}}, "{}", done.error().message);
     }
   }
   if (auto removed = store_.remove(image); !removed) {
-    log::error("{}: {}", image.name(), removed.error().message);
+    log::error(log::Fields{{"image", image.name()}}, "{}", removed.error().message);
   }
 }
 

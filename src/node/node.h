@@ -12,6 +12,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "engine/way.h"
 #include "node/trust.h"
 
@@ -26,6 +27,7 @@ struct Config {
   engine::Way way = engine::Way::kAuto;
   bool background_fill = true;
   Duration read_timeout = std::chrono::seconds(60);
+  log::Options log;
   Trust trust;
   // hosts.toml files of containerd; need not exist.
   std::string hosts_dir = "/etc/containerd/certs.d";

@@ -25,6 +25,16 @@ Section sections(Config& config) {
       // Shorter ones would take blobs away from pushes that go on.
       .number("unreferenced_lifetime_s", 600, kYear,
               [&config](int64_t value) { config.unreferenced_lifetime = seconds(value); })
+      .meaning("log_level",
+               [&config](const std::string& text) -> Result<void> {
+                 RUNNEL_TRY(config.log.level, log::parse_level(text));
+                 return {};
+               })
+      .meaning("log_format",
+               [&config](const std::string& text) -> Result<void> {
+                 RUNNEL_TRY(config.log.format, log::parse_format(text));
+                 return {};
+               })
       .flag("sparse_manifests", config.sparse_manifests)
       .flag("deletion", config.deletion);
   return all;

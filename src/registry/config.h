@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/log.h"
 
 namespace runnel::registry {
 
@@ -23,6 +24,7 @@ struct Config {
   // Take image manifests whose layers the repository does not have.
   bool sparse_manifests = false;
   bool deletion = true;
+  log::Options log;
 };
 
 // Reads TOML:
@@ -35,6 +37,8 @@ struct Config {
 //   unreferenced_lifetime_s = 86400
 //   sparse_manifests = false
 //   deletion = true
+//   log_level = "info"
+//   log_format = "auto"
 //
 // kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
 Result<Config> load_config(const std::string& path);
