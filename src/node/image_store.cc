@@ -20,11 +20,14 @@ constexpr uint64_t kMaxRecord = 1 << 20;
 std::string to_record(const StreamedImage& image) {
   json::array chain_ids;
   for (const auto& id : image.chain_ids) chain_ids.emplace_back(id.to_string());
+  json::array layer_sizes;
+  for (const uint64_t size : image.layer_sizes) layer_sizes.emplace_back(size);
   return json::serialize(json::object{{"version", 1},
                                       {"host", image.host},
                                       {"repository", image.repository},
                                       {"subject", image.subject.to_string()},
-                                      {"chain_ids", std::move(chain_ids)}});
+                                      {"chain_ids", std::move(chain_ids)},
+                                      {"layer_sizes", std::move(layer_sizes)}});
 }
 
 Result<std::string> text_member(const json::object& object, std::string_view name) {
@@ -33,6 +36,18 @@ Result<std::string> text_member(const json::object& object, std::string_view nam
     return fail(Code::kInvalid, "image.json: \"{}\" is no text", name);
   }
   return std::string(value->get_string());
+}
+
+Result<void> read_layer_sizes(const json::object& object, StreamedImage& image) {
+  const auto* sizes = object.if_contains("layer_sizes");
+  if (sizes == nullptr) return {};
+  if (!sizes->is_array()) return fail(Code::kInvalid, "image.json: \"layer_sizes\" is no list");
+  for (const auto& size : sizes->get_array()) {
+    boost::system::error_code error;
+    image.layer_sizes.push_back(size.to_number<uint64_t>(error));
+    if (error) return fail(Code::kInvalid, "image.json: a layer's size is no number");
+  }
+  return {};
 }
 
 Result<void> read_record(Bytes bytes, StreamedImage& image) {
@@ -53,7 +68,7 @@ Result<void> read_record(Bytes bytes, StreamedImage& image) {
     RUNNEL_TRY(auto digest, oci::Digest::parse(std::string(id.get_string())));
     image.chain_ids.push_back(std::move(digest));
   }
-  return {};
+  return read_layer_sizes(object, image);
 }
 
 }  // namespace
@@ -115,6 +130,10 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
   if (image.chain_ids.size() != image.artifact.layers.size()) {
     return fail(Code::kInvalid, "{} chain IDs for {} layers", image.chain_ids.size(),
                 image.artifact.layers.size());
+  }
+  if (!image.layer_sizes.empty() && image.layer_sizes.size() != image.chain_ids.size()) {
+    return fail(Code::kInvalid, "{} sizes for {} layers", image.layer_sizes.size(),
+                image.chain_ids.size());
   }
   RUNNEL_TRY(const auto metadata, read_file(image.metadata_path(), artifact::kMaxImageSize));
   if (metadata != image.boot.head.image) {

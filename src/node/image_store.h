@@ -2,7 +2,7 @@
 //
 // One directory an image below ROOT/images, named by the hex of its manifest's digest:
 //
-//   image.json      host, repository, subject, chain IDs
+//   image.json      host, repository, subject, chain IDs, the layers' sizes
 //   artifact.json   the artifact's manifest, as the registry had it
 //   boot            the boot blob's head and tables
 //   metadata.erofs  the merged EROFS image, as it is mounted
@@ -28,6 +28,7 @@ struct StreamedImage {
   std::string repository;
   oci::Digest subject;                 // the image's manifest
   std::vector<oci::Digest> chain_ids;  // of its layers, lowest first
+  std::vector<uint64_t> layer_sizes;   // as the registry has them; empty in records from before
   artifact::Artifact artifact;
   artifact::Boot boot;
   std::string directory;

@@ -33,6 +33,12 @@ std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layer
   return digests;
 }
 
+std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
+  std::vector<uint64_t> sizes;
+  for (const auto& layer : layers) sizes.push_back(layer.size);
+  return sizes;
+}
+
 // Errors that another try may not have.
 bool may_change(Reason reason) {
   return reason == Reason::kNoArtifact || reason == Reason::kSourceUnavailable ||
@@ -176,6 +182,7 @@ Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
                              .repository = image.repository,
                              .subject = image.subject,
                              .chain_ids = oci::chain_ids(diff_ids),
+                             .layer_sizes = sizes_of(manifest.layers),
                              .artifact = candidate.artifact,
                              .boot = {},
                              .directory = {}};
@@ -195,6 +202,16 @@ Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
   return std::unexpected(*std::move(refused));
 }
 
+// Where the layer that the artifact's was made from can be had.
+cache::Original Images::original_of(const StreamedImage& image, size_t layer) const {
+  const auto& from = image.artifact.layers[layer];
+  return {.name = image.host + "/" + image.repository,
+          .digest = from.source,
+          .diff_id = from.diff_id,
+          .source = registries_.source(image.host, image.repository, from.source,
+                                       image.layer_sizes[layer])};
+}
+
 // Hands the image's layers to the engine, and what its hot pack holds to the cache.
 Result<void> Images::attach(const StreamedImage& image, Bytes boot_blob) {
   std::vector<std::shared_ptr<cache::Layer>> layers;
@@ -204,6 +221,7 @@ Result<void> Images::attach(const StreamedImage& image, Bytes boot_blob) {
     RUNNEL_TRY(auto layer, engine_.add_layer(digest, image.boot.tables[record.slot - 1],
                                              registries_.source(image.host, image.repository,
                                                                 digest, record.blob_size)));
+    if (!image.layer_sizes.empty()) layer->add_original(original_of(image, i));
     layers.push_back(std::move(layer));
   }
   if (boot_blob.empty()) return {};

@@ -101,6 +101,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<std::shared_ptr<const StreamedImage>> stream(Image& image, const oci::Manifest& manifest);
   Result<void> read_config(Image& image, const remote::Repository& repository,
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
+  cache::Original original_of(const StreamedImage& image, size_t layer) const;
   Result<void> attach(const StreamedImage& image, Bytes boot_blob);
   void look_up(const std::string& reference);
   void look_up_label(const std::string& chain_id, const snapshot::Labels& labels);
