@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "cli/cli.h"
+#include "install_commands.h"
 #include "node/config.h"
 #include "roles.h"
 
@@ -73,6 +74,7 @@ void add_node_commands(CLI::App& node, Action& action) {
   };
   add("status", "what the node streams", cli::node_status);
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
+  add_install_commands(node, action);
 }
 
 void add_node(CLI::App& app, Action& action, const std::vector<std::string>& argv) {

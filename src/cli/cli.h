@@ -10,6 +10,8 @@
 #include <string>
 #include <vector>
 
+#include "install/install.h"
+
 namespace runnel::cli {
 
 // How a command reaches registries.
@@ -57,5 +59,8 @@ struct NodeOptions {
 };
 int node_status(const NodeOptions& options);
 int node_clear(const NodeOptions& options);
+// Puts the node between containerd and registries, and takes it out again; prints what it does.
+int node_install(const install::Options& options);
+int node_uninstall(const install::Options& options);
 
 }  // namespace runnel::cli

@@ -194,6 +194,21 @@ Result<std::map<std::string, Engine::MountRecord>> Engine::records() const {
   return found;
 }
 
+Result<std::vector<std::shared_ptr<cache::Layer>>> Engine::mounted_layers() const {
+  RUNNEL_TRY(const auto mounted, records());
+  std::set<std::string> used;
+  for (const auto& [name, record] : mounted)
+    used.insert(record.layers.begin(), record.layers.end());
+  std::vector<std::shared_ptr<cache::Layer>> layers;
+  for (const auto& text : used) {
+    RUNNEL_TRY(const auto digest, oci::Digest::parse(text));
+    auto layer = cache_->find(digest);
+    if (!layer) return fail(Code::kConflict, "layer {} is mounted and not known", text);
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
 Result<uint64_t> Engine::clear() {
   const std::lock_guard lock(mount_mutex_);
   RUNNEL_TRY(const auto mounted, records());

@@ -63,6 +63,9 @@ class Engine {
   // kConflict while something uses it; no error when it is not mounted.
   Result<void> unmount(const std::string& name);
 
+  // The layers of everything that is mounted, each once. kConflict when one of them was not added.
+  Result<std::vector<std::shared_ptr<cache::Layer>>> mounted_layers() const;
+
   // Deletes the cached layers that no mount needs and forgets them; returns the freed bytes.
   Result<uint64_t> clear();
 

@@ -275,8 +275,8 @@ Result<Transaction> Transactions::begin(const std::vector<FileChange>& changes) 
 
 void Transactions::remove_if_empty() const {
   const auto found = names();
-  if (!found || !found->empty()) return;
   std::error_code error;
+  if (!found || !found->empty() || fs::exists(directory_ + "/retired", error)) return;
   fs::remove_all(directory_, error);
 }
 

@@ -81,7 +81,8 @@ class Transactions {
 
   Result<std::vector<Transaction>> all() const;
   Result<Transaction> begin(const std::vector<FileChange>& changes) const;
-  // Removes ROOT/install when nothing is in it.
+  // Removes ROOT/install when there is no transaction and no uninstall that has to go on
+  // ("retired").
   void remove_if_empty() const;
 
  private:

@@ -38,6 +38,13 @@ net::Response json_response(int status, const json::object& body) {
                        json::serialize(body));
 }
 
+json::object to_json(const Completion::Status& status) {
+  return {{"running", status.running},
+          {"complete", status.complete},
+          {"bytes_missing", status.bytes_missing},
+          {"error", status.error}};
+}
+
 }  // namespace
 
 std::string status_json(const Images& images, const engine::Engine& engine) {
@@ -65,7 +72,12 @@ net::awaitable<net::Response> Control::handle(net::Request& request, net::Reques
     if (!freed) co_return json_response(500, {{"error", freed.error().message}});
     co_return json_response(200, {{"freed_bytes", *freed}});
   }
-  co_return json_response(404, {{"error", "the control socket has GET /status and POST /clear"}});
+  if (request.path == "/complete" && (request.method == "POST" || request.method == "GET")) {
+    if (request.method == "POST") completion_.start();
+    co_return json_response(200, to_json(completion_.status()));
+  }
+  co_return json_response(
+      404, {{"error", "the control socket has GET /status, POST /clear and /complete"}});
 }
 
 }  // namespace runnel::node

@@ -51,7 +51,7 @@ def help_of(*command: str) -> str:
 
 def test_every_row_is_looked_at_here():
     assert set(ROWS) == {
-        "program", "registry", "node", "paths", "configuration", "node.toml", "artifact type", "media types",
+        "program", "registry", "node", "install", "paths", "configuration", "node.toml", "artifact type", "media types",
         "annotations", "finding it", "mirror", "control socket", "reason codes", "command line",
         "processes", "engines"}
 
@@ -334,6 +334,18 @@ def test_control_socket_processes_and_mirror_of_a_node(node):
     status, body = mirror(f"/v2/team/app/manifests/1?ns=127.0.0.1:{nobody}")
     assert status == 503
     assert json.loads(body)["errors"][0]["message"]
+
+
+def test_install_and_units():
+    install = help_of("node", "install")
+    assert "--registry" in install and "--dry-run" in install
+    assert "--force" in help_of("node", "uninstall")
+    assert "conf.d/runnel.toml" in fixed("install")
+    units = services.project_root() / "packaging/systemd"
+    for unit in ("runnel-node.service", "runnel-registry.service"):
+        assert unit in fixed("install")
+        assert (units / unit).exists()
+    assert "Alias=teleportd.service" in (units / "runnel-node.service").read_text()
 
 
 def test_reason_codes():

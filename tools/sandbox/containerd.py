@@ -105,18 +105,29 @@ class Containerd:
 
     def start(self) -> "Containerd":
         self.certs.mkdir(parents=True, exist_ok=True)
+        (self.directory / "config.toml").write_text(self.configuration())
+        if len(str(self.socket)) > 100:
+            raise daemons.DaemonError(f"{self.socket} is too long for a unix socket's address")
+        self.daemon.start(self.argv(), env=self.environment())
+        self.daemon.wait_for(self._serves, "its socket answers")
+        return self
+
+    def configuration(self) -> str:
         text = _CONFIG.format(root=self.directory, socket=self.socket, certs=self.certs,
                               snapshotter=self.snapshotter)
         if self.node_socket is not None:
             text += _PROXY.format(node_socket=self.node_socket)
-        config = self.directory / "config.toml"
-        config.write_text(text)
-        if len(str(self.socket)) > 100:
-            raise daemons.DaemonError(f"{self.socket} is too long for a unix socket's address")
-        program = shutil.which("containerd") or "/usr/bin/containerd"
-        self.daemon.start([program, "--config", str(config)])
-        self.daemon.wait_for(self._serves, "its socket answers")
-        return self
+        return text
+
+    def argv(self) -> list[str]:
+        return [self.program("containerd"), "--config", str(self.directory / "config.toml")]
+
+    def environment(self) -> dict[str, str]:
+        return {}
+
+    def program(self, name: str) -> str:
+        """Where containerd's own programs are."""
+        return shutil.which(name) or f"/usr/bin/{name}"
 
     def _serves(self) -> bool:
         if not daemons.answers_on(self.socket):
@@ -139,7 +150,8 @@ class Containerd:
     # The client ---------------------------------------------------------------------------------
 
     def _ctr(self, *arguments: str, client: str = "ctr") -> list[str]:
-        return [client, "--address", str(self.socket), "--namespace", NAMESPACE, *arguments]
+        return [self.program(client), "--address", str(self.socket), "--namespace", NAMESPACE,
+                *arguments]
 
     def ctr(self, *arguments: str, seconds: float = 600, client: str = "ctr") -> str:
         return run(self._ctr(*arguments, client=client), seconds)

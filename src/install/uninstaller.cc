@@ -1,0 +1,194 @@
+#include <unistd.h>
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <thread>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "install/command.h"
+#include "install/install.h"
+#include "install/machine.h"
+#include "install/transaction.h"
+
+namespace runnel::install {
+
+namespace {
+
+namespace fs = std::filesystem;
+using snapshot::ContainerdClient;
+using std::chrono::minutes;
+
+constexpr auto kPoll = std::chrono::milliseconds(200);
+constexpr auto kNoProgress = minutes(5);  // then the completion has failed
+
+// How far an uninstall came after its point of no return: "restoring" (the files may be restored,
+// containerd may not know it), or "serving" (only the node is left, for what still runs).
+std::string retired_path(const Options& options) {
+  return options.node_root + "/install/retired";
+}
+
+std::string retired(const Options& options) {
+  const auto bytes = read_file(retired_path(options), 64);
+  return bytes ? std::string(as_text(*bytes)) : std::string();
+}
+
+Result<void> set_retired(const Options& options, std::string_view stage) {
+  return replace_file(retired_path(options), as_bytes(stage), 0600);
+}
+
+// One uninstall. Each step can be repeated: after a crash it is run again from its beginning.
+class Uninstall {
+ public:
+  explicit Uninstall(const Options& options) : options_(options) {}
+
+  Result<void> run();
+
+ private:
+  Result<void> step(std::string_view name) const;
+  Result<void> prepare(const std::vector<Transaction>& all) const;
+  Result<void> check_edits(const std::vector<Transaction>& all) const;
+  Result<void> complete_mounts(size_t containers) const;
+  Result<void> restore(const std::vector<Transaction>& all) const;
+  Result<void> detach_containers() const;
+  Result<void> finish(const Transactions& transactions) const;
+
+  const Options& options_;
+};
+
+Result<void> Uninstall::step(std::string_view name) const {
+  if (options_.fail_at == name) return fail(Code::kUnavailable, "told to fail before {}", name);
+  if (options_.fail_at == fmt::format("crash:{}", name)) ::raise(SIGKILL);
+  return {};
+}
+
+// Before anything is touched. Only the newest content of a file can have been edited.
+Result<void> Uninstall::check_edits(const std::vector<Transaction>& all) const {
+  if (options_.force || all.empty()) return {};
+  RUNNEL_TRY(const auto edited, all.back().edited());
+  if (edited.empty()) return {};
+  return fail(
+      Code::kConflict,
+      "{} was edited after the install: undo that, or give --force, which restores what was "
+      "there before and keeps the present content as {}.runnel-saved",
+      fmt::join(edited, ", "), edited.front());
+}
+
+// So that what runs needs no registry any more, only the node's process.
+Result<void> Uninstall::complete_mounts(size_t containers) const {
+  options_.say(fmt::format("completing what {} containers read", containers));
+  RUNNEL_TRY(auto state, completion(options_, "POST"));
+  auto last_missing = state.bytes_missing;
+  auto last_progress = std::chrono::steady_clock::now();
+  while (state.running) {
+    std::this_thread::sleep_for(kPoll);
+    RUNNEL_TRY(state, completion(options_, "GET"));
+    const auto now = std::chrono::steady_clock::now();
+    if (state.bytes_missing < last_missing) {
+      last_missing = state.bytes_missing;
+      last_progress = now;
+    }
+    if (now - last_progress > kNoProgress)
+      return fail(Code::kUnavailable, "nothing came for five minutes, {} bytes are missing",
+                  state.bytes_missing);
+  }
+  if (state.complete) return {};
+  return fail(Code::kUnavailable, "{}", state.error.empty() ? "it did not end" : state.error);
+}
+
+Result<void> Uninstall::restore(const std::vector<Transaction>& all) const {
+  for (size_t i = all.size(); i-- > 0;) {
+    for (size_t file = 0; file < all[i].size(); ++file)
+      options_.say("restoring " + all[i].path(file));
+    RUNNEL_DO(all[i].rollback(options_.force));
+  }
+  return {};
+}
+
+// Without its snapshotter containerd could not remove such a container: it asks for its snapshot to
+// be removed first. The mounts of a running one are its own.
+Result<void> Uninstall::detach_containers() const {
+  RUNNEL_TRY(const auto containers, our_containers(options_));
+  const ContainerdClient client(options_.containerd_socket);
+  for (const auto& [name, container] : containers) {
+    if (container.snapshot_key.empty()) continue;
+    const auto done = client.forget_snapshot(name, container.id);
+    if (!done && done.error().code != Code::kNotFound) return done;
+  }
+  return {};
+}
+
+Result<void> Uninstall::finish(const Transactions& transactions) const {
+  RUNNEL_TRY(const auto containers, our_containers(options_));
+  if (!containers.empty()) {
+    options_.say(fmt::format(
+        "{} containers still run from the node's mounts, {} in {} for one: leave the node running "
+        "until they have ended; it needs no registry for them. Then run this again",
+        containers.size(), containers.front().second.id, containers.front().first));
+    return {};
+  }
+  RUNNEL_DO(step("stop"));
+  options_.say("stopping the node: " + options_.stop_command);
+  if (const auto stopped = run_shell(options_.stop_command, minutes(2)); !stopped)
+    return std::unexpected(stopped.error().in("the node could not be stopped"));
+  ::unlink(retired_path(options_).c_str());
+  transactions.remove_if_empty();
+  if (options_.purge) {
+    std::error_code error;
+    fs::remove_all(options_.node_root, error);
+    if (error) return fail(Code::kConflict, "{}: {}", options_.node_root, error.message());
+  }
+  options_.say("uninstalled");
+  return {};
+}
+
+// Up to the point from which there is only forward.
+Result<void> Uninstall::prepare(const std::vector<Transaction>& all) const {
+  RUNNEL_DO(check_edits(all));
+  RUNNEL_TRY(const auto containers, our_containers(options_));
+  if (!containers.empty()) {
+    const auto completed = complete_mounts(containers.size());
+    if (!completed && !options_.force) {
+      return std::unexpected(completed.error().in(
+          "what containers read cannot be completed, and nothing has been changed (--force goes on "
+          "all the same: their missing files then need the registry)"));
+    }
+  }
+  RUNNEL_DO(step("release"));
+  const auto released = release_layers(options_);
+  return options_.force ? Result<void>() : released;
+}
+
+Result<void> Uninstall::run() {
+  if (::geteuid() != 0)
+    return fail(Code::kDenied, "an uninstall changes containerd: run it as root");
+  RUNNEL_TRY(const auto transactions, Transactions::open(options_.node_root));
+  RUNNEL_TRY(const auto all, transactions.all());
+  const auto stage = retired(options_);
+  if (all.empty() && stage.empty()) {
+    transactions.remove_if_empty();
+    options_.say("nothing to do: nothing was installed with the node's root " + options_.node_root);
+    return {};
+  }
+  if (!all.empty() && stage != "restoring") RUNNEL_DO(prepare(all));
+  if (!all.empty() || stage == "restoring") {
+    RUNNEL_DO(set_retired(options_, "restoring"));
+    RUNNEL_DO(step("restore"));
+    RUNNEL_DO(restore(all));
+    RUNNEL_DO(step("restart"));
+    options_.say("restarting containerd: " + options_.restart_command);
+    RUNNEL_DO(restart_containerd(options_));
+    RUNNEL_DO(detach_containers());
+    RUNNEL_DO(set_retired(options_, "serving"));
+  }
+  return finish(transactions);
+}
+
+}  // namespace
+
+Result<void> uninstall(const Options& options) {
+  return Uninstall(options).run();
+}
+
+}  // namespace runnel::install

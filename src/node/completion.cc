@@ -1,0 +1,128 @@
+#include "node/completion.h"
+
+#include <condition_variable>
+#include <optional>
+
+#include "base/log.h"
+
+namespace runnel::node {
+
+namespace {
+
+using std::chrono::seconds;
+
+constexpr uint64_t kPiece = 1 << 20;
+constexpr int kInFlight = 8;
+constexpr auto kReadTime = seconds(60);   // of one piece
+constexpr auto kSyncTime = seconds(120);  // until what has come is durable
+
+// Reads in flight. Shared with their answers, which may come after everybody else has gone.
+class Window {
+ public:
+  // Waits for a place; false when the run shall end.
+  bool enter(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    const bool room =
+        changed_.wait(lock, stop, [this] { return in_flight_ < kInFlight || error_; });
+    if (!room || error_) return false;
+    ++in_flight_;
+    return true;
+  }
+  void leave(const Result<Buffer>& answer) {
+    const std::lock_guard lock(mutex_);
+    if (!answer && !error_) error_ = answer.error();
+    --in_flight_;
+    changed_.notify_all();
+  }
+  // The first error once all have answered; kCancelled when told to stop.
+  Result<void> drain(const std::stop_token& stop) {
+    std::unique_lock lock(mutex_);
+    if (!changed_.wait(lock, stop, [this] { return in_flight_ == 0; }))
+      return fail(Code::kCancelled, "the node stops");
+    if (error_) return std::unexpected(*error_);
+    return {};
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable_any changed_;
+  int in_flight_ = 0;
+  std::optional<Error> error_;
+};
+
+Result<void> fetch_all(cache::Layer& layer, const std::stop_token& stop) {
+  const auto window = std::make_shared<Window>();
+  for (uint64_t offset = 0; offset < layer.size() && window->enter(stop); offset += kPiece) {
+    layer.read(offset, std::min(kPiece, layer.size() - offset), fetch::Priority::kPrefetch,
+               std::chrono::steady_clock::now() + kReadTime,
+               [window](const Result<Buffer>& answer) { window->leave(answer); });
+  }
+  return window->drain(stop);
+}
+
+// The cache makes writes durable once a second.
+Result<void> wait_until_durable(const cache::Layer& layer, const std::stop_token& stop) {
+  const auto deadline = std::chrono::steady_clock::now() + kSyncTime;
+  std::mutex mutex;
+  std::condition_variable_any timer;
+  std::unique_lock lock(mutex);
+  while (!layer.complete()) {
+    if (stop.stop_requested()) return fail(Code::kCancelled, "the node stops");
+    if (std::chrono::steady_clock::now() > deadline) {
+      return fail(Code::kUnavailable, "its bytes do not become durable: is the disk full?");
+    }
+    timer.wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
+  }
+  return {};
+}
+
+Result<void> complete_layer(cache::Layer& layer, const std::stop_token& stop) {
+  if (layer.complete()) return {};
+  RUNNEL_DO(fetch_all(layer, stop));
+  return wait_until_durable(layer, stop);
+}
+
+}  // namespace
+
+Completion::~Completion() = default;
+
+void Completion::start() {
+  const std::lock_guard lock(mutex_);
+  if (running_) return;
+  running_ = true;
+  error_.clear();
+  thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+}
+
+void Completion::run(const std::stop_token& stop) {
+  auto outcome = [&]() -> Result<void> {
+    RUNNEL_TRY(const auto layers, engine_.mounted_layers());
+    for (const auto& layer : layers) {
+      if (auto done = complete_layer(*layer, stop); !done)
+        return std::unexpected(done.error().in(layer->device_path()));
+    }
+    return {};
+  }();
+  if (!outcome) log::warning("mounted images cannot be completed: {}", outcome.error().message);
+  const std::lock_guard lock(mutex_);
+  running_ = false;
+  if (!outcome) error_ = outcome.error().message;
+}
+
+Completion::Status Completion::status() const {
+  Status status;
+  const auto layers = engine_.mounted_layers();
+  if (layers) {
+    status.complete = true;
+    for (const auto& layer : *layers) {
+      status.complete = status.complete && layer->complete();
+      status.bytes_missing += layer->size() - std::min(layer->size(), layer->stats().bytes_present);
+    }
+  }
+  const std::lock_guard lock(mutex_);
+  status.running = running_;
+  status.error = layers ? error_ : layers.error().message;
+  return status;
+}
+
+}  // namespace runnel::node

@@ -1,0 +1,103 @@
+"""containerd 2.x: an image streams however it is pulled, and a container reads the right bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from pathlib import Path
+
+import pytest
+
+from corpus import layers
+from sandbox import containerd2, services
+from sandbox.containerd import CommandError
+
+PROGRAMS = containerd2.find()
+pytestmark = pytest.mark.skipif(isinstance(PROGRAMS, str), reason=str(PROGRAMS))
+
+BUSYBOX = lambda t: t.directory("bin").file("bin/busybox", Path("/bin/busybox").read_bytes(), 0o755)
+FILES = {f"data/{n}": random.Random(n).randbytes(900_000 + n) for n in range(4)}
+RIGHT = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+def data_layer(tar):
+    tar.directory("data")
+    for name, content in FILES.items():
+        tar.file(name, content)
+
+
+@pytest.fixture(scope="module")
+def pushed(lab):
+    command = ["/bin/busybox", "sh", "-c", "/bin/busybox sha256sum /data/*; echo READY"]
+    made = lab.push("two", layers(lab.directory("two"), BUSYBOX, data_layer), command)
+    services.convert(made.reference)
+    return made
+
+
+def cri(containerd, image: str) -> None:
+    services.pull(image, containerd.socket)
+
+
+WAYS = {
+    "cri-local": (False, cri),
+    "cri-transfer": (True, cri),
+    "ctr-local": (False, lambda containerd, image: containerd.pull_locally(image)),
+    "ctr-transfer": (False, lambda containerd, image: containerd.pull_by_transfer(image)),
+}
+
+
+@pytest.fixture
+def side(lab, request):
+    """A node and a containerd 2 of this test's own, and how it pulls."""
+    by_transfer, pull = WAYS[request.param]
+    directory = lab.directory("two-side")
+    node = services.Node(directory / "n", background_fill=False).start()
+    containerd = containerd2.Containerd2(directory / "c", PROGRAMS, "runnel", node.socket,
+                                         by_transfer)
+    try:
+        containerd.start()
+        containerd.use_mirror(lab.registry.host, node.mirror)
+        yield node, containerd, pull
+        for image in containerd.images():
+            containerd.remove_image(image)
+    finally:
+        containerd.stop()
+        node.stop()
+
+
+@pytest.mark.parametrize("side", WAYS, indirect=True)
+def test_containerd_2_streams_and_reads_right_bytes(lab, side, pushed):
+    node, containerd, pull = side
+
+    pull(containerd, pushed.reference)
+
+    assert [image["reason"] for image in node.status()["images"]] == ["Streaming"]
+    present = containerd.content_bytes()
+    assert present < 100_000, "no layer was downloaded"
+    started = containerd.run(pushed.reference, "two")
+    assert started.seconds_to_ready is not None, started.output
+    read = {line.split()[1].lstrip("/"): line.split()[0]
+            for line in started.output.splitlines() if "/data/" in line}
+    assert read == RIGHT
+
+
+@pytest.mark.parametrize("side", ["ctr-transfer"], indirect=True)
+def test_an_image_without_an_artifact_is_unpacked_as_ever(lab, side):
+    node, containerd, pull = side
+    plain = lab.push("two-plain", layers(lab.directory("two-plain"), BUSYBOX),
+                     ["/bin/busybox", "echo", "READY"])
+
+    pull(containerd, plain.reference)
+
+    assert [image["reason"] for image in node.status()["images"]] == ["NoArtifact"]
+    assert containerd.run(plain.reference, "plain").seconds_to_ready is not None
+
+
+@pytest.mark.parametrize("side", ["cri-local"], indirect=True)
+def test_a_pull_of_what_is_not_there_says_so(lab, side):
+    _, containerd, pull = side
+
+    with pytest.raises(CommandError) as refused:
+        pull(containerd, lab.reference("nothing-here"))
+
+    assert "not found" in str(refused.value)

@@ -1,0 +1,298 @@
+"""`runnel node install` and `uninstall` on a containerd of the test's own.
+
+The machine's containerd is never touched: every path is given, and the restart command restarts the
+private one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from corpus import layers
+from sandbox import services
+from sandbox.containerd import Containerd
+
+HERE = Path(__file__).resolve().parent
+
+# Programs to run, and files to be right.
+BUSYBOX = lambda t: t.directory("bin").file("bin/busybox", Path("/bin/busybox").read_bytes(), 0o755)
+FILES = {f"data/{n}": random.Random(n).randbytes(700_000 + n) for n in range(6)}
+
+
+def data_layer(tar):
+    tar.directory("data")
+    for name, content in FILES.items():
+        tar.file(name, content)
+
+
+WAIT = ["/bin/busybox", "sh", "-c", "echo READY; exec /bin/busybox sleep 1000"]
+
+
+class Machine:
+    """A containerd that somebody configured before, and a node that it does not know yet."""
+
+    def __init__(self, lab, engine: str = "auto"):
+        self.lab = lab
+        directory = lab.directory("machine")
+        self.node = services.Node(directory / "n", engine, background_fill=False)
+        self.containerd = Containerd(directory / "c")
+
+    def start(self) -> "Machine":
+        self.node.start()
+        self.containerd.start()
+        self.containerd.use_mirror(self.lab.registry.host, None)
+        return self
+
+    def stop(self) -> None:
+        for name in self.containerd.ctr("containers", "ls", "-q").split():
+            self.containerd.kill_container(name)
+        for image in self.containerd.images():
+            self.containerd.remove_image(image)
+        self.containerd.stop()
+        self.node.stop()
+
+    def files(self) -> dict[str, tuple[bytes, int, int, int]]:
+        """Everything that an install may touch, as it is: content, mode, owner, group."""
+        found = {}
+        for top in ("config.toml", "conf.d", "certs.d"):
+            path = self.containerd.directory / top
+            for file in [path, *sorted(path.rglob("*"))] if path.exists() else []:
+                info = file.lstat()
+                content = file.read_bytes() if file.is_file() else b""
+                found[str(file)] = (content, info.st_mode, info.st_uid, info.st_gid)
+        return found
+
+    def restart_command(self) -> str:
+        at = self.containerd
+        return shlex.join([sys.executable, str(HERE / "restart_daemon.py"), "containerd",
+                           str(at.directory), str(at.socket), *at.argv()])
+
+    def _stop_node(self) -> str:
+        return shlex.join([sys.executable, str(HERE / "restart_daemon.py"), "node",
+                           str(self.node.directory)])
+
+    def _run(self, command: str, *arguments: str, restart: str = "") -> subprocess.CompletedProcess:
+        argv = [services.program(), "node", command, "--root", str(self.node.root),
+                "--address", str(self.node.socket), "--control", str(self.node.control),
+                "--containerd-address", str(self.containerd.socket),
+                "--restart-command", restart or self.restart_command(), *arguments]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=180)
+
+    def install(self, *arguments: str, restart: str = "") -> subprocess.CompletedProcess:
+        return self._run("install", "--mirror", self.node.mirror,
+                         "--containerd-config", str(self.containerd.directory / "config.toml"),
+                         "--registry", self.lab.registry.host, "--start-command", "false",
+                         *arguments, restart=restart)
+
+    def uninstall(self, *arguments: str, stop: str = "") -> subprocess.CompletedProcess:
+        return self._run("uninstall", "--stop-command", stop or self._stop_node(), *arguments)
+
+
+def succeeded(done: subprocess.CompletedProcess) -> str:
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def machine(lab):
+    made = Machine(lab).start()
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def streamed(lab):
+    pushed = lab.push("install-streamed", layers(lab.directory("install-layers"), BUSYBOX,
+                                                 data_layer), WAIT)
+    services.convert(pushed.reference)
+    return pushed
+
+
+def start_waiting(containerd: Containerd, image: str, name: str) -> None:
+    """A container that runs until it is killed."""
+    containerd.ctr("run", "--detach", "--null-io", "--snapshotter", "runnel", "--cgroup", "",
+                   "--runc-root", str(containerd.directory / "runc"), image, name)
+
+
+def hashes(containerd: Containerd, name: str) -> dict[str, str]:
+    """SHA-256 of the container's data files, computed inside it."""
+    text = containerd.ctr("tasks", "exec", "--exec-id", f"hash-{random.getrandbits(32):x}",
+                          "--fifo-dir", str(containerd.directory / "fifo"), name,
+                          "/bin/busybox", "sha256sum", *(f"/{name}" for name in FILES))
+    return {line.split()[1].lstrip("/"): line.split()[0] for line in text.splitlines()}
+
+
+RIGHT = {name: hashlib.sha256(content).hexdigest() for name, content in FILES.items()}
+
+
+def test_a_dry_run_shows_the_difference_and_changes_nothing(machine):
+    before = machine.files()
+
+    shown = succeeded(machine.install("--dry-run"))
+
+    assert machine.files() == before
+    assert '+    snapshotter = "runnel"' in shown
+    assert f'+[host."http://{machine.node.mirror}"]' in shown
+    assert "nothing has" in shown
+    assert not (machine.node.root / "install").exists()
+
+
+def test_install_streams_and_uninstall_restores_every_byte(lab, machine, streamed):
+    before = machine.files()
+
+    succeeded(machine.install())
+    installed = machine.files()
+    assert "nothing to do" in succeeded(machine.install())
+    assert machine.files() == installed
+    services.pull(streamed.reference, machine.containerd.socket)
+    images = machine.node.status()["images"]
+    assert [image["reason"] for image in images] == ["Streaming"]
+    machine.containerd.remove_image(streamed.reference)
+    said = succeeded(machine.uninstall())
+
+    assert "uninstalled" in said
+    assert machine.files() == before
+    assert machine.node.daemon.pid is None
+    assert not (machine.node.root / "install").exists()
+    assert "runnel" not in machine.containerd.ctr("plugins", "ls")
+
+
+def test_a_running_container_survives_uninstall_with_all_its_files(lab, machine, streamed):
+    succeeded(machine.install())
+    containerd = machine.containerd
+    services.pull(streamed.reference, containerd.socket)
+    start_waiting(containerd, streamed.reference, "survivor")
+    layers_then = machine.node.status()["images"][0]["layers"]
+    assert not all(layer["complete"] for layer in layers_then)
+
+    said = succeeded(machine.uninstall())
+
+    assert "survivor" in said, "it says what the node still serves"
+    assert machine.node.daemon.pid is not None
+    assert "runnel" not in containerd.ctr("plugins", "ls")
+    lab.registry.stop()
+    try:
+        assert hashes(containerd, "survivor") == RIGHT, "from this node alone"
+    finally:
+        lab.registry.start()
+    containerd.ctr("tasks", "kill", "--signal", "SIGKILL", "survivor")
+    containerd.ctr("tasks", "delete", "--force", "survivor")
+    containerd.ctr("containers", "rm", "survivor")  # although its snapshotter is gone
+    assert "uninstalled" in succeeded(machine.uninstall())
+    assert machine.node.daemon.pid is None
+    assert succeeded(machine.install("--dry-run")), "it can be installed again"
+
+
+def test_an_image_that_was_there_before_still_starts(lab, machine):
+    image = lab.push("install-present", layers(lab.directory("present"), BUSYBOX),
+                     ["/bin/busybox", "echo", "READY"])
+    machine.containerd.pull(image.reference)
+
+    said = succeeded(machine.install())
+
+    assert f"unpacking {image.reference}" in said
+    assert f"pulled {image.reference}" in said, "one pull verifies the install"
+    machine.containerd.snapshotter = "runnel"
+    lab.registry.stop()
+    try:
+        started = machine.containerd.run(image.reference, "present")
+    finally:
+        lab.registry.start()
+        machine.containerd.snapshotter = "overlayfs"
+    assert started.seconds_to_ready is not None, started.output
+    succeeded(machine.uninstall())
+
+
+STEPS = ["journal", "write-0", "write-1", "write-2", "effect", "restart", "plugins", "unpack",
+         "verify", "commit"]
+
+
+def test_a_failure_at_any_step_leaves_everything_as_it_was(lab, machine):
+    image = lab.push("install-failing", layers(lab.directory("failing"), BUSYBOX))
+    machine.containerd.pull(image.reference)
+    before = machine.files()
+
+    for step in STEPS:
+        failed = machine.install("--fail-at", step)
+
+        assert failed.returncode == 1, step
+        assert f"told to fail before {step} (everything is as it was)" in failed.stderr, step
+        assert machine.files() == before, step
+        assert not (machine.node.root / "install").exists(), step
+    assert "runnel" not in machine.containerd.ctr("plugins", "ls")
+    succeeded(machine.install())
+    succeeded(machine.uninstall())
+    assert machine.files() == before
+
+
+def test_an_install_that_was_killed_is_taken_back(machine):
+    before = machine.files()
+    for step in ("write-2", "verify"):
+        assert machine.install("--fail-at", f"crash:{step}").returncode == -9
+        assert machine.files() != before
+
+        assert "interrupted" in succeeded(machine.install()), "by the next install"
+        succeeded(machine.uninstall(stop="true"))
+        assert machine.files() == before
+
+        assert machine.install("--fail-at", f"crash:{step}").returncode == -9
+        succeeded(machine.uninstall(stop="true"))
+        assert machine.files() == before, "by uninstall"
+
+
+def test_an_uninstall_that_was_killed_goes_on(machine):
+    before = machine.files()
+    for step in ("release", "restore", "restart", "stop"):
+        succeeded(machine.install())
+        assert machine.uninstall("--fail-at", f"crash:{step}").returncode == -9
+
+        assert "uninstalled" in succeeded(machine.uninstall(stop="true")), step
+        assert machine.files() == before
+        assert "runnel" not in machine.containerd.ctr("plugins", "ls")
+
+
+def test_edited_files_are_not_overwritten(machine):
+    succeeded(machine.install())
+    config = machine.containerd.directory / "config.toml"
+    mine = config.read_text() + "\n# mine\n"
+    config.write_text(mine)
+
+    refused = machine.uninstall()
+
+    assert refused.returncode == 1
+    assert str(config) in refused.stderr and "--force" in refused.stderr
+    assert config.read_text() == mine
+    succeeded(machine.uninstall("--force"))
+    assert (config.parent / "config.toml.runnel-saved").read_text() == mine
+    assert "# mine" not in config.read_text()
+
+
+def test_what_cannot_be_merged_is_refused_with_a_sentence(machine):
+    hosts = machine.containerd.certs / machine.lab.registry.host / "hosts.toml"
+    hosts.write_text('host = { "http://x" = { capabilities = ["pull"] } }\n')
+    before = machine.files()
+
+    refused = machine.install()
+
+    assert refused.returncode == 1
+    assert str(hosts) in refused.stderr and "by hand" in refused.stderr
+    assert machine.files() == before
+
+
+def test_a_containerd_that_does_not_come_up_is_put_right(machine):
+    before = machine.files()
+    config = machine.containerd.directory / "config.toml"
+    broken = machine.install(restart=f"{machine.restart_command()} && ! grep -q runnel {config}")
+
+    assert broken.returncode == 1
+    assert machine.files() == before
+    assert machine.containerd.ctr("version")
