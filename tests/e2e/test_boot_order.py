@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +28,16 @@ def push(lab, private, name: str):
 
 def complete(side, reference: str) -> bool:
     return all(layer["complete"] for layer in side.image_status(reference)["layers"])
+
+
+def reads(path: Path, right: bytes) -> bool:
+    """False for an I/O error; anything else than the right bytes ends the test."""
+    try:
+        assert path.read_bytes() == right
+    except OSError as error:
+        assert error.errno == errno.EIO
+        return False
+    return True
 
 
 def test_a_node_that_boots_without_its_registry_serves_what_it_has(lab, fresh_streaming, engine):
@@ -61,6 +72,7 @@ def test_a_node_that_boots_without_its_registry_serves_what_it_has(lab, fresh_st
                 (root / "e/far").read_bytes()
             assert refused.value.errno == errno.EIO
             private.start()
-            assert (root / "e/far").read_bytes() == FAR + b"boot-part", "it connects by itself"
+            daemons.wait_until(lambda: reads(root / "e/far", FAR + b"boot-part"), 30,
+                               "the node connects by itself")
     finally:
         private.stop()

