@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from corpus import layers
+from machine import Machine, succeeded
 from sandbox import containerd2, services
 from sandbox.containerd import CommandError
 
@@ -81,6 +82,34 @@ def test_containerd_2_streams_and_reads_right_bytes(request, side, pushed):
     read = {line.split()[1].lstrip("/"): line.split()[0]
             for line in started.output.splitlines() if "/data/" in line}
     assert read == RIGHT
+
+
+def test_install_and_uninstall_on_containerd_2(lab, pushed):
+    machine = Machine(lab, lambda directory: containerd2.Containerd2(directory, PROGRAMS)).start()
+    try:
+        before = machine.files()
+        for image in (pushed, lab.push("two-present", layers(lab.directory("two-present"), BUSYBOX),
+                                       ["/bin/busybox", "echo", "READY"])):
+            machine.containerd.pull_by_transfer(image.reference)  # into overlayfs, as ever
+
+        said = succeeded(machine.install("--verify-image", pushed.reference))
+        assert f"unpacking {pushed.reference}" in said and f"pulled {pushed.reference}" in said
+        assert "nothing to do" in succeeded(machine.install())
+        machine.containerd.snapshotter = "runnel"
+        machine.containerd.remove_image(pushed.reference)
+        machine.containerd.pull_by_transfer(pushed.reference)
+        reasons = [image["reason"] for image in machine.node.status()["images"]]
+        assert reasons == ["Streaming"]
+        assert machine.containerd.run(pushed.reference, "two").seconds_to_ready is not None
+        assert machine.containerd.run(lab.reference("two-present"),
+                                      "present").seconds_to_ready is not None
+        machine.containerd.snapshotter = "overlayfs"
+
+        assert "uninstalled" in succeeded(machine.uninstall())
+        assert machine.files() == before
+        assert "runnel" not in machine.containerd.ctr("plugins", "ls")
+    finally:
+        machine.stop()
 
 
 @pytest.mark.parametrize("side", ["ctr-transfer"], indirect=True)
