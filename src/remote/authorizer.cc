@@ -76,8 +76,10 @@ Result<Secret> Authorizer::answer(std::string_view host, const Scope& scope,
   }
   // Somebody else may have been here since the request was sent.
   const auto held = held_.find(key);
-  if (held != held_.end() && held->second.header != sent && clock_.now() < held->second.expires)
+  if (held != held_.end() && !held->second.header.empty() && held->second.header != sent &&
+      clock_.now() < held->second.expires) {
     return held->second.header;
+  }
   if (held != held_.end() && !flights_.contains(key)) held_.erase(held);
 
   RUNNEL_TRY(Secret header, obtain(lock, key, scope));
@@ -136,6 +138,7 @@ Result<Secret> Authorizer::obtain(std::unique_lock<std::mutex>& lock, const Key&
     held_.insert_or_assign(key, *std::move(fetched));
   } else {
     flight->outcome = std::unexpected(fetched.error());
+    if (fetched.error().code == Code::kDenied) go_without_locked(key);
   }
   flights_.erase(key);
   landed_.notify_all();
@@ -186,10 +189,21 @@ Result<Authorizer::Held> Authorizer::fetch_bearer(const std::string& host, const
               .expires = expires};
 }
 
+// The next request goes without credentials and so asks the registry again: one that wanted them
+// once, by mistake or for a while, must not be lost for good.
+void Authorizer::go_without_locked(const Key& key) {
+  const auto held = held_.find(key);
+  if (held != held_.end() && clock_.now() < held->second.expires) return;
+  held_.insert_or_assign(
+      key, Held{.header = Secret(), .renew_at = SteadyTime::max(), .expires = SteadyTime::max()});
+}
+
 void Authorizer::drop_expired() {
   if (held_.size() < kManyHeld) return;
   const SteadyTime now = clock_.now();
-  std::erase_if(held_, [&](const auto& entry) { return entry.second.expires <= now; });
+  std::erase_if(held_, [&](const auto& entry) {
+    return entry.second.expires <= now || entry.second.header.empty();
+  });
 }
 
 }  // namespace runnel::remote

@@ -53,7 +53,7 @@ class Authorizer {
     std::string service;
     bool operator==(const Way&) const = default;
   };
-  struct Held {  // a header for one host and scope
+  struct Held {  // a header for one host and scope; empty: there is none to be had
     Secret header;
     SteadyTime renew_at{};
     SteadyTime expires{};
@@ -67,6 +67,7 @@ class Authorizer {
   Result<Held> fetch(const std::string& host, const Scope& scope, const Way& way);
   Result<Held> fetch_bearer(const std::string& host, const Scope& scope, const Way& way,
                             std::optional<Credential> credential);
+  void go_without_locked(const Key& key);
   void drop_expired();
 
   net::Client& client_;

@@ -203,6 +203,17 @@ class BrokenSource final : public CredentialSource {
   }
 };
 
+TEST_F(RemoteLogin, ARegistryThatStopsAskingForCredentialsIsUsedAgain) {
+  for (const auto kind : {FakeRegistry::Auth::kBasic, FakeRegistry::Auth::kBearer}) {
+    require({.auth = kind});
+    ASSERT_FALSE(repository().manifest("v1"));
+    ASSERT_FALSE(repository().manifest("v1"));
+
+    require({});
+    EXPECT_TRUE(repository().manifest("v1"));
+  }
+}
+
 TEST_F(RemoteLogin, ASourceThatFailsIsNamedInTheRefusal) {
   require({.auth = FakeRegistry::Auth::kBearer});
   credentials_ = std::make_shared<BrokenSource>();
