@@ -13,6 +13,7 @@ import pytest
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools"), str(HERE.parent / "support")]
 
+from fault_report import Report  # noqa: E402
 from runnel_env import Lab, Streaming, engines  # noqa: E402
 from sandbox import services  # noqa: E402
 
@@ -30,6 +31,22 @@ def runnel() -> str:
     if not os.access(program, os.X_OK):
         pytest.fail(f"{program} is not built: cmake --build --preset release")
     return program
+
+
+faults = Report()
+
+
+@pytest.fixture(scope="session")
+def fault_report() -> Report:
+    return faults
+
+
+def pytest_terminal_summary(terminalreporter):
+    if faults.entries:
+        terminalreporter.section("faults")
+        for line in faults.lines():
+            terminalreporter.write_line(line)
+        terminalreporter.write_line(f"written to {faults.write()}")
 
 
 @pytest.fixture(scope="session")

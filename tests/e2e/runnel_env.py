@@ -89,11 +89,12 @@ class Streaming:
     """A node, and a containerd that uses it: mirror for the registry, snapshotter `runnel`."""
 
     def __init__(self, lab: Lab, engine: str, background_fill: bool = False,
-                 registry: str | None = None, more_arguments: tuple[str, ...] = ()):
+                 registry: str | None = None, more_arguments: tuple[str, ...] = (),
+                 root: Path | None = None, env: dict[str, str] | None = None):
         self.lab = lab
         directory = lab.directory(f"node-{engine}")
         self.node = services.Node(directory / "n", engine, background_fill,
-                                  more_arguments=more_arguments)
+                                  more_arguments=more_arguments, root=root, env=env)
         self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
         self.registry = registry or lab.registry.host
 

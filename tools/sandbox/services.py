@@ -63,12 +63,14 @@ class Node:
     """`runnel node`: the holder process, its worker, the mirror, the snapshotter's socket."""
 
     def __init__(self, directory: Path, engine: str = "auto", background_fill: bool = True,
-                 mirror_port: int = 0, more_arguments: tuple[str, ...] = ()):
+                 mirror_port: int = 0, more_arguments: tuple[str, ...] = (),
+                 root: Path | None = None, env: dict[str, str] | None = None):
         self.directory = directory
+        self.env = env
         self.engine = engine
         self.background_fill = background_fill
         self.more_arguments = more_arguments
-        self.root = directory / "root"
+        self.root = root or directory / "root"
         self.socket = directory / "snapshotter.sock"
         self.control = directory / "control.sock"
         self.mirror_port = daemons.free_port(mirror_port)
@@ -85,7 +87,7 @@ class Node:
                 "--engine", self.engine]
         if not self.background_fill:
             argv.append("--no-background-fill")
-        self.daemon.start(argv + list(self.more_arguments))
+        self.daemon.start(argv + list(self.more_arguments), self.env)
         self.daemon.wait_for(self._serves, "its sockets answer")
         return self
 

@@ -1,0 +1,182 @@
+"""What the fault tests are made of: an image of known files behind a lying registry, a node with
+injected faults, readers; shared with the long run (fault_run.py)."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import known_files
+from fault_report import Entry
+from liar import Liar
+from readers import Evictor, Readers, device_names
+from runnel_env import Lab, Pushed, Streaming
+from sandbox import daemons, services
+from sandbox.containerd import CommandError
+
+# Where a worker is killed; see src/cache/fault.h.
+POINTS = ["request-read", "mid-fetch", "arrived", "before-write", "before-sync",
+          "between-sync-and-bitmap", "between-bitmap-and-sync"]
+
+LIES = [{"kind": "cut"}, {"kind": "cut", "reset": True}, {"kind": "flip"}, {"kind": "garbage"},
+        {"kind": "zeros"}, {"kind": "swap"}, {"kind": "other_range"}, {"kind": "wrong_range"},
+        {"kind": "whole"}, {"kind": "part_as_whole"}, {"kind": "long"}, {"kind": "drop"},
+        {"kind": "stall", "seconds": 0.5}, {"kind": "slow", "rate": 2_000_000},
+        {"kind": "status", "status": 500}, {"kind": "status", "status": 503},
+        {"kind": "status", "status": 416}, {"kind": "status", "status": 401},
+        {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}},
+        {"kind": "redirect"}]
+
+
+def lie_at_random(probability: float) -> dict:
+    """About parts of blobs only: manifests and boot blobs are the pull's, which may be refused."""
+    return {"name": "random", "method": "GET", "path": "/blobs/", "ranged": True,
+            "probability": probability, "lie": LIES}
+
+
+def push_known_files(lab: Lab, name: str, files: int = known_files.FILES) -> Pushed:
+    tar = known_files.write_tar(lab.directory(name) / "layer.tar", files=files)
+    pushed = lab.push(name, [tar])
+    services.convert(pushed.reference)
+    return pushed
+
+
+@dataclass
+class Scene:
+    """A node behind a liar, with the image pulled and its snapshot mounted at `root`."""
+
+    side: Streaming
+    liar: Liar
+    root: Path
+    fault_file: Path
+    entry: Entry
+
+    @property
+    def node(self) -> services.Node:
+        return self.side.node
+
+    def inject(self, faults: str) -> None:
+        """For every worker that starts from now on; see src/cache/fault.h. "" for none."""
+        unfinished = self.fault_file.with_suffix(".new")
+        unfinished.write_text(faults)
+        unfinished.replace(self.fault_file)
+
+    @contextmanager
+    def readers(self, *groups: str, evict: bool = True, **options):
+        """Readers whose counts go to the report, however the block ends."""
+        groups = groups or ("read,pread", "mmap")
+        readers = Readers(self.root, groups, **options)
+        try:
+            with readers:
+                if evict:
+                    with Evictor(self.node.root):
+                        yield readers
+                else:
+                    yield readers
+        finally:
+            self.entry.take(readers)
+            self.entry.lies.update(self.liar.counters()["lies"])
+            self.liar.forget()
+        assert readers.wrong == []
+
+    def kill_worker(self) -> None:
+        worker = self.worker()
+        os.kill(worker, signal.SIGKILL)
+        self.wait_for_another(worker)
+
+    def worker(self) -> int:
+        daemons.wait_until(lambda: self.node.worker is not None, 30, "a worker runs")
+        return self.node.worker
+
+    def wait_for_another(self, than: int, seconds: float = 60) -> int:
+        daemons.wait_until(lambda: self.node.worker not in (None, than), seconds,
+                           f"a worker after {than}; {self.node.daemon.last_words(5)}")
+        return self.node.worker
+
+    def forget_cache(self) -> None:
+        """Kills the worker and deletes what it had cached before the holder starts another."""
+        worker = self.worker()
+        holder = self.node.daemon.pid
+        os.kill(holder, signal.SIGSTOP)
+        try:
+            daemons.end([worker], signal.SIGKILL)
+            for name in device_names(self.node.root):
+                shutil.rmtree(self.node.root / "cache" / name)
+        finally:
+            os.kill(holder, signal.SIGCONT)
+        self.wait_for_another(worker)
+
+    def wait_for_containerd(self) -> None:
+        """containerd's connection to the snapshotter comes back with gRPC's back-off."""
+        def answers() -> bool:
+            try:
+                self.side.containerd.snapshots()
+            except CommandError:
+                return False
+            return True
+        daemons.wait_until(answers, 60, "containerd reaches the snapshotter again")
+
+
+@contextmanager
+def scene(lab: Lab, pushed: Pushed, engine: str, entry: Entry, seed: int = 1,
+          read_timeout: int = 60, root: Path | None = None, background_fill: bool = False):
+    """Set up, pulled honestly, mounted; taken down again whatever happened in between."""
+    repository = pushed.reference.partition("/")[2]
+    with Liar(lab.registry.host, seed=seed) as liar:
+        fault_file = lab.directory("faults") / "faults"
+        side = Streaming(lab, engine, registry=liar.host, root=root, background_fill=background_fill,
+                         more_arguments=("--read-timeout", str(read_timeout)),
+                         env={"RUNNEL_FAULT": f"@{fault_file}"})
+        try:
+            side.start()
+            reference = f"{liar.host}/{repository}"
+            side.pull(reference)
+            status = side.image_status(reference)
+            assert status["reason"] == "Streaming", status
+            with side.containerd.view(pushed.image.chain_ids[-1]) as mounted:
+                made = Scene(side, liar, mounted, fault_file, entry)
+                try:
+                    yield made
+                except BaseException:
+                    print(f"node of {entry.name} {engine}:\n{side.node.daemon.last_words(60)}")
+                    raise
+                finally:
+                    liar.honest()
+                    made.inject("")
+                    made.wait_for_containerd()
+        finally:
+            side.close()
+
+
+# Syncs happen once a second, the other points are passed with every read.
+LATEST_PASS = {"before-sync": 2, "between-sync-and-bitmap": 2, "between-bitmap-and-sync": 2}
+
+
+def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int, seed: int) -> None:
+    """Lets workers die at each point so often, each at a pass that the seed picks."""
+    chosen = random.Random(seed)
+    for point in points:
+        for hit in range(hits):
+            scene.inject(f"{point}:kill:{chosen.randint(1, LATEST_PASS.get(point, 10))}")
+            if hit % 10 == 0:  # what is cached passes few points
+                scene.forget_cache()
+            worker = scene.worker()
+            _wait_for_death(scene, worker, point)
+            scene.entry.faults[f"kill at {point}"] += 1
+            scene.wait_for_another(worker)
+    scene.inject("")
+    scene.kill_worker()
+    readers.progress(50, 60)
+
+
+def _wait_for_death(scene: Scene, worker: int, point: str, seconds: float = 90) -> None:
+    begin = time.monotonic()
+    while daemons.is_running(worker):
+        assert time.monotonic() - begin < seconds, f"nothing passed {point} in {seconds} s"
+        time.sleep(0.002)

@@ -1,0 +1,51 @@
+"""The fault matrix, its middle: workers die at every named point while the registry lies.
+
+What every fault test asserts: no reader ever sees a wrong byte (checked with every read, see
+reader.py), every read ends in time, and reads work again without remounting when the fault is over.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from fault_setup import POINTS, kill_at_points, lie_at_random, push_known_files, scene
+
+
+@pytest.fixture(scope="module")
+def pushed(lab):
+    return push_known_files(lab, "faults")
+
+
+@pytest.fixture
+def entry(fault_report, request, engine):
+    return fault_report.entry(request.node.originalname, engine)
+
+
+def test_no_byte_is_wrong_while_the_registry_lies(lab, pushed, engine, entry):
+    with scene(lab, pushed, engine, entry, seed=11) as now:
+        now.liar.rules(lie_at_random(0.4), seed=11)
+        with now.readers() as readers:
+            readers.progress(400, 90)
+            now.liar.honest()
+            readers.recovered(30)
+        assert now.entry.lies.total() > 30, now.entry.lies
+
+
+def test_workers_die_at_every_point_while_the_registry_lies(lab, pushed, engine, entry):
+    with scene(lab, pushed, engine, entry, seed=12) as now:
+        now.liar.rules(lie_at_random(0.1), seed=12)
+        with now.readers() as readers:
+            kill_at_points(now, readers, POINTS, 5, seed=12)
+            now.liar.honest()
+            readers.recovered(30)
+
+
+@pytest.mark.heavy
+@pytest.mark.parametrize("point", POINTS)
+def test_a_hundred_workers_die_at(lab, pushed, engine, entry, point):
+    with scene(lab, pushed, engine, entry, seed=13) as now:
+        now.liar.rules(lie_at_random(0.1), seed=13)
+        with now.readers() as readers:
+            kill_at_points(now, readers, [point], 100, seed=13)
+            now.liar.honest()
+            readers.recovered(30)
