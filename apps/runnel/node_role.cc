@@ -78,7 +78,10 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
   std::vector<std::string> worker = argv;
   worker[0] = "/proc/self/exe";
   worker.push_back("--worker");
-  return engine::run_holder({.root = config->root, .worker = std::move(worker)});
+  const auto timeout = std::chrono::ceil<std::chrono::seconds>(config->read_timeout);
+  return engine::run_holder({.root = config->root,
+                             .worker = std::move(worker),
+                             .read_timeout_s = static_cast<int>(timeout.count())});
 }
 
 }  // namespace runnel

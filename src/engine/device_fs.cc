@@ -423,6 +423,7 @@ class DeviceFs::Impl {
     while (!changed_.wait_for(lock, kDeadlineTick, [this] { return stopping_; })) {
       lock.unlock();
       connection_->expire(clock_.now());
+      options_.alive();
       lock.lock();
     }
   }

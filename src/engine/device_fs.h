@@ -17,6 +17,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -42,6 +43,8 @@ class DeviceFs {
     // How long after the start a name that is not registered may still come: an earlier worker had
     // registered it, and the node is about to do so again.
     Duration grace = std::chrono::seconds(30);
+    // Called ten times a second by the thread that keeps the deadlines.
+    std::function<void()> alive = [] {};
   };
 
   struct Counters {

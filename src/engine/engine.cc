@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "engine/mounter.h"
+#include "engine/pulse.h"
 
 namespace runnel::engine {
 
@@ -97,6 +98,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, co
   DeviceFs::Options fs_options;
   fs_options.threads = options.threads;
   fs_options.read_timeout = options.read_timeout;
+  RUNNEL_TRY(auto inherited, Pulse::inherited());
+  fs_options.alive = [pulse = std::make_shared<Pulse>(std::move(inherited))] { pulse->beat(); };
   RUNNEL_TRY(auto devices, DeviceFs::start(std::move(fuse), fs_options, clock));
   auto probes = probe_ways(options.root + "/probe");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));

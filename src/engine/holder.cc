@@ -13,12 +13,14 @@
 #include <charconv>
 #include <cstdlib>
 #include <ctime>
+#include <utility>
 #include <vector>
 
 #include "base/durable.h"
 #include "base/log.h"
 #include "engine/fuse_mount.h"
 #include "engine/mounter.h"
+#include "engine/pulse.h"
 
 namespace runnel::engine {
 
@@ -82,12 +84,11 @@ void unmount_unused(const std::string& directory) {
   }
 }
 
-// Waits for one of `signals`; -1 when `seconds` passed first (0: none).
+// Waits for one of `signals`; -1 when `seconds` passed first.
 int wait_for_signal(const sigset_t& signals, int seconds) {
-  timespec limit{.tv_sec = seconds, .tv_nsec = 0};
+  const timespec limit{.tv_sec = seconds, .tv_nsec = 0};
   for (;;) {
-    const int got =
-        seconds == 0 ? ::sigwaitinfo(&signals, nullptr) : ::sigtimedwait(&signals, nullptr, &limit);
+    const int got = ::sigtimedwait(&signals, nullptr, &limit);
     if (got >= 0 || errno == EAGAIN) return got;
   }
 }
@@ -101,8 +102,14 @@ int reap(pid_t worker) {
 
 class Holder {
  public:
-  Holder(const HolderOptions& options, const sigset_t& signals, const sigset_t& inherited)
-      : options_(options), signals_(signals), inherited_(inherited) {
+  Holder(const HolderOptions& options, const sigset_t& signals, const sigset_t& inherited, int fuse,
+         const Pulse& pulse)
+      : options_(options),
+        signals_(signals),
+        inherited_(inherited),
+        fuse_(fuse),
+        pulse_(pulse),
+        watch_(static_cast<uint32_t>(options.read_timeout_s)) {
     for (const auto& argument : options_.worker) {
       argv_.push_back(const_cast<char*>(argument.c_str()));
     }
@@ -116,6 +123,7 @@ class Holder {
       const auto started = milliseconds_now();
       const pid_t worker = start_worker(argv_.data(), self, inherited_);
       if (worker < 0) return 1;
+      watch_.worker_started();
       const int code = watch(worker);
       if (stopping_) return 0;
       if (code == 0 || code == 2) return code;
@@ -133,13 +141,33 @@ class Holder {
   // Hands signals on until the worker has ended.
   int watch(pid_t worker) {
     for (;;) {
-      const int signal = wait_for_signal(signals_, stopping_ ? kStopSeconds : 0);
-      if (signal < 0) ::kill(worker, SIGKILL);
+      const int signal = wait_for_signal(signals_, stopping_ ? kStopSeconds : 1);
+      if (signal < 0 && stopping_) ::kill(worker, SIGKILL);
+      if (signal < 0 && !stopping_) look_after(worker);
       if (signal == SIGTERM || signal == SIGINT) {
         stopping_ = true;
         ::kill(worker, SIGTERM);
       }
       if (const int code = reap(worker); code >= 0) return code;
+    }
+  }
+
+  // Once a second. `worker` is 0 when none runs.
+  void look_after(pid_t worker) {
+    switch (watch_.tick(pulse_.beats())) {
+      case Watch::Verdict::kFine: refusing_ = false; break;
+      case Watch::Verdict::kKill:
+        log::error("the worker has given no sign of life for {} s; killing it",
+                   options_.read_timeout_s);
+        if (worker > 0) ::kill(worker, SIGKILL);
+        break;
+      case Watch::Verdict::kRefuse:
+        if (const auto refused = refuse_requests(fuse_);
+            refused > 0 && !std::exchange(refusing_, true)) {
+          log::error("no worker has served for {} s; reads fail until one does",
+                     options_.read_timeout_s);
+        }
+        break;
     }
   }
 
@@ -156,6 +184,7 @@ class Holder {
     while (milliseconds_now() < until) {
       const int signal = wait_for_signal(signals_, 1);
       if (signal == SIGTERM || signal == SIGINT) return true;
+      if (signal < 0) look_after(0);
     }
     return false;
   }
@@ -163,8 +192,12 @@ class Holder {
   const HolderOptions& options_;
   const sigset_t signals_;
   const sigset_t inherited_;
+  const int fuse_;
+  const Pulse& pulse_;
+  Watch watch_;
   std::vector<char*> argv_;
   bool stopping_ = false;
+  bool refusing_ = false;
 };
 
 Result<int> hold(const HolderOptions& options) {
@@ -182,8 +215,9 @@ Result<int> hold(const HolderOptions& options) {
   if (::fcntl(fuse.get(), F_SETFD, 0) != 0) return fail_errno("keep the FUSE descriptor");
   if (::setenv(kFdVariable, std::to_string(fuse.get()).c_str(), 1) != 0)
     return fail_errno("setenv");
+  RUNNEL_TRY(const auto pulse, Pulse::create());
   protect_from_death();
-  const int code = Holder(options, signals, inherited).run();
+  const int code = Holder(options, signals, inherited, fuse.get(), pulse).run();
   // Whoever still uses it gets EIO from now on; an unused mount goes.
   unmount_unused(options.root + "/mounts");
   ::umount2(devices.c_str(), 0);

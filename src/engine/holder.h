@@ -21,6 +21,7 @@ namespace runnel::engine {
 struct HolderOptions {
   std::string root;
   std::vector<std::string> worker;  // its command line; [0] is the path of the program
+  int read_timeout_s = 60;          // how long a worker may show no sign of life; see pulse.h
 };
 
 // Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end) or until the

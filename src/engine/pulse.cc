@@ -1,0 +1,113 @@
+#include "engine/pulse.h"
+
+#include <fcntl.h>
+#include <linux/fuse.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <charconv>
+#include <cstdlib>
+#include <string>
+#include <utility>
+
+#include "base/bytes.h"
+
+namespace runnel::engine {
+
+namespace {
+
+constexpr const char* kVariable = "RUNNEL_PULSE_FD";
+constexpr size_t kSize = 4096;
+constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
+
+using Word = std::atomic<uint32_t>;
+static_assert(Word::is_always_lock_free, "it is shared between processes");
+
+}  // namespace
+
+Result<Pulse> Pulse::map(UniqueFd memory) {
+  void* word = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+  if (word == MAP_FAILED) return fail_errno("map the pulse");
+  return Pulse(std::move(memory), word);
+}
+
+Result<Pulse> Pulse::create() {
+  UniqueFd memory(::memfd_create("runnel-pulse", 0));  // stays open in the worker
+  if (!memory || ::ftruncate(memory.get(), kSize) != 0) return fail_errno("make the pulse");
+  if (::setenv(kVariable, std::to_string(memory.get()).c_str(), 1) != 0)
+    return fail_errno("setenv");
+  return map(std::move(memory));
+}
+
+Result<Pulse> Pulse::inherited() {
+  const char* text = std::getenv(kVariable);
+  if (text == nullptr) {
+    UniqueFd memory(::memfd_create("runnel-pulse", MFD_CLOEXEC));
+    if (!memory || ::ftruncate(memory.get(), kSize) != 0) return fail_errno("make the pulse");
+    return map(std::move(memory));
+  }
+  int fd = -1;
+  const std::string_view view(text);
+  const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), fd);
+  if (error != std::errc() || fd < 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
+    return fail(Code::kInvalid, "{}=\"{}\" is no descriptor", kVariable, text);
+  }
+  return map(UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, 3)));
+}
+
+Pulse::Pulse(Pulse&& other) noexcept
+    : memory_(std::move(other.memory_)), word_(std::exchange(other.word_, nullptr)) {}
+
+Pulse::~Pulse() {
+  if (word_ != nullptr) ::munmap(word_, kSize);
+}
+
+void Pulse::beat() {
+  static_cast<Word*>(word_)->fetch_add(1, std::memory_order_relaxed);
+}
+
+uint32_t Pulse::beats() const {
+  return static_cast<const Word*>(word_)->load(std::memory_order_relaxed);
+}
+
+Watch::Verdict Watch::tick(uint32_t beats) {
+  if (beats != last_) {
+    last_ = beats;
+    quiet_ = 0;
+    alive_ = true;
+    return Verdict::kFine;
+  }
+  if (quiet_ <= patience_ + kGraceTicks) ++quiet_;
+  if (quiet_ <= patience_) return Verdict::kFine;
+  // One that has never shown a beat may be busy opening a large cache.
+  if (alive_ && !killed_) {
+    killed_ = true;
+    return Verdict::kKill;
+  }
+  return quiet_ > patience_ + kGraceTicks ? Verdict::kRefuse : Verdict::kFine;
+}
+
+size_t refuse_requests(int fuse) {
+  fuse_out_header resend{.len = sizeof resend, .error = kNotifyResend, .unique = 0};
+  (void)!::write(fuse, &resend, sizeof resend);  // before 6.9: what was taken stays with the kernel
+
+  alignas(8) static std::byte buffer[64 * 1024];  // no request of a read-only file system is larger
+  size_t refused = 0;
+  for (;;) {
+    const ssize_t size = ::read(fuse, buffer, sizeof buffer);
+    if (size < 0 && (errno == EINTR || errno == ENOENT)) continue;  // ENOENT: it was withdrawn
+    if (size < static_cast<ssize_t>(sizeof(fuse_in_header))) return refused;
+    const auto header = load_le<fuse_in_header>(buffer);
+    if (header.opcode == FUSE_FORGET || header.opcode == FUSE_BATCH_FORGET ||
+        header.opcode == FUSE_INTERRUPT) {
+      continue;  // these have no answer
+    }
+    const fuse_out_header refusal{.len = sizeof refusal, .error = -EIO, .unique = header.unique};
+    (void)!::write(fuse, &refusal, sizeof refusal);
+    ++refused;
+  }
+}
+
+}  // namespace runnel::engine
