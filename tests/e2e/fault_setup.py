@@ -83,7 +83,7 @@ class Scene:
             self.entry.take(readers)
             self.entry.lies.update(self.liar.counters()["lies"])
             self.liar.forget()
-        assert readers.wrong == []
+        assert readers.wrong == [], readers.describe()
 
     def kill_worker(self) -> None:
         worker = self.worker()

@@ -50,6 +50,7 @@ class Reader:
 
     def kill(self) -> None:
         self._process.kill()
+        self._process.wait(30)
 
     def finish(self, seconds: float) -> None:
         """Waits for the reads under way; one that does not end in time is killed and told."""
@@ -139,7 +140,7 @@ class Readers:
     def kill_one(self) -> None:
         """SIGKILL, with whatever it has under way."""
         with self._lock:
-            self._random.choice(self._running).kill()
+            self._random.choice([r for r in self._running if r.ended() is None]).kill()
 
     # Counts, over all processes that ever ran -------------------------------------------------------
 
