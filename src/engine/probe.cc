@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -49,12 +48,20 @@ Result<void> check_reads(const std::string& target) {
   return {};
 }
 
+// Writes only what is not there already: a node must start again on a full disk, and there the
+// files of its last trial are all that it can have.
+Result<void> put_file(const std::string& path, Bytes content) {
+  const auto found = read_file(path, content.size());
+  if (found && std::ranges::equal(*found, content)) return {};
+  return replace_file(path, content);
+}
+
 Result<void> try_way(Way way, const std::string& directory) {
   RUNNEL_DO(make_directories(directory + "/mnt", 0700));
   RUNNEL_TRY(const auto image, trial_image());
-  RUNNEL_DO(replace_file(directory + "/metadata", image));
+  RUNNEL_DO(put_file(directory + "/metadata", image));
   const Buffer present(kPresentBlocks * erofs::kBlockSize, static_cast<std::byte>(kFill));
-  RUNNEL_DO(replace_file(directory + "/device", present));
+  RUNNEL_DO(put_file(directory + "/device", present));
   if (way == Way::kErofsLoop) {
     // A loop device's size is its file's, and EROFS checks that at the mount. So the file is whole
     // when it is mounted and cut afterwards.
@@ -64,6 +71,7 @@ Result<void> try_way(Way way, const std::string& directory) {
     }
   }
   const auto target = directory + "/mnt";
+  (void)unmount_image(target, kTrialTimeout);  // of a worker that died in its trial
   RUNNEL_DO(mount_image({.way = way,
                          .metadata_path = directory + "/metadata",
                          .device_paths = {directory + "/device"},
@@ -88,8 +96,6 @@ std::vector<ProbeResult> probe_ways(const std::string& directory) {
   for (const Way way : {Way::kErofsFile, Way::kErofsLoop}) {
     const auto scratch = fmt::format("{}/{}", directory, to_string(way));
     const auto outcome = try_way(way, scratch);
-    std::error_code ignored;
-    std::filesystem::remove_all(scratch, ignored);
     results.push_back({.way = way,
                        .ok = outcome.has_value(),
                        .reason = outcome ? "works: what is missing on a device gives EIO"

@@ -19,8 +19,8 @@ struct ProbeResult {
   std::string reason;  // what was found, for a person
 };
 
-// Tries every way (never kAuto). `directory` is for scratch files and mounts, which are gone again
-// afterwards. Takes some milliseconds.
+// Tries every way (never kAuto). `directory` is for the trial's files (300 KiB), which stay for the
+// next trial, and mounts, which do not. Takes some milliseconds.
 std::vector<ProbeResult> probe_ways(const std::string& directory);
 
 // What `wanted` means after the trial: itself, or for kAuto the first way that works. kUnsupported,
