@@ -148,8 +148,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
     fetch::Priority fetch_priority = fetch::Priority::kBackground;
     int fetches = 0;  // under way; a second one when somebody urgent came
     int attempts = 0;
-    SteadyTime asked{};                   // when the first reader came
-    bool lost = false;                    // waits for the original; nothing is fetched
+    SteadyTime asked{};  // when the first reader came
+    bool lost = false;   // waits for the original; nothing is fetched
+    SteadyTime lost_at{};
     bool retry = false;                   // to be fetched once more
     std::shared_ptr<const Buffer> plain;  // once verified, until written
   };
@@ -189,7 +190,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void lose(uint32_t chunk, const Error& error);
   void give_up(uint32_t chunk, const Error& error);
   void watch_silence_locked(SteadyTime now);
-  void fetch_again();
+  void fetch_again(SteadyTime now);
   void begin_rescue(SteadyTime now);
   void rescue();
   Result<void> restored(uint32_t chunk, Buffer plain);

@@ -148,7 +148,7 @@ void Layer::expire(SteadyTime now) {
     read->done(fail(Code::kUnavailable, "{}: {} bytes at {} did not come in time", device_path(),
                     read->out.size(), read->offset));
   }
-  fetch_again();
+  fetch_again(now);
   begin_rescue(now);
 }
 

@@ -9,6 +9,12 @@ namespace runnel::cache {
 
 using fetch::Priority;
 
+namespace {
+
+constexpr Duration kRetryLost = std::chrono::seconds(2);
+
+}  // namespace
+
 void Layer::add_original(const Original& original) {
   const std::lock_guard lock(mutex_);
   rescue_.add(original);
@@ -28,6 +34,7 @@ void Layer::lose(uint32_t chunk, const Error& error) {
     rescue_.want(Rescue::Cause::kLoss);
     waits = rescue_.possible() && !pending.waiting.empty() && pending.deadline > rescue_.next(now);
     pending.lost = waits;
+    pending.lost_at = now;
     if (!rescue_.error().empty()) why += "; " + rescue_.error();
   }
   if (!waits) give_up(chunk, Error(error.code, why));
@@ -51,14 +58,20 @@ void Layer::watch_silence_locked(SteadyTime now) {
   }
 }
 
-// Asks the source again for what an attempt at the original has left.
-void Layer::fetch_again() {
+// Asks the source again for what an attempt at the original has left, and for what waits while the
+// original is given a rest: the rest can be a minute, the fault of the source over in a second.
+void Layer::fetch_again(SteadyTime now) {
   Wanted wanted;
   SteadyTime deadline{};
   Priority priority = Priority::kBackground;
   {
     const std::lock_guard lock(mutex_);
+    const bool rests = !rescue_.running() && rescue_.next(now) > now;
     for (auto& [chunk, pending] : pending_) {
+      if (rests && pending.lost && now - pending.lost_at >= kRetryLost) {
+        pending.lost = false;
+        pending.retry = true;
+      }
       if (!std::exchange(pending.retry, false)) continue;
       wanted.missing.push_back(chunk);
       deadline = std::max(deadline, pending.deadline);

@@ -221,6 +221,19 @@ TEST_F(LayerRescue, TriesBothAgainAfterARest) {
   EXPECT_EQ(layer_->stats().rescues, 2u);
 }
 
+TEST_F(LayerRescue, TakesTheBlobWhenItIsBackWhileTheOriginalIsGivenARest) {
+  source_->fail(kGone, 3);
+  original_->fail(kGone);
+  auto read = start_read(0, 10, seconds(60));
+  wait_for([&] { return layer_->stats().rescues == 1 && layer_->stats().rescue_error != ""; });
+  // The second attempt at the original fails too, and the rest grows to two seconds.
+  wait_for([&] { return layer_->stats().rescues == 2; }, seconds(2));
+  wait_for([&] { return source_->reads().size() >= 3; });
+  settle_rescue();
+
+  EXPECT_EQ(wait(std::move(read), seconds(3)).value(), expected(0, 10));
+}
+
 TEST_F(LayerRescue, TakesTheBlobWhenItIsBackBeforeTheOriginal) {
   source_->fail(kGone, 1);
   original_->fail(kGone);

@@ -84,9 +84,9 @@ void unmount_unused(const std::string& directory) {
   }
 }
 
-// Waits for one of `signals`; -1 when `seconds` passed first.
-int wait_for_signal(const sigset_t& signals, int seconds) {
-  const timespec limit{.tv_sec = seconds, .tv_nsec = 0};
+// Waits for one of `signals`; -1 when `milliseconds` passed first.
+int wait_for_signal(const sigset_t& signals, int milliseconds) {
+  const timespec limit{.tv_sec = milliseconds / 1000, .tv_nsec = milliseconds % 1000 * 1'000'000L};
   for (;;) {
     const int got = ::sigtimedwait(&signals, nullptr, &limit);
     if (got >= 0 || errno == EAGAIN) return got;
@@ -141,7 +141,7 @@ class Holder {
   // Hands signals on until the worker has ended.
   int watch(pid_t worker) {
     for (;;) {
-      const int signal = wait_for_signal(signals_, stopping_ ? kStopSeconds : 1);
+      const int signal = wait_for_signal(signals_, stopping_ ? kStopSeconds * 1000 : tick_ms());
       if (signal < 0 && stopping_) ::kill(worker, SIGKILL);
       if (signal < 0 && !stopping_) look_after(worker);
       if (signal == SIGTERM || signal == SIGINT) {
@@ -152,7 +152,10 @@ class Holder {
     }
   }
 
-  // Once a second. `worker` is 0 when none runs.
+  // The kernel repeats what was refused page by page, and a reader waits for all of them.
+  int tick_ms() const { return refusing_ ? 20 : 1000; }
+
+  // At every tick. `worker` is 0 when none runs.
   void look_after(pid_t worker) {
     switch (watch_.tick(pulse_.beats())) {
       case Watch::Verdict::kFine: refusing_ = false; break;
@@ -162,11 +165,11 @@ class Holder {
         if (worker > 0) ::kill(worker, SIGKILL);
         break;
       case Watch::Verdict::kRefuse:
-        if (const auto refused = refuse_requests(fuse_);
-            refused > 0 && !std::exchange(refusing_, true)) {
+        if (!std::exchange(refusing_, true)) {
           log::error("no worker has served for {} s; reads fail until one does",
                      options_.read_timeout_s);
         }
+        refuse_requests(fuse_);
         break;
     }
   }
@@ -182,7 +185,7 @@ class Holder {
   bool wait_or_stop(int seconds) {
     const auto until = milliseconds_now() + seconds * 1000;
     while (milliseconds_now() < until) {
-      const int signal = wait_for_signal(signals_, 1);
+      const int signal = wait_for_signal(signals_, tick_ms());
       if (signal == SIGTERM || signal == SIGINT) return true;
       if (signal < 0) look_after(0);
     }
