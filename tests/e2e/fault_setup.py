@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import known_files
+import pytest
 from fault_report import Entry
 from liar import Liar
 from readers import Evictor, Readers, device_names
-from runnel_env import Lab, Pushed, Streaming
+from runnel_env import Lab, Pushed, Streaming, engines
 from sandbox import daemons, services
-from sandbox.containerd import CommandError
 
 # Where a worker is killed; see src/cache/fault.h.
 POINTS = ["request-read", "mid-fetch", "arrived", "before-write", "before-sync",
@@ -32,6 +32,12 @@ LIES = [{"kind": "cut"}, {"kind": "cut", "reset": True}, {"kind": "flip"}, {"kin
         {"kind": "status", "status": 416}, {"kind": "status", "status": 401},
         {"kind": "status", "status": 429, "headers": {"Retry-After": "1"}},
         {"kind": "redirect"}]
+
+
+def on(*ways: str):
+    """The ways of mounting that a test tries by default; the others are for the heavy run."""
+    return pytest.mark.parametrize("engine", [way if way in ways else pytest.param(
+        way, marks=pytest.mark.heavy) for way in engines()])
 
 
 def lie_at_random(probability: float) -> dict:
@@ -86,18 +92,14 @@ class Scene:
         assert readers.wrong == [], readers.describe()
 
     def kill_worker(self) -> None:
-        worker = self.worker()
-        os.kill(worker, signal.SIGKILL)
-        self.wait_for_another(worker)
+        self.side.kill_worker()
 
     def worker(self) -> int:
         daemons.wait_until(lambda: self.node.worker is not None, 30, "a worker runs")
         return self.node.worker
 
-    def wait_for_another(self, than: int, seconds: float = 60) -> int:
-        daemons.wait_until(lambda: self.node.worker not in (None, than), seconds,
-                           f"a worker after {than}; {self.node.daemon.last_words(5)}")
-        return self.node.worker
+    def wait_for_another(self, than: int) -> int:
+        return self.side.wait_for_another_worker(than)
 
     def forget_cache(self) -> None:
         """Kills the worker and deletes what it had cached before the holder starts another."""
@@ -111,16 +113,6 @@ class Scene:
         finally:
             os.kill(holder, signal.SIGCONT)
         self.wait_for_another(worker)
-
-    def wait_for_containerd(self) -> None:
-        """containerd's connection to the snapshotter comes back with gRPC's back-off."""
-        def answers() -> bool:
-            try:
-                self.side.containerd.snapshots()
-            except CommandError:
-                return False
-            return True
-        daemons.wait_until(answers, 60, "containerd reaches the snapshotter again")
 
 
 @contextmanager
@@ -149,7 +141,7 @@ def scene(lab: Lab, pushed: Pushed, engine: str, entry: Entry, seed: int = 1,
                 finally:
                     liar.honest()
                     made.inject("")
-                    made.wait_for_containerd()
+                    side.wait_for_containerd()
         finally:
             side.close()
 
@@ -164,10 +156,9 @@ def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int,
     for point in points:
         for hit in range(hits):
             scene.inject(f"{point}:kill:{chosen.randint(1, LATEST_PASS.get(point, 10))}")
-            if hit % 10 == 0:  # what is cached passes few points
+            if hit % 10 == 0 or point in LATEST_PASS:  # what is cached passes few points
                 scene.forget_cache()
-            worker = scene.worker()
-            _wait_for_death(scene, worker, point)
+            worker = _wait_for_death(scene, point)
             scene.entry.faults[f"kill at {point}"] += 1
             scene.wait_for_another(worker)
     scene.inject("")
@@ -175,8 +166,14 @@ def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int,
     readers.progress(50, 60)
 
 
-def _wait_for_death(scene: Scene, worker: int, point: str, seconds: float = 90) -> None:
-    begin = time.monotonic()
-    while daemons.is_running(worker):
-        assert time.monotonic() - begin < seconds, f"nothing passed {point} in {seconds} s"
-        time.sleep(0.002)
+def _wait_for_death(scene: Scene, point: str) -> int:
+    """Of a worker that passes the point; when nothing does, there is nothing left to fetch."""
+    for _ in range(8):
+        worker = scene.worker()
+        end = time.monotonic() + 10
+        while daemons.is_running(worker) and time.monotonic() < end:
+            time.sleep(0.002)
+        if not daemons.is_running(worker):
+            return worker
+        scene.forget_cache()
+    raise AssertionError(f"no worker passes {point}")

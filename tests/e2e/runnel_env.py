@@ -8,13 +8,14 @@ that the kernel picked and ends with the fixture that made it.
 from __future__ import annotations
 
 import os
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
 import tars
 import trees
 from sandbox import daemons, images, services
-from sandbox.containerd import Containerd, unmount_at
+from sandbox.containerd import CommandError, Containerd, unmount_at
 from sandbox.scratch import Scratch
 
 
@@ -113,6 +114,29 @@ class Streaming:
         for mount in self.lab.scratch.mounts():
             if mount.point.startswith(str(self.containerd.directory / "mnt")):
                 unmount_at(Path(mount.point))
+
+    def kill_worker(self) -> int:
+        """Returns when the holder has started another; the pid of the dead one."""
+        daemons.wait_until(lambda: self.node.worker is not None, 30, "a worker runs")
+        worker = self.node.worker
+        os.kill(worker, signal.SIGKILL)
+        self.wait_for_another_worker(worker)
+        return worker
+
+    def wait_for_another_worker(self, than: int, seconds: float = 60) -> int:
+        daemons.wait_until(lambda: self.node.worker not in (None, than), seconds,
+                           f"a worker after {than}; {self.node.daemon.last_words(5)}")
+        return self.node.worker
+
+    def wait_for_containerd(self) -> None:
+        """containerd's connection to the snapshotter comes back with gRPC's back-off."""
+        def answers() -> bool:
+            try:
+                self.containerd.snapshots()
+            except CommandError:
+                return False
+            return True
+        daemons.wait_until(answers, 60, "containerd reaches the snapshotter again")
 
     def pull(self, reference: str) -> str:
         return services.pull(reference, self.containerd.socket)

@@ -14,7 +14,6 @@ import pytest
 from runnel_env import engines
 from sandbox import images, services
 from sandbox.containerd import drop_page_cache
-from test_worker_death import kill_worker, wait_for_containerd
 
 LAYER = "application/vnd.runnel.layer.v1"
 
@@ -102,11 +101,11 @@ def test_the_artifact_is_deleted_while_a_container_runs(private, fresh_streaming
         assert read(root, ONE) == hashlib.sha256(content(ONE)).hexdigest()
 
         delete_artifact(private)
-        kill_worker(side.node)  # what it knows of the original outlives it
+        side.kill_worker()  # what it knows of the original outlives it
         drop_page_cache()
 
         assert_all_right(root)
-        wait_for_containerd(side)
+        side.wait_for_containerd()
     status = side.image_status(private.reference)
     assert all(each["complete"] or each["bytes_present"] == each["bytes"]
                for each in status["layers"]), "a layer downloaded is a layer complete"
@@ -118,7 +117,7 @@ def test_the_artifact_is_deleted_and_the_node_restarted(private, fresh_streaming
     delete_artifact(private)
     side.node.stop()
     side.node.start()
-    wait_for_containerd(side)
+    side.wait_for_containerd()
 
     with side.containerd.view(private.image.chain_ids[-1]) as root:
         assert_all_right(root)

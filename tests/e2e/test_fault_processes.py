@@ -9,7 +9,7 @@ import signal
 import pytest
 
 from cgroups import Group
-from fault_setup import push_known_files, scene
+from fault_setup import on, push_known_files, scene
 from readers import Readers
 from sandbox import daemons
 
@@ -26,6 +26,7 @@ def entry(fault_report, request, engine):
     return fault_report.entry(request.node.originalname, engine)
 
 
+@on("erofs-loop")
 def test_readers_die_with_their_pages_in_flight(lab, pushed, engine, entry):
     with scene(lab, pushed, engine, entry, seed=21) as now:
         now.liar.rules({"ranged": True, "probability": 0.5,
@@ -40,6 +41,7 @@ def test_readers_die_with_their_pages_in_flight(lab, pushed, engine, entry):
         assert readers.errors.total() == 0, readers.describe()
 
 
+@on("erofs-file")
 def test_the_out_of_memory_killer_takes_readers_and_workers(lab, pushed, engine, entry):
     with scene(lab, pushed, engine, entry, seed=22) as now, \
             Group("memory", f"worker-{engine}") as small, \
@@ -62,7 +64,9 @@ def test_the_out_of_memory_killer_takes_readers_and_workers(lab, pushed, engine,
         assert readers.errors.total() == 0, readers.describe()
 
 
-@pytest.mark.parametrize("freezer", ["v2", "freezer"], ids=["v2", "v1"])
+@on("erofs-file")
+@pytest.mark.parametrize("freezer", [
+    "v2", pytest.param("freezer", marks=pytest.mark.heavy, id="v1")])
 def test_frozen_readers_hold_up_nobody(lab, pushed, engine, entry, freezer):
     with scene(lab, pushed, engine, entry, seed=23) as now, \
             Group(freezer, f"readers-{engine}") as group:
@@ -81,6 +85,7 @@ def test_frozen_readers_hold_up_nobody(lab, pushed, engine, entry, freezer):
         assert readers.errors.total() == 0, readers.describe()
 
 
+@on("erofs-file")
 def test_running_out_of_descriptors_is_not_an_error(lab, pushed, engine, entry):
     with scene(lab, pushed, engine, entry, seed=24) as now:
         now.liar.rules({"ranged": True, "probability": 0.5, "lie": "cut"}, seed=24)
@@ -102,6 +107,7 @@ def test_running_out_of_descriptors_is_not_an_error(lab, pushed, engine, entry):
         assert readers.errors.total() == 0, readers.describe()
 
 
+@on("erofs-loop")
 def test_a_registry_that_is_gone_costs_time_and_nothing_else(lab, pushed, engine, entry):
     gone_over_and_over(lab, pushed, engine, entry, reads=40)
 
@@ -124,6 +130,7 @@ def gone_over_and_over(lab, pushed, engine, entry, reads: int) -> None:
             assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
 
 
+@on("erofs-loop")
 @pytest.mark.parametrize("how", ["holder", "both"])
 def test_without_a_holder_reads_fail_and_never_show_zeros(lab, pushed, engine, entry, how):
     with scene(lab, pushed, engine, entry, seed=26, read_timeout=10) as now:
@@ -143,7 +150,7 @@ def test_without_a_holder_reads_fail_and_never_show_zeros(lab, pushed, engine, e
             readers.wait_for_errors(60, 50)
             assert set(readers.errors) <= {"5", "107", "SIGBUS"}, readers.describe()
         now.node.start()
-        now.wait_for_containerd()
+        now.side.wait_for_containerd()
         now.liar.honest()
     # The old mount stays dead; a new one of the same image is right.
     with scene(lab, pushed, engine, entry, seed=27) as now, now.readers() as readers:
@@ -151,7 +158,8 @@ def test_without_a_holder_reads_fail_and_never_show_zeros(lab, pushed, engine, e
         assert isinstance(readers, Readers) and readers.errors.total() == 0
 
 
-@pytest.mark.parametrize("how", ["SIGSTOP", "v2", "v1"])
+@on("erofs-file")
+@pytest.mark.parametrize("how", [pytest.param("SIGSTOP", marks=pytest.mark.heavy), "v2", "v1"])
 def test_a_worker_that_stands_still_is_replaced_or_answered_for(lab, pushed, engine, entry, how):
     """The freezer of version 1 holds SIGKILL back too: then nobody can take over before the thaw."""
     with scene(lab, pushed, engine, entry, seed=28, read_timeout=3) as now, \
@@ -169,7 +177,7 @@ def test_a_worker_that_stands_still_is_replaced_or_answered_for(lab, pushed, eng
                 daemons.wait_until(group.frozen, 30, "the worker is frozen")
             entry.faults[f"worker stopped ({how})"] += 1
             if how == "v1":
-                readers.wait_for_errors(60, 30)
+                readers.wait_for_errors(60, 10)
                 assert now.worker() == worker, "two workers on one connection"
                 group.thaw()
             now.wait_for_another(worker)

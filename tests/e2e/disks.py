@@ -1,0 +1,98 @@
+"""A small disk of the test's own, to be filled, frozen, worn out: ext4 in a sparse file over a loop
+device. The file can lie in a tmpfs that is smaller than it: then writes succeed and are lost later,
+as on thin-provisioned storage that is overdrawn. All of it is below the lab's scratch directory, so
+that whatever happens the teardown finds it."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from pathlib import Path
+
+from sandbox import scratch
+from sandbox.containerd import run
+
+FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+
+
+class Disk:
+    def __init__(self, directory: Path, megabytes: int, backing_megabytes: int = 0):
+        self.directory = directory
+        self.point = directory / "disk"
+        self._backing = directory / "backing"
+        self._filler = self.point / "filler"
+        self._megabytes, self._backing_megabytes = megabytes, backing_megabytes
+        self._frozen = False
+
+    def __enter__(self) -> "Disk":
+        self.point.mkdir(parents=True)
+        self._backing.mkdir()
+        if self._backing_megabytes:
+            run(["mount", "-t", "tmpfs", "-o", f"size={self._backing_megabytes}m", "runnel-test",
+                 str(self._backing)])
+        image = self._backing / "disk.img"
+        with open(image, "wb") as file:
+            file.truncate(self._megabytes << 20)
+        # The journal and the tables are written now, so that later only data needs new blocks.
+        run(["mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=4", "-E",
+             "lazy_itable_init=0,lazy_journal_init=0,nodiscard", str(image)])
+        run(["mount", "-o", "loop,errors=remount-ro", str(image), str(self.point)])
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self._frozen:
+            self.thaw()
+        run(["umount", str(self.point)])
+        if self._backing_megabytes:
+            run(["umount", str(self._backing)])
+
+    def free_bytes(self) -> int:
+        info = os.statvfs(self.point)
+        return info.f_bavail * info.f_frsize
+
+    def fill(self) -> None:
+        with open(self._filler, "wb", buffering=0) as file:
+            for piece in (1 << 20, 4096):
+                try:
+                    while True:
+                        file.write(bytes(piece))
+                except OSError:
+                    pass
+
+    def drain(self) -> None:
+        self._filler.unlink()
+
+    def overdraw(self) -> None:
+        """What is written from now on has no place to go, though nobody says so before fdatasync."""
+        with open(self._backing / "filler", "wb", buffering=0) as file:
+            try:
+                while True:
+                    file.write(bytes(1 << 20))
+            except OSError:
+                pass
+
+    def refund(self) -> None:
+        (self._backing / "filler").unlink()
+
+    def freeze(self) -> None:
+        self._control(FIFREEZE)
+        self._frozen = True
+
+    def thaw(self) -> None:
+        self._control(FITHAW)
+        self._frozen = False
+
+    def _control(self, request: int) -> None:
+        fd = os.open(self.point, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            fcntl.ioctl(fd, request, 0)
+        finally:
+            os.close(fd)
+
+    def fail(self) -> None:
+        """The file system finds itself damaged and is read-only from now on, for good.
+
+        (An administrator's remount is refused while files are open for writing.)
+        """
+        source = next(m.source for m in scratch.mounts() if m.point == str(self.point))
+        Path(f"/sys/fs/ext4/{os.path.basename(source)}/trigger_fs_error").write_text("a test")
