@@ -109,7 +109,7 @@ def test_running_out_of_descriptors_is_not_an_error(lab, pushed, engine, entry):
 
 @on("erofs-loop")
 def test_a_registry_that_is_gone_costs_time_and_nothing_else(lab, pushed, engine, entry):
-    gone_over_and_over(lab, pushed, engine, entry, reads=40)
+    gone_over_and_over(lab, pushed, engine, entry, reads=16)
 
 
 @pytest.mark.heavy
@@ -131,7 +131,7 @@ def gone_over_and_over(lab, pushed, engine, entry, reads: int) -> None:
 
 
 @on("erofs-loop")
-@pytest.mark.parametrize("how", ["holder", "both"])
+@pytest.mark.parametrize("how", [pytest.param("holder", marks=pytest.mark.heavy), "both"])
 def test_without_a_holder_reads_fail_and_never_show_zeros(lab, pushed, engine, entry, how):
     with scene(lab, pushed, engine, entry, seed=26, read_timeout=10) as now:
         now.liar.rules({"ranged": True, "probability": 0.5,

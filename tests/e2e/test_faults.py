@@ -10,7 +10,7 @@ import random
 
 import pytest
 
-from fault_setup import POINTS, kill_at_points, lie_at_random, push_known_files, scene
+from fault_setup import POINTS, kill_at_points, lie_at_random, on, push_known_files, scene
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def test_no_byte_is_wrong_while_the_registry_lies(lab, pushed, engine, entry):
 def test_killing_the_worker_costs_no_byte(lab, pushed, engine, entry):
     pace = random.Random(5)
     with scene(lab, pushed, engine, entry, seed=14) as now, now.readers() as readers:
-        for _ in range(15):
+        for _ in range(12):
             readers.progress(pace.randrange(1, 40), 60)
             now.kill_worker()
             entry.faults["worker killed"] += 1
@@ -51,6 +51,28 @@ def test_workers_die_at_every_point_while_the_registry_lies(lab, pushed, engine,
             kill_at_points(now, readers, POINTS, 5 if engine == "erofs-file" else 2, seed=12)
             now.liar.honest()
             readers.recovered(60)
+
+
+@on("erofs-file")
+def test_tokens_and_redirects_that_expire_cost_nothing(lab, pushed, engine, entry):
+    """A token dies long before it said so; a signed address, on another host, while it is in use."""
+    with scene(lab, pushed, engine, entry, seed=15) as now:
+        elsewhere = "localhost:" + now.liar.host.rpartition(":")[2]
+        now.liar.tokens(life=1, says=300)
+        now.liar.rules({"path": "^/v2/.*/blobs/", "ranged": True, "probability": 0.7,
+                        "lie": {"kind": "redirect", "seconds": 0.5, "host": elsewhere}})
+        with now.readers() as readers:
+            for _ in range(3):
+                readers.progress(60, 60)
+                now.forget_cache()
+            counters = now.liar.counters()
+            now.liar.tokens(None)
+            readers.recovered(60)
+        entry.faults["token expired"] += counters["challenges"]
+        entry.faults["redirect expired"] += counters["expired_redirects"]
+        assert counters["challenges"] > 1 and counters["lies"]["redirect"] > 10, counters
+        assert counters["authorization_leaked"] == 0
+        assert readers.errors.total() == 0, readers.describe()
 
 
 @pytest.mark.heavy
