@@ -129,6 +129,17 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
       ->envname("RUNNEL_READ_TIMEOUT")
       ->check(CLI::Range(1u, 3600u));
   add_log_flags(*command, flags->log);
+  const auto bytes = [&](const char* name, std::optional<uint64_t>& into, const char* environment,
+                         const char* what) {
+    command->add_option(name, into, what)->envname(environment)->transform(CLI::AsSizeValue(false));
+  };
+  bytes("--cache-max-bytes", flags->cache_max_bytes, "RUNNEL_CACHE_MAX_BYTES",
+        "bytes the cache may have before filling stops and unmounted layers go "
+        "[20 % of the file system]");
+  bytes("--cache-min-free", flags->cache_min_free, "RUNNEL_CACHE_MIN_FREE",
+        "bytes to leave free, likewise [20 % of the file system]");
+  bytes("--cache-reserve", flags->cache_reserve, "RUNNEL_CACHE_RESERVE",
+        "free bytes below which reads of what is not cached fail [512 MiB]");
   command->add_flag("--worker", flags->worker)->group("");
   command->require_subcommand(0, 1);
   add_node_commands(*command, action);

@@ -42,6 +42,9 @@ struct NodeFlags {
   std::vector<std::string> plain_http;    // hosts, likewise
   std::optional<bool> background_fill;
   std::optional<unsigned> read_timeout_s;
+  std::optional<uint64_t> cache_max_bytes;
+  std::optional<uint64_t> cache_min_free;
+  std::optional<uint64_t> cache_reserve;
   bool worker = false;  // this process is the holder's worker
 };
 // `argv` is what the holder starts its worker with.

@@ -2,19 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/stat.h>
-#include <unistd.h>
-
-#include <filesystem>
 
 #include "base/durable.h"
 #include "base/log.h"
+#include "cache/disk.h"
 
 namespace runnel::cache {
 
 namespace {
-
-namespace fs = std::filesystem;
 
 constexpr auto kTendEvery = std::chrono::seconds(1);
 constexpr auto kDeadlineTick = std::chrono::milliseconds(50);
@@ -27,12 +22,6 @@ Result<UniqueFd> take_lock(const std::string& path) {
   return fd;
 }
 
-uint64_t allocated_bytes(const std::string& path) {
-  struct stat info;
-  if (::stat(path.c_str(), &info) != 0) return 0;
-  return static_cast<uint64_t>(info.st_blocks) * 512;
-}
-
 }  // namespace
 
 Result<std::unique_ptr<Cache>> Cache::open(const std::string& root, const Options& options,
@@ -40,7 +29,12 @@ Result<std::unique_ptr<Cache>> Cache::open(const std::string& root, const Option
   const auto directory = root + "/cache";
   RUNNEL_DO(make_directories(directory, 0700));
   RUNNEL_TRY(auto lock, take_lock(directory + "/lock"));
-  return std::unique_ptr<Cache>(new Cache(directory, std::move(lock), options, clock));
+  std::unique_ptr<Cache> cache(new Cache(directory, std::move(lock), options, clock));
+  RUNNEL_DO(cache->scan());
+  cache->measure();
+  cache->tender_ = std::thread([at = cache.get()] { at->tend(); });
+  cache->deadlines_ = std::thread([at = cache.get()] { at->keep_deadlines(); });
+  return cache;
 }
 
 Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const Clock& clock)
@@ -48,11 +42,10 @@ Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const
       lock_(std::move(lock)),
       options_(options),
       clock_(clock),
+      budget_(options.limits),
       rescue_(std::make_unique<WorkerPool>(options.rescue_threads)),
       write_(std::make_unique<WorkerPool>(options.write_threads)),
-      verify_(std::make_unique<WorkerPool>(options.verify_threads)),
-      tender_([this] { tend(); }),
-      deadlines_([this] { keep_deadlines(); }) {}
+      verify_(std::make_unique<WorkerPool>(options.verify_threads)) {}
 
 Cache::~Cache() {
   {
@@ -60,8 +53,9 @@ Cache::~Cache() {
     stopping_ = true;
   }
   stop_changed_.notify_all();
-  tender_.join();
-  deadlines_.join();
+  for (auto* thread : {&tender_, &deadlines_}) {
+    if (thread->joinable()) thread->join();
+  }
   verify_.reset();  // hands its last chunks to write_, its last losses to rescue_
   write_.reset();
   rescue_.reset();
@@ -70,11 +64,29 @@ Cache::~Cache() {
   }
 }
 
+// What earlier processes left.
+Result<void> Cache::scan() {
+  RUNNEL_TRY(const auto found, scan_layers(directory_));
+  for (const auto& layer : found) {
+    entries_[layer.digest] = {.bytes = layer.bytes, .used = layer.used};
+  }
+  return {};
+}
+
+std::string Cache::path_of(const oci::Digest& digest) const {
+  return fmt::format("{}/{}", directory_, digest.hex());
+}
+
 Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact::ChunkTable table,
                                             std::shared_ptr<fetch::RangeSource> source) {
   const std::lock_guard opening(opening_);
-  if (auto layer = find(digest)) return layer;
-  const auto directory = fmt::format("{}/{}", directory_, digest.hex());
+  {
+    const std::lock_guard lock(mutex_);
+    const auto at = entries_.find(digest);
+    if (at != entries_.end()) at->second.asked = clock_.now();
+    if (at != entries_.end() && at->second.layer) return at->second.layer;
+  }
+  const auto directory = path_of(digest);
   RUNNEL_DO(make_directories(directory, 0700));
   RUNNEL_TRY(auto layer,
              Layer::open(directory_storage(directory), std::move(table), std::move(source),
@@ -82,45 +94,29 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
                           .write = *write_,
                           .rescue = *rescue_,
                           .clock = clock_,
-                          .kept_bytes = kept_bytes_}));
+                          .kept_bytes = kept_bytes_,
+                          .budget = budget_}));
   const std::lock_guard lock(mutex_);
-  layers_[digest] = layer;
+  Entry& entry = entries_[digest];
+  entry.layer = layer;
+  entry.asked = clock_.now();
+  entry.released = false;
+  if (entry.used == WallTime{}) touch_locked(digest, entry);
   return layer;
 }
 
 std::shared_ptr<Layer> Cache::find(const oci::Digest& digest) const {
   const std::lock_guard lock(mutex_);
-  const auto found = layers_.find(digest);
-  return found == layers_.end() ? nullptr : found->second;
-}
-
-Result<uint64_t> Cache::clear(const std::function<bool(const oci::Digest&)>& needed) {
-  uint64_t freed = 0;
-  const std::lock_guard opening(opening_);
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(directory_, error)) {
-    if (!entry.is_directory()) continue;
-    const auto digest = oci::Digest::parse("sha256:" + entry.path().filename().string());
-    if (!digest || needed(*digest)) continue;
-    freed += allocated_bytes(entry.path().string() + "/device");
-    {
-      const std::lock_guard lock(mutex_);
-      layers_.erase(*digest);
-    }
-    std::error_code failed;
-    fs::remove_all(entry.path(), failed);
-    if (failed) {
-      return fail(Code::kUnavailable, "remove {}: {}", entry.path().string(), failed.message());
-    }
-  }
-  if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());
-  return freed;
+  const auto found = entries_.find(digest);
+  return found == entries_.end() ? nullptr : found->second.layer;
 }
 
 std::vector<std::shared_ptr<Layer>> Cache::open_layers() const {
   std::vector<std::shared_ptr<Layer>> layers;
   const std::lock_guard lock(mutex_);
-  for (const auto& [digest, layer] : layers_) layers.push_back(layer);
+  for (const auto& [digest, entry] : entries_) {
+    if (entry.layer) layers.push_back(entry.layer);
+  }
   return layers;
 }
 
@@ -128,19 +124,33 @@ void Cache::tend() {
   std::unique_lock lock(mutex_);
   while (!stop_changed_.wait_for(lock, kTendEvery, [this] { return stopping_; })) {
     lock.unlock();
-    tend_layers();
+    tend_once();
     lock.lock();
   }
 }
 
-void Cache::tend_layers() {
-  for (const auto& layer : open_layers()) {
-    if (auto synced = layer->sync(); !synced) {
+void Cache::tend_once() {
+  const std::lock_guard tending(tending_);
+  struct Todo {
+    std::shared_ptr<Layer> layer;
+    bool fills;
+  };
+  std::vector<Todo> layers;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [digest, entry] : entries_) {
+      const bool fills = options_.background_fill && !entry.users.empty();
+      if (entry.layer) layers.push_back({.layer = entry.layer, .fills = fills});
+    }
+  }
+  for (const auto& each : layers) {
+    if (auto synced = each.layer->sync(); !synced) {
       log::error("what was written since the last sync counts as absent: {}",
                  synced.error().message);
     }
-    layer->fill(options_.background_fill);
   }
+  measure_and_make_room();
+  for (const auto& each : layers) each.layer->fill(each.fills);
 }
 
 void Cache::keep_deadlines() {

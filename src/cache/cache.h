@@ -5,8 +5,10 @@
 //
 //   ROOT/cache/lock         held by the process that uses the cache
 //   ROOT/cache/HEX/         a layer: device, validity, and after a clean stop "clean", without
-//   which
-//                           no validity bit is believed
+//                           which no validity bit is believed; the mtime of the empty file "used"
+//                           is its last use
+//   ROOT/cache/HEX.gone/    one that is being deleted: without the rename, a crash could leave the
+//                           bits and take the data
 #pragma once
 
 #include <atomic>
@@ -15,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -23,21 +26,33 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/worker_pool.h"
+#include "cache/budget.h"
 #include "cache/layer.h"
 #include "oci/digest.h"
 
 namespace runnel::cache {
 
-// Any thread may call any method. One background thread makes writes durable every second and keeps
-// the background fill going; another ends reads at their deadline and touches no file.
+// Any thread may call any method. One background thread makes writes durable every second, measures
+// the disk, keeps the background fill going and deletes what is over the budget; another ends reads
+// at their deadline and touches no file.
 class Cache {
  public:
+  struct Disk {
+    uint64_t bytes = 0;
+    uint64_t free = 0;
+  };
   struct Options {
     bool background_fill = true;
     size_t verify_threads = 2;
     size_t write_threads = 1;
     size_t rescue_threads = 2;
+    Limits limits;
+    // A layer that was just asked for is about to be mounted.
+    Duration young = std::chrono::seconds(60);
+    // Measures the file system; tests have others than the real one.
+    std::function<Result<Disk>(const std::string& directory)> measure;
   };
+  using Removed = std::function<void(const oci::Digest&, const std::shared_ptr<Layer>&)>;
 
   // kConflict when another process uses ROOT/cache. `clock` must outlive the cache.
   static Result<std::unique_ptr<Cache>> open(const std::string& root, const Options& options,
@@ -52,14 +67,47 @@ class Cache {
   // Null when it is not open.
   std::shared_ptr<Layer> find(const oci::Digest& digest) const;
 
-  // Deletes every layer on disk for which `needed` says no. Returns the bytes that were freed.
-  // Readers that still have a removed layer go on reading it.
-  Result<uint64_t> clear(const std::function<bool(const oci::Digest&)>& needed);
+  // `user` (a mount) has these layers: they are filled in the background and never deleted, until
+  // unpin(). They need not be open.
+  void pin(const std::string& user, const std::vector<oci::Digest>& digests);
+  void unpin(const std::string& user);
+
+  // No image on this node needs these any more: unless they are pinned they go at once when the
+  // disk is short, and otherwise when their turn comes.
+  void release(const std::vector<oci::Digest>& digests);
+
+  // Deletes every layer on disk that is not pinned. Returns the bytes that were freed. Readers that
+  // still have a removed layer go on reading it.
+  Result<uint64_t> clear();
+
+  // Hears of each open layer that is deleted, before its files go; must not call the cache.
+  void on_removed(Removed removed);
+
+  Budget::Status status() const { return budget_.status(); }
+
+  // One round of the background thread's work, for tests.
+  void tend_once();
 
  private:
+  struct Entry {
+    std::shared_ptr<Layer> layer;  // null: on disk only
+    uint64_t bytes = 0;            // allocated on disk, as of the last measurement
+    std::set<std::string> users;
+    WallTime used{};     // the last time that it was asked for, mounted or unmounted
+    SteadyTime asked{};  // the last layer() for it
+    bool released = false;
+  };
+
   Cache(std::string directory, UniqueFd lock, const Options& options, const Clock& clock);
+  Result<void> scan();
+  std::string path_of(const oci::Digest& digest) const;
+  void touch_locked(const oci::Digest& digest, Entry& entry);
+  void measure();
+  void make_room();
+  void measure_and_make_room();
+  std::optional<oci::Digest> least_recent_locked() const;
+  Result<uint64_t> remove(const oci::Digest& digest);
   void tend();
-  void tend_layers();
   void keep_deadlines();
   std::vector<std::shared_ptr<Layer>> open_layers() const;
 
@@ -67,16 +115,20 @@ class Cache {
   const UniqueFd lock_;
   const Options options_;
   const Clock& clock_;
+  Budget budget_;
   std::atomic<uint64_t> kept_bytes_ = 0;
   std::unique_ptr<WorkerPool> rescue_;
   std::unique_ptr<WorkerPool> write_;
   std::unique_ptr<WorkerPool> verify_;
 
-  std::mutex opening_;        // held over the disk; before mutex_
+  std::mutex tending_;        // one round at a time; before all others
+  std::mutex room_;           // so that nobody deletes for an excess that is gone; before opening_
+  std::mutex opening_;        // a layer is opened or deleted: held over the disk; before mutex_
   mutable std::mutex mutex_;  // never held over the disk: the deadlines' thread takes it
   std::condition_variable stop_changed_;
   bool stopping_ = false;
-  std::map<oci::Digest, std::shared_ptr<Layer>> layers_;
+  std::map<oci::Digest, Entry> entries_;
+  Removed removed_;
   std::thread tender_;
   std::thread deadlines_;
 };

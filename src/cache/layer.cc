@@ -20,8 +20,10 @@ Result<std::shared_ptr<Layer>> Layer::open(std::unique_ptr<Storage> storage,
                                            const Workers& workers) {
   std::shared_ptr<Layer> layer(
       new Layer(std::move(storage), std::move(table), std::move(source), workers));
-  RUNNEL_TRY(const bool trusted, layer->storage_->take_mark());
+  RUNNEL_TRY(const bool marked, layer->storage_->take_mark());
   RUNNEL_TRY(layer->device_, layer->storage_->open("device"));
+  RUNNEL_TRY(const uint64_t found, layer->device_->size());
+  const bool trusted = marked && found == layer->size();  // else somebody was at it
   RUNNEL_DO(layer->device_->resize(layer->size()));
   RUNNEL_TRY(auto validity, layer->storage_->open("validity"));
   RUNNEL_TRY(layer->validity_, Validity::open(std::move(validity), layer->table_));

@@ -12,8 +12,8 @@
 // Only a durable chunk is read from the file without a look at its bytes: a write that "succeeded"
 // may still be lost on its way to the disk, and then the file has zeros there until fdatasync says
 // so. A written chunk is answered from memory, or hashed again. A sync error makes every chunk
-// since the last good one absent. After an unclean stop every bit is suspect. A full disk costs the
-// cache, not the reader.
+// since the last good one absent. After an unclean stop every bit is suspect. A failed write costs
+// the cache, not the reader; below the budget's reserve nothing is fetched any more (kExhausted).
 //
 // A chunk that the source refuses, or gives wrong again and again, is *lost*: the original layer is
 // downloaded and every absent chunk made from it (rescue.h). The same is tried when the source has
@@ -35,6 +35,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/worker_pool.h"
+#include "cache/budget.h"
 #include "cache/chunk_states.h"
 #include "cache/rescue.h"
 #include "cache/storage.h"
@@ -50,6 +51,7 @@ struct Workers {
   WorkerPool& rescue;  // whole downloads of original layers; block on network and disk
   const Clock& clock;
   std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
+  Budget& budget;
 };
 
 struct LayerStats {
@@ -95,7 +97,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Ends the reads whose deadline has passed, and begins what is due. Touches no file.
   void expire(SteadyTime now);
 
-  // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right.
+  // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right,
+  // kExhausted when the disk is full.
   Result<void> insert(uint32_t chunk, Bytes frame);
 
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a
@@ -171,6 +174,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
                    Wanted& wanted);
   static bool arrive_locked(Read& read);
   bool read_durable(Read& read, uint32_t chunk) const;
+  bool admit(Run run);
   void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline, bool fill);

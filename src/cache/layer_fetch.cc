@@ -197,6 +197,9 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
     if (states_.of(chunk) != State::kAbsent) return {};
   }
   RUNNEL_TRY(const auto plain, verify(chunk, frame));
+  if (!workers_.budget.admit(plain->size())) {
+    return fail(Code::kExhausted, "the cache's file system is down to its reserve");
+  }
   {
     const std::lock_guard lock(mutex_);
     if (states_.of(chunk) != State::kAbsent) return {};

@@ -24,7 +24,7 @@ void Layer::fill(bool enabled) {
 
 bool Layer::may_fill_locked() const {
   return filling_ && fills_in_flight_ < kFillsInFlight && workers_.kept_bytes < kKeptLimit &&
-         workers_.clock.now() >= fill_after_;
+         workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
 }
 
 void Layer::fill_arrived(bool good) {

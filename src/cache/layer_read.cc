@@ -125,9 +125,20 @@ void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) 
            next - i < kMaxRunChunks) {
       ++next;
     }
-    fetch({.first = missing[i], .last = missing[next - 1]}, priority, deadline, false);
+    const Run run{.first = missing[i], .last = missing[next - 1]};
+    if (admit(run)) fetch(run, priority, deadline, false);
     i = next;
   }
+}
+
+// Whether the disk has room for chunks that a reader waits for; he has his error otherwise.
+bool Layer::admit(Run run) {
+  const Chunk last = table_.at(run.last);
+  const uint64_t bytes = last.device_offset() + last.size() - table_.at(run.first).device_offset();
+  if (workers_.budget.admit(bytes)) return true;
+  const Error full(Code::kExhausted, "DiskFull: the cache's file system is down to its reserve");
+  for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) give_up(chunk, full);
+  return false;
 }
 
 void Layer::expire(SteadyTime now) {

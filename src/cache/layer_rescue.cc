@@ -145,6 +145,9 @@ bool Layer::is_wanted(uint32_t chunk, const Buffer& plain) {
     }
   }
   if (states_.of(chunk) != State::kAbsent) return false;
+  const auto asked = pending_.find(chunk);
+  const bool waited_for = asked != pending_.end() && !asked->second.waiting.empty();
+  if (!waited_for && !workers_.budget.may_fill()) return false;
   Pending& pending = pending_[chunk];
   if (pending.plain) return false;
   pending.lost = false;

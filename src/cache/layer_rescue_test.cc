@@ -48,7 +48,8 @@ class LayerRescue : public testing::Test {
                           .write = *write_,
                           .rescue = *rescue_,
                           .clock = clock_,
-                          .kept_bytes = kept_bytes_})
+                          .kept_bytes = kept_bytes_,
+                          .budget = budget_})
                  .value();
     layer_->add_original({.name = "registry/app",
                           .digest = oci::Digest::of(tar_),
@@ -107,6 +108,7 @@ class LayerRescue : public testing::Test {
 
   test::TempDir directory_;
   SystemClock clock_;
+  Budget budget_{Limits{}};
   std::atomic<uint64_t> kept_bytes_ = 0;
   const SampleLayer sample_ = SampleLayer::make(kChunks, kBlocks);
   const Buffer tar_ = tar_of(sample_);
@@ -336,7 +338,8 @@ TEST_F(LayerRescue, WithoutAnOriginalALostChunkIsAnErrorAtOnce) {
                         .write = *write_,
                         .rescue = *rescue_,
                         .clock = clock_,
-                        .kept_bytes = kept_bytes_})
+                        .kept_bytes = kept_bytes_,
+                        .budget = budget_})
                .value();
   source_->fail(kGone);
 

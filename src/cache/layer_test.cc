@@ -45,7 +45,8 @@ class CacheLayer : public testing::Test {
                           .write = *write_,
                           .rescue = rescue_pool_,
                           .clock = clock_,
-                          .kept_bytes = kept_bytes_})
+                          .kept_bytes = kept_bytes_,
+                          .budget = budget_})
                  .value();
   }
 
@@ -101,6 +102,7 @@ class CacheLayer : public testing::Test {
 
   test::TempDir directory_;
   SystemClock clock_;
+  Budget budget_{Limits{}};
   std::atomic<uint64_t> kept_bytes_ = 0;
   SampleLayer sample_ = SampleLayer::make(kChunks, kBlocks);
   WorkerPool rescue_pool_{1};

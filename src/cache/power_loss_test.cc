@@ -49,12 +49,17 @@ class Machine {
     WorkerPool write(1);
     std::atomic<uint64_t> kept = 0;
     const SystemClock clock;
+    Budget budget{Limits{}};
     const auto source = std::make_shared<FakeRangeSource>(sample().blob);
     if (one_in(3)) kept = uint64_t{1} << 40;  // no memory to spare: reads go back to the file
     if (!one_in(4)) disk_.lose_power_after(random_() % 40);
-    auto layer = Layer::open(
-        disk_.storage(), sample().parse_table(), source,
-        {.verify = verify, .write = write, .rescue = write, .clock = clock, .kept_bytes = kept});
+    auto layer = Layer::open(disk_.storage(), sample().parse_table(), source,
+                             {.verify = verify,
+                              .write = write,
+                              .rescue = write,
+                              .clock = clock,
+                              .kept_bytes = kept,
+                              .budget = budget});
     if (layer) {
       for (unsigned step = random_() % 24; step > 0; --step) {
         act(**layer, clock);

@@ -33,7 +33,9 @@ class DiskFile final : public File {
   }
 
   Result<void> read_from_disk(MutableBytes into, uint64_t offset) const override {
-    const UniqueFd direct(::open(path_.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
+    // By the descriptor: another file may have the name by now.
+    const auto self = fmt::format("/proc/self/fd/{}", fd_.get());
+    const UniqueFd direct(::open(self.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
     // tmpfs has no disk, some file systems no direct reads.
     if (!direct && errno == EINVAL) return read(into, offset);
     if (!direct) return fail_errno("open {}", path_);
@@ -53,6 +55,8 @@ class DiskFile final : public File {
     if (::fdatasync(fd_.get()) != 0) return fail_errno("fdatasync {}", path_);
     return {};
   }
+
+  Result<uint64_t> size() const override { return file_size(fd_.get()); }
 
   Result<void> resize(uint64_t size) override {
     if (::ftruncate(fd_.get(), static_cast<off_t>(size)) != 0) {

@@ -25,6 +25,7 @@ class File {
   virtual Result<void> read_from_disk(MutableBytes into, uint64_t offset) const = 0;
   virtual Result<void> write(Bytes bytes, uint64_t offset) = 0;
   virtual Result<void> sync() = 0;
+  virtual Result<uint64_t> size() const = 0;
   // New bytes are zeros.
   virtual Result<void> resize(uint64_t size) = 0;
   // Bytes that it takes on the disk.

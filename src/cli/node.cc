@@ -38,12 +38,19 @@ std::string text(const json::object& object, std::string_view name) {
   return value == nullptr || !value->is_string() ? "" : std::string(value->get_string());
 }
 
+void print_cache(const json::object& cache) {
+  fmt::print("cache {} of {}, {} free (at least {}): {}\n", amount(number(cache, "bytes")),
+             amount(number(cache, "max_bytes")), amount(number(cache, "free_bytes")),
+             amount(number(cache, "min_free_bytes")), text(cache, "state"));
+}
+
 void print_status(const json::object& status) {
   fmt::print("engine {}\n", text(status, "engine"));
   for (const auto& trial : status.at("engine_trial").as_array()) {
     const auto& way = trial.as_object();
     fmt::print("  {:<12} {}\n", text(way, "way"), text(way, "reason"));
   }
+  print_cache(status.at("cache").as_object());
   for (const auto& each : status.at("images").as_array()) {
     const auto& image = each.as_object();
     fmt::print("{}\n  {}{}{}, {} fetched\n", text(image, "image"), text(image, "reason"),

@@ -256,9 +256,10 @@ class DeviceFs::Impl {
     return {};
   }
 
-  void remove(const oci::Digest& digest) {
+  void remove(const oci::Digest& digest, const std::shared_ptr<cache::Layer>& layer) {
     const std::lock_guard lock(mutex_);
-    files_.erase(node_of(digest.hex()));
+    const auto at = files_.find(node_of(digest.hex()));
+    if (at != files_.end() && at->second->layer == layer) files_.erase(at);
   }
 
   Counters counters() const { return connection_->counters(); }
@@ -457,8 +458,8 @@ Result<std::unique_ptr<DeviceFs>> DeviceFs::start(UniqueFd fuse, const Options& 
 Result<void> DeviceFs::add(const oci::Digest& digest, std::shared_ptr<cache::Layer> layer) {
   return impl_->add(digest, std::move(layer));
 }
-void DeviceFs::remove(const oci::Digest& digest) {
-  impl_->remove(digest);
+void DeviceFs::remove(const oci::Digest& digest, const std::shared_ptr<cache::Layer>& layer) {
+  impl_->remove(digest, layer);
 }
 DeviceFs::Counters DeviceFs::counters() const {
   return impl_->counters();

@@ -66,7 +66,8 @@ class DeviceFs {
   // Serves the layer from now on. kConflict when another layer has its node id (64 bits of the
   // digest: somebody made that happen on purpose).
   Result<void> add(const oci::Digest& digest, std::shared_ptr<cache::Layer> layer);
-  void remove(const oci::Digest& digest);
+  // Unless another object stands for it by now.
+  void remove(const oci::Digest& digest, const std::shared_ptr<cache::Layer>& layer);
 
   // Whether the kernel can send lost requests again.
   bool can_resend() const { return can_resend_; }

@@ -88,13 +88,18 @@ Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::
       cache_(std::move(cache)),
       devices_(std::move(devices)) {}
 
-Engine::~Engine() = default;
+Engine::~Engine() {
+  cache_->on_removed({});
+}
 
 Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, const Clock& clock) {
   RUNNEL_DO(make_directories(options.root + "/mounts", 0711));
   RUNNEL_TRY(auto connection, connection_of(options.root + "/devices"));
-  RUNNEL_TRY(auto cache,
-             cache::Cache::open(options.root, {.background_fill = options.background_fill}, clock));
+  RUNNEL_TRY(auto cache, cache::Cache::open(options.root,
+                                            {.background_fill = options.background_fill,
+                                             .limits = options.cache_limits,
+                                             .measure = {}},
+                                            clock));
   DeviceFs::Options fs_options;
   fs_options.threads = options.threads;
   fs_options.read_timeout = options.read_timeout;
@@ -103,9 +108,30 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, co
   RUNNEL_TRY(auto devices, DeviceFs::start(std::move(fuse), fs_options, clock));
   auto probes = probe_ways(options.root + "/probe");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
-  return std::unique_ptr<Engine>(new Engine(std::move(options), std::move(connection),
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
                                             way));
+  engine->cache_->on_removed(
+      [at = engine->devices_.get()](const oci::Digest& digest,
+                                    const std::shared_ptr<cache::Layer>& layer) {
+        at->remove(digest, layer);
+      });
+  RUNNEL_DO(engine->pin_mounts());
+  return engine;
+}
+
+// Mounts that an earlier worker made keep their layers.
+Result<void> Engine::pin_mounts() {
+  RUNNEL_TRY(const auto mounted, records());
+  for (const auto& [name, record] : mounted) {
+    std::vector<oci::Digest> digests;
+    for (const auto& text : record.layers) {
+      RUNNEL_TRY(auto digest, oci::Digest::parse(text));
+      digests.push_back(std::move(digest));
+    }
+    cache_->pin(name, digests);
+  }
+  return {};
 }
 
 Result<std::shared_ptr<cache::Layer>> Engine::add_layer(
@@ -132,6 +158,14 @@ Result<std::string> Engine::mount(const std::string& name, const std::string& me
                                   const std::vector<oci::Digest>& layers) {
   RUNNEL_DO(check_name(name));
   const std::lock_guard lock(mount_mutex_);
+  cache_->pin(name, layers);
+  auto target = mount_pinned(name, metadata_path, layers);
+  if (!target) cache_->unpin(name);
+  return target;
+}
+
+Result<std::string> Engine::mount_pinned(const std::string& name, const std::string& metadata_path,
+                                         const std::vector<oci::Digest>& layers) {
   MountRecord record;
   std::vector<std::string> devices;
   for (const auto& digest : layers) {
@@ -181,6 +215,7 @@ Result<void> Engine::unmount(const std::string& name) {
   if (!unmounted && unmounted.error().code != Code::kNotFound) return unmounted;
   ::rmdir(target.c_str());
   ::unlink(record_path(name).c_str());
+  cache_->unpin(name);
   return {};
 }
 
@@ -212,17 +247,12 @@ Result<std::vector<std::shared_ptr<cache::Layer>>> Engine::mounted_layers() cons
   return layers;
 }
 
+void Engine::release(const std::vector<oci::Digest>& layers) {
+  cache_->release(layers);
+}
+
 Result<uint64_t> Engine::clear() {
-  const std::lock_guard lock(mount_mutex_);
-  RUNNEL_TRY(const auto mounted, records());
-  std::set<std::string> used;
-  for (const auto& [name, record] : mounted)
-    used.insert(record.layers.begin(), record.layers.end());
-  return cache_->clear([&](const oci::Digest& digest) {
-    const bool needed = used.contains(digest.to_string());
-    if (!needed) devices_->remove(digest);
-    return needed;
-  });
+  return cache_->clear();
 }
 
 Engine::Status Engine::status() const {

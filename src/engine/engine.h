@@ -38,6 +38,7 @@ class Engine {
     Duration read_timeout = std::chrono::seconds(60);  // then a read ends with EIO
     Duration mount_timeout = std::chrono::seconds(30);
     bool background_fill = true;
+    cache::Limits cache_limits;
   };
 
   // Opens the cache, serves the devices on `fuse` (inherited_fuse_fd(), see holder.h) and tries the
@@ -66,6 +67,8 @@ class Engine {
   // The layers of everything that is mounted, each once. kConflict when one of them was not added.
   Result<std::vector<std::shared_ptr<cache::Layer>>> mounted_layers() const;
 
+  // No image needs these layers any more: they go at once when the disk is short.
+  void release(const std::vector<oci::Digest>& layers);
   // Deletes the cached layers that no mount needs and forgets them; returns the freed bytes.
   Result<uint64_t> clear();
 
@@ -77,6 +80,7 @@ class Engine {
     std::vector<std::string> mounts;  // names
   };
   Status status() const;
+  cache::Budget::Status cache_status() const { return cache_->status(); }
 
  private:
   struct MountRecord;
@@ -86,7 +90,10 @@ class Engine {
 
   std::string target_of(const std::string& name) const;
   std::string record_path(const std::string& name) const;
+  Result<std::string> mount_pinned(const std::string& name, const std::string& metadata_path,
+                                   const std::vector<oci::Digest>& layers);
   Result<bool> reuse(const std::string& name, const MountRecord& wanted);
+  Result<void> pin_mounts();
   Result<std::map<std::string, MountRecord>> records() const;
 
   const Options options_;

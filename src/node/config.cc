@@ -19,6 +19,14 @@ Section registry_section(Config& config, const std::string& host) {
   return keys;
 }
 
+Section cache_section(cache::Limits& limits) {
+  Section keys;
+  keys.number("max_bytes", 0, INT64_MAX, [&limits](int64_t bytes) { limits.max_bytes = bytes; })
+      .number("min_free", 0, INT64_MAX, [&limits](int64_t bytes) { limits.min_free = bytes; })
+      .number("reserve", 0, INT64_MAX, [&limits](int64_t bytes) { limits.reserve = bytes; });
+  return keys;
+}
+
 Section sections(Config& config) {
   Section all;
   all.text("root", config.root)
@@ -48,6 +56,7 @@ Section sections(Config& config) {
              [&config](const std::vector<std::string>& hosts) {
                return set_streaming_registries(config, hosts);
              })
+      .section("cache", cache_section(config.cache))
       .each_text("trusted_keys",
                  [&config](const std::string& id, const std::string& text) -> Result<void> {
                    RUNNEL_TRY(auto key, parse_trusted_key(id, text));

@@ -28,6 +28,11 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   log_format = "auto"                            # text, json, journal
 //   streaming_registries = ["loopback"]            # whose artifacts need no signature
 //
+//   [cache]                                        # bytes; docs/cache.md
+//   max_bytes = 20000000000                        # default: 20 % of the file system
+//   min_free = 20000000000                         # likewise
+//   reserve = 536870912
+//
 //   [trusted_keys]                                 # whose signed artifacts are used
 //   "0123456789abcdef" = "MCowBQYDK2VwAyEA…"       # ID and Ed25519 public key, base64 or PEM
 //

@@ -33,6 +33,13 @@ json::object to_json(const Images::ImageStatus& image) {
           {"layers", std::move(layers)}};
 }
 
+json::object to_json(const cache::Budget::Status& cache) {
+  return {{"state", to_string(cache.state)},  {"bytes", cache.used},
+          {"max_bytes", cache.max_bytes},     {"free_bytes", cache.free},
+          {"min_free_bytes", cache.min_free}, {"reserve_bytes", cache.reserve},
+          {"refused_chunks", cache.refused}};
+}
+
 net::Response json_response(int status, const json::object& body) {
   return net::Response(status, net::Headers{{"Content-Type", "application/json"}},
                        json::serialize(body));
@@ -58,6 +65,7 @@ std::string status_json(const Images& images, const engine::Engine& engine) {
   return json::serialize(json::object{{"version", RUNNEL_VERSION},
                                       {"engine", to_string(engine_status.way)},
                                       {"engine_trial", std::move(ways)},
+                                      {"cache", to_json(engine.cache_status())},
                                       {"images", std::move(list)}});
 }
 

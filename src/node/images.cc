@@ -395,6 +395,22 @@ void Images::drop(const StreamedImage& image) {
   if (auto removed = store_.remove(image); !removed) {
     log::error(log::Fields{{"image", image.name()}}, "{}", removed.error().message);
   }
+  release_layers(image);
+}
+
+// Those that no other image has may go now.
+void Images::release_layers(const StreamedImage& image) {
+  auto unneeded = device_digests(image.boot, image.chain_ids.size());
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, other] : images_) {
+      if (!other->streamed || subject == image.subject) continue;
+      for (const auto& digest : device_digests(other->streamed->boot, other->chain_ids.size())) {
+        std::erase(unneeded, digest);
+      }
+    }
+  }
+  engine_.release(unneeded);
 }
 
 void Images::forget(const std::string& chain_id) {
@@ -424,6 +440,7 @@ Result<snapshot::Usage> Images::usage(const std::string& chain_id) {
 
 std::vector<Images::ImageStatus> Images::status() const {
   std::vector<ImageStatus> statuses;
+  const bool disk_full = engine_.cache_status().state == cache::Budget::State::kFull;
   const std::lock_guard lock(mutex_);
   for (const auto& [subject, image] : images_) {
     ImageStatus status{.name = image->name(),
@@ -443,6 +460,12 @@ std::vector<Images::ImageStatus> Images::status() const {
                                  .fetched = stats.bytes_fetched,
                                  .complete = stats.complete});
       }
+    }
+    const bool incomplete = std::ranges::any_of(
+        status.layers, [](const LayerStatus& layer) { return !layer.complete; });
+    if (disk_full && incomplete) {
+      status.verdict = {.reason = Reason::kDiskFull,
+                        .detail = "reads of what is not here fail until there is room"};
     }
     statuses.push_back(std::move(status));
   }

@@ -112,6 +112,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<std::string> prefix_metadata(const Place& place);
   bool is_held_locked(const Image& image) const;
   void drop(const StreamedImage& image);
+  void release_layers(const StreamedImage& image);
 
   const Options options_;
   const ImageStore store_;

@@ -87,7 +87,8 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   RUNNEL_TRY(auto engine, engine::Engine::start({.root = config.root,
                                                  .way = config.way,
                                                  .read_timeout = config.read_timeout,
-                                                 .background_fill = config.background_fill},
+                                                 .background_fill = config.background_fill,
+                                                 .cache_limits = config.cache},
                                                 std::move(fuse), clock));
   const FetcherGuard guard(fetcher);
 

@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "cache/budget.h"
 #include "engine/way.h"
 #include "node/trust.h"
 
@@ -26,6 +27,7 @@ struct Config {
   std::string control_socket = "/run/runnel/control.sock";
   engine::Way way = engine::Way::kAuto;
   bool background_fill = true;
+  cache::Limits cache;  // [cache]
   Duration read_timeout = std::chrono::seconds(60);
   log::Options log;
   Trust trust;

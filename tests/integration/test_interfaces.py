@@ -126,7 +126,7 @@ def test_an_unknown_key_is_an_error_with_its_line(tmp_path, role):
 def test_every_fixed_key_of_the_node_is_read(tmp_path):
     values = {"address": '"/a"', "control": '"/c"', "mirror": '"127.0.0.1:1"', "root": '"/r"',
               "engine": '"erofs-loop"', "background_fill": "false", "read_timeout_s": "9",
-              "hosts_dir": '"/h"', "streaming_registries": '["loopback"]', "[trusted_keys]": "",
+              "hosts_dir": '"/h"', "streaming_registries": '["loopback"]', "[trusted_keys]": "", "[cache]": "",
               '[registry."HOST"]': ""}
     assert fixed("node.toml")[0] == "version = 1"
     for key in fixed("node.toml")[1:]:

@@ -131,6 +131,10 @@ class LossyDisk::LossyFile final : public cache::File {
     disk_.changed_locked();
     return {};
   }
+  Result<uint64_t> size() const override {
+    const std::lock_guard lock(disk_.mutex_);
+    return file_.seen.size();
+  }
   Result<void> resize(uint64_t size) override {
     const std::lock_guard lock(disk_.mutex_);
     RUNNEL_DO(disk_.operate_locked());
