@@ -73,6 +73,7 @@ using ArtifactTypes = std::vector<std::string>;
 struct Upload {
   std::string id;
   std::string repository;
+  std::string owner;      // who began it; nobody else may go on with it
   uint64_t received = 0;  // bytes that were acknowledged
   WallTime expires;
 
@@ -83,6 +84,15 @@ enum class UnlinkOutcome : uint8_t {
   kRemoved,
   kAbsent,
   kReferenced,  // a manifest of the repository needs the blob; nothing was changed
+};
+
+// What somebody configured, as the caller wrote it: a scope map, a token, attributes.
+struct Document {
+  std::string name;
+  std::string body;
+  int64_t version = 0;  // another one after every change
+
+  bool operator==(const Document&) const = default;
 };
 
 class MetadataStore {
@@ -162,6 +172,19 @@ class MetadataStore {
   // Whether an upload of this id exists in any repository.
   virtual Result<bool> upload_exists(std::string_view id) = 0;
   virtual Result<std::vector<Upload>> expired_uploads(WallTime now, size_t limit) = 0;
+
+  // Documents have a kind ("scope-map") and a name that is unique in it.
+  virtual Result<std::optional<Document>> document(std::string_view kind,
+                                                   std::string_view name) = 0;
+  // In the order of their names' bytes, those after `after`; at most `limit`.
+  virtual Result<std::vector<Document>> documents(std::string_view kind, std::string_view after,
+                                                  size_t limit) = 0;
+  // Makes it (`version` 0) or replaces the version that was read; the new version. kConflict, and
+  // nothing changed, when it is another one by now.
+  virtual Result<int64_t> put_document(std::string_view kind, std::string_view name,
+                                       std::string_view body, int64_t version) = 0;
+  // False when there was none.
+  virtual Result<bool> delete_document(std::string_view kind, std::string_view name) = 0;
 };
 
 }  // namespace runnel::meta

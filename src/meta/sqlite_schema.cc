@@ -1,12 +1,14 @@
 #include "meta/sqlite_schema.h"
 
+#include <algorithm>
+#include <iterator>
+
 namespace runnel::meta {
 
 namespace {
 
 // "RUNL": tells our files from other SQLite databases.
 constexpr int64_t kApplicationId = 0x52554e4c;
-constexpr int64_t kVersion = 1;
 
 // Times are milliseconds since 1970. A reference names its target by digest, not by row, because
 // the target may be absent (a sparse index) and may come later.
@@ -67,6 +69,24 @@ PRAGMA application_id = 0x52554e4c;
 PRAGMA user_version = 1;
 )sql";
 
+// What each version after the first one adds; the last one is what this program knows.
+constexpr const char* kSteps[] = {
+    // 2: uploads belong to who began them; configuration that is made at run time
+    R"sql(
+ALTER TABLE uploads ADD COLUMN owner TEXT NOT NULL DEFAULT '';
+-- AUTOINCREMENT on the side: a version is never used again, not even after a deletion.
+CREATE TABLE documents (
+  version     INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind        TEXT NOT NULL,
+  name        TEXT NOT NULL,
+  body        TEXT NOT NULL,
+  UNIQUE (kind, name)
+);
+PRAGMA user_version = 2;
+)sql",
+};
+constexpr int64_t kVersion = 1 + std::size(kSteps);
+
 Result<int64_t> pragma(Connection& connection, const char* sql) {
   RUNNEL_TRY(auto rows, connection.query(sql));
   RUNNEL_TRY(const bool has_row, rows.next());
@@ -82,11 +102,8 @@ Result<void> prepare_schema(Connection& connection) {
   RUNNEL_TRY(const int64_t application, pragma(connection, "PRAGMA application_id"));
   RUNNEL_TRY(const int64_t version, pragma(connection, "PRAGMA user_version"));
   RUNNEL_TRY(const int64_t tables, pragma(connection, "SELECT count(*) FROM sqlite_master"));
-  if (application == 0 && version == 0 && tables == 0) {
-    RUNNEL_DO(connection.script(kSchema));
-    return transaction.commit();
-  }
-  if (application != kApplicationId)
+  const bool is_new = application == 0 && version == 0 && tables == 0;
+  if (!is_new && application != kApplicationId)
     return fail(Code::kConflict,
                 "metadata: this SQLite file was not made by runnel: choose another data directory");
   if (version > kVersion)
@@ -94,7 +111,11 @@ Result<void> prepare_schema(Connection& connection) {
                 "metadata: written by a newer runnel (schema {}, this program knows {}): run the "
                 "newer program, or restore a backup made before the upgrade",
                 version, kVersion);
-  return {};
+  if (version == kVersion) return {};
+  if (is_new) RUNNEL_DO(connection.script(kSchema));
+  for (auto step = std::max<int64_t>(version, 1); step < kVersion; ++step)
+    RUNNEL_DO(connection.script(kSteps[step - 1]));
+  return transaction.commit();
 }
 
 }  // namespace runnel::meta

@@ -33,12 +33,13 @@ Result<std::vector<std::string>> texts(Query query) {
 Upload upload_of(const Query& row) {
   return {.id = std::string(row.text(0)),
           .repository = std::string(row.text(1)),
+          .owner = std::string(row.text(4)),
           .received = static_cast<uint64_t>(row.integer(2)),
           .expires = from_milliseconds(row.integer(3))};
 }
 
 constexpr const char* kInsertUpload =
-    "INSERT INTO uploads (id, repository, received, expires_at) VALUES (?, ?, ?, ?)";
+    "INSERT INTO uploads (id, repository, received, expires_at, owner) VALUES (?, ?, ?, ?, ?)";
 constexpr const char* kLinkOf =
     "SELECT size, linked_at FROM blob_links WHERE digest = ? "
     "AND repository = (SELECT id FROM repositories WHERE name = ?)";
@@ -260,14 +261,14 @@ Result<void> SqliteStore::create_upload(const Upload& upload) {
   RUNNEL_TRY([[maybe_unused]] auto made,
              relaxed_writer_->run(kInsertUpload, {upload.id, upload.repository,
                                                   static_cast<int64_t>(upload.received),
-                                                  to_milliseconds(upload.expires)}));
+                                                  to_milliseconds(upload.expires), upload.owner}));
   return {};
 }
 
 Result<std::optional<Upload>> SqliteStore::upload(std::string_view repository,
                                                   std::string_view id) {
   RUNNEL_TRY(const auto connection, reader());
-  RUNNEL_TRY(auto rows, connection->query("SELECT id, repository, received, expires_at "
+  RUNNEL_TRY(auto rows, connection->query("SELECT id, repository, received, expires_at, owner "
                                           "FROM uploads WHERE id = ? AND repository = ?",
                                           {id, repository}));
   RUNNEL_TRY(const bool found, rows.next());
@@ -316,7 +317,7 @@ Result<bool> SqliteStore::upload_exists(std::string_view id) {
 
 Result<std::vector<Upload>> SqliteStore::expired_uploads(WallTime now, size_t limit) {
   RUNNEL_TRY(const auto connection, reader());
-  RUNNEL_TRY(auto rows, connection->query("SELECT id, repository, received, expires_at "
+  RUNNEL_TRY(auto rows, connection->query("SELECT id, repository, received, expires_at, owner "
                                           "FROM uploads WHERE expires_at <= ? LIMIT ?",
                                           {to_milliseconds(now), static_cast<int64_t>(limit)}));
   std::vector<Upload> found;

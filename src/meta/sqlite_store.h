@@ -70,6 +70,13 @@ class SqliteStore final : public MetadataStore {
   Result<bool> upload_exists(std::string_view id) override;
   Result<std::vector<Upload>> expired_uploads(WallTime now, size_t limit) override;
 
+  Result<std::optional<Document>> document(std::string_view kind, std::string_view name) override;
+  Result<std::vector<Document>> documents(std::string_view kind, std::string_view after,
+                                          size_t limit) override;
+  Result<int64_t> put_document(std::string_view kind, std::string_view name, std::string_view body,
+                               int64_t version) override;
+  Result<bool> delete_document(std::string_view kind, std::string_view name) override;
+
  private:
   // A reading connection, for as long as this lives; then the next one may have it.
   class Reader;

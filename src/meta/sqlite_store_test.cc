@@ -49,12 +49,32 @@ class SqliteFile : public testing::Test {
 TEST_F(SqliteFile, OfANewerProgramIsRefused) {
   ASSERT_TRUE(open());
   auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
-  ASSERT_TRUE(connection->script("PRAGMA user_version = 2"));
+  ASSERT_TRUE(connection->script("PRAGMA user_version = 1000"));
 
   const auto store = open();
 
   ASSERT_FALSE(store);
   EXPECT_EQ(store.error().code, Code::kUnsupported);
+}
+
+TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
+  {
+    const auto store = open().value();
+    ASSERT_TRUE(store->link_blob("a", oci::Digest::of(as_bytes("x")), 1));
+  }
+  {
+    // As the first version made it.
+    auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+    ASSERT_TRUE(
+        connection->script("DROP TABLE documents; ALTER TABLE uploads DROP COLUMN owner;"
+                           "PRAGMA user_version = 1"));
+  }
+
+  const auto store = open();
+
+  ASSERT_TRUE(store) << store.error().message;
+  EXPECT_TRUE((*store)->blob_size("a", oci::Digest::of(as_bytes("x"))).value());
+  EXPECT_TRUE((*store)->put_document("map", "a", "1", 0));
 }
 
 TEST_F(SqliteFile, OfAnotherProgramIsRefusedAndLeftAlone) {

@@ -311,6 +311,45 @@ TEST_P(MetadataStoreConformance, KeepsAnUploadOverARestart) {
   EXPECT_EQ(found->expires, later);
 }
 
+TEST_P(MetadataStoreConformance, RemembersWhoBeganAnUpload) {
+  auto begun = upload("u", "a");
+  begun.owner = "user:alice";
+  ASSERT_TRUE(store().create_upload(begun));
+
+  EXPECT_EQ(store().upload("a", "u").value()->owner, "user:alice");
+}
+
+TEST_P(MetadataStoreConformance, KeepsDocumentsByKindAndName) {
+  const auto first = store().put_document("map", "b", "1", 0).value();
+  ASSERT_TRUE(store().put_document("map", "a", "2", 0));
+  ASSERT_TRUE(store().put_document("token", "b", "3", 0));
+  fixture().reopen();
+
+  EXPECT_EQ(store().document("map", "b").value(), (Document{"b", "1", first}));
+  EXPECT_EQ(store().document("map", "c").value(), std::nullopt);
+  const auto all = store().documents("map", "", 10).value();
+  ASSERT_EQ(all.size(), 2);
+  EXPECT_EQ(all[0].name, "a");
+  EXPECT_EQ(all[1].name, "b");
+  EXPECT_EQ(store().documents("map", "a", 10).value().size(), 1);
+  EXPECT_EQ(store().documents("map", "", 1).value().size(), 1);
+}
+
+TEST_P(MetadataStoreConformance, ReplacesADocumentOnlyInTheVersionThatWasRead) {
+  const auto first = store().put_document("map", "a", "1", 0).value();
+
+  EXPECT_EQ(store().put_document("map", "a", "x", 0).error().code, Code::kConflict);
+  const auto second = store().put_document("map", "a", "2", first).value();
+  EXPECT_NE(first, second);
+  EXPECT_EQ(store().put_document("map", "a", "x", first).error().code, Code::kConflict);
+  EXPECT_EQ(store().document("map", "a").value()->body, "2");
+
+  EXPECT_TRUE(store().delete_document("map", "a").value());
+  EXPECT_FALSE(store().delete_document("map", "a").value());
+  EXPECT_EQ(store().put_document("map", "a", "x", second).error().code, Code::kConflict);
+  EXPECT_GT(store().put_document("map", "a", "3", 0).value(), second);
+}
+
 TEST_P(MetadataStoreConformance, EndsAnUploadAndLinksTheBlobInOne) {
   ASSERT_TRUE(store().create_upload(upload("id", "a")));
 

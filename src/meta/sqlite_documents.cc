@@ -1,0 +1,67 @@
+// The SQLite driver's documents.
+#include "meta/sqlite_reader.h"
+#include "meta/sqlite_store.h"
+
+namespace runnel::meta {
+
+namespace {
+
+Document document_of(const Query& row) {
+  return {.name = std::string(row.text(0)),
+          .body = std::string(row.text(1)),
+          .version = row.integer(2)};
+}
+
+}  // namespace
+
+Result<std::optional<Document>> SqliteStore::document(std::string_view kind,
+                                                      std::string_view name) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT name, body, version FROM documents "
+                                          "WHERE kind = ? AND name = ?",
+                                          {kind, name}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  return document_of(rows);
+}
+
+Result<std::vector<Document>> SqliteStore::documents(std::string_view kind, std::string_view after,
+                                                     size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(auto rows, connection->query("SELECT name, body, version FROM documents "
+                                          "WHERE kind = ? AND name > ? ORDER BY name LIMIT ?",
+                                          {kind, after, static_cast<int64_t>(limit)}));
+  std::vector<Document> found;
+  while (true) {
+    RUNNEL_TRY(const bool more, rows.next());
+    if (!more) return found;
+    found.push_back(document_of(rows));
+  }
+}
+
+Result<int64_t> SqliteStore::put_document(std::string_view kind, std::string_view name,
+                                          std::string_view body, int64_t version) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const int64_t replaced,
+             writer_->run("DELETE FROM documents WHERE kind = ? AND name = ? AND version = ?",
+                          {kind, name, version}));
+  RUNNEL_TRY(const int64_t made,
+             writer_->run("INSERT INTO documents (kind, name, body) VALUES (?, ?, ?) "
+                          "ON CONFLICT DO NOTHING",
+                          {kind, name, body}));
+  if (made == 0 || (version != 0 && replaced == 0))
+    return fail(Code::kConflict, "{} {} was changed meanwhile: read it again", kind, name);
+  const auto now_version = writer_->last_id();
+  RUNNEL_DO(transaction.commit());
+  return now_version;
+}
+
+Result<bool> SqliteStore::delete_document(std::string_view kind, std::string_view name) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t removed,
+             writer_->run("DELETE FROM documents WHERE kind = ? AND name = ?", {kind, name}));
+  return removed != 0;
+}
+
+}  // namespace runnel::meta
