@@ -19,7 +19,7 @@ struct ScopeName {
 // In the order in which to_scope_actions() tries them: the first that fits says most.
 constexpr std::array<ScopeName, 6> kScopeNames = {{
     {"pull", {Action::kContentRead, Action::kMetadataRead}},
-    {"push", {Action::kContentWrite}},
+    {"push", {Action::kContentWrite, Action::kConvert}},
     {"delete", {Action::kContentDelete}},
     {"metadata_read", {Action::kMetadataRead}},
     {"metadata_write", {Action::kMetadataWrite}},
@@ -67,9 +67,11 @@ std::string to_scope_actions(Actions actions) {
   std::string list;
   Actions named;
   for (const auto& [name, means] : kScopeNames) {
-    // "pull" for a principal that may read content alone: that is what a client asked for.
-    const bool is_pull = means.has(Action::kContentRead) && actions.has(Action::kContentRead);
-    if (!is_pull && (!actions.has_all(means) || named.has_all(means))) continue;
+    // "pull" and "push" also for a principal that may do only the main part of them: that is what a
+    // client asked for.
+    const bool main_part = (means.has(Action::kContentRead) && actions.has(Action::kContentRead)) ||
+                           (means.has(Action::kContentWrite) && actions.has(Action::kContentWrite));
+    if (!main_part && (!actions.has_all(means) || named.has_all(means))) continue;
     named |= means;
     if (!list.empty()) list += ',';
     list += name;

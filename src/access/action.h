@@ -49,10 +49,12 @@ class Actions {
 Result<Action> parse_action(std::string_view name);
 
 // Actions as scopes of the Docker token flow name them: "pull" (content and metadata to read),
-// "push" (content to write), "delete", "metadata_read", "metadata_write", "convert", "*" (all).
+// "push" (content to write, and to convert: clients do not know that word), "delete",
+// "metadata_read", "metadata_write", "convert", "*" (all).
 // Names that mean nothing here give no action: a client may ask for more than there is.
 Actions actions_of_scope(std::string_view comma_separated);
-// The shortest list that actions_of_scope() turns into what it can name of `actions`.
+// A list of scope names that has all of `actions`, and with "pull" and "push" perhaps a little
+// more.
 std::string to_scope_actions(Actions actions);
 
 }  // namespace runnel::access

@@ -77,7 +77,7 @@ TEST(Scope, EndsItsNameAtTheLastColon) {
   ASSERT_TRUE(scopes);
   ASSERT_EQ(scopes->size(), 2);
   EXPECT_EQ((*scopes)[0], Scope("host:5000/app", {Action::kContentRead, Action::kMetadataRead,
-                                                  Action::kContentWrite}));
+                                                  Action::kContentWrite, Action::kConvert}));
   EXPECT_EQ((*scopes)[1].kind, Scope::Kind::kCatalog);
 }
 
@@ -99,7 +99,8 @@ TEST(Scope, HasALimitedNumber) {
 TEST(Scope, SaysAStarForEverythingAndReadsItBack) {
   EXPECT_EQ(actions_of_scope("*"), Actions::all());
   for (const Actions actions :
-       {Actions::all(), Actions{Action::kMetadataRead}, Actions{Action::kContentWrite},
+       {Actions::all(), Actions{Action::kMetadataRead},
+        Actions{Action::kContentWrite, Action::kConvert},
         Actions{Action::kContentRead, Action::kMetadataRead, Action::kContentDelete}, Actions{}}) {
     EXPECT_EQ(actions_of_scope(to_scope_actions(actions)), actions);
   }

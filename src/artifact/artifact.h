@@ -19,14 +19,14 @@
 #include "codec/sha256.h"
 #include "oci/descriptor.h"
 #include "oci/manifest.h"
+#include "oci/media_types.h"
 
 namespace runnel::artifact {
 
 // What our own registry serves, and what goes to any other (docs/interfaces.md says why there are
 // two). Nodes accept both.
-inline constexpr std::string_view kAzureArtifactType =
-    "application/vnd.azure.artifact.streaming.v1";
-inline constexpr std::string_view kArtifactType = "application/vnd.runnel.streaming.v1";
+inline constexpr std::string_view kAzureArtifactType = oci::kStreamingArtifactHere;
+inline constexpr std::string_view kArtifactType = oci::kStreamingArtifactElsewhere;
 inline constexpr std::string_view kConfigType = "application/vnd.runnel.config.v1+json";
 inline constexpr std::string_view kLayerType = "application/vnd.runnel.layer.v1";
 inline constexpr std::string_view kBootType = "application/vnd.runnel.boot.v1";

@@ -45,4 +45,10 @@ constexpr bool is_nondistributable_layer_type(std::string_view type) {
          type.starts_with("application/vnd.oci.image.layer.nondistributable.v1.tar");
 }
 
+// A streaming artifact (docs/interfaces.md): in our own registry, and in any other.
+inline constexpr std::string_view kStreamingArtifactHere =
+    "application/vnd.azure.artifact.streaming.v1";
+inline constexpr std::string_view kStreamingArtifactElsewhere =
+    "application/vnd.runnel.streaming.v1";
+
 }  // namespace runnel::oci

@@ -3,9 +3,13 @@
 #include "base/quote.h"
 #include "oci/document.h"
 #include "oci/reference.h"
+#include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/management_api.h"
 #include "registry/manifest_api.h"
+#include "registry/oauth_api.h"
 #include "registry/reply.h"
+#include "registry/request_body.h"
 #include "registry/route.h"
 #include "registry/upload_api.h"
 
@@ -56,86 +60,98 @@ std::expected<Route, Refusal> find_resource(const net::Request& request) {
   return *std::move(route);
 }
 
-Answer read(Services& services, const Route& route, const net::Request& request) {
+Answer read(Services& services, const Caller& caller, const Route& route,
+            const net::Request& request) {
   switch (route.kind) {
     case Kind::kBase: return json_response(200, "application/json", "{}");
-    case Kind::kCatalog: return list_repositories(services, request);
+    case Kind::kCatalog: return list_repositories(services, caller, request);
     case Kind::kTags: return list_tags(services, route, request);
     case Kind::kManifest: return get_manifest(services, route, request);
     case Kind::kReferrers: return list_referrers(services, route, request);
     case Kind::kBlob: return get_blob(services, route, request);
-    case Kind::kUpload: return upload_status(services, route);
+    case Kind::kUpload: return upload_status(services, caller, route);
     case Kind::kUploads: break;
   }
   return refuse(405, "UNSUPPORTED", "there is nothing to read here");
 }
 
-Answer remove(Services& services, const Route& route) {
-  if (route.kind == Kind::kUpload) return cancel_upload(services, route);
+Answer remove(Services& services, const Caller& caller, const Route& route) {
+  if (route.kind == Kind::kUpload) return cancel_upload(services, caller, route);
   if (!services.config.deletion)
     return refuse(405, "UNSUPPORTED", "deletion is switched off in this registry's configuration");
   return route.kind == Kind::kBlob ? delete_blob(services, route)
                                    : delete_manifest(services, route);
 }
 
-Refusal manifest_too_large() {
-  return {413, "MANIFEST_INVALID",
-          fmt::format("a manifest has at most {} bytes", oci::kMaxDocumentBytes)};
+Refusal body_refusal(const Error& error) {
+  if (error.code == Code::kExhausted)
+    return {413, "MANIFEST_INVALID",
+            fmt::format("a manifest has at most {} bytes", oci::kMaxDocumentBytes)};
+  return {400, "MANIFEST_INVALID", "the body is not complete: " + error.message};
 }
 
-// The whole of a body that fits in memory.
-net::awaitable<std::expected<Buffer, Refusal>> read_manifest_body(net::RequestBody& body) {
-  const auto announced = body.content_length();
-  if (announced.value_or(0) > oci::kMaxDocumentBytes)
-    co_return std::unexpected(manifest_too_large());
-  Buffer bytes(announced.value_or(64 * 1024) + 1);  // one more, to see the end
-  size_t filled = 0;
-  while (true) {
-    const auto count = co_await body.read(MutableBytes(bytes).subspan(filled));
-    if (!count)
-      co_return refuse(400, "MANIFEST_INVALID",
-                       "the body is not complete: " + count.error().message);
-    if (*count == 0) break;
-    filled += *count;
-    if (filled > oci::kMaxDocumentBytes) co_return std::unexpected(manifest_too_large());
-    if (filled == bytes.size()) bytes.resize(bytes.size() * 2);
-  }
-  bytes.resize(filled);
-  co_return bytes;
-}
-
-net::awaitable<Answer> receive_manifest(Services& services, const Route& route,
-                                        const net::Request& request, net::RequestBody& body) {
-  const auto bytes = co_await read_manifest_body(body);
-  if (!bytes) co_return std::unexpected(bytes.error());
-  auto work = [&] { return put_manifest(services, route, request, *bytes); };
+net::awaitable<Answer> receive_manifest(Services& services, const Caller& caller,
+                                        const Route& route, const net::Request& request,
+                                        net::RequestBody& body) {
+  const auto bytes = co_await read_whole(body, oci::kMaxDocumentBytes);
+  if (!bytes) co_return std::unexpected(body_refusal(bytes.error()));
+  auto work = [&] { return put_manifest(services, caller, route, request, *bytes); };
   co_return co_await net::on_pool(services.writers, std::move(work));
 }
 
-net::awaitable<Answer> dispatch(Services& services, const Route& route, const net::Request& request,
-                                net::RequestBody& body) {
+net::awaitable<Answer> dispatch(Services& services, const Caller& caller, const Route& route,
+                                const net::Request& request, net::RequestBody& body) {
   const auto& method = request.method;
   if (method == "GET" || method == "HEAD") {
-    auto work = [&] { return read(services, route, request); };
+    auto work = [&] { return read(services, caller, route, request); };
     co_return co_await net::on_pool(services.readers, std::move(work));
   }
   if (method == "DELETE") {
-    auto work = [&] { return remove(services, route); };
+    auto work = [&] { return remove(services, caller, route); };
     co_return co_await net::on_pool(services.writers, std::move(work));
   }
-  if (method == "POST") co_return co_await start_upload(services, route, request, body);
-  if (method == "PATCH") co_return co_await append_upload(services, route, request, body);
-  if (route.kind == Kind::kUpload) co_return co_await finish_upload(services, route, request, body);
-  co_return co_await receive_manifest(services, route, request, body);
+  if (method == "POST") co_return co_await start_upload(services, caller, route, request, body);
+  if (method == "PATCH") co_return co_await append_upload(services, caller, route, request, body);
+  if (route.kind == Kind::kUpload)
+    co_return co_await finish_upload(services, caller, route, request, body);
+  co_return co_await receive_manifest(services, caller, route, request, body);
+}
+
+// Who is let in gets the challenge of the resource when what it says of itself is wrong.
+Refusal not_identified(const Gate& gate, const net::Request& request, Refusal refusal) {
+  if (refusal.status == 401)
+    return gate.unauthorized(request, "", "invalid_token", std::move(refusal.message));
+  return refusal;
+}
+
+net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route route,
+                                      const net::Request& request, net::RequestBody& body) {
+  auto caller = co_await gate.identify(request);
+  if (!caller) co_return std::unexpected(not_identified(gate, request, caller.error()));
+  const auto decision = authorize(gate, *caller, route, request);
+  if (!decision) co_return std::unexpected(decision.error());
+  route.hidden = *decision == Decision::kHidden;
+  co_return co_await dispatch(services, *caller, route, request, body);
+}
+
+net::awaitable<Answer> answer(Services& services, const net::Request& request,
+                              net::RequestBody& body) {
+  if (services.gate != nullptr && is_oauth(request.path))
+    co_return co_await handle_oauth(*services.gate, services.config, request, body);
+  if (is_management(request.path)) co_return co_await handle_management(services, request, body);
+  auto route = find_resource(request);
+  if (!route) co_return std::unexpected(route.error());
+  if (services.gate != nullptr)
+    co_return co_await answer_guarded(services, *services.gate, *std::move(route), request, body);
+  const auto caller = Caller::anyone();
+  co_return co_await dispatch(services, caller, *route, request, body);
 }
 
 }  // namespace
 
 net::awaitable<net::Response> Api::handle(net::Request& request, net::RequestBody& body) {
-  const auto route = find_resource(request);
-  if (!route) co_return response_of(std::unexpected(route.error()));
-  auto answer = co_await dispatch(services_, *route, request, body);
-  co_return response_of(std::move(answer));
+  auto answered = co_await answer(services_, request, body);
+  co_return response_of(std::move(answered));
 }
 
 }  // namespace runnel::registry

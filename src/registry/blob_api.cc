@@ -43,9 +43,8 @@ Refusal blob_unknown(const Route& route) {
 std::expected<blob::Content, Refusal> open_linked(Services& services, const Route& route,
                                                   const oci::Digest& digest, bool lease) {
   const auto renew_after = services.config.unreferenced_lifetime / 2;
-  RUNNEL_TRY(const auto size,
-             lease ? services.metadata.lease_blob(route.repository, digest, renew_after)
-                   : services.metadata.blob_size(route.repository, digest));
+  RUNNEL_TRY(const auto size, lease ? services.metadata.lease_blob(route.key(), digest, renew_after)
+                                    : services.metadata.blob_size(route.key(), digest));
   if (!size) return std::unexpected(blob_unknown(route));
   RUNNEL_TRY(auto content, services.blobs.open(digest));
   if (!content) {
@@ -135,7 +134,7 @@ Answer get_blob(Services& services, const Route& route, const net::Request& requ
 
 Answer delete_blob(Services& services, const Route& route) {
   RUNNEL_TRY(const auto digest, digest_of(route.target));
-  RUNNEL_TRY(const auto outcome, services.metadata.unlink_blob(route.repository, digest));
+  RUNNEL_TRY(const auto outcome, services.metadata.unlink_blob(route.key(), digest));
   switch (outcome) {
     case meta::UnlinkOutcome::kRemoved: return net::Response(202);
     case meta::UnlinkOutcome::kAbsent: return std::unexpected(blob_unknown(route));

@@ -49,7 +49,7 @@ class Served {
   Uploads uploads_{*blobs_, *metadata_, clock_, std::chrono::hours(1)};
   WorkerPool readers_{2};
   WorkerPool writers_{2};
-  Services services_{config_, *blobs_, *metadata_, uploads_, readers_, writers_};
+  Services services_{config_, *blobs_, *metadata_, uploads_, nullptr, clock_, readers_, writers_};
   Api api_{services_};
   const std::unique_ptr<net::Server> server_;
   net::Client client_;

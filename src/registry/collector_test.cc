@@ -27,9 +27,9 @@ struct Process {
         collector(*blobs, *metadata, clock, lifetime) {}
 
   Result<void> push(const std::string& repository, std::string_view text) {
-    RUNNEL_TRY(const auto upload, uploads.start(repository));
+    RUNNEL_TRY(const auto upload, uploads.start(repository, ""));
     RUNNEL_TRY(const auto receiving,
-               uploads.receive(repository, upload.id, oci::Algorithm::kSha256));
+               uploads.receive(repository, "", upload.id, oci::Algorithm::kSha256));
     RUNNEL_DO(receiving->append(as_bytes(text)));
     return receiving->finish(digest(text));
   }

@@ -14,7 +14,59 @@ using std::chrono::seconds;
 constexpr int64_t kMaxThreads = 1024;
 constexpr int64_t kYear = 365 * 86400;
 
-Section sections(Config& config) {
+Result<void> set_patterns(std::vector<std::string>& into, std::vector<std::string> patterns) {
+  for (const auto& pattern : patterns) RUNNEL_DO(access::check_pattern(pattern));
+  into = std::move(patterns);
+  return {};
+}
+
+Section auth_section(AuthConfig& auth) {
+  Section keys;
+  keys.text("htpasswd", auth.htpasswd)
+      .texts("anonymous_pull",
+             [&auth](std::vector<std::string> patterns) {
+               return set_patterns(auth.anonymous_pull, std::move(patterns));
+             })
+      .number("token_lifetime_s", 60, 86400,
+              [&auth](int64_t value) { auth.token_lifetime = seconds(value); })
+      .number("refresh_lifetime_s", 60, kYear,
+              [&auth](int64_t value) { auth.refresh_lifetime = seconds(value); });
+  return keys;
+}
+
+// Roles and repositories come one after the other, in any order: grants are made of both at the
+// end.
+struct UserKeys {
+  access::Actions actions;
+  std::vector<std::string> repositories = {"*"};
+};
+
+Section user_section(UserKeys& user) {
+  Section keys;
+  keys.texts("roles",
+             [&user](const std::vector<std::string>& roles) -> Result<void> {
+               for (const auto& name : roles) {
+                 RUNNEL_TRY(const auto actions, access::role(name));
+                 user.actions |= actions;
+               }
+               return {};
+             })
+      .texts("repositories", [&user](std::vector<std::string> patterns) {
+        return set_patterns(user.repositories, std::move(patterns));
+      });
+  return keys;
+}
+
+Result<void> set_external_url(Config& config, std::string text) {
+  const auto url = net::parse_url(text);
+  if (!url || url->target != "/")
+    return fail(Code::kInvalid, "{} is not a URL such as https://registry.example", quote(text));
+  if (text.ends_with('/')) text.pop_back();
+  config.external_url = std::move(text);
+  return {};
+}
+
+Section sections(Config& config, std::map<std::string, UserKeys>& users) {
   Section all;
   all.text("data", config.data)
       .meaning("listen", [&config](const std::string& text) { return set_listen(config, text); })
@@ -36,7 +88,11 @@ Section sections(Config& config) {
                  return {};
                })
       .flag("sparse_manifests", config.sparse_manifests)
-      .flag("deletion", config.deletion);
+      .flag("deletion", config.deletion)
+      .meaning("external_url",
+               [&config](const std::string& text) { return set_external_url(config, text); })
+      .section("auth", auth_section(config.auth))
+      .each("users", [&users](const std::string& name) { return user_section(users[name]); });
   return all;
 }
 
@@ -55,7 +111,15 @@ Result<void> set_listen(Config& config, std::string_view text) {
 
 Result<Config> parse_config(std::string_view text, std::string_view name) {
   Config config;
-  RUNNEL_DO(settings::read(sections(config), text, name));
+  std::map<std::string, UserKeys> users;
+  RUNNEL_DO(settings::read(sections(config, users), text, name));
+  for (const auto& [user, keys] : users)
+    for (const auto& pattern : keys.repositories)
+      config.auth.users[user].emplace_back(pattern, keys.actions);
+  if (!config.auth.enabled() && !(users.empty() && config.auth.anonymous_pull.empty()))
+    return fail(Code::kInvalid,
+                "{}: [users] and anonymous_pull mean nothing without [auth] htpasswd = \"FILE\"",
+                name);
   return config;
 }
 

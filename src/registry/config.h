@@ -3,12 +3,35 @@
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <vector>
 
+#include "access/grant.h"
 #include "base/error.h"
 #include "base/log.h"
 
 namespace runnel::registry {
+
+// Who may do what. Without a password file there is no authentication.
+struct AuthConfig {
+  bool enabled() const { return !htpasswd.empty(); }
+
+  std::string htpasswd;  // path
+  // Repositories, or patterns of them, that everyone may pull.
+  std::vector<std::string> anonymous_pull;
+  // What a person may do. Who is not here may pull, push and delete everywhere.
+  std::map<std::string, access::Grants> users;
+  std::chrono::seconds token_lifetime = std::chrono::minutes(5);
+  std::chrono::seconds refresh_lifetime = std::chrono::hours(3);
+};
+
+struct TlsConfig {
+  bool enabled() const { return !certificate.empty(); }
+
+  std::string certificate;  // path of a PEM file, the chain included
+  std::string key;          // path
+};
 
 struct Config {
   std::string data = "/var/lib/runnel/registry";  // a directory of the registry's own
@@ -25,6 +48,11 @@ struct Config {
   bool sparse_manifests = false;
   bool deletion = true;
   log::Options log;
+  // "https://registry.example": how clients reach the registry when a proxy stands before it;
+  // empty: as the request says.
+  std::string external_url;
+  AuthConfig auth;
+  TlsConfig tls;
 };
 
 // Reads TOML:
@@ -39,6 +67,17 @@ struct Config {
 //   deletion = true
 //   log_level = "info"
 //   log_format = "auto"
+//   external_url = "https://registry.example"
+//
+//   [auth]
+//   htpasswd = "/etc/runnel/htpasswd"    # htpasswd -B
+//   anonymous_pull = ["public/*"]
+//   token_lifetime_s = 300
+//   refresh_lifetime_s = 10800
+//
+//   [users.alice]                        # a person who is not here may pull, push and delete
+//   roles = ["AcrPush", "AcrDelete"]     # AcrPull, AcrPush, AcrDelete, Converter, Owner
+//   repositories = ["team/*"]            # default: all
 //
 // kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
 Result<Config> load_config(const std::string& path);

@@ -41,6 +41,10 @@ void add_link(net::Response& response, std::string_view path, const net::Query& 
   response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", path, query.text()));
 }
 
+bool may_see(const Caller& caller, std::string_view repository) {
+  return caller.granted(repository).has(access::Action::kMetadataRead);
+}
+
 // The answer with a page of `names`, of which there is one more than `limit` if there is a next
 // page.
 net::Response names_response(json::object body, std::string_view member, std::string_view path,
@@ -58,12 +62,26 @@ net::Response names_response(json::object body, std::string_view member, std::st
   return response;
 }
 
+// `count` repositories after `last` that the caller may see, or as many as there are.
+Result<std::vector<std::string>> visible_repositories(Services& services, const Caller& caller,
+                                                      std::string last, size_t count) {
+  std::vector<std::string> visible;
+  while (visible.size() < count) {
+    RUNNEL_TRY(auto names, services.metadata.repositories(last, count));
+    if (names.empty()) break;
+    last = names.back();
+    for (auto& name : names)
+      if (visible.size() < count && may_see(caller, name)) visible.push_back(std::move(name));
+  }
+  return visible;
+}
+
 }  // namespace
 
 Answer list_tags(Services& services, const Route& route, const net::Request& request) {
   RUNNEL_TRY(const size_t limit, page_size(request));
   const auto last = request.query.first("last").value_or("");
-  RUNNEL_TRY(auto tags, services.metadata.tags(route.repository, last, limit + 1));
+  RUNNEL_TRY(auto tags, services.metadata.tags(route.key(), last, limit + 1));
   if (!tags)
     return refuse(404, "NAME_UNKNOWN", fmt::format("there is no repository {}", route.repository));
   json::object body;
@@ -72,10 +90,10 @@ Answer list_tags(Services& services, const Route& route, const net::Request& req
                         *std::move(tags), limit);
 }
 
-Answer list_repositories(Services& services, const net::Request& request) {
+Answer list_repositories(Services& services, const Caller& caller, const net::Request& request) {
   RUNNEL_TRY(const size_t limit, page_size(request));
   const auto last = request.query.first("last").value_or("");
-  RUNNEL_TRY(auto names, services.metadata.repositories(last, limit + 1));
+  RUNNEL_TRY(auto names, visible_repositories(services, caller, std::string(last), limit + 1));
   return names_response({}, "repositories", "/v2/_catalog", std::move(names), limit);
 }
 
@@ -94,7 +112,7 @@ Answer list_referrers(Services& services, const Route& route, const net::Request
       return refuse(400, "UNSUPPORTED", fmt::format("before={} is not a number", quote(*text)));
   }
   RUNNEL_TRY(const auto page,
-             referrers_page(services.metadata, route.repository, subject, types, before));
+             referrers_page(services.metadata, route.key(), subject, types, before));
   auto response = json_response(200, oci::kOciIndex, oci::to_json(page.index));
   if (!types.empty()) response.headers.add("OCI-Filters-Applied", "artifactType");
   if (page.next) {

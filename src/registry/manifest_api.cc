@@ -4,7 +4,9 @@
 
 #include "base/quote.h"
 #include "oci/document.h"
+#include "oci/media_types.h"
 #include "oci/reference.h"
+#include "registry/authorize.h"
 #include "registry/blob_api.h"
 #include "registry/new_manifest.h"
 
@@ -80,12 +82,18 @@ std::unexpected<Refusal> missing_blobs(const Route& route,
   return std::unexpected(std::move(refusal));
 }
 
+// Nodes mount what these say instead of the image.
+bool is_streaming_artifact(const meta::NewManifest& manifest) {
+  const auto& type = manifest.descriptor.artifact_type;
+  return type == oci::kStreamingArtifactHere || type == oci::kStreamingArtifactElsewhere;
+}
+
 }  // namespace
 
 Answer get_manifest(Services& services, const Route& route, const net::Request& request) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   if (request.method == "HEAD" || request.headers.has("If-None-Match")) {
-    RUNNEL_TRY(const auto info, services.metadata.manifest_info(route.repository, name));
+    RUNNEL_TRY(const auto info, services.metadata.manifest_info(route.key(), name));
     if (!info) return manifest_unknown(route);
     auto response = manifest_response(*info);
     if (matches_etag(request, *response.headers.first("ETag"))) {
@@ -97,19 +105,21 @@ Answer get_manifest(Services& services, const Route& route, const net::Request& 
       return response;
     }
   }
-  RUNNEL_TRY(auto stored, services.metadata.manifest(route.repository, name));
+  RUNNEL_TRY(auto stored, services.metadata.manifest(route.key(), name));
   if (!stored) return manifest_unknown(route);
   auto response = manifest_response(stored->info);
   response.body = std::move(stored->bytes);
   return response;
 }
 
-Answer put_manifest(Services& services, const Route& route, const net::Request& request,
-                    Bytes bytes) {
+Answer put_manifest(Services& services, const Caller& caller, const Route& route,
+                    const net::Request& request, Bytes bytes) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   RUNNEL_TRY(const auto parameters, tag_parameters(request));
   const auto content_type = request.headers.first("Content-Type").value_or("");
   RUNNEL_TRY(auto manifest, read_manifest(bytes, content_type, name));
+  if (is_streaming_artifact(manifest) && !caller.may(access::Action::kConvert, route.repository))
+    return std::unexpected(denied(caller, route.repository, access::Action::kConvert));
   manifest.blobs_required = !services.config.sparse_manifests;
   manifest.tags = parameters;
   if (const auto* tag = std::get_if<std::string>(&name)) manifest.tags.push_back(*tag);
@@ -129,9 +139,9 @@ Answer put_manifest(Services& services, const Route& route, const net::Request& 
 Answer delete_manifest(Services& services, const Route& route) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   const auto* digest = std::get_if<oci::Digest>(&name);
-  RUNNEL_TRY(const bool existed,
-             digest != nullptr ? services.metadata.delete_manifest(route.repository, *digest)
-                               : services.metadata.delete_tag(route.repository, route.target));
+  RUNNEL_TRY(const bool existed, digest != nullptr
+                                     ? services.metadata.delete_manifest(route.key(), *digest)
+                                     : services.metadata.delete_tag(route.key(), route.target));
   if (!existed) return manifest_unknown(route);
   return net::Response(202);
 }

@@ -15,6 +15,7 @@
 #include "net/url.h"
 #include "registry/api.h"
 #include "registry/collector.h"
+#include "registry/gate.h"
 
 namespace runnel::registry {
 
@@ -63,13 +64,15 @@ class Housekeeper {
   std::jthread thread_;
 };
 
-Result<void> check_address(const std::string& address) {
-  if (net::is_loopback_host(address)) return {};
-  return fail(Code::kDenied,
-              "not listening on {}: without authentication everyone who can connect could push and "
-              "delete. Listen on 127.0.0.1 (listen = \"127.0.0.1:5000\") and reach it over an SSH "
-              "tunnel or a reverse proxy that authenticates",
-              address);
+Result<void> check_address(const Config& config) {
+  const auto& address = config.address;
+  if (net::is_loopback_host(address) || config.auth.enabled()) return {};
+  return fail(
+      Code::kDenied,
+      "not listening on {}: without authentication everyone who can connect could push and "
+      "delete. Name a password file ([auth] htpasswd = \"FILE\" in registry.toml; make it with "
+      "htpasswd -B -c FILE NAME), or listen on 127.0.0.1",
+      address);
 }
 
 // A database without its blobs is a disk that is not mounted, not a new registry.
@@ -96,6 +99,7 @@ struct Registry::Parts {
   std::optional<Uploads> uploads;
   std::optional<Collector> collector;
   std::optional<Housekeeper> housekeeper;
+  std::unique_ptr<Gate> gate;
   std::optional<WorkerPool> readers;
   std::optional<WorkerPool> writers;
   std::optional<Services> services;
@@ -104,7 +108,7 @@ struct Registry::Parts {
 };
 
 Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Clock& clock) {
-  RUNNEL_DO(check_address(config.address));
+  RUNNEL_DO(check_address(config));
   auto parts = std::make_unique<Parts>(config);
   const auto metadata = config.data + "/metadata.sqlite";
   const auto content = config.data + "/content";
@@ -114,10 +118,13 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(parts->metadata, meta::SqliteStore::open(metadata, clock));
   parts->uploads.emplace(*parts->blobs, *parts->metadata, clock, config.upload_lifetime);
   parts->collector.emplace(*parts->blobs, *parts->metadata, clock, config.unreferenced_lifetime);
+  if (config.auth.enabled()) {
+    RUNNEL_TRY(parts->gate, Gate::open(parts->config, *parts->metadata, clock));
+  }
   parts->readers.emplace(parts->threads());
   parts->writers.emplace(parts->threads());
   parts->services.emplace(parts->config, *parts->blobs, *parts->metadata, *parts->uploads,
-                          *parts->readers, *parts->writers);
+                          parts->gate.get(), clock, *parts->readers, *parts->writers);
   parts->api.emplace(*parts->services);
   net::Server::Options options;
   options.address = config.address;

@@ -2,12 +2,16 @@
 //
 // registry.h   puts the stores, the API and the server together; what main uses
 // config.h     registry.toml
-// api.h        from a request to its handler: blob_api, upload_api, manifest_api (and list_api)
+// api.h        from a request to its handler: blob_api, upload_api, manifest_api (and list_api),
+//              oauth_api, management_api
+// gate.h       who asks; caller.h what they may do; authorize.h whether they may do this
+// token_store.h  tokens and scope maps
 // uploads.h    what is acknowledged of an upload, and what a crash leaves of it
 // referrers.h  the list of a manifest's referrers
 // collector.h  gives back the space of blobs that nothing needs
 //
-// It does not hold: bytes (blob/), tables (meta/), HTTP (net/), conversion (convert/).
+// It does not hold: bytes (blob/), tables (meta/), HTTP (net/), passwords and signatures (access/),
+// conversion (convert/).
 // Handlers are coroutines on the server's threads; all that blocks runs on two pools of its own.
 #pragma once
 
@@ -24,9 +28,8 @@ namespace runnel::registry {
 class Registry {
  public:
   // Opens or makes the data directory, and listens. Several registries, in several processes, may
-  // share one data directory. Without authentication, which there is none of yet, everyone who can
-  // connect can push, so an address that others can reach is refused (kDenied). The clock must
-  // outlive the registry.
+  // share one data directory. Without authentication everyone who can connect can push, so an
+  // address that others can reach is then refused (kDenied). The clock must outlive the registry.
   static Result<std::unique_ptr<Registry>> start(const Config& config, const Clock& clock);
   // Ends requests that still run, then everything else.
   ~Registry();

@@ -23,6 +23,11 @@ struct Route {
   Kind kind = Kind::kBase;
   std::string repository;  // not checked
   std::string target;      // not checked; without '/'
+  // The caller may not see the repository: the answer is the one for a repository that is absent.
+  bool hidden = false;
+
+  // The repository to look into.
+  std::string_view key() const { return hidden ? std::string_view() : repository; }
 };
 
 // `path` is decoded. Empty when no resource has this path.

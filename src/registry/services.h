@@ -5,20 +5,23 @@
 #include "blob/blob_store.h"
 #include "meta/metadata_store.h"
 #include "registry/config.h"
+#include "registry/gate.h"
 #include "registry/uploads.h"
 
 namespace runnel::registry {
 
 // Everything here may be used from any thread and outlives every request.
 struct Services {
-  Services(const Config& c, blob::BlobStore& b, meta::MetadataStore& m, Uploads& u, WorkerPool& r,
-           WorkerPool& w)
-      : config(c), blobs(b), metadata(m), uploads(u), readers(r), writers(w) {}
+  Services(const Config& c, blob::BlobStore& b, meta::MetadataStore& m, Uploads& u, Gate* g,
+           const Clock& t, WorkerPool& r, WorkerPool& w)
+      : config(c), blobs(b), metadata(m), uploads(u), gate(g), clock(t), readers(r), writers(w) {}
 
   const Config& config;
   blob::BlobStore& blobs;
   meta::MetadataStore& metadata;
   Uploads& uploads;
+  Gate* gate;  // null without authentication
+  const Clock& clock;
   // Two pools, so that reads do not queue up behind the syncs of pushes.
   WorkerPool& readers;
   WorkerPool& writers;

@@ -127,9 +127,12 @@ std::expected<std::optional<ByteRange>, Refusal> announced_range(const Receiving
 }
 
 net::awaitable<std::expected<ReceivingPtr, Refusal>> open_upload(Services& services,
+                                                                 const Caller& caller,
                                                                  const Route& route,
                                                                  oci::Algorithm algorithm) {
-  auto work = [&] { return services.uploads.receive(route.repository, route.target, algorithm); };
+  auto work = [&] {
+    return services.uploads.receive(route.repository, caller.id(), route.target, algorithm);
+  };
   auto receiving = co_await net::on_pool(services.writers, std::move(work));
   if (!receiving) co_return std::unexpected(upload_refusal(receiving.error()));
   co_return *std::move(receiving);
@@ -151,10 +154,10 @@ net::awaitable<Reception> receive_range(Services& services, Receiving& receiving
 }
 
 // The rest of a push: bytes, digest, blob, link.
-net::awaitable<Answer> receive_and_finish(Services& services, const Route& route,
-                                          const oci::Digest& digest, const net::Request& request,
-                                          net::RequestBody& body) {
-  auto receiving = co_await open_upload(services, route, digest.algorithm());
+net::awaitable<Answer> receive_and_finish(Services& services, const Caller& caller,
+                                          const Route& route, const oci::Digest& digest,
+                                          const net::Request& request, net::RequestBody& body) {
+  auto receiving = co_await open_upload(services, caller, route, digest.algorithm());
   if (!receiving) co_return std::unexpected(std::move(receiving).error());
   auto reception = co_await receive_range(services, **receiving, request, body);
   if (reception.refusal) {
@@ -170,16 +173,21 @@ net::awaitable<Answer> receive_and_finish(Services& services, const Route& route
   co_return blob_created(route.repository, digest);
 }
 
-// Links a blob that another repository has. Everyone may read every repository as long as there is
-// no authentication, so a source need not be named.
-Result<bool> mount(Services& services, const std::string& repository, const oci::Digest& digest,
-                   std::optional<std::string_view> from) {
+// Links a blob that another repository has, if the caller may read it there. A source need not be
+// named.
+Result<bool> mount(Services& services, const Caller& caller, const std::string& repository,
+                   const oci::Digest& digest, std::optional<std::string_view> from) {
+  const auto may_read = [&](std::string_view source) {
+    return caller.may(access::Action::kContentRead, source);
+  };
+  if (from && !may_read(*from)) return false;
   RUNNEL_TRY(const auto stored, services.blobs.size(digest));
   if (!stored) return false;
   if (from) return services.metadata.mount_blob(*from, repository, digest);
   RUNNEL_TRY(const auto sources,
              services.metadata.repositories_with_blob(digest, kMaxMountSources));
   for (const auto& source : sources) {
+    if (!may_read(source)) continue;
     RUNNEL_TRY(const bool mounted, services.metadata.mount_blob(source, repository, digest));
     if (mounted) return true;
   }
@@ -197,31 +205,34 @@ std::optional<oci::Digest> mount_request(const net::Request& request) {
 
 // Mounts if that is asked for and possible, otherwise begins an upload: never "not found", because
 // the client goes on with whatever it gets.
-Result<net::Response> mount_or_begin(Services& services, const Route& route,
+Result<net::Response> mount_or_begin(Services& services, const Caller& caller, const Route& route,
                                      const net::Request& request) {
   if (const auto digest = mount_request(request)) {
     RUNNEL_TRY(const bool mounted,
-               mount(services, route.repository, *digest, request.query.first("from")));
+               mount(services, caller, route.repository, *digest, request.query.first("from")));
     if (mounted) return blob_created(route.repository, *digest);
   }
-  RUNNEL_TRY(const auto upload, services.uploads.start(route.repository));
+  RUNNEL_TRY(const auto upload, services.uploads.start(route.repository, caller.id()));
   return upload_response(202, route, upload.id, 0);
 }
 
 // A blob in one request. It takes the way of every upload, so that a crash leaves nothing unknown.
-net::awaitable<Answer> push_whole(Services& services, const Route& route, std::string_view digest,
-                                  const net::Request& request, net::RequestBody& body) {
+net::awaitable<Answer> push_whole(Services& services, const Caller& caller, const Route& route,
+                                  std::string_view digest, const net::Request& request,
+                                  net::RequestBody& body) {
   const auto parsed = digest_of(digest);
   if (!parsed) co_return std::unexpected(parsed.error());
-  auto work = [&] { return services.uploads.start(route.repository); };
+  auto work = [&] { return services.uploads.start(route.repository, caller.id()); };
   auto upload = co_await net::on_pool(services.writers, std::move(work));
   if (!upload) co_return std::unexpected(Refusal(upload.error()));
   Route to_upload = route;
   to_upload.target = upload->id;
-  auto answer = co_await receive_and_finish(services, to_upload, *parsed, request, body);
+  auto answer = co_await receive_and_finish(services, caller, to_upload, *parsed, request, body);
   if (!answer) {
     // Nobody knows its name.
-    auto cancel = [&] { return services.uploads.cancel(route.repository, upload->id); };
+    auto cancel = [&] {
+      return services.uploads.cancel(route.repository, caller.id(), upload->id);
+    };
     auto gone = co_await net::on_pool(services.writers, std::move(cancel));
     if (!gone) log::warning("upload {}: {}", upload->id, gone.error().message);
   }
@@ -230,20 +241,20 @@ net::awaitable<Answer> push_whole(Services& services, const Route& route, std::s
 
 }  // namespace
 
-net::awaitable<Answer> start_upload(Services& services, const Route& route,
+net::awaitable<Answer> start_upload(Services& services, const Caller& caller, const Route& route,
                                     const net::Request& request, net::RequestBody& body) {
   const auto digest = request.query.first("digest");
   if (digest && !request.query.has("mount"))
-    co_return co_await push_whole(services, route, *digest, request, body);
-  auto work = [&] { return mount_or_begin(services, route, request); };
+    co_return co_await push_whole(services, caller, route, *digest, request, body);
+  auto work = [&] { return mount_or_begin(services, caller, route, request); };
   auto begun = co_await net::on_pool(services.writers, std::move(work));
   if (!begun) co_return std::unexpected(Refusal(begun.error()));
   co_return *std::move(begun);
 }
 
-net::awaitable<Answer> append_upload(Services& services, const Route& route,
+net::awaitable<Answer> append_upload(Services& services, const Caller& caller, const Route& route,
                                      const net::Request& request, net::RequestBody& body) {
-  auto receiving = co_await open_upload(services, route, oci::Algorithm::kSha256);
+  auto receiving = co_await open_upload(services, caller, route, oci::Algorithm::kSha256);
   if (!receiving) co_return std::unexpected(std::move(receiving).error());
   auto reception = co_await receive_range(services, **receiving, request, body);
   // What came before the connection broke is kept: the client asks how much, and goes on there.
@@ -256,17 +267,17 @@ net::awaitable<Answer> append_upload(Services& services, const Route& route,
   co_return upload_response(202, route, route.target, (*receiving)->size());
 }
 
-net::awaitable<Answer> finish_upload(Services& services, const Route& route,
+net::awaitable<Answer> finish_upload(Services& services, const Caller& caller, const Route& route,
                                      const net::Request& request, net::RequestBody& body) {
   const auto text = request.query.first("digest");
   if (!text) co_return refuse(400, "DIGEST_INVALID", "the parameter \"digest\" is missing");
   const auto digest = digest_of(*text);
   if (!digest) co_return std::unexpected(digest.error());
-  co_return co_await receive_and_finish(services, route, *digest, request, body);
+  co_return co_await receive_and_finish(services, caller, route, *digest, request, body);
 }
 
-Answer upload_status(Services& services, const Route& route) {
-  RUNNEL_TRY(const auto upload, services.uploads.find(route.repository, route.target));
+Answer upload_status(Services& services, const Caller& caller, const Route& route) {
+  RUNNEL_TRY(const auto upload, services.uploads.find(route.repository, caller.id(), route.target));
   if (!upload)
     return refuse(
         404, "BLOB_UPLOAD_UNKNOWN",
@@ -274,8 +285,9 @@ Answer upload_status(Services& services, const Route& route) {
   return upload_response(204, route, upload->id, upload->received);
 }
 
-Answer cancel_upload(Services& services, const Route& route) {
-  RUNNEL_TRY(const bool existed, services.uploads.cancel(route.repository, route.target));
+Answer cancel_upload(Services& services, const Caller& caller, const Route& route) {
+  RUNNEL_TRY(const bool existed,
+             services.uploads.cancel(route.repository, caller.id(), route.target));
   if (!existed)
     return refuse(
         404, "BLOB_UPLOAD_UNKNOWN",

@@ -57,7 +57,7 @@ Result<void> Receiving::finish(const oci::Digest& digest) {
   const auto found = digester_->finish();
   digester_.reset();
   if (found != digest) {
-    if (auto gone = uploads_.cancel(upload_.repository, upload_.id); !gone)
+    if (auto gone = uploads_.remove(upload_.repository, upload_.id); !gone)
       log::warning("upload {}: {}", upload_.id, gone.error().message);
     return fail(Code::kInvalid, "the {} bytes that came are {}, not {}", size(), found, digest);
   }
@@ -89,24 +89,30 @@ WallTime Uploads::expiry() const {
   return clock_.wall() + lifetime_;
 }
 
-Result<meta::Upload> Uploads::start(std::string_view repository) {
-  meta::Upload upload{
-      .id = random_id(), .repository = std::string(repository), .received = 0, .expires = expiry()};
+Result<meta::Upload> Uploads::start(std::string_view repository, std::string_view owner) {
+  meta::Upload upload{.id = random_id(),
+                      .repository = std::string(repository),
+                      .owner = std::string(owner),
+                      .received = 0,
+                      .expires = expiry()};
   RUNNEL_DO(metadata_.create_upload(upload));
   return upload;
 }
 
 Result<std::optional<meta::Upload>> Uploads::find(std::string_view repository,
-                                                  std::string_view id) {
-  return metadata_.upload(repository, id);
+                                                  std::string_view owner, std::string_view id) {
+  RUNNEL_TRY(auto found, metadata_.upload(repository, id));
+  if (found && found->owner != owner) found.reset();
+  return found;
 }
 
 Result<std::unique_ptr<Receiving>> Uploads::receive(std::string_view repository,
-                                                    std::string_view id, oci::Algorithm algorithm) {
+                                                    std::string_view owner, std::string_view id,
+                                                    oci::Algorithm algorithm) {
   // The row is read before the writer is there and again after: in between another request may
   // have kept more bytes, and this one must not cut them off.
   for (int attempt = 0; attempt < 3; ++attempt) {
-    RUNNEL_TRY(auto before, metadata_.upload(repository, id));
+    RUNNEL_TRY(auto before, find(repository, owner, id));
     if (!before) return fail(Code::kNotFound, "there is no upload {} in {}", id, repository);
     RUNNEL_TRY(auto writer, blobs_.open_upload(before->id, before->received));
     RUNNEL_TRY(const auto after, metadata_.upload(repository, id));
@@ -130,7 +136,14 @@ Result<std::unique_ptr<Receiving>> Uploads::receive(std::string_view repository,
   return fail(Code::kConflict, "another request is writing to upload {}", id);
 }
 
-Result<bool> Uploads::cancel(std::string_view repository, std::string_view id) {
+Result<bool> Uploads::cancel(std::string_view repository, std::string_view owner,
+                             std::string_view id) {
+  RUNNEL_TRY(const auto found, find(repository, owner, id));
+  if (!found) return false;
+  return remove(repository, id);
+}
+
+Result<bool> Uploads::remove(std::string_view repository, std::string_view id) {
   // The row first: bytes without a row are found by clean(), a row without bytes misleads.
   RUNNEL_TRY(const bool existed, metadata_.delete_upload(repository, id));
   if (!existed) return false;
@@ -145,7 +158,7 @@ Result<size_t> Uploads::clean() {
   while (true) {
     RUNNEL_TRY(const auto expired, metadata_.expired_uploads(clock_.wall(), kCleanBatch));
     for (const auto& upload : expired) {
-      RUNNEL_TRY(const bool gone, cancel(upload.repository, upload.id));
+      RUNNEL_TRY(const bool gone, remove(upload.repository, upload.id));
       count += gone ? 1 : 0;
     }
     if (expired.size() < kCleanBatch) break;

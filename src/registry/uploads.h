@@ -65,15 +65,16 @@ class Uploads {
           Duration lifetime)
       : blobs_(blobs), metadata_(metadata), clock_(clock), lifetime_(lifetime) {}
 
-  Result<meta::Upload> start(std::string_view repository);
-  // Empty when this repository has no such upload.
-  Result<std::optional<meta::Upload>> find(std::string_view repository, std::string_view id);
+  // An upload belongs to its repository and its owner: for others it does not exist.
+  Result<meta::Upload> start(std::string_view repository, std::string_view owner);
+  Result<std::optional<meta::Upload>> find(std::string_view repository, std::string_view owner,
+                                           std::string_view id);
   // Opens the upload for more bytes, to be hashed with `algorithm`. kNotFound when there is none,
   // kConflict while another request writes to it.
-  Result<std::unique_ptr<Receiving>> receive(std::string_view repository, std::string_view id,
-                                             oci::Algorithm algorithm);
+  Result<std::unique_ptr<Receiving>> receive(std::string_view repository, std::string_view owner,
+                                             std::string_view id, oci::Algorithm algorithm);
   // False when there was none.
-  Result<bool> cancel(std::string_view repository, std::string_view id);
+  Result<bool> cancel(std::string_view repository, std::string_view owner, std::string_view id);
 
   // Throws away uploads that have expired, and bytes whose upload is not known any more because a
   // crash came between the two. How many there were.
@@ -83,6 +84,7 @@ class Uploads {
   friend class Receiving;
 
   WallTime expiry() const;
+  Result<bool> remove(std::string_view repository, std::string_view id);
   void remember(const std::string& id, uint64_t size, oci::Digester digester);
   std::optional<oci::Digester> recall(const std::string& id, uint64_t size);
 

@@ -10,6 +10,8 @@
 namespace runnel::registry {
 namespace {
 
+constexpr std::string_view kOwner = "user:alice";
+
 constexpr auto kSha256 = oci::Algorithm::kSha256;
 
 oci::Digest digest(std::string_view text, oci::Algorithm algorithm = kSha256) {
@@ -38,12 +40,12 @@ class UploadsTest : public testing::Test {
 
   // Appends and acknowledges.
   void append(const std::string& id, std::string_view text) {
-    auto receiving = uploads().receive("a", id, kSha256).value();
+    auto receiving = uploads().receive("a", kOwner, id, kSha256).value();
     ASSERT_TRUE(receiving->append(as_bytes(text)));
     ASSERT_TRUE(receiving->keep());
   }
   Result<void> finish(const std::string& id, const oci::Digest& wanted) {
-    auto receiving = uploads().receive("a", id, wanted.algorithm()).value();
+    auto receiving = uploads().receive("a", kOwner, id, wanted.algorithm()).value();
     return receiving->finish(wanted);
   }
   bool has_blob(const oci::Digest& wanted) {
@@ -57,27 +59,27 @@ class UploadsTest : public testing::Test {
 };
 
 TEST_F(UploadsTest, BecomeALinkedBlob) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
   append(upload.id, "def");
 
   ASSERT_TRUE(finish(upload.id, digest("abcdef")));
 
   EXPECT_TRUE(has_blob(digest("abcdef")));
-  EXPECT_FALSE(uploads().find("a", upload.id).value());
+  EXPECT_FALSE(uploads().find("a", kOwner, upload.id).value());
   EXPECT_TRUE(process_->blobs->uploads()->empty());
 }
 
 TEST_F(UploadsTest, GoOnAfterARestartWhereTheyWereAcknowledged) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
   {
-    auto receiving = uploads().receive("a", upload.id, kSha256).value();
+    auto receiving = uploads().receive("a", kOwner, upload.id, kSha256).value();
     ASSERT_TRUE(receiving->append(as_bytes("never acknowledged")));
   }
   restart();
 
-  EXPECT_EQ(uploads().find("a", upload.id).value()->received, 3u);
+  EXPECT_EQ(uploads().find("a", kOwner, upload.id).value()->received, 3u);
   append(upload.id, "def");
   ASSERT_TRUE(finish(upload.id, digest("abcdef")));
 
@@ -86,10 +88,10 @@ TEST_F(UploadsTest, GoOnAfterARestartWhereTheyWereAcknowledged) {
 
 TEST_F(UploadsTest, GoOnInAnotherProcess) {
   Process other(directory_.path(), clock_);
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
   {
-    auto receiving = other.uploads.receive("a", upload.id, kSha256).value();
+    auto receiving = other.uploads.receive("a", kOwner, upload.id, kSha256).value();
     ASSERT_TRUE(receiving->append(as_bytes("def")));
     ASSERT_TRUE(receiving->keep());
   }
@@ -99,10 +101,10 @@ TEST_F(UploadsTest, GoOnInAnotherProcess) {
 }
 
 TEST_F(UploadsTest, AreNotTakenForBytesThatWereDropped) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
   {
-    auto receiving = uploads().receive("a", upload.id, kSha256).value();
+    auto receiving = uploads().receive("a", kOwner, upload.id, kSha256).value();
     ASSERT_TRUE(receiving->append(as_bytes("def")));
     ASSERT_TRUE(receiving->drop());
   }
@@ -113,17 +115,17 @@ TEST_F(UploadsTest, AreNotTakenForBytesThatWereDropped) {
 }
 
 TEST_F(UploadsTest, GoOnAfterARequestThatBroughtNothing) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
-  uploads().receive("a", upload.id, kSha256).value();
-  uploads().receive("a", upload.id, oci::Algorithm::kSha512).value();
+  uploads().receive("a", kOwner, upload.id, kSha256).value();
+  uploads().receive("a", kOwner, upload.id, oci::Algorithm::kSha512).value();
   append(upload.id, "def");
 
   EXPECT_TRUE(finish(upload.id, digest("abcdef")));
 }
 
 TEST_F(UploadsTest, AreHashedAgainForAnotherAlgorithm) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
 
   ASSERT_TRUE(finish(upload.id, digest("abc", oci::Algorithm::kSha512)));
@@ -132,7 +134,7 @@ TEST_F(UploadsTest, AreHashedAgainForAnotherAlgorithm) {
 }
 
 TEST_F(UploadsTest, AreGoneWhenTheDigestIsWrong) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   append(upload.id, "abc");
 
   const auto outcome = finish(upload.id, digest("xyz"));
@@ -141,41 +143,44 @@ TEST_F(UploadsTest, AreGoneWhenTheDigestIsWrong) {
   EXPECT_EQ(outcome.error().code, Code::kInvalid);
   EXPECT_FALSE(has_blob(digest("xyz")));
   EXPECT_FALSE(has_blob(digest("abc")));
-  EXPECT_FALSE(uploads().find("a", upload.id).value());
+  EXPECT_FALSE(uploads().find("a", kOwner, upload.id).value());
   EXPECT_TRUE(process_->blobs->uploads()->empty());
 }
 
 TEST_F(UploadsTest, BelongToTheirRepository) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
 
-  EXPECT_EQ(uploads().receive("b", upload.id, kSha256).error().code, Code::kNotFound);
-  EXPECT_FALSE(uploads().find("b", upload.id).value());
-  EXPECT_FALSE(uploads().cancel("b", upload.id).value());
-  EXPECT_TRUE(uploads().cancel("a", upload.id).value());
+  EXPECT_EQ(uploads().receive("b", kOwner, upload.id, kSha256).error().code, Code::kNotFound);
+  EXPECT_FALSE(uploads().find("b", kOwner, upload.id).value());
+  EXPECT_FALSE(uploads().cancel("b", kOwner, upload.id).value());
+  EXPECT_EQ(uploads().receive("a", "user:bob", upload.id, kSha256).error().code, Code::kNotFound);
+  EXPECT_FALSE(uploads().find("a", "user:bob", upload.id).value());
+  EXPECT_FALSE(uploads().cancel("a", "user:bob", upload.id).value());
+  EXPECT_TRUE(uploads().cancel("a", kOwner, upload.id).value());
 }
 
 TEST_F(UploadsTest, HaveOneRequestAtATime) {
-  const auto upload = uploads().start("a").value();
-  const auto receiving = uploads().receive("a", upload.id, kSha256).value();
+  const auto upload = uploads().start("a", kOwner).value();
+  const auto receiving = uploads().receive("a", kOwner, upload.id, kSha256).value();
 
-  EXPECT_EQ(uploads().receive("a", upload.id, kSha256).error().code, Code::kConflict);
+  EXPECT_EQ(uploads().receive("a", kOwner, upload.id, kSha256).error().code, Code::kConflict);
 }
 
 TEST_F(UploadsTest, CannotBeFinishedOnceCancelled) {
-  const auto upload = uploads().start("a").value();
-  auto receiving = uploads().receive("a", upload.id, kSha256).value();
+  const auto upload = uploads().start("a", kOwner).value();
+  auto receiving = uploads().receive("a", kOwner, upload.id, kSha256).value();
   ASSERT_TRUE(receiving->append(as_bytes("abc")));
 
-  ASSERT_TRUE(uploads().cancel("a", upload.id).value());
+  ASSERT_TRUE(uploads().cancel("a", kOwner, upload.id).value());
 
   EXPECT_EQ(receiving->finish(digest("abc")).error().code, Code::kNotFound);
   EXPECT_FALSE(has_blob(digest("abc")));
 }
 
 TEST_F(UploadsTest, GiveTheirSpaceBackWhenTheOnlyRequestIsDropped) {
-  const auto upload = uploads().start("a").value();
+  const auto upload = uploads().start("a", kOwner).value();
   {
-    auto receiving = uploads().receive("a", upload.id, kSha256).value();
+    auto receiving = uploads().receive("a", kOwner, upload.id, kSha256).value();
     ASSERT_TRUE(receiving->append(as_bytes("abc")));
     ASSERT_TRUE(receiving->drop());
   }
@@ -186,18 +191,18 @@ TEST_F(UploadsTest, GiveTheirSpaceBackWhenTheOnlyRequestIsDropped) {
 }
 
 TEST_F(UploadsTest, AreThrownAwayWhenNobodyGoesOn) {
-  const auto old = uploads().start("a").value();
+  const auto old = uploads().start("a", kOwner).value();
   append(old.id, "abc");
   clock_.advance(std::chrono::minutes(50));
-  const auto young = uploads().start("a").value();
+  const auto young = uploads().start("a", kOwner).value();
   append(young.id, "abc");
   EXPECT_EQ(uploads().clean().value(), 0u);
   clock_.advance(std::chrono::minutes(20));
 
   EXPECT_EQ(uploads().clean().value(), 1u);
 
-  EXPECT_FALSE(uploads().find("a", old.id).value());
-  EXPECT_TRUE(uploads().find("a", young.id).value());
+  EXPECT_FALSE(uploads().find("a", kOwner, old.id).value());
+  EXPECT_TRUE(uploads().find("a", kOwner, young.id).value());
   EXPECT_EQ(process_->blobs->uploads().value(), std::vector{young.id});
 }
 

@@ -1,0 +1,29 @@
+// May this caller do this? One function for every resource and method of the distribution API, so
+// that HEAD, GET, ranges, referrers and deletions cannot differ.
+#pragma once
+
+#include <expected>
+
+#include "registry/caller.h"
+#include "registry/gate.h"
+#include "registry/reply.h"
+#include "registry/route.h"
+
+namespace runnel::registry {
+
+enum class Decision : uint8_t {
+  kAllowed,
+  // The caller may not know whether it exists: answer as if it did not (Route::hidden).
+  kHidden,
+};
+
+// Whoever did not say who it is gets 401 with a challenge, whether the thing exists or not; so does
+// a token that is limited to less than its principal may do. Who may see a repository but not
+// change it gets 403 with the reason.
+std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& caller,
+                                           const Route& route, const net::Request& request);
+
+// 403 for an action that the caller's grants do not have.
+Refusal denied(const Caller& caller, std::string_view repository, access::Action action);
+
+}  // namespace runnel::registry

@@ -1,0 +1,50 @@
+// Who sends a request, and what they may do.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "access/grant.h"
+#include "access/scope.h"
+#include "access/token.h"
+
+namespace runnel::registry {
+
+class Caller {
+ public:
+  // Whoever can connect to a registry without authentication: may do everything.
+  static Caller anyone();
+  // `limit` is the one of the token that the request came with, if it has one.
+  Caller(access::Principal principal, access::Grants grants,
+         std::optional<std::vector<access::Scope>> limit);
+
+  // "user:alice", "token:ci", "anonymous"; "" without authentication. Uploads belong to it.
+  std::string id() const;
+  bool is_anonymous() const;
+  const access::Principal& principal() const { return principal_; }
+  const std::optional<std::vector<access::Scope>>& limit() const { return limit_; }
+
+  // What the principal may do in the repository, whatever the token says.
+  access::Actions granted(std::string_view repository) const;
+  // The same within the token's limit.
+  access::Actions allowed(std::string_view repository) const;
+  bool may(access::Action action, std::string_view repository) const {
+    return allowed(repository).has(action);
+  }
+  // Whether the token, if there is one, was made for the catalog.
+  bool may_list_catalog() const;
+  // Whether it may make tokens and scope maps: the role Owner of all repositories.
+  bool is_owner() const;
+
+ private:
+  Caller() = default;
+
+  bool unrestricted_ = false;
+  access::Principal principal_;
+  access::Grants grants_;
+  std::optional<std::vector<access::Scope>> limit_;
+};
+
+}  // namespace runnel::registry

@@ -1,0 +1,180 @@
+#include "registry/gate.h"
+
+#include <algorithm>
+
+#include "base/base64.h"
+#include "base/durable.h"
+#include "net/url.h"
+#include "registry/token_store.h"
+
+namespace runnel::registry {
+
+using access::Claims;
+using access::Principal;
+using access::Scope;
+
+namespace {
+
+constexpr std::string_view kDefaultIssuer = "runnel-registry";
+constexpr std::string_view kBasic = "Basic ";
+constexpr std::string_view kBearer = "Bearer ";
+
+bool starts_with_scheme(std::string_view value, std::string_view scheme) {
+  return value.size() > scheme.size() && net::same_name(value.substr(0, scheme.size()), scheme);
+}
+
+Refusal wrong(std::string message) {
+  return {401, "UNAUTHORIZED", std::move(message)};
+}
+
+Result<Credentials> basic_credentials(std::string_view encoded) {
+  RUNNEL_TRY(const auto text, from_base64(encoded));
+  const auto colon = text.find(':');
+  if (colon == std::string::npos) return fail(Code::kInvalid, "no colon");
+  return Credentials{text.substr(0, colon), text.substr(colon + 1)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Gate>> Gate::open(const Config& config, meta::MetadataStore& metadata,
+                                         const Clock& clock) {
+  RUNNEL_TRY(auto people, access::Htpasswd::open(config.auth.htpasswd, clock));
+  RUNNEL_TRY(auto key, access::load_or_make_key(config.data + "/token.key"));
+  const auto issuer =
+      config.external_url.empty() ? std::string(kDefaultIssuer) : config.external_url;
+  return std::unique_ptr<Gate>(new Gate(
+      config, std::move(people), access::TokenSigner(std::move(key), issuer), metadata, clock));
+}
+
+net::awaitable<std::expected<Caller, Refusal>> Gate::identify(const net::Request& request) {
+  const auto lines = request.headers.all("Authorization");
+  if (lines.empty()) co_return caller_of(Principal(), std::nullopt);
+  const auto value = lines.front();
+  if (lines.size() == 1 && starts_with_scheme(value, kBearer))
+    co_return co_await identify(std::string(value.substr(kBearer.size())), Claims::Use::kAccess);
+  if (lines.size() == 1 && starts_with_scheme(value, kBasic)) {
+    auto credentials = basic_credentials(value.substr(kBasic.size()));
+    if (credentials) co_return co_await identify(*std::move(credentials));
+  }
+  co_return std::unexpected(wrong("the Authorization header is neither Basic nor Bearer"));
+}
+
+net::awaitable<std::expected<Caller, Refusal>> Gate::identify(Credentials credentials) {
+  if (people_->known(credentials.user, credentials.password))
+    co_return caller_of(Principal(Principal::Kind::kUser, credentials.user), std::nullopt);
+  auto work = [&] { return check_password(credentials); };
+  co_return co_await net::on_pool(passwords_, std::move(work));
+}
+
+net::awaitable<std::expected<Caller, Refusal>> Gate::identify(std::string token, Claims::Use use) {
+  auto work = [&] { return check_token(token, use); };
+  co_return co_await net::on_pool(lookups_, std::move(work));
+}
+
+std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentials) {
+  const auto& [user, password] = credentials;
+  // A refresh token is the password of any name: people write "<token>", or 00000000-….
+  if (std::ranges::count(password, '.') == 2) {
+    auto caller = check_token(password, Claims::Use::kRefresh);
+    if (caller) return caller;
+  }
+  const TokenStore tokens(metadata_);
+  RUNNEL_TRY(const auto token, tokens.token(user));
+  if (token && token->enabled && has_password(*token, password, clock_.wall()))
+    return caller_of(Principal(Principal::Kind::kToken, user), std::nullopt);
+  if (people_->verify(user, password))
+    return caller_of(Principal(Principal::Kind::kUser, user), std::nullopt);
+  return std::unexpected(wrong("the name or the password is wrong"));
+}
+
+std::expected<Caller, Refusal> Gate::check_token(const std::string& token, Claims::Use use) {
+  auto claims = signer_.verify(token, clock_.wall());
+  if (!claims) return std::unexpected(wrong(claims.error().message));
+  if (claims->use != use)
+    return std::unexpected(wrong(use == Claims::Use::kAccess
+                                     ? "a refresh token is no access token: exchange it first"
+                                     : "an access token is no refresh token"));
+  return caller_of(std::move(claims->principal), std::move(claims->limit));
+}
+
+std::expected<Caller, Refusal> Gate::caller_of(Principal principal,
+                                               std::optional<std::vector<Scope>> limit) {
+  RUNNEL_TRY(auto grants, grants_of(principal));
+  if (!grants)
+    return std::unexpected(wrong(fmt::format("{} may not log in any more", to_string(principal))));
+  for (const auto& pattern : config_.auth.anonymous_pull)
+    grants->emplace_back(pattern, access::role("AcrPull").value());
+  return Caller(std::move(principal), *std::move(grants), std::move(limit));
+}
+
+Result<std::optional<access::Grants>> Gate::grants_of(const Principal& principal) {
+  if (principal.kind == Principal::Kind::kAnonymous) return access::Grants();
+  if (principal.kind == Principal::Kind::kUser) {
+    if (!people_->has(principal.name)) return std::nullopt;
+    const auto configured = config_.auth.users.find(principal.name);
+    if (configured != config_.auth.users.end()) return configured->second;
+    return access::Grants{
+        {"*", access::role("AcrPush").value() | access::role("AcrDelete").value()}};
+  }
+  const TokenStore tokens(metadata_);
+  RUNNEL_TRY(const auto token, tokens.token(principal.name));
+  if (!token || !token->enabled) return std::nullopt;
+  RUNNEL_TRY(const auto map, tokens.scope_map(token->scope_map));
+  if (!map) return std::nullopt;
+  return map->grants;
+}
+
+Gate::Signed Gate::access_token(const Caller& caller, const std::vector<Scope>& wanted) const {
+  Signed made;
+  for (const auto& scope : wanted) {
+    if (scope.kind == Scope::Kind::kCatalog) {
+      if (!caller.is_anonymous() && caller.may_list_catalog()) made.granted.push_back(scope);
+      continue;
+    }
+    const auto actions = scope.actions & caller.allowed(scope.repository);
+    if (!actions.empty()) made.granted.emplace_back(scope.repository, actions);
+  }
+  made.issued = clock_.wall();
+  Claims claims;
+  claims.principal = caller.principal();
+  claims.expires = made.issued + config_.auth.token_lifetime;
+  claims.limit = made.granted;
+  made.token = signer_.sign(claims, made.issued);
+  return made;
+}
+
+Gate::Signed Gate::refresh_token(const Principal& principal,
+                                 std::optional<std::vector<Scope>> limit, Duration lifetime) const {
+  Signed made;
+  made.issued = clock_.wall();
+  Claims claims;
+  claims.principal = principal;
+  claims.use = Claims::Use::kRefresh;
+  claims.expires = made.issued + lifetime;
+  claims.limit = std::move(limit);
+  made.token = signer_.sign(claims, made.issued);
+  return made;
+}
+
+std::string Gate::challenge(const net::Request& request, std::string_view scope,
+                            std::string_view error) const {
+  // Behind a proxy only the configuration knows the name; otherwise the client used it.
+  const auto host = net::split_host_port(request.headers.first("Host").value_or("localhost"));
+  const auto service = host ? host->text() : std::string("localhost");
+  const auto base = config_.external_url.empty()
+                        ? (config_.tls.enabled() ? "https://" : "http://") + service
+                        : config_.external_url;
+  auto value = fmt::format("Bearer realm=\"{}/oauth2/token\",service=\"{}\"", base, service);
+  if (!scope.empty()) value += fmt::format(",scope=\"{}\"", scope);
+  if (!error.empty()) value += fmt::format(",error=\"{}\"", error);
+  return value;
+}
+
+Refusal Gate::unauthorized(const net::Request& request, std::string_view scope,
+                           std::string_view error, std::string message) const {
+  Refusal refusal(401, "UNAUTHORIZED", std::move(message));
+  refusal.headers.add("WWW-Authenticate", challenge(request, scope, error));
+  return refusal;
+}
+
+}  // namespace runnel::registry
