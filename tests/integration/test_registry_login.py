@@ -109,7 +109,9 @@ def test_runnel_converts_with_dockers_configuration(guarded, built, tmp_path, mo
     assert "128.0 KiB" in run([services.program(), "inspect", reference])
     secret = base64.b64encode(creds("reader").encode()).decode()
     (config / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": secret}}}))
-    with pytest.raises(CommandError, match="403|denied|may not"):
-        services.convert(reference.replace(":1", "-new:1"))
+    other = f"{guarded.host}/team/other:1"
+    push(built, other, "--dest-creds", creds("writer"))
+    with pytest.raises(CommandError, match="403 Forbidden: DENIED"):
+        services.convert(other)
     status, headers, _ = images.request(f"http://{guarded.host}/v2/")
     assert status == 401 and headers["www-authenticate"].startswith("Bearer realm=\"http://")
