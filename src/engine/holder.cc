@@ -28,8 +28,11 @@ namespace {
 
 constexpr const char* kFdVariable = "RUNNEL_FUSE_FD";
 constexpr int kStopSeconds = 30;
-constexpr int64_t kSettledMs = 200;  // a worker that ran so long has started well
-constexpr int kFreeRestarts = 3;     // in a row and at once, of workers that did not
+// A worker that was killed after so long had started well; one that gave up by itself before
+// kStartMs had not, on a slow machine too.
+constexpr int64_t kSettledMs = 200;
+constexpr int64_t kStartMs = 5000;
+constexpr int kFreeRestarts = 3;  // in a row and at once, of workers that did not start well
 constexpr int kLongestPauseSeconds = 10;
 
 int64_t milliseconds_now() {
@@ -127,7 +130,7 @@ class Holder {
       const int code = watch(worker);
       if (stopping_) return 0;
       if (code == 0 || code == 2) return code;
-      const bool settled = milliseconds_now() - started >= kSettledMs;
+      const bool settled = milliseconds_now() - started >= (code < 128 ? kStartMs : kSettledMs);
       if (!ever_settled && !settled && code < 128) return code;  // it cannot start at all
       ever_settled = true;
       quick_deaths = settled ? 0 : quick_deaths + 1;
