@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "base/log.h"
 #include "base/base64.h"
+#include "base/log.h"
 #include "remote/challenge.h"
 #include "remote/url.h"
 

@@ -5,8 +5,8 @@
 #include <cctype>
 #include <cstdlib>
 
-#include "base/fd.h"
 #include "base/base64.h"
+#include "base/fd.h"
 
 namespace runnel::remote {
 

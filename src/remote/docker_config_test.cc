@@ -5,9 +5,9 @@
 
 #include <cstdlib>
 
+#include "base/base64.h"
 #include "base/clock.h"
 #include "base/durable.h"
-#include "base/base64.h"
 #include "support/temp_dir.h"
 
 namespace runnel::remote {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
-#include "net/url.h"
 #include "base/base64.h"
+#include "net/url.h"
 #include "remote/error_body.h"
 #include "remote/url.h"
 
