@@ -53,6 +53,52 @@ void add_registry(CLI::App& app, Action& action) {
   command->callback([&action, flags] { action = [flags] { return run_registry(*flags); }; });
 }
 
+// --control or --root of a command that asks the node.
+void add_control_flags(CLI::App& command, std::string& into) {
+  auto* control = command.add_option("--control", into, "the node's control socket")
+                      ->envname("RUNNEL_CONTROL")
+                      ->capture_default_str();
+  command
+      .add_option_function<std::string>(
+          "--root", [&into](const std::string& root) { into = root + "/control.sock"; },
+          "the node's root directory, in which the control socket is then sought")
+      ->excludes(control);
+}
+
+void add_check_registry(CLI::App& node, Action& action) {
+  auto* command = node.add_subcommand(
+      "check-registry", "what has to work before an image of a repository streams, step by step");
+  command->footer("Example: runnel node check-registry registry.example/team/app:v1");
+  auto options = std::make_shared<cli::CheckRegistryOptions>();
+  command->add_option("REFERENCE", options->reference, "HOST/REPO[:TAG]")->required();
+  add_control_flags(*command, options->node.control);
+  command->add_flag("--json", options->node.json, "print JSON");
+  command->callback(
+      [&action, options] { action = [options] { return cli::node_check_registry(*options); }; });
+}
+
+void add_login(CLI::App& app, Action& action) {
+  auto* command =
+      app.add_subcommand("login", "give this machine's node a user and password for a registry");
+  command->footer(
+      "Example: runnel login registry.example --user robot --password-stdin < password-file");
+  auto options = std::make_shared<cli::LoginOptions>();
+  command->add_option("HOST", options->host, "registry, with its port if it has one")->required();
+  command->add_option("-u,--user", options->user, "user name")->required();
+  command->add_flag("--password-stdin")
+      ->description("read the password from standard input")
+      ->required();
+  add_control_flags(*command, options->control);
+  command->callback([&action, options] { action = [options] { return cli::login(*options); }; });
+
+  auto* out = app.add_subcommand("logout", "take a registry's password from this machine's node");
+  out->footer("Example: runnel logout registry.example");
+  auto host = std::make_shared<cli::LoginOptions>();
+  out->add_option("HOST", host->host, "registry, with its port if it has one")->required();
+  add_control_flags(*out, host->control);
+  out->callback([&action, host] { action = [host] { return cli::logout(*host); }; });
+}
+
 void add_node_commands(CLI::App& node, Action& action) {
   const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&)) {
     auto* command = node.add_subcommand(name, what);
@@ -75,6 +121,7 @@ void add_node_commands(CLI::App& node, Action& action) {
   add("status", "what the node streams", cli::node_status);
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
   add_install_commands(node, action);
+  add_check_registry(node, action);
 }
 
 void add_node(CLI::App& app, Action& action, const std::vector<std::string>& argv) {
@@ -196,6 +243,11 @@ void add_pull(CLI::App& app, Action& action) {
       ->envname("CONTAINERD_ADDRESS")
       ->capture_default_str();
   command->add_option("--timeout", options->timeout_s, "seconds")->capture_default_str();
+  auto* user = command->add_option("-u,--user", options->user, "user name, as of a pod's secret");
+  auto* secret =
+      command->add_flag("--password-stdin")->description("read its password from standard input");
+  user->needs(secret);
+  secret->needs(user);
   command->callback([&action, options] { action = [options] { return cli::pull(*options); }; });
 }
 
@@ -217,6 +269,7 @@ int run_command_line(int argc, char** argv) {
   add_image_command(app, action, "cat", "print a file of a remote image",
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
   add_pull(app, action);
+  add_login(app, action);
   auto* version = app.add_subcommand("version", "print the version");
   version->footer("Example: runnel version");
   version->callback([&action] {

@@ -5,6 +5,7 @@
 #include "cli/report.h"
 #include "engine/holder.h"
 #include "node/config.h"
+#include "node/credentials.h"
 #include "node/node.h"
 #include "roles.h"
 #include "stop_signal.h"
@@ -51,7 +52,7 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   if (flags.engine) {
     RUNNEL_TRY(config.way, engine::parse_way(*flags.engine));
   }
-  for (const auto& host : flags.plain_http) config.plain_http[host] = true;
+  for (const auto& host : flags.plain_http) config.registries[host].plain_http = true;
   if (!flags.streaming_registries.empty())
     RUNNEL_DO(node::set_streaming_registries(config, flags.streaming_registries));
   for (const auto& path : flags.trusted_keys) RUNNEL_DO(add_trusted_key(config, path));
@@ -76,7 +77,9 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
   }
   const auto config = node_config(flags);
   if (!config) return cli::report(config.error());
+  if (const auto right = node::check(*config); !right) return cli::report(right.error());
   if (flags.check_config) return 0;
+  if (const auto made = node::prepare_memory(); !made) return cli::report(made.error());
   log::open(config->log);
   std::vector<std::string> worker = argv;
   worker[0] = "/proc/self/exe";

@@ -105,6 +105,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // failed one is not tried again before the next call.
   void fill(bool enabled);
 
+  // Fills from now on whatever fill() is told, and faster: the source may soon be out of reach.
+  void hurry();
+
   // Makes what has been written durable. One caller at a time. On an error what was written since
   // the last success counts as absent.
   Result<void> sync();
@@ -201,6 +204,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool is_wanted(uint32_t chunk, const Buffer& plain);
   void rescue_ended(const Result<void>& outcome);
   bool may_fill_locked() const;
+  unsigned fills_allowed_locked() const;
   void fill_next();
   void fill_arrived(bool good);
   log::Fields about() const;
@@ -219,6 +223,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   LayerStats stats_;
   Rescue rescue_;
   bool filling_ = false;
+  bool hurried_ = false;
   SteadyTime fill_after_{};
   uint32_t fill_cursor_ = 0;
   unsigned fills_in_flight_ = 0;

@@ -8,6 +8,7 @@ using fetch::Priority;
 namespace {
 
 constexpr unsigned kFillsInFlight = 2;
+constexpr unsigned kHurriedFillsInFlight = 8;
 constexpr auto kFillTimeout = std::chrono::seconds(60);
 
 }  // namespace
@@ -16,15 +17,28 @@ void Layer::fill(bool enabled) {
   unsigned more = 0;
   {
     const std::lock_guard lock(mutex_);
-    filling_ = enabled;
-    if (may_fill_locked()) more = kFillsInFlight - fills_in_flight_;
+    filling_ = enabled || hurried_;
+    if (may_fill_locked()) more = fills_allowed_locked() - fills_in_flight_;
   }
   while (more-- > 0) fill_next();
 }
 
+void Layer::hurry() {
+  {
+    const std::lock_guard lock(mutex_);
+    hurried_ = true;
+  }
+  fill(true);
+}
+
+unsigned Layer::fills_allowed_locked() const {
+  return hurried_ ? kHurriedFillsInFlight : kFillsInFlight;
+}
+
 bool Layer::may_fill_locked() const {
-  return filling_ && fills_in_flight_ < kFillsInFlight && workers_.kept_bytes < kKeptLimit &&
-         workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
+  return filling_ && fills_in_flight_ < fills_allowed_locked() &&
+         workers_.kept_bytes < kKeptLimit && workers_.clock.now() >= fill_after_ &&
+         workers_.budget.may_fill();
 }
 
 void Layer::fill_arrived(bool good) {
@@ -43,9 +57,11 @@ void Layer::fill_next() {
   Run run{};
   Wanted wanted;
   bool found = false;
+  Priority priority = Priority::kBackground;
   {
     const std::lock_guard lock(mutex_);
     if (!may_fill_locked()) return;
+    if (hurried_) priority = Priority::kPrefetch;
     const auto idle = [&](uint32_t chunk, State state) {
       return states_.of(chunk) == state && !pending_.contains(chunk);
     };
@@ -67,8 +83,8 @@ void Layer::fill_next() {
     }
     if (found) ++fills_in_flight_;
   }
-  start(wanted, Priority::kBackground, deadline);
-  if (found) fetch(run, Priority::kBackground, deadline, true);
+  start(wanted, priority, deadline);
+  if (found) fetch(run, priority, deadline, true);
 }
 
 }  // namespace runnel::cache

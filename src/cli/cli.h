@@ -49,6 +49,7 @@ struct PullOptions {
   std::string image;
   std::string address = "/run/containerd/containerd.sock";
   unsigned timeout_s = 600;
+  std::string user;  // not empty: sent with the password of standard input, as kubelet does
 };
 // Asks containerd (CRI PullImage) for the image, as kubelet does.
 int pull(const PullOptions& options);
@@ -62,5 +63,21 @@ int node_clear(const NodeOptions& options);
 // Puts the node between containerd and registries, and takes it out again; prints what it does.
 int node_install(const install::Options& options);
 int node_uninstall(const install::Options& options);
+
+struct CheckRegistryOptions {
+  NodeOptions node;
+  std::string reference;
+};
+// What has to work before an image of that repository streams, step by step.
+int node_check_registry(const CheckRegistryOptions& options);
+
+struct LoginOptions {
+  std::string control = "/run/runnel/control.sock";
+  std::string host;
+  std::string user;
+};
+// Gives the node a password (from standard input) for a registry, once the registry has taken it.
+int login(const LoginOptions& options);
+int logout(const LoginOptions& options);
 
 }  // namespace runnel::cli

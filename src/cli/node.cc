@@ -1,32 +1,14 @@
 #include <boost/json.hpp>
 
 #include "cli/cli.h"
+#include "cli/control_socket.h"
 #include "cli/report.h"
-#include "net/client.h"
 
 namespace runnel::cli {
 
 namespace {
 
 namespace json = boost::json;
-
-constexpr size_t kMaxAnswer = 64 << 20;
-
-Result<std::string> ask(const std::string& socket, const char* method, const char* path) {
-  net::Client client;
-  net::ClientRequest request(method, std::string("http://node") + path);
-  request.unix_socket = socket;
-  auto answer = client.fetch(std::move(request), kMaxAnswer);
-  if (!answer) {
-    return std::unexpected(
-        answer.error().in(fmt::format("{}: is the node running? (runnel node)", socket)));
-  }
-  const auto body = std::string(as_text(answer->body));
-  if (answer->head.status != 200) {
-    return fail(Code::kUnavailable, "the node answered {}: {}", answer->head.status, body);
-  }
-  return body;
-}
 
 uint64_t number(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
@@ -56,6 +38,8 @@ void print_status(const json::object& status) {
     fmt::print("{}\n  {}{}{}, {} fetched\n", text(image, "image"), text(image, "reason"),
                text(image, "detail").empty() ? "" : ": ", text(image, "detail"),
                amount(number(image, "bytes_fetched")));
+    if (const auto until = text(image, "readable_until"); !until.empty())
+      fmt::print("  readable until {}: it hangs on a token that nobody can renew\n", until);
     for (const auto& one : image.at("layers").as_array()) {
       const auto& layer = one.as_object();
       fmt::print("  {} {} of {} here{}\n", text(layer, "digest").substr(0, 19),
@@ -68,7 +52,7 @@ void print_status(const json::object& status) {
 }  // namespace
 
 int node_status(const NodeOptions& options) {
-  const auto answer = ask(options.control, "GET", "/status");
+  const auto answer = ask_node(options.control, "GET", "/status");
   if (!answer) return report(answer.error());
   if (options.json) {
     fmt::print("{}\n", *answer);
@@ -84,7 +68,7 @@ int node_status(const NodeOptions& options) {
 }
 
 int node_clear(const NodeOptions& options) {
-  const auto answer = ask(options.control, "POST", "/clear");
+  const auto answer = ask_node(options.control, "POST", "/clear");
   if (!answer) return report(answer.error());
   if (options.json) {
     fmt::print("{}\n", *answer);

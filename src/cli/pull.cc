@@ -2,6 +2,7 @@
 
 #include "cli/cli.h"
 #include "cli/report.h"
+#include "cli/secret_input.h"
 #include "oci/reference.h"
 #include "snapshot/cri_images.h"
 
@@ -10,9 +11,15 @@ namespace runnel::cli {
 int pull(const PullOptions& options) {
   const auto reference = oci::Reference::parse(options.image);
   if (!reference) return report(reference.error());
+  snapshot::PullAuth auth{.user = options.user, .secret = {}};
+  if (!options.user.empty()) {
+    auto secret = read_secret();
+    if (!secret) return report(secret.error());
+    auth.secret = *std::move(secret);
+  }
   const auto started = std::chrono::steady_clock::now();
   const auto id = snapshot::pull_image(options.address, reference->to_string(),
-                                       std::chrono::seconds(options.timeout_s));
+                                       std::chrono::seconds(options.timeout_s), {}, auth);
   if (!id) return report(id.error());
   const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
   fmt::print("{} {} in {:.2f} s\n", reference->to_string(), *id, took.count());

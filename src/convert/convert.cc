@@ -234,7 +234,10 @@ Result<Converted> convert_child(remote::Repository& repository, const oci::Descr
 Result<net::ResponseHead> ping(remote::Gateway& gateway, const std::string& host) {
   const auto& limits = gateway.options;
   for (int done = 1;; ++done) {
-    net::ClientRequest request(gateway.hosts.endpoint(host).url + "/v2/");
+    const auto endpoint = gateway.hosts.endpoint(host);
+    net::ClientRequest request(endpoint.url + "/v2/");
+    request.tls = endpoint.tls;
+    request.origin_headers = endpoint.headers;
     request.connect_timeout = limits.connect_timeout;
     request.stall_timeout = limits.stall_timeout;
     request.total_timeout = limits.small_timeout;

@@ -285,6 +285,9 @@ void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {
 net::ClientRequest FetchLoop::request_for(const Group& group) const {
   net::ClientRequest request(group.url);
   request.headers.set("Range", group.sink->range());
+  const auto& endpoint = group.pieces.front()->blob->lane->endpoint;
+  request.tls = group.redirected ? endpoint.tls_elsewhere : endpoint.tls;
+  if (!group.redirected) request.origin_headers = endpoint.headers;
   if (!group.sent.empty()) request.headers.set("Authorization", group.sent.reveal());
   request.connect_timeout = options_.connect_timeout;
   request.stall_timeout = options_.stall_timeout;

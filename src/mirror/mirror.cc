@@ -1,9 +1,9 @@
 #include "mirror/mirror.h"
 
 #include <array>
-#include <boost/json.hpp>
 
 #include "base/log.h"
+#include "mirror/answers.h"
 #include "oci/document.h"
 #include "oci/reference.h"
 
@@ -23,13 +23,6 @@ constexpr std::array kResponseHeaders = {
     "Retry-After",  "WWW-Authenticate", "Warning",       "Docker-Distribution-Api-Version"};
 
 constexpr auto kConnectTimeout = std::chrono::seconds(10);
-
-Response error_response(int status, const char* code, const std::string& message) {
-  const boost::json::object error{{"code", code}, {"message", message}};
-  const boost::json::object body{{"errors", boost::json::array{error}}};
-  return Response(status, Headers{{"Content-Type", "application/json"}},
-                  boost::json::serialize(body));
-}
 
 template <size_t N>
 Headers selected(const Headers& from, const std::array<const char*, N>& names) {
@@ -74,6 +67,12 @@ std::optional<oci::Digest> verified_digest(const Target& target, const std::stri
   return actual;
 }
 
+// A client certificate and configured headers are this machine's rights, and any local process
+// could use them through the mirror. containerd has the same hosts.toml and goes there itself.
+bool may_lend(const remote::Endpoint& endpoint) {
+  return endpoint.headers.empty() && (!endpoint.tls || endpoint.tls->certificate_file.empty());
+}
+
 }  // namespace
 
 std::optional<Target> parse_target(std::string_view path) {
@@ -97,11 +96,16 @@ std::optional<Target> parse_target(std::string_view path) {
 }
 
 Mirror::Mirror(net::Client& client, const remote::Hosts& hosts, Observer& observer,
-               std::function<std::string()> status)
-    : client_(client), hosts_(hosts), observer_(observer), status_(std::move(status)) {}
+               remote::ShownCredentials& shown, std::function<std::string()> status)
+    : client_(client),
+      hosts_(hosts),
+      observer_(observer),
+      desk_(client, hosts, shown),
+      status_(std::move(status)) {}
 
-net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody&) {
-  if (request.method != "GET" && request.method != "HEAD") {
+net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody& body) {
+  const bool for_desk = request.path == TokenDesk::kPath;
+  if (request.method != "GET" && request.method != "HEAD" && !for_desk) {
     co_return error_response(405, "UNSUPPORTED", "the mirror only reads");
   }
   if (request.path == "/status") {
@@ -110,6 +114,9 @@ net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody&
   if (request.path == "/v2/" || request.path == "/v2") {
     co_return Response(200, Headers{{"Content-Type", "application/json"}}, std::string("{}"));
   }
+  if (!request.path.starts_with("/v2/")) {
+    co_return error_response(404, "UNSUPPORTED", "the mirror has /v2/ and GET /status only");
+  }
   const auto ns = request.query.first("ns");
   if (!ns || !net::split_host_port(*ns)) {
     co_return error_response(400, "NAME_INVALID",
@@ -117,15 +124,38 @@ net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody&
                              "for a mirror in hosts.toml");
   }
   const std::string host(*ns);
+  if (for_desk) co_return co_await desk_.handle(request, body, host);
   co_return co_await forward(request, host);
+}
+
+// The client asks us for its token, and not the registry's token server.
+void Mirror::send_to_desk(const net::Request& request, const std::string& host,
+                          Response& response) {
+  constexpr const char* kChallenge = "WWW-Authenticate";
+  const auto own = request.headers.first("Host").value_or("");
+  const auto authority = net::split_host_port(own);
+  if (!authority || !net::is_loopback_host(authority->host)) return;
+  std::vector<std::string> lines;
+  for (const auto line : response.headers.all(kChallenge))
+    lines.push_back(desk_.challenge(host, line, authority->text()));
+  response.headers.remove(kChallenge);
+  for (auto& line : lines) response.headers.add(kChallenge, std::move(line));
 }
 
 net::awaitable<Response> Mirror::forward(const net::Request& request, const std::string& host) {
   const auto target = parse_target(request.path);
   if (!target) co_return error_response(404, "NAME_UNKNOWN", "neither a manifest nor a blob");
 
+  const auto endpoint = hosts_.endpoint(host);
+  if (!may_lend(endpoint)) {
+    co_return error_response(503, "DENIED",
+                             host +
+                                 ": its hosts.toml has a client certificate or headers, which "
+                                 "are lent to nobody; ask the registry itself");
+  }
   net::ClientRequest upstream(request.method,
-                              hosts_.endpoint(host).url + net::percent_encode_path(request.path));
+                              endpoint.url + net::percent_encode_path(request.path));
+  upstream.tls = endpoint.tls;
   upstream.headers = selected(request.headers, kRequestHeaders);
   upstream.connect_timeout = kConnectTimeout;
   auto opened = co_await client_.open(std::move(upstream));
@@ -138,6 +168,10 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
 
   const int status = opened->head.status;
   Response response(status, selected(opened->head.headers, kResponseHeaders));
+  if (status == 401) send_to_desk(request, host, response);
+  const auto authorization = request.headers.first("Authorization");
+  if (authorization && (status == 200 || status == 206))
+    desk_.accepted(host, target->repository, *authorization);
   response.content_length = content_length(opened->head.headers);
   if (request.method == "HEAD") co_return response;
   if (!target->manifest || status != 200) {

@@ -3,7 +3,9 @@
 // manifests went by, so that an image's artifact is looked up while containerd still reads.
 //
 // It does not hold: anything it has seen (no blob is kept), credentials of the node's own (a
-// request goes on with what its client sent, nothing more), or what the observer does.
+// request goes on with what its client sent, nothing more), or what the observer does. A registry's
+// 401 sends the client to the mirror's own token server (token_desk), which is how the node learns
+// what it needs to read the rest of the image.
 //
 // TCP serves GET and HEAD of /v2/… with ?ns=, and GET /status. Everything else is refused.
 #pragma once
@@ -13,10 +15,12 @@
 #include <string>
 
 #include "base/bytes.h"
+#include "mirror/token_desk.h"
 #include "net/client.h"
 #include "net/server.h"
 #include "oci/digest.h"
 #include "remote/hosts.h"
+#include "remote/shown_credentials.h"
 
 namespace runnel::mirror {
 
@@ -41,16 +45,18 @@ class Mirror final : public net::Handler {
  public:
   // `status` makes the JSON that GET /status answers; it must not block.
   Mirror(net::Client& client, const remote::Hosts& hosts, Observer& observer,
-         std::function<std::string()> status);
+         remote::ShownCredentials& shown, std::function<std::string()> status);
 
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
 
  private:
   net::awaitable<net::Response> forward(const net::Request& request, const std::string& host);
+  void send_to_desk(const net::Request& request, const std::string& host, net::Response& response);
 
   net::Client& client_;
   const remote::Hosts& hosts_;
   Observer& observer_;
+  TokenDesk desk_;
   std::function<std::string()> status_;
 };
 

@@ -70,7 +70,9 @@ class MirrorTest : public testing::Test {
   remote::Hosts hosts_;
   FakeUpstream upstream_;
   Recorder recorder_;
-  Mirror mirror_{client_, hosts_, recorder_, [] { return std::string("{\"ok\":1}"); }};
+  SystemClock clock_;
+  remote::ShownCredentials shown_{clock_};
+  Mirror mirror_{client_, hosts_, recorder_, shown_, [] { return std::string("{\"ok\":1}"); }};
   std::unique_ptr<net::Server> upstream_server_;
   std::unique_ptr<net::Server> mirror_server_;
   std::string host_;
@@ -115,7 +117,7 @@ TEST_F(MirrorTest, NeverAnswersADigestWithOtherBytes) {
 }
 
 TEST_F(MirrorTest, PassesRefusalsThrough) {
-  for (const int status : {401, 403, 404, 429}) {
+  for (const int status : {403, 404, 429}) {
     upstream_.status = status;
     const auto response = get("/v2/app/manifests/v1" + ns());
     EXPECT_EQ(response.head.status, status);
@@ -152,12 +154,26 @@ TEST_F(MirrorTest, SaysThatARegistryCannotBeReached) {
   EXPECT_NE(as_text(response.body).find(host_), std::string_view::npos);
 }
 
+TEST_F(MirrorTest, LendsNobodyACertificateOrAHeaderOfThisMachine) {
+  remote::HostSettings with_header;
+  with_header.headers = {{"X-Api-Key", "secret"}};
+  hosts_.set(host_, with_header);
+  EXPECT_EQ(get("/v2/app/manifests/v1" + ns()).head.status, 503);
+
+  remote::HostSettings with_certificate;
+  with_certificate.tls = std::make_shared<const net::TlsSettings>(
+      net::TlsSettings{.authorities = {}, .certificate_file = "/c.pem", .key_file = {}});
+  hosts_.set(host_, with_certificate);
+  EXPECT_EQ(get("/v2/app/manifests/v1" + ns()).head.status, 503);
+  EXPECT_TRUE(upstream_.seen.empty());
+}
+
 TEST_F(MirrorTest, ServesNothingElse) {
   EXPECT_EQ(get("/v2/").head.status, 200);
   EXPECT_EQ(as_text(get("/status").body), "{\"ok\":1}");
   EXPECT_EQ(get("/v2/app/manifests/v1").head.status, 400);
   EXPECT_EQ(get("/v2/app/tags/list" + ns()).head.status, 404);
-  EXPECT_EQ(get("/clear").head.status, 400);
+  EXPECT_EQ(get("/clear").head.status, 404);
   EXPECT_EQ(get("/v2/app/blobs/uploads/" + ns(), "POST").head.status, 405);
   EXPECT_TRUE(upstream_.seen.empty());
 }

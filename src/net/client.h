@@ -19,6 +19,7 @@
 #include "base/fd.h"
 #include "net/body.h"
 #include "net/headers.h"
+#include "net/tls.h"
 
 namespace runnel::net {
 
@@ -33,14 +34,19 @@ struct ClientRequest {
   std::string method = "GET";
   std::string url;  // http or https, without user information
   Headers headers;  // Content-Length, Transfer-Encoding, Connection and Expect are the client's
+  // For the request's own scheme, host and port only, like credentials; one of the same name in
+  // `headers` goes before.
+  Headers origin_headers;
   std::variant<std::monostate, std::string, UploadFile> body;
   std::string unix_socket;  // not empty: connect to this path instead of the URL's host
   Duration connect_timeout = std::chrono::seconds(10);  // name, TCP and TLS
   // No byte in either direction for so long, the wait for the answer after an upload included.
   Duration stall_timeout = std::chrono::seconds(30);
   Duration total_timeout = Duration::zero();  // zero: none
+  std::shared_ptr<const TlsSettings> tls;     // null: as Client::Options say
   // 0: a redirect is an answer like any other. Credentials (Authorization, Cookie) go to the
-  // request's own scheme, host and port only; https is never left for http.
+  // request's own scheme, host and port only, and so does our certificate; https is never left
+  // for http.
   int max_redirects = 5;
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 #include <set>
 
 #include "base/quote.h"
@@ -82,8 +83,9 @@ Result<void> Transfer::check_request() const {
   if (request_.headers.size() > Headers::kMaxLines)
     return fail(Code::kInvalid, "more than {} request headers", Headers::kMaxLines);
   for (const auto* name : {"Content-Length", "Transfer-Encoding", "Connection", "Expect"})
-    if (request_.headers.has(name))
+    if (request_.headers.has(name) || request_.origin_headers.has(name))
       return fail(Code::kInvalid, "request header {} is the client's to write", name);
+  RUNNEL_DO(request_.origin_headers.check());
   return request_.headers.check();
 }
 
@@ -120,16 +122,41 @@ void Transfer::set_connection() {
   set(easy_, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
   set(easy_, CURLOPT_CONNECTTIMEOUT_MS, std::max(1L, milliseconds(request_.connect_timeout)));
   set(easy_, CURLOPT_ERRORBUFFER, curl_message_.data());
-  // A proxy of the environment cannot reach this machine's own addresses.
-  if (is_loopback_host(url_.authority.host)) set(easy_, CURLOPT_NOPROXY, "*");
+  set_proxy();
   if (!request_.unix_socket.empty())
     set(easy_, CURLOPT_UNIX_SOCKET_PATH, request_.unix_socket.c_str());
+  set_tls();
+  curl_message_[0] = '\0';
+}
+
+void Transfer::set_proxy() {
+  // A proxy of the environment cannot reach this machine's own addresses.
+  if (is_loopback_host(url_.authority.host)) return set(easy_, CURLOPT_NOPROXY, "*");
+  // curl reads http_proxy, HTTPS_PROXY, NO_PROXY and the like, but not HTTP_PROXY, which a CGI
+  // program gets from its client. This is none, and containerd reads it.
+  const char* upper = std::getenv("HTTP_PROXY");
+  const bool plain = url_.scheme == "http" && std::getenv("http_proxy") == nullptr;
+  if (plain && upper != nullptr && *upper != '\0') set(easy_, CURLOPT_PROXY, upper);
+}
+
+void Transfer::set_tls() {
   if (!options_.ca_file.empty()) set(easy_, CURLOPT_CAINFO, options_.ca_file.c_str());
-  if (is_insecure()) {
+  const auto& tls = request_.tls;
+  if (tls && !tls->authorities.empty()) {
+    curl_blob pem{.data = const_cast<char*>(tls->authorities.data()),
+                  .len = tls->authorities.size(),
+                  .flags = CURL_BLOB_NOCOPY};  // the request outlives the transfer
+    set(easy_, CURLOPT_CAINFO_BLOB, &pem);
+  }
+  if (tls && !tls->certificate_file.empty() && credentials_allowed_) {
+    set(easy_, CURLOPT_SSLCERT, tls->certificate_file.c_str());
+    const auto& key = tls->key_file.empty() ? tls->certificate_file : tls->key_file;
+    set(easy_, CURLOPT_SSLKEY, key.c_str());
+  }
+  if (is_insecure() || (tls && !tls->check_peer)) {
     set(easy_, CURLOPT_SSL_VERIFYPEER, 0L);
     set(easy_, CURLOPT_SSL_VERIFYHOST, 0L);
   }
-  curl_message_[0] = '\0';
 }
 
 bool Transfer::is_insecure() const {
@@ -143,11 +170,14 @@ bool Transfer::is_insecure() const {
 Result<void> Transfer::set_headers() {
   curl_slist_free_all(std::exchange(header_lines_, nullptr));
   std::vector<std::string> lines;
-  for (const auto& line : request_.headers) {
-    if (is_credential(line.name) && !credentials_allowed_) continue;
+  const auto add = [&](const Header& line) {
     // To curl, "Name:" removes a header, and "Name;" sends it empty.
     lines.push_back(line.value.empty() ? line.name + ";" : line.name + ": " + line.value);
-  }
+  };
+  for (const auto& line : request_.headers)
+    if (credentials_allowed_ || !is_credential(line.name)) add(line);
+  for (const auto& line : request_.origin_headers)
+    if (credentials_allowed_ && !request_.headers.has(line.name)) add(line);
   if (!request_.headers.has("User-Agent"))
     lines.push_back("User-Agent: " +
                     (options_.user_agent.empty() ? "runnel/" RUNNEL_VERSION : options_.user_agent));

@@ -46,6 +46,8 @@ class Transfer {
   Result<void> check_request() const;
   Result<void> set_body();
   void set_connection();
+  void set_proxy();
+  void set_tls();
   Result<void> set_headers();
   void set_callbacks();
   std::optional<Result<ResponseHead>> follow_redirect();

@@ -1,5 +1,6 @@
 #include "node/config.h"
 
+#include "base/fd.h"
 #include "base/quote.h"
 #include "net/url.h"
 #include "settings/settings.h"
@@ -11,11 +12,53 @@ namespace {
 using settings::Section;
 
 constexpr int64_t kMostReadTimeout = 3600;
+constexpr uint64_t kMaxPem = 1 << 20;
 
-Section registry_section(Config& config, const std::string& host) {
-  auto& plain_http = config.plain_http;
+// What [registry."HOST"] says of TLS; made into settings when all of it is read.
+Result<void> change_tls(remote::HostSettings& settings,
+                        const std::function<void(net::TlsSettings&)>& change) {
+  net::TlsSettings tls = settings.tls ? *settings.tls : net::TlsSettings();
+  change(tls);
+  settings.tls = std::make_shared<const net::TlsSettings>(std::move(tls));
+  return {};
+}
+
+Result<void> set_ca(remote::HostSettings& settings, const std::string& path) {
+  RUNNEL_TRY(const Buffer pem, read_file(path, kMaxPem));
+  return change_tls(settings, [&](auto& tls) { tls.authorities = as_text(pem); });
+}
+
+Section registry_section(remote::HostSettings& settings) {
   Section keys;
-  keys.flag("plain_http", plain_http[host]);
+  keys.choice("plain_http", [&settings](bool plain) { settings.plain_http = plain; })
+      .choice("skip_verify",
+              [&settings](bool skip) {
+                (void)change_tls(settings, [skip](auto& tls) { tls.check_peer = !skip; });
+              })
+      .meaning("ca", [&settings](const std::string& path) { return set_ca(settings, path); })
+      .meaning("client_certificate",
+               [&settings](const std::string& path) {
+                 return change_tls(settings, [&](auto& tls) { tls.certificate_file = path; });
+               })
+      .meaning("client_key",
+               [&settings](const std::string& path) {
+                 return change_tls(settings, [&](auto& tls) { tls.key_file = path; });
+               })
+      .each_text("header", [&settings](const std::string& name, const std::string& value) {
+        settings.headers.add(name, value);
+        return settings.headers.check();
+      });
+  return keys;
+}
+
+Section credentials_section(CredentialPlaces& places) {
+  Section keys;
+  keys.text("provider_config", places.provider_config)
+      .text("provider_directory", places.provider_directory)
+      .texts("docker_configs", [&places](std::vector<std::string> paths) -> Result<void> {
+        places.docker_configs = std::move(paths);
+        return {};
+      });
   return keys;
 }
 
@@ -63,8 +106,10 @@ Section sections(Config& config) {
                    config.trust.keys.push_back(std::move(key));
                    return {};
                  })
-      .each("registry",
-            [&config](const std::string& host) { return registry_section(config, host); });
+      .section("credentials", credentials_section(config.credentials))
+      .each("registry", [&config](const std::string& host) {
+        return registry_section(config.registries[host]);
+      });
   return all;
 }
 
@@ -80,7 +125,13 @@ Result<void> set_streaming_registries(Config& config, const std::vector<std::str
 }
 
 Result<void> parse_config(Config& config, std::string_view text, std::string_view name) {
-  return settings::read(sections(config), text, name);
+  RUNNEL_DO(settings::read(sections(config), text, name));
+  const auto& places = config.credentials;
+  if (places.provider_config.empty() != places.provider_directory.empty())
+    return fail(
+        Code::kInvalid,
+        "{}: credentials.provider_config and credentials.provider_directory belong together", name);
+  return {};
 }
 
 Result<void> load_config(Config& config, const std::string& path) {

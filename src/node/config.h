@@ -36,8 +36,19 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   [trusted_keys]                                 # whose signed artifacts are used
 //   "0123456789abcdef" = "MCowBQYDK2VwAyEA…"       # ID and Ed25519 public key, base64 or PEM
 //
+//   [credentials]
+//   provider_config = "/etc/kubernetes/credential-providers.yaml"
+//   provider_directory = "/usr/libexec/kubelet/credential-providers"
+//   docker_configs = ["/root/.docker/config.json", "/var/lib/kubelet/config.json"]
+//
 //   [registry."registry.example:5000"]             # instead of its hosts.toml
 //   plain_http = true
+//   ca = "/etc/ssl/our-ca.pem"
+//   client_certificate = "/etc/ssl/node.pem"
+//   client_key = "/etc/ssl/node.key"
+//   skip_verify = true
+//   [registry."registry.example:5000".header]
+//   "X-Site" = "north"
 //
 // kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
 Result<void> load_config(Config& config, const std::string& path);

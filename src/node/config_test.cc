@@ -19,6 +19,9 @@ std::string refusal(const std::string& text) {
 }
 
 TEST(NodeConfig, ReadsEveryKey) {
+  const test::TempDir dir;
+  const auto ca = dir.path() + "/ca.pem";
+  ASSERT_TRUE(replace_file(ca, as_bytes("PEM")));
   Config config;
 
   const auto outcome =
@@ -29,8 +32,12 @@ TEST(NodeConfig, ReadsEveryKey) {
                                "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
                                "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\n"
                                "[trusted_keys]\n\"{}\" = \"{}\"\n"
-                               "[registry.\"p.example\"]\nplain_http = true\n",
-                               kKeyId, kKey),
+                               "[credentials]\nprovider_config = \"/p\"\nprovider_directory = "
+                               "\"/d\"\ndocker_configs = [\"/x\"]\n"
+                               "[registry.\"p.example\"]\nplain_http = true\nca = \"{}\"\n"
+                               "client_certificate = \"/c.pem\"\nclient_key = \"/k.pem\"\n"
+                               "skip_verify = true\n[registry.\"p.example\".header]\nx = \"y\"\n",
+                               kKeyId, kKey, ca),
                    "node.toml");
 
   ASSERT_TRUE(outcome) << outcome.error().message;
@@ -48,7 +55,16 @@ TEST(NodeConfig, ReadsEveryKey) {
   EXPECT_TRUE(config.trust.has_registry("r.example:5000"));
   ASSERT_EQ(config.trust.keys.size(), 1u);
   EXPECT_EQ(config.trust.keys[0].id(), kKeyId);
-  EXPECT_TRUE(config.plain_http.at("p.example"));
+  const auto& registry = config.registries.at("p.example");
+  EXPECT_EQ(registry.plain_http, true);
+  EXPECT_EQ(registry.headers.first("x"), "y");
+  EXPECT_EQ(*registry.tls, (net::TlsSettings{.authorities = "PEM",
+                                             .certificate_file = "/c.pem",
+                                             .key_file = "/k.pem",
+                                             .check_peer = false}));
+  EXPECT_EQ(config.credentials.provider_config, "/p");
+  EXPECT_EQ(config.credentials.provider_directory, "/d");
+  EXPECT_EQ(config.credentials.docker_configs, std::vector<std::string>{"/x"});
 }
 
 TEST(NodeConfig, KeepsTheDefaultsOfWhatIsNotSaid) {
@@ -66,9 +82,16 @@ TEST(NodeConfig, NamesTheLineOfWhatIsWrong) {
   for (const std::string bad :
        {"root = 1", "engine = \"magic\"", "read_timeout_s = 0", "read_timeout_s = 3601",
         "streaming_registries = [\"a b\"]", "streaming_registries = \"a\"",
-        "trusted_keys.\"00\" = \"x\"", "registry.\"h\".plain = true"}) {
+        "trusted_keys.\"00\" = \"x\"", "registry.\"h\".plain = true",
+        "registry.\"h\".ca = \"/no/such/file\"", "credentials.docker_configs = \"/x\""}) {
     EXPECT_TRUE(refusal("version = 1\n" + bad + "\n").starts_with("node.toml:2: ")) << bad;
   }
+}
+
+TEST(NodeConfig, WantsBothHalvesOfKubeletsProviders) {
+  EXPECT_NE(
+      refusal("version = 1\n[credentials]\nprovider_config = \"/p\"\n").find("belong together"),
+      std::string::npos);
 }
 
 TEST(NodeConfig, RefusesAKeyThatHasAnotherId) {

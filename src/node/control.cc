@@ -1,8 +1,14 @@
 #include "node/control.h"
 
+#include <fmt/chrono.h>
+
+#include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/quote.h"
 #include "net/async.h"
+#include "oci/reference.h"
+#include "remote/try_credential.h"
 
 namespace runnel::node {
 
@@ -18,6 +24,13 @@ json::object to_json(const Images::LayerStatus& layer) {
           {"complete", layer.complete}};
 }
 
+// RFC 3339, whole seconds; "unknown" for a token that does not say.
+std::string time_text(WallTime time) {
+  if (time == WallTime::max()) return "unknown";
+  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
+                     std::chrono::time_point_cast<std::chrono::seconds>(time));
+}
+
 json::object to_json(const Images::ImageStatus& image) {
   json::array layers;
   uint64_t fetched = image.boot_bytes;
@@ -25,12 +38,14 @@ json::object to_json(const Images::ImageStatus& image) {
     fetched += layer.fetched;
     layers.push_back(to_json(layer));
   }
-  return {{"image", image.name},
-          {"reason", image.preparing ? "Preparing" : to_string(image.verdict.reason)},
-          {"detail", image.verdict.detail},
-          {"boot_bytes", image.boot_bytes},
-          {"bytes_fetched", fetched},
-          {"layers", std::move(layers)}};
+  json::object out{{"image", image.name},
+                   {"reason", image.preparing ? "Preparing" : to_string(image.verdict.reason)},
+                   {"detail", image.verdict.detail},
+                   {"boot_bytes", image.boot_bytes},
+                   {"bytes_fetched", fetched},
+                   {"layers", std::move(layers)}};
+  if (image.readable_until) out["readable_until"] = time_text(*image.readable_until);
+  return out;
 }
 
 json::object to_json(const cache::Budget::Status& cache) {
@@ -52,9 +67,47 @@ json::object to_json(const Completion::Status& status) {
           {"error", status.error}};
 }
 
+net::Response refusal(int status, const std::string& sentence) {
+  return json_response(status, {{"error", sentence}});
+}
+
+// What went wrong, to a status that tells the command apart what is whose fault.
+net::Response refusal(const Error& error) {
+  const bool asked_wrongly =
+      error.code == Code::kInvalid || error.code == Code::kNotFound || error.code == Code::kDenied;
+  return refusal(asked_wrongly ? 400 : 500, error.message);
+}
+
+Result<json::object> parse_body(const std::string& body) {
+  boost::system::error_code broken;
+  auto value = json::parse(body, broken);
+  if (broken || !value.is_object()) return fail(Code::kInvalid, "the request is no JSON object");
+  return std::move(value.get_object());
+}
+
+Result<std::string> text_member(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  if (value == nullptr || !value->is_string() || value->get_string().empty())
+    return fail(Code::kInvalid, "the request has no \"{}\"", name);
+  return std::string(value->get_string());
+}
+
+net::awaitable<Result<std::string>> read_body(net::RequestBody& body) {
+  constexpr size_t kMost = 256 << 10;
+  std::string all;
+  Buffer piece(16 * 1024);
+  for (;;) {
+    RUNNEL_CO_TRY(const size_t size, co_await body.read(piece));
+    if (size == 0) co_return all;
+    if (all.size() + size > kMost) co_return fail(Code::kExhausted, "the request is too large");
+    all += as_text(Bytes(piece).first(size));
+  }
+}
+
 }  // namespace
 
-std::string status_json(const Images& images, const engine::Engine& engine) {
+std::string status_json(const Images& images, const engine::Engine& engine,
+                        const net::HostPort& mirror) {
   json::array list;
   for (const auto& image : images.status()) list.push_back(to_json(image));
   json::array ways;
@@ -63,29 +116,94 @@ std::string status_json(const Images& images, const engine::Engine& engine) {
     ways.push_back({{"way", to_string(probe.way)}, {"works", probe.ok}, {"reason", probe.reason}});
   }
   return json::serialize(json::object{{"version", RUNNEL_VERSION},
+                                      {"mirror", mirror.text()},
                                       {"engine", to_string(engine_status.way)},
                                       {"engine_trial", std::move(ways)},
                                       {"cache", to_json(engine.cache_status())},
                                       {"images", std::move(list)}});
 }
 
-net::awaitable<net::Response> Control::handle(net::Request& request, net::RequestBody&) {
-  if (request.method == "GET" && request.path == "/status") {
-    co_return net::Response(200, net::Headers{{"Content-Type", "application/json"}},
-                            status_json(images_, engine_));
+const Control::Route* Control::find(const net::Request& request) {
+  static constexpr Route kRoutes[] = {{"GET", "/status", &Control::status},
+                                      {"POST", "/clear", &Control::clear},
+                                      {"POST", "/complete", &Control::complete},
+                                      {"GET", "/complete", &Control::completion},
+                                      {"POST", "/login", &Control::login},
+                                      {"POST", "/logout", &Control::logout},
+                                      {"POST", "/check-registry", &Control::check_registry}};
+  const auto* found = std::ranges::find_if(kRoutes, [&](const Route& route) {
+    return request.method == route.method && request.path == route.path;
+  });
+  return found == std::end(kRoutes) ? nullptr : found;
+}
+
+net::awaitable<net::Response> Control::handle(net::Request& request, net::RequestBody& body) {
+  const Route* route = find(request);
+  if (route == nullptr) co_return refusal(404, "the control socket has no such request");
+  auto text = co_await read_body(body);
+  if (!text) co_return refusal(text.error());
+  auto work = [this, route, text = *std::move(text)] { return (this->*route->run)(text); };
+  co_return co_await net::on_pool(pool_, std::move(work));
+}
+
+net::Response Control::status(const std::string&) {
+  return net::Response(200, net::Headers{{"Content-Type", "application/json"}}, parts_.status());
+}
+
+net::Response Control::clear(const std::string&) {
+  const auto freed = parts_.engine.clear();
+  if (!freed) return refusal(freed.error());
+  return json_response(200, {{"freed_bytes", *freed}});
+}
+
+net::Response Control::complete(const std::string& body) {
+  completion_.start();
+  return completion(body);
+}
+
+net::Response Control::completion(const std::string&) {
+  return json_response(200, to_json(completion_.status()));
+}
+
+net::Response Control::login(const std::string& body) {
+  const auto done = [&]() -> Result<void> {
+    RUNNEL_TRY(const auto request, parse_body(body));
+    RUNNEL_TRY(const auto host, text_member(request, "host"));
+    RUNNEL_TRY(const auto user, text_member(request, "user"));
+    RUNNEL_TRY(auto secret, text_member(request, "secret"));
+    if (!net::split_host_port(host)) return fail(Code::kInvalid, "{} is no host", quote(host));
+    const remote::Credential credential{.user = user, .secret = remote::Secret(std::move(secret))};
+    RUNNEL_DO(remote::try_credential(parts_.gateway.client, parts_.gateway.hosts.endpoint(host),
+                                     credential));
+    return parts_.logins.add(host, credential);
+  }();
+  return done ? json_response(200, {}) : refusal(done.error());
+}
+
+net::Response Control::logout(const std::string& body) {
+  const auto done = [&]() -> Result<void> {
+    RUNNEL_TRY(const auto request, parse_body(body));
+    RUNNEL_TRY(const auto host, text_member(request, "host"));
+    return parts_.logins.remove(host);
+  }();
+  return done ? json_response(200, {}) : refusal(done.error());
+}
+
+net::Response Control::check_registry(const std::string& body) {
+  const auto reference = [&]() -> Result<oci::Reference> {
+    RUNNEL_TRY(const auto request, parse_body(body));
+    RUNNEL_TRY(const auto text, text_member(request, "reference"));
+    return oci::Reference::parse(text);
+  }();
+  if (!reference) return refusal(reference.error());
+  json::array steps;
+  bool ok = true;
+  for (const auto& step : parts_.check.run(*reference)) {
+    ok = ok && step.ok;
+    steps.push_back(json::object{
+        {"step", step.name}, {"ok", step.ok}, {"detail", step.detail}, {"next", step.next}});
   }
-  if (request.method == "POST" && request.path == "/clear") {
-    auto work = [this] { return engine_.clear(); };
-    const auto freed = co_await net::on_pool(pool_, std::move(work));
-    if (!freed) co_return json_response(500, {{"error", freed.error().message}});
-    co_return json_response(200, {{"freed_bytes", *freed}});
-  }
-  if (request.path == "/complete" && (request.method == "POST" || request.method == "GET")) {
-    if (request.method == "POST") completion_.start();
-    co_return json_response(200, to_json(completion_.status()));
-  }
-  co_return json_response(
-      404, {{"error", "the control socket has GET /status, POST /clear and /complete"}});
+  return json_response(200, {{"ok", ok}, {"steps", std::move(steps)}});
 }
 
 }  // namespace runnel::node

@@ -1,11 +1,17 @@
 // The control socket: HTTP over a unix socket that only root may open.
 //
-//   GET  /status   what the node streams, as JSON (docs/interfaces.md)
-//   POST /clear    deletes every cached layer that no image needs; {"freed_bytes": N}
-//   POST /complete starts to bring everything of the mounted images here; GET /complete says how
-//                  far that is: {"running", "complete", "bytes_missing", "error"}
+//   GET  /status           what the node streams, as JSON (docs/interfaces.md)
+//   POST /clear            deletes every cached layer that no image needs; {"freed_bytes": N}
+//   POST /complete         starts to bring everything of the mounted images here
+//   GET  /complete         how far that is: {"running", "complete", "bytes_missing", "error"}
+//   POST /login            {"host", "user", "secret"}: tries them, and keeps good ones
+//   POST /logout           {"host"}
+//   POST /check-registry   {"reference"}: {"ok", "steps": [{"step", "ok", "detail", "next"}]}
+//
+// A refusal has {"error": "a sentence"}.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/worker_pool.h"
@@ -13,25 +19,49 @@
 #include "net/server.h"
 #include "node/completion.h"
 #include "node/images.h"
+#include "node/logins.h"
+#include "node/registry_check.h"
+#include "remote/gateway.h"
 
 namespace runnel::node {
 
 // The node's state for people and programs: engine, images, layers, bytes.
-std::string status_json(const Images& images, const engine::Engine& engine);
+std::string status_json(const Images& images, const engine::Engine& engine,
+                        const net::HostPort& mirror);
 
 // Thread-safe. The references must outlive it.
 class Control final : public net::Handler {
  public:
-  Control(const Images& images, engine::Engine& engine)
-      : images_(images), engine_(engine), completion_(engine) {}
+  struct Parts {
+    engine::Engine& engine;
+    remote::Gateway& gateway;
+    Logins& logins;
+    const RegistryCheck& check;
+    std::function<std::string()> status;
+  };
+  explicit Control(Parts parts) : parts_(std::move(parts)), completion_(parts_.engine) {}
 
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
 
  private:
-  const Images& images_;
-  engine::Engine& engine_;
+  struct Route {
+    const char* method;
+    const char* path;
+    net::Response (Control::*run)(const std::string& body);  // may block
+  };
+  static const Route* find(const net::Request& request);
+
+  net::Response status(const std::string& body);
+  net::Response clear(const std::string& body);
+  net::Response complete(const std::string& body);
+  net::Response completion(const std::string& body);
+  net::Response login(const std::string& body);
+  net::Response logout(const std::string& body);
+  net::Response check_registry(const std::string& body);
+
+  const Parts parts_;
   Completion completion_;
-  WorkerPool pool_{1};
+  WorkerPool pool_{2};  // one may wait for a registry while the other answers
 };
 
 }  // namespace runnel::node

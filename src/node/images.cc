@@ -33,6 +33,8 @@ std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layer
   return digests;
 }
 
+constexpr auto kAccessTimeout = std::chrono::seconds(60);
+
 std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
   std::vector<uint64_t> sizes;
   for (const auto& layer : layers) sizes.push_back(layer.size);
@@ -42,7 +44,7 @@ std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
 // Errors that another try may not have.
 bool may_change(Reason reason) {
   return reason == Reason::kNoArtifact || reason == Reason::kSourceUnavailable ||
-         reason == Reason::kDiskFull;
+         reason == Reason::kDiskFull || reason == Reason::kCredentialsMissing;
 }
 
 }  // namespace
@@ -103,9 +105,37 @@ Result<void> Images::restore(const std::set<std::string>& held) {
     image->verdict = {.reason = Reason::kStreaming, .detail = {}};
     for (const auto& id : stored.chain_ids) image->chain_ids.push_back(id.to_string());
     image->streamed = std::make_shared<const StreamedImage>(std::move(stored));
+    pool_.submit([this, streamed = image->streamed] { check_access(*streamed); });
     images_[image->subject] = std::move(image);
   }
   return {};
+}
+
+// After a start: whether what is missing can be had at all is asked now, and not by the first
+// container that misses it. One byte; the answer is noted by Registries.
+void Images::check_access(const StreamedImage& image) {
+  for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
+    const auto& record = image.boot.head.layers[i];
+    const auto digest = oci::Digest::from_sha256(record.blob_digest);
+    const auto layer = engine_.layer(digest);
+    if (!layer || layer->complete()) continue;
+    const auto source = registries_.source(image.host, image.repository, digest, record.blob_size);
+    source->read(0, 1, fetch::Priority::kBackground,
+                 std::chrono::steady_clock::now() + kAccessTimeout,
+                 [source, name = image.name()](const Result<Buffer>& outcome) {
+                   if (!outcome && outcome.error().code == Code::kDenied)
+                     log::warning(log::Fields{{"image", name}},
+                                  "is not complete, and the rest cannot be read: {}",
+                                  outcome.error().message);
+                 });
+    return;
+  }
+}
+
+// Nobody can say how long we may read it: all of it is fetched while we may.
+void Images::hurry(const StreamedImage& image) {
+  for (const auto& digest : device_digests(image.boot, image.chain_ids.size()))
+    if (const auto layer = engine_.layer(digest)) layer->hurry();
 }
 
 void Images::manifest_seen(const mirror::SeenManifest& seen) {
@@ -113,13 +143,18 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   if (!document) return;
   const auto* manifest = std::get_if<oci::Manifest>(&*document);
   if (manifest == nullptr || !oci::is_image_config_type(manifest->config.media_type)) return;
+  // Any local process may send a request through the mirror, and any may listen on loopback.
+  const auto name = fmt::format("{}/{}@{}", seen.host, seen.repository, seen.digest);
+  if (!registries_.is_configured(seen.host)) return leave_alone(name, seen.host);
 
   const std::lock_guard lock(mutex_);
   auto& image = images_[seen.digest];
   if (image) {
     const bool elsewhere = image->host != seen.host || image->repository != seen.repository;
     const bool old = clock_.now() - image->decided > options_.retry_after;
-    const bool try_again = elsewhere || (old && may_change(image->verdict.reason));
+    // This request's credentials may be the missing ones.
+    const bool denied = image->verdict.reason == Reason::kCredentialsMissing;
+    const bool try_again = elsewhere || denied || (old && may_change(image->verdict.reason));
     if (image->preparing || image->streamed || !try_again) return;
   }
   image = std::make_shared<Image>();
@@ -129,19 +164,41 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   pool_.submit([this, image, copy = *manifest] { prepare(image, copy); });
 }
 
+// A registry that nobody has told this node about is not contacted.
+void Images::leave_alone(const std::string& reference, const std::string& host) {
+  constexpr size_t kMost = 256;
+  const std::lock_guard lock(mutex_);
+  if (left_alone_.size() >= kMost) left_alone_.clear();
+  const bool added =
+      left_alone_
+          .insert_or_assign(
+              reference, Verdict{.reason = Reason::kRegistryNotConfigured,
+                                 .detail = host + " is not in hosts_dir with this node's mirror, "
+                                                  "nor in node.toml"})
+          .second;
+  if (added)
+    log::info(log::Fields{{"image", reference}, {"reason", "RegistryNotConfigured"}},
+              "does not stream");
+}
+
 void Images::prepare(const std::shared_ptr<Image>& image, const oci::Manifest& manifest) {
-  auto streamed = stream(*image, manifest);
+  Reason if_denied = Reason::kCredentialsMissing;
+  auto streamed = stream(*image, manifest, if_denied);
   Verdict verdict{.reason = Reason::kStreaming, .detail = {}};
   if (!streamed) {
     verdict = streamed.error().code == Code::kNotFound
                   ? Verdict{.reason = Reason::kNoArtifact, .detail = streamed.error().message}
                   : verdict_of(streamed.error());
+    if (streamed.error().code == Code::kDenied) verdict.reason = if_denied;
     log::info(log::Fields{{"image", image->name()}, {"reason", to_string(verdict.reason)}},
               "does not stream: {}", verdict.detail);
   } else {
     log::info(log::Fields{{"image", image->name()}}, "streams");
   }
+  const bool by_token = streamed && registries_.only_by_token(image->host, image->repository);
+  if (by_token) hurry(**streamed);
   const std::lock_guard lock(mutex_);
+  image->only_by_token = by_token;
   image->preparing = false;
   image->verdict = std::move(verdict);
   image->decided = clock_.now();
@@ -165,7 +222,8 @@ Result<void> Images::read_config(Image& image, const remote::Repository& reposit
 
 // Everything between seeing a manifest and being able to promise its layers.
 Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
-                                                            const oci::Manifest& manifest) {
+                                                            const oci::Manifest& manifest,
+                                                            Reason& if_denied) {
   const auto repository = registries_.repository(image.host, image.repository);
   std::vector<oci::Digest> diff_ids;
   RUNNEL_DO(read_config(image, repository, manifest, diff_ids));
@@ -175,7 +233,9 @@ Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
   for (auto& candidate : found) {
     const auto usable = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
       RUNNEL_DO(convert::check_belongs(candidate.artifact, image.subject, manifest, diff_ids));
+      if_denied = Reason::kArtifactNotTrusted;
       RUNNEL_DO(options_.trust.check(image.host, candidate.artifact, manifest.config.digest));
+      if_denied = Reason::kCredentialsMissing;
       RUNNEL_TRY(const Buffer boot_blob,
                  repository.blob_bytes(candidate.artifact.boot, candidate.artifact.boot_size));
       StreamedImage streamed{.host = image.host,
@@ -304,6 +364,10 @@ void Images::look_up_label(const std::string& chain_id, const snapshot::Labels& 
 void Images::look_up(const std::string& text) {
   const auto resolve = [&]() -> Result<void> {
     RUNNEL_TRY(const auto reference, oci::Reference::parse(text));
+    if (!registries_.is_configured(reference.host)) {
+      leave_alone(text, reference.host);
+      return {};
+    }
     const auto repository = registries_.repository(reference.host, reference.repository);
     RUNNEL_TRY(auto read, repository.manifest(reference.target()));
     RUNNEL_TRY(const auto document, oci::parse_document(read.bytes, read.media_type));
@@ -438,35 +502,56 @@ Result<snapshot::Usage> Images::usage(const std::string& chain_id) {
   return usage;
 }
 
+Images::ImageStatus Images::status_of(const Image& image) const {
+  ImageStatus status{.name = image.name(),
+                     .verdict = image.verdict,
+                     .preparing = image.preparing,
+                     .readable_until = std::nullopt,
+                     .boot_bytes = 0,
+                     .layers = {}};
+  if (!image.streamed) return status;
+  status.boot_bytes = image.streamed->artifact.boot_size;
+  bool complete = true;
+  for (const auto& digest : device_digests(image.streamed->boot, image.chain_ids.size())) {
+    const auto layer = engine_.layer(digest);
+    if (!layer) continue;
+    const auto stats = layer->stats();
+    complete = complete && stats.complete;
+    status.layers.push_back({.digest = digest.to_string(),
+                             .bytes = layer->size(),
+                             .present = stats.bytes_present,
+                             .fetched = stats.bytes_fetched,
+                             .complete = stats.complete});
+  }
+  if (complete) return status;
+  if (image.only_by_token)
+    status.readable_until = registries_.token_end(image.host, image.repository);
+  if (auto words = registries_.denied(image.host, image.repository))
+    status.verdict = {.reason = Reason::kCredentialsMissing,
+                      .detail = fmt::format("what is not here yet cannot be read: {}; runnel login "
+                                            "{}, or pull the image again",
+                                            *words, image.host)};
+  return status;
+}
+
 std::vector<Images::ImageStatus> Images::status() const {
   std::vector<ImageStatus> statuses;
   const bool disk_full = engine_.cache_status().state == cache::Budget::State::kFull;
   const std::lock_guard lock(mutex_);
   for (const auto& [subject, image] : images_) {
-    ImageStatus status{.name = image->name(),
-                       .verdict = image->verdict,
-                       .preparing = image->preparing,
-                       .boot_bytes = 0,
-                       .layers = {}};
-    if (image->streamed) {
-      status.boot_bytes = image->streamed->artifact.boot_size;
-      for (const auto& digest : device_digests(image->streamed->boot, image->chain_ids.size())) {
-        const auto layer = engine_.layer(digest);
-        if (!layer) continue;
-        const auto stats = layer->stats();
-        status.layers.push_back({.digest = digest.to_string(),
-                                 .bytes = layer->size(),
-                                 .present = stats.bytes_present,
-                                 .fetched = stats.bytes_fetched,
-                                 .complete = stats.complete});
-      }
-    }
+    auto status = status_of(*image);
     const bool incomplete = std::ranges::any_of(
         status.layers, [](const LayerStatus& layer) { return !layer.complete; });
     if (disk_full && incomplete) {
       status.verdict = {.reason = Reason::kDiskFull,
                         .detail = "reads of what is not here fail until there is room"};
     }
+    statuses.push_back(std::move(status));
+  }
+  for (const auto& [reference, verdict] : left_alone_) {
+    ImageStatus status;
+    status.name = reference;
+    status.verdict = verdict;
     statuses.push_back(std::move(status));
   }
   return statuses;

@@ -11,6 +11,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -66,6 +67,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     std::string name;
     Verdict verdict;
     bool preparing = false;
+    // The rest of it can be read until then: it hangs on a token that nobody can renew.
+    std::optional<WallTime> readable_until;
     uint64_t boot_bytes = 0;  // fetched for head, tables and hot pack
     std::vector<LayerStatus> layers;
   };
@@ -82,6 +85,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     SteadyTime decided{};
     std::vector<std::string> chain_ids;  // empty until the configuration was read
     std::shared_ptr<const StreamedImage> streamed;
+    bool only_by_token = false;  // when it was prepared
 
     std::string name() const { return host + "/" + repository + "@" + subject.to_string(); }
   };
@@ -98,7 +102,12 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   Result<void> restore(const std::set<std::string>& held);
   void prepare(const std::shared_ptr<Image>& image, const oci::Manifest& manifest);
-  Result<std::shared_ptr<const StreamedImage>> stream(Image& image, const oci::Manifest& manifest);
+  Result<std::shared_ptr<const StreamedImage>> stream(Image& image, const oci::Manifest& manifest,
+                                                      Reason& if_denied);
+  void check_access(const StreamedImage& image);
+  void hurry(const StreamedImage& image);
+  ImageStatus status_of(const Image& image) const;
+  void leave_alone(const std::string& reference, const std::string& host);
   Result<void> read_config(Image& image, const remote::Repository& repository,
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
@@ -125,6 +134,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
   std::set<std::string> held_;                            // chain IDs with a snapshot
   std::set<std::string> looking_up_;                      // references
+  std::map<std::string, Verdict> left_alone_;             // references, never asked about
 
   std::mutex prefix_mutex_;  // one merge at a time
   WorkerPool pool_{4};       // last: its tasks use all of the above

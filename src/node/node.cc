@@ -1,5 +1,7 @@
 #include "node/node.h"
 
+#include <atomic>
+
 #include "base/durable.h"
 #include "base/log.h"
 #include "engine/engine.h"
@@ -9,9 +11,11 @@
 #include "net/server.h"
 #include "net/url.h"
 #include "node/control.h"
+#include "node/credentials.h"
 #include "node/images.h"
+#include "node/logins.h"
 #include "node/registries.h"
-#include "remote/docker_config.h"
+#include "node/registry_check.h"
 #include "remote/gateway.h"
 #include "snapshot/service.h"
 #include "snapshot/snapshotter.h"
@@ -23,16 +27,24 @@ namespace {
 
 remote::Hosts hosts_of(const Config& config) {
   remote::Hosts hosts;
-  for (const auto& [host, plain] : config.plain_http) {
-    remote::HostSettings settings;
-    settings.plain_http = plain;
-    hosts.set(host, settings);
-  }
+  hosts.set_directory(config.hosts_dir);
+  for (const auto& [host, settings] : config.registries) hosts.set(host, settings);
   return hosts;
 }
 
+// What hosts.toml files may call the mirror.
+std::vector<std::string> mirror_urls(uint16_t port) {
+  std::vector<std::string> urls;
+  for (const char* host : {"127.0.0.1", "localhost", "[::1]"})
+    urls.push_back(fmt::format("http://{}:{}", host, port));
+  return urls;
+}
+
 Result<net::Server::Options> mirror_options(const std::string& listen) {
-  RUNNEL_TRY(const auto address, net::split_host_port(listen));
+  // Port 0, which is none in a URL, asks for a free one here.
+  const bool any_port = listen.ends_with(":0");
+  RUNNEL_TRY(const auto address,
+             net::split_host_port(any_port ? listen.substr(0, listen.size() - 2) : listen));
   if (!net::is_loopback_host(address.host)) {
     return fail(Code::kDenied,
                 "--mirror {}: the mirror serves without authentication, so it listens on loopback "
@@ -41,7 +53,7 @@ Result<net::Server::Options> mirror_options(const std::string& listen) {
   }
   net::Server::Options options;
   options.address = address.host;
-  options.port = address.port.value_or(8578);
+  options.port = any_port ? 0 : address.port.value_or(8578);
   options.threads = 1;
   return options;
 }
@@ -69,6 +81,11 @@ class FetcherGuard {
 
 }  // namespace
 
+Result<void> check(const Config& config) {
+  RUNNEL_TRY(const auto options, mirror_options(config.mirror));
+  return {};
+}
+
 Result<void> run_worker(const Config& config, UniqueFd fuse,
                         const std::function<void()>& wait_for_stop) {
   const SystemClock clock;
@@ -78,11 +95,20 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   net::Client client;
   net::Client mirror_client;  // of its own: ordinary pulls must not take a reader's connections
   const auto hosts = hosts_of(config);
-  const auto credentials =
-      std::make_shared<remote::DockerConfig>(remote::DockerConfig::default_path());
-  const auto gateway = std::make_shared<remote::Gateway>(client, hosts, credentials, clock);
+  Logins logins(config.root);
+  const auto credentials = make_credentials(config.credentials, logins, clock);
+  const auto gateway = std::make_shared<remote::Gateway>(client, hosts, credentials.all, clock);
   fetch::Fetcher fetcher(gateway);
-  Registries registries(gateway, fetcher);
+  std::atomic<uint16_t> mirror_port = mirror_server_options.port;
+  const auto is_configured = [&](const std::string& host) {
+    return config.trust.streaming_registries.contains(host) ||
+           hosts.is_configured(host, mirror_urls(mirror_port));
+  };
+  Registries registries({.gateway = gateway,
+                         .fetcher = fetcher,
+                         .renewable = credentials.renewable,
+                         .shown = credentials.shown,
+                         .is_configured = is_configured});
 
   RUNNEL_TRY(auto engine, engine::Engine::start({.root = config.root,
                                                  .way = config.way,
@@ -100,10 +126,16 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
 
-  mirror::Mirror mirror(mirror_client, hosts, *images,
-                        [&] { return status_json(*images, *engine); });
+  const auto status = [&] {
+    return status_json(*images, *engine,
+                       net::HostPort{.host = mirror_server_options.address, .port = mirror_port});
+  };
+  mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
   RUNNEL_TRY(auto mirror_server, net::Server::listen(mirror_server_options, mirror));
-  Control control(*images, *engine);
+  mirror_port = mirror_server->port();
+  const RegistryCheck check(gateway, config.trust, is_configured);
+  Control control(
+      {.engine = *engine, .gateway = *gateway, .logins = logins, .check = check, .status = status});
   net::Server::Options control_options;
   control_options.address = "unix:" + config.control_socket;
   control_options.threads = 1;
@@ -111,8 +143,9 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   RUNNEL_TRY(auto service, snapshot::Service::listen(config.snapshotter_socket, *snapshotter));
 
   log::info("node: engine {}, mirror {}, snapshotter {}, control {}",
-            to_string(engine->status().way), config.mirror, config.snapshotter_socket,
-            config.control_socket);
+            to_string(engine->status().way),
+            fmt::format("{}:{}", mirror_server_options.address, mirror_server->port()),
+            config.snapshotter_socket, config.control_socket);
   wait_for_stop();
   service->stop();
   mirror_server->stop();

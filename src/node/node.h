@@ -16,8 +16,18 @@
 #include "cache/budget.h"
 #include "engine/way.h"
 #include "node/trust.h"
+#include "remote/hosts.h"
 
 namespace runnel::node {
+
+// Where this node finds credentials, besides `runnel login` and what clients show it.
+struct CredentialPlaces {
+  // Kubelet's CredentialProviderConfig and the directory of its programs; both or none.
+  std::string provider_config;
+  std::string provider_directory;
+  // In docker's format; those that do not exist are empty.
+  std::vector<std::string> docker_configs;
+};
 
 // As docs/interfaces.md has it; read from node.toml, environment and flags.
 struct Config {
@@ -33,8 +43,12 @@ struct Config {
   Trust trust;
   // hosts.toml files of containerd; need not exist.
   std::string hosts_dir = "/etc/containerd/certs.d";
-  std::map<std::string, bool> plain_http;  // by host; others: loopback only
+  std::map<std::string, remote::HostSettings> registries;  // instead of hosts_dir, by host
+  CredentialPlaces credentials;
 };
+
+// What can be said about a configuration without starting anything.
+Result<void> check(const Config& config);
 
 // Runs the worker on the FUSE connection `fuse` until `wait_for_stop` returns. Call it once a
 // process.

@@ -10,6 +10,8 @@ const char* to_string(Reason reason) {
     case Reason::kArtifactCorrupt: return "ArtifactCorrupt";
     case Reason::kUnsupportedFormat: return "UnsupportedFormat";
     case Reason::kUnsupportedPlatform: return "UnsupportedPlatform";
+    case Reason::kRegistryNotConfigured: return "RegistryNotConfigured";
+    case Reason::kCredentialsMissing: return "CredentialsMissing";
     case Reason::kEngineUnavailable: return "EngineUnavailable";
     case Reason::kDiskFull: return "DiskFull";
     case Reason::kSourceUnavailable: return "SourceUnavailable";

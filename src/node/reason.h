@@ -15,6 +15,8 @@ enum class Reason : uint8_t {
   kArtifactCorrupt,
   kUnsupportedFormat,
   kUnsupportedPlatform,
+  kRegistryNotConfigured,
+  kCredentialsMissing,
   kEngineUnavailable,
   kDiskFull,
   kSourceUnavailable,

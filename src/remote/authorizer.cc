@@ -13,10 +13,21 @@ namespace {
 
 // Beyond this many, expired headers are thrown out.
 constexpr size_t kManyHeld = 1024;
+// Tried for one token.
+constexpr size_t kMostCredentials = 4;
 
 const Challenge* find_scheme(const std::vector<Challenge>& challenges, std::string_view scheme) {
   const auto found = std::ranges::find(challenges, scheme, &Challenge::scheme);
   return found == challenges.end() ? nullptr : &*found;
+}
+
+// RFC 6750, 3.1.
+bool says_insufficient_scope(const std::vector<std::string_view>& challenges) {
+  return std::ranges::any_of(challenges, [](const auto line) {
+    const auto parsed = parse_challenges(line);
+    const Challenge* bearer = parsed ? find_scheme(*parsed, "bearer") : nullptr;
+    return bearer != nullptr && bearer->parameter("error") == "insufficient_scope";
+  });
 }
 
 }  // namespace
@@ -68,10 +79,10 @@ Result<Secret> Authorizer::answer(std::string_view host, const Scope& scope,
                                   const std::vector<std::string_view>& challenges,
                                   const Secret& sent) {
   const Key key{std::string(host), scope.text()};
-  RUNNEL_TRY(Way way, way_of(host, challenges));
+  RUNNEL_TRY(const Way way, way_of(host, challenges));
   std::unique_lock lock(mutex_);
   if (ways_[key.first] != way) {
-    ways_[key.first] = std::move(way);
+    ways_[key.first] = way;
     held_.erase(key);
   }
   // Somebody else may have been here since the request was sent.
@@ -80,7 +91,16 @@ Result<Secret> Authorizer::answer(std::string_view host, const Scope& scope,
       clock_.now() < held->second.expires) {
     return held->second.header;
   }
-  if (held != held_.end() && !flights_.contains(key)) held_.erase(held);
+  if (held != held_.end() && !flights_.contains(key)) {
+    const auto used = held->second.credential;
+    // A token that is refused too early may only be one that the registry has forgotten. But what
+    // was sent as it is, or gave a token that may do too little, is not the right credential.
+    const bool exchanged =
+        way.kind == Way::Kind::kBearer && used && used->kind != Credential::Kind::kBearer;
+    const bool wrong = !exchanged || says_insufficient_scope(challenges);
+    held_.erase(held);
+    if (wrong && used) credentials_->refused(host, repository_of(scope), *used);
+  }
 
   RUNNEL_TRY(Secret header, obtain(lock, key, scope));
   if (header == sent)
@@ -145,46 +165,71 @@ Result<Secret> Authorizer::obtain(std::unique_lock<std::mutex>& lock, const Key&
   return *flight->outcome;
 }
 
-Result<Authorizer::Held> Authorizer::fetch(const std::string& host, const Scope& scope,
-                                           const Way& way) {
-  // "repository:a/b:pull": the repository decides which credential is the right one.
+// "repository:a/b:pull": the repository decides which credential is the right one.
+std::string Authorizer::repository_of(const Scope& scope) {
   const std::string& first = scope.parts().front();
   const size_t start = first.find(':') + 1;
-  const std::string repository = first.substr(start, first.rfind(':') - start);
-  auto credential = credentials_->find(host, repository);
+  return first.substr(start, first.rfind(':') - start);
+}
 
-  Result<Held> held = fail(Code::kDenied, "{} wants a user and password, and none are known", host);
-  if (credential && *credential && (*credential)->kind == Credential::Kind::kBearer) {
-    held = Held{.header = Secret("Bearer " + (*credential)->secret.reveal()),
-                .renew_at = SteadyTime::max(),
-                .expires = SteadyTime::max()};
-  } else if (way.kind == Way::Kind::kBearer) {
-    held = fetch_bearer(host, scope, way, credential ? *credential : std::nullopt);
-  } else if (credential && *credential) {
-    const auto& [user, secret, kind] = **credential;
-    held = Held{.header = Secret("Basic " + to_base64(user + ":" + secret.reveal())),
-                .renew_at = SteadyTime::max(),
-                .expires = SteadyTime::max()};
+// One credential after another, as long as the source has other ones than those that were refused.
+Result<Authorizer::Held> Authorizer::fetch(const std::string& host, const Scope& scope,
+                                           const Way& way) {
+  const auto repository = repository_of(scope);
+  std::vector<Credential> tried;
+  while (true) {
+    auto credential = credentials_->find(host, repository);
+    auto held = fetch_with(host, scope, way, credential ? *credential : std::nullopt);
+    const bool again = !held && held.error().code == Code::kDenied && credential && *credential &&
+                       std::ranges::find(tried, **credential) == tried.end() &&
+                       tried.size() < kMostCredentials &&
+                       credentials_->refused(host, repository, **credential);
+    if (again) {
+      tried.push_back(*std::move(*credential));
+      continue;
+    }
+    if (held || credential) return held;
+    // The reason why there were no credentials matters more than the refusal that followed.
+    return fail(held.error().code, "{} (without credentials: {})", held.error().message,
+                credential.error().message);
   }
-  if (held || credential) return held;
-  // The reason why there were no credentials matters more than the refusal that followed.
-  return fail(held.error().code, "{} (without credentials: {})", held.error().message,
-              credential.error().message);
+}
+
+Result<Authorizer::Held> Authorizer::fetch_with(const std::string& host, const Scope& scope,
+                                                const Way& way,
+                                                std::optional<Credential> credential) {
+  if (credential && credential->kind == Credential::Kind::kBearer) {
+    SteadyTime expires = SteadyTime::max();
+    if (credential->expires)
+      expires =
+          clock_.now() + std::chrono::duration_cast<Duration>(*credential->expires - clock_.wall());
+    return Held{.header = Secret("Bearer " + credential->secret.reveal()),
+                .credential = credential,
+                .renew_at = expires,
+                .expires = expires};
+  }
+  if (way.kind == Way::Kind::kBearer) return fetch_bearer(host, scope, way, credential);
+  if (!credential)
+    return fail(Code::kDenied, "{} wants a user and password, and none are known", host);
+  const auto pair = credential->user + ":" + credential->secret.reveal();
+  return Held{.header = Secret("Basic " + to_base64(pair)),
+              .credential = credential,
+              .renew_at = SteadyTime::max(),
+              .expires = SteadyTime::max()};
 }
 
 Result<Authorizer::Held> Authorizer::fetch_bearer(const std::string& host, const Scope& scope,
                                                   const Way& way,
                                                   std::optional<Credential> credential) {
-  const TokenRequest request{.realm = way.realm,
-                             .service = way.service,
-                             .scope = scope,
-                             .credential = std::move(credential)};
+  const TokenRequest request{
+      .realm = way.realm, .service = way.service, .scope = scope, .credential = credential};
   RUNNEL_TRY(const Token token,
              fetch_token(client_, hosts_.endpoint(host), request, token_timeout_));
   // A quarter of its life ahead, at most half a minute: time to try more than once.
   const Duration ahead = std::min<Duration>(token.lifetime / 4, std::chrono::seconds(30));
   const SteadyTime expires = clock_.now() + token.lifetime;
   return Held{.header = Secret("Bearer " + token.value.reveal()),
+              .credential = std::move(credential),
               .renew_at = expires - ahead,
               .expires = expires};
 }

@@ -55,6 +55,7 @@ class Authorizer {
   };
   struct Held {  // a header for one host and scope; empty: there is none to be had
     Secret header;
+    std::optional<Credential> credential;  // that it was got with
     SteadyTime renew_at{};
     SteadyTime expires{};
   };
@@ -64,7 +65,10 @@ class Authorizer {
   static Result<Way> way_of(std::string_view host, const std::vector<std::string_view>& challenges);
   Known known_locked(const Key& key);
   Result<Secret> obtain(std::unique_lock<std::mutex>& lock, const Key& key, const Scope& scope);
+  static std::string repository_of(const Scope& scope);
   Result<Held> fetch(const std::string& host, const Scope& scope, const Way& way);
+  Result<Held> fetch_with(const std::string& host, const Scope& scope, const Way& way,
+                          std::optional<Credential> credential);
   Result<Held> fetch_bearer(const std::string& host, const Scope& scope, const Way& way,
                             std::optional<Credential> credential);
   void go_without_locked(const Key& key);

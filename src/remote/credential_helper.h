@@ -7,26 +7,21 @@
 // password for the server exits with 1 and says "credentials not found …".
 #pragma once
 
-#include <chrono>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include "base/error.h"
+#include "remote/child_program.h"
 #include "remote/credentials.h"
 
 namespace runnel::remote {
-
-struct HelperLimits {
-  std::chrono::milliseconds time{10'000};
-  size_t output_bytes = 64 << 10;
-};
 
 // Runs the helper, found through PATH. Blocks until it ends or the time is over; it is killed then,
 // with everything it started. kInvalid when `name` is no plain word or the answer is not the
 // protocol's; the error never holds what the program wrote, which may be the secret.
 Result<std::optional<Credential>> ask_credential_helper(std::string_view name,
                                                         std::string_view server,
-                                                        const HelperLimits& limits = {});
+                                                        const ProgramLimits& limits = {});
 
 }  // namespace runnel::remote

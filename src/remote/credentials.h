@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "remote/secret.h"
 
@@ -20,13 +21,16 @@ struct Credential {
   std::string user;
   Secret secret;
   Kind kind = Kind::kPassword;
+  // A kBearer's end, where it is known.
+  std::optional<WallTime> expires = std::nullopt;
 
   bool operator==(const Credential&) const = default;
 };
 
-// Implementations: DockerConfig here; kubelet's credential providers and what containerd showed on
-// the node. Any thread may call find(), which may block for a bounded time (a helper program runs)
-// and is asked again for every new token, so that a changed secret is seen.
+// Implementations: DockerConfig, CredentialProviders (kubelet's plugins), ShownCredentials (what
+// the mirror's clients sent), CredentialChain (several, the best first). Any thread may call
+// find(), which may block for a bounded time (a helper program runs) and is asked again for every
+// new token, so that a changed secret is seen.
 class CredentialSource {
  public:
   virtual ~CredentialSource() = default;
@@ -36,6 +40,14 @@ class CredentialSource {
   // refusal names this error too).
   virtual Result<std::optional<Credential>> find(std::string_view host,
                                                  std::string_view repository) = 0;
+
+  // The registry or its token server did not take what find() gave. True when asking again is
+  // worth a try: there may be another one, or a newer one.
+  virtual bool refused(std::string_view host, std::string_view repository,
+                       const Credential& credential) {
+    (void)host, (void)repository, (void)credential;
+    return false;
+  }
 };
 
 // Knows nobody.

@@ -103,7 +103,7 @@ Result<std::optional<Credential>> credential_of(const object& entry) {
 
 }  // namespace
 
-DockerConfig::DockerConfig(std::string path, HelperLimits limits)
+DockerConfig::DockerConfig(std::string path, ProgramLimits limits)
     : path_(std::move(path)), limits_(limits) {}
 
 std::string DockerConfig::default_path() {

@@ -18,7 +18,7 @@ namespace runnel::remote {
 class DockerConfig final : public CredentialSource {
  public:
   // The file is read again at every call, so that a new login is seen; it need not exist.
-  explicit DockerConfig(std::string path, HelperLimits limits = {});
+  explicit DockerConfig(std::string path, ProgramLimits limits = {});
 
   // $DOCKER_CONFIG/config.json, or ~/.docker/config.json; empty when neither variable is set.
   static std::string default_path();
@@ -28,7 +28,7 @@ class DockerConfig final : public CredentialSource {
 
  private:
   const std::string path_;
-  const HelperLimits limits_;
+  const ProgramLimits limits_;
 };
 
 }  // namespace runnel::remote

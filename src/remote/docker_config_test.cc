@@ -37,7 +37,7 @@ class DockerConfigFile : public ::testing::Test {
     return {.user = std::move(user), .secret = Secret(std::move(secret))};
   }
 
-  HelperLimits limits_;
+  ProgramLimits limits_;
 
  private:
   test::TempDir directory_;

@@ -58,8 +58,10 @@ Result<OpenAnswer> Exchange::pass(const Call& call, const std::string& url,
   request.stall_timeout = gateway_->options.stall_timeout;
   request.total_timeout = call.total_timeout;
   request.max_redirects = 0;  // each one is looked at here
-  if (!authorization.empty() && is_same_origin(url, endpoint_.url))
-    request.headers.set("Authorization", authorization.reveal());
+  const bool ours = is_same_origin(url, endpoint_.url);
+  request.tls = ours ? endpoint_.tls : endpoint_.tls_elsewhere;
+  if (ours) request.origin_headers = endpoint_.headers;
+  if (ours && !authorization.empty()) request.headers.set("Authorization", authorization.reveal());
 
   OpenAnswer out;
   out.body = std::make_unique<Incoming>(gateway_->client, std::move(request));

@@ -6,10 +6,14 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <chrono>
 #include <cstdint>
 #include <cstring>
+#include <mutex>
 
+#include "base/log.h"
 #include "oci/reference.h"
+#include "remote/hosts_file.h"
 
 namespace runnel::remote {
 
@@ -104,19 +108,84 @@ bool is_local_address(std::string_view host) {
   return is_local_ipv6(*v6);
 }
 
+// What the directory's files say, for a few seconds.
+class HostsDirectory {
+ public:
+  explicit HostsDirectory(std::string path) : path_(std::move(path)) {}
+
+  // Null when there is no file, or one that cannot be read: that is logged, and the registry is
+  // reached as if there were none.
+  std::shared_ptr<const HostsFile> find(std::string_view host, bool defaults) {
+    const auto key = std::pair(std::string(host), defaults);
+    const auto now = std::chrono::steady_clock::now();
+    const std::lock_guard lock(mutex_);
+    if (known_.size() > kMaxKnown) known_.clear();
+    auto& known = known_[key];
+    if (known.read_at && now - *known.read_at < kLife) return known.file;
+    known.read_at = now;
+    auto file = read_hosts_file(path_, host, defaults);
+    if (!file && file.error().code != Code::kNotFound && file.error().message != known.complaint)
+      log::warning("{}", file.error().message);
+    known.complaint = file ? "" : file.error().message;
+    known.file = file ? std::make_shared<const HostsFile>(*std::move(file)) : nullptr;
+    return known.file;
+  }
+
+ private:
+  static constexpr auto kLife = std::chrono::seconds(1);
+  static constexpr size_t kMaxKnown = 4096;
+  struct Known {
+    std::optional<std::chrono::steady_clock::time_point> read_at;
+    std::shared_ptr<const HostsFile> file;
+    std::string complaint;
+  };
+
+  const std::string path_;
+  std::mutex mutex_;
+  std::map<std::pair<std::string, bool>, Known> known_;
+};
+
 void Hosts::set(std::string host, HostSettings settings) {
   hosts_.insert_or_assign(std::move(host), std::move(settings));
 }
 
+void Hosts::set_directory(std::string directory) {
+  directory_ = std::make_shared<HostsDirectory>(std::move(directory));
+}
+
 Endpoint Hosts::endpoint(std::string_view host) const {
   const auto found = hosts_.find(host);
-  const HostSettings& settings = found == hosts_.end() ? otherwise_ : found->second;
+  HostSettings settings = found == hosts_.end() ? otherwise_ : found->second;
+  if (found == hosts_.end() && directory_ != nullptr) {
+    if (const auto file = directory_->find(host, true)) settings = file->settings;
+  }
 
   Endpoint endpoint;
   endpoint.host = host;
   endpoint.plain_http = settings.plain_http.value_or(is_loopback(host));
   endpoint.url = (endpoint.plain_http ? "http://" : "https://") + oci::registry_host(host);
+  if (!settings.origin.empty()) {
+    endpoint.url = settings.origin;
+    endpoint.plain_http = settings.origin.starts_with("http://");
+  }
+  endpoint.headers = std::move(settings.headers);
+  endpoint.tls = endpoint.tls_elsewhere = std::move(settings.tls);
+  if (endpoint.tls && !endpoint.tls->certificate_file.empty()) {
+    auto anonymous = *endpoint.tls;
+    anonymous.certificate_file.clear();
+    anonymous.key_file.clear();
+    endpoint.tls_elsewhere = std::make_shared<const net::TlsSettings>(std::move(anonymous));
+  }
   return endpoint;
+}
+
+bool Hosts::is_configured(std::string_view host, const std::vector<std::string>& mirrors) const {
+  if (hosts_.contains(host)) return true;
+  if (directory_ == nullptr) return false;
+  const auto file = directory_->find(host, false);
+  return file != nullptr && std::ranges::any_of(file->mirrors, [&](const auto& one) {
+           return std::ranges::find(mirrors, one) != mirrors.end();
+         });
 }
 
 }  // namespace runnel::remote

@@ -1,17 +1,26 @@
-// How each registry is reached: scheme and address. (Which authorities are trusted is the
-// net::Client's.)
+// How each registry is reached: scheme and address, certificates, headers.
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
+
+#include "net/headers.h"
+#include "net/tls.h"
 
 namespace runnel::remote {
 
 struct HostSettings {
   // Unset: plain HTTP for loopback hosts, HTTPS for every other.
-  std::optional<bool> plain_http;
+  std::optional<bool> plain_http = {};
+  // "https://registry.example:5000", where it is, when that is not at its own name; goes over
+  // plain_http.
+  std::string origin = {};
+  std::shared_ptr<const net::TlsSettings> tls = {};  // null: the client's own way
+  net::Headers headers = {};                         // go with every request to it
 };
 
 // Where requests for one host go.
@@ -19,9 +28,15 @@ struct Endpoint {
   std::string host;  // as in a reference: the key of credentials and the name in errors
   std::string url;   // "https://registry-1.docker.io", without a final '/'
   bool plain_http = false;
+  // For requests to `url` itself, and for where it sends us: without our own certificate.
+  std::shared_ptr<const net::TlsSettings> tls;
+  std::shared_ptr<const net::TlsSettings> tls_elsewhere;
+  net::Headers headers;  // for requests to `url` itself
 };
 
-// A table made at start and only read afterwards, from any thread.
+class HostsDirectory;
+
+// Any thread may call any const method; set() only before others do.
 class Hosts {
  public:
   Hosts() = default;
@@ -29,12 +44,19 @@ class Hosts {
   explicit Hosts(HostSettings otherwise) : otherwise_(std::move(otherwise)) {}
 
   void set(std::string host, HostSettings settings);
+  // Hosts that were not set() are looked up there; see remote/hosts_file.h. Files are read again
+  // when they are a few seconds old, so that a change is seen.
+  void set_directory(std::string directory);
 
   Endpoint endpoint(std::string_view host) const;
+  // Somebody has said that this host is to be used: set(), or a file of its own (not the default
+  // for all) whose hosts include one of `mirrors` ("http://127.0.0.1:8578").
+  bool is_configured(std::string_view host, const std::vector<std::string>& mirrors) const;
 
  private:
   HostSettings otherwise_;
   std::map<std::string, HostSettings, std::less<>> hosts_;
+  std::shared_ptr<HostsDirectory> directory_;
 };
 
 // "localhost", names below it, 127.0.0.0/8 and ::1, with or without a port.

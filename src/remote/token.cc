@@ -30,8 +30,9 @@ net::ClientRequest get_request(const TokenRequest& request) {
 
   net::ClientRequest out(std::move(url));
   if (request.credential) {
-    const auto& [user, secret, kind] = *request.credential;
-    out.headers.set("Authorization", "Basic " + to_base64(user + ":" + secret.reveal()));
+    const auto& credential = *request.credential;
+    out.headers.set("Authorization",
+                    "Basic " + to_base64(credential.user + ":" + credential.secret.reveal()));
   }
   return out;
 }
@@ -97,9 +98,11 @@ Result<Token> interpret(const net::BufferedResponse& response, const TokenReques
               who, request.scope.text(), text.empty() ? "" : ": ", text);
 }
 
-Result<net::BufferedResponse> exchange(net::Client& client, const TokenRequest& request,
-                                       Duration timeout) {
+Result<net::BufferedResponse> exchange(net::Client& client, const Endpoint& registry,
+                                       const TokenRequest& request, Duration timeout) {
+  const bool own = is_same_origin(request.realm, registry.url);
   const auto send = [&](net::ClientRequest outgoing) {
+    outgoing.tls = own ? registry.tls : registry.tls_elsewhere;
     outgoing.max_redirects = 0;  // nobody but the named realm may see the credential
     outgoing.total_timeout = timeout;
     outgoing.headers.set("Accept", "application/json");
@@ -132,6 +135,13 @@ Scope Scope::remove(std::string_view repository) {
   return scope;
 }
 
+Scope Scope::of(const std::vector<std::string_view>& parts) {
+  Scope scope;
+  for (const auto part : parts)
+    if (is_sendable(part)) scope.parts_.emplace_back(part);
+  return scope;
+}
+
 Scope Scope::and_pull(std::string_view repository) const {
   Scope scope = *this;
   scope.parts_.push_back(fmt::format("repository:{}:pull", repository));
@@ -149,7 +159,7 @@ Result<Token> fetch_token(net::Client& client, const Endpoint& registry,
   const std::string where = "token server " + net::without_secrets(request.realm.substr(0, 200));
   if (auto allowed = check_leads_on(registry, request.realm); !allowed)
     return std::unexpected(allowed.error().in(where));
-  auto response = exchange(client, request, timeout);
+  auto response = exchange(client, registry, request, timeout);
   if (!response) return std::unexpected(response.error().in(where));
   auto token = interpret(*response, request);
   if (!token) return std::unexpected(token.error().in(where));

@@ -25,6 +25,8 @@ class Scope {
   static Scope pull(std::string_view repository);
   static Scope push(std::string_view repository);    // pull and push
   static Scope remove(std::string_view repository);  // pull, push and delete
+  // What somebody else asks for; a part has no space and no control character, or is left out.
+  static Scope of(const std::vector<std::string_view>& parts);
   // This one and, for a mount, reading another repository.
   Scope and_pull(std::string_view repository) const;
 

@@ -80,10 +80,14 @@ Section& Section::text(std::string key, std::string& into) {
 }
 
 Section& Section::flag(std::string key, bool& into) {
-  return add(std::move(key), [&into](const Value& value) -> Result<void> {
+  return choice(std::move(key), [&into](bool value) { into = value; });
+}
+
+Section& Section::choice(std::string key, std::function<void(bool)> take) {
+  return add(std::move(key), [take = std::move(take)](const Value& value) -> Result<void> {
     const auto flag = value.node.value_exact<bool>();
     if (!flag) return wrong(value, "must be true or false");
-    into = *flag;
+    take(*flag);
     return {};
   });
 }

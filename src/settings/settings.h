@@ -27,6 +27,7 @@ class Section {
  public:
   Section& text(std::string key, std::string& into);
   Section& flag(std::string key, bool& into);
+  Section& choice(std::string key, std::function<void(bool)> take);
   // A whole number in [least, most].
   Section& number(std::string key, int64_t least, int64_t most, std::function<void(int64_t)> take);
   // A text with a meaning of its own: the error says what it should have been.

@@ -72,9 +72,18 @@ class Call {
 }  // namespace
 
 Result<std::string> pull_image(const std::string& socket, const std::string& image,
-                               std::optional<Duration> timeout, const std::stop_token& stop) {
+                               std::optional<Duration> timeout, const std::stop_token& stop,
+                               const PullAuth& auth) {
   cri::PullImageRequest request;
   request.mutable_image()->set_image(image);
+  if (!auth.user.empty()) {
+    request.mutable_auth()->set_username(auth.user);
+    request.mutable_auth()->set_password(auth.secret);
+  }
+  if (!auth.user.empty()) {
+    request.mutable_auth()->set_username(auth.user);
+    request.mutable_auth()->set_password(auth.secret);
+  }
   cri::PullImageResponse response;
   RUNNEL_DO(
       Call(socket, timeout).run(&cri::ImageService::Stub::PullImage, request, response, stop));

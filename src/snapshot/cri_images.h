@@ -24,11 +24,18 @@ struct CriImage {
   bool operator==(const CriImage&) const = default;
 };
 
+// A pod's pull secret; no user: none.
+struct PullAuth {
+  std::string user;
+  std::string secret;
+};
+
 // Asks the runtime behind `socket` (containerd's) to pull the image, and waits for it. Returns the
 // image's ID. Without a timeout it waits as long as the runtime works; the runtime is expected to
 // bound its pulls, and `stop` ends the wait at once.
 Result<std::string> pull_image(const std::string& socket, const std::string& image,
-                               std::optional<Duration> timeout, const std::stop_token& stop = {});
+                               std::optional<Duration> timeout, const std::stop_token& stop = {},
+                               const PullAuth& auth = {});
 
 // Nothing when the runtime has no image of that reference or ID.
 Result<std::optional<CriImage>> image_status(const std::string& socket, const std::string& image,

@@ -19,7 +19,8 @@ class Machine:
     def __init__(self, lab, make=Containerd):
         self.lab = lab
         directory = lab.directory("machine")
-        self.node = services.Node(directory / "n", background_fill=False)
+        self.node = services.Node(directory / "n", background_fill=False,
+                                  hosts_dir=directory / "c/certs.d")
         self.containerd = make(directory / "c")
 
     def start(self) -> "Machine":

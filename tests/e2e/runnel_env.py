@@ -138,8 +138,8 @@ class Streaming:
             return True
         daemons.wait_until(answers, 60, "containerd reaches the snapshotter again")
 
-    def pull(self, reference: str) -> str:
-        return services.pull(reference, self.containerd.socket)
+    def pull(self, reference: str, user: str = "", password: str = "") -> str:
+        return services.pull(reference, self.containerd.socket, user, password)
 
     def tree(self, chain_id: str, with_content: bool = True) -> trees.Tree:
         with self.containerd.view(chain_id) as root:

@@ -265,6 +265,10 @@ Response FakeRegistry::answer(const net::Request& request, const std::string& bo
 // /v2/<name>/<kind>/<rest>, the name with slashes in it.
 Response FakeRegistry::answer_v2(const net::Request& request, const std::string& body) {
   const std::string path = request.path.substr(4);
+  if (path.empty()) {
+    if (auto refusal = refuse(request, "", false)) return std::move(*refusal);
+    return Response(200, net::Headers{{"Content-Type", "application/json"}}, std::string("{}"));
+  }
   for (const std::string kind : {"/manifests/", "/blobs/uploads/", "/blobs/", "/referrers/"}) {
     const size_t at = path.find(kind);
     if (at == std::string::npos) continue;

@@ -75,8 +75,10 @@ class CommandError(Exception):
 
 def run(argv: list[str], seconds: float = 600, **kwargs) -> str:
     """Runs to the end and returns standard output; raises CommandError on failure."""
+    if "input" not in kwargs:
+        kwargs["stdin"] = subprocess.DEVNULL
     done = subprocess.run(argv, capture_output=True, text=True, errors="surrogateescape",
-                          stdin=subprocess.DEVNULL, timeout=seconds, **kwargs)
+                          timeout=seconds, **kwargs)
     if done.returncode != 0:
         raise CommandError(f"{shlex.join(argv)}: exit {done.returncode}\n"
                            f"{done.stdout[-2000:]}{done.stderr[-4000:]}".rstrip())
@@ -137,15 +139,25 @@ class Containerd:
     def stop(self) -> None:
         self.daemon.stop()
 
-    def use_mirror(self, registry: str, mirror: str | None) -> None:
-        """Writes certs.d for `registry` (host:port): ask `mirror` first, then the registry."""
-        host_dir = self.certs / registry
-        host_dir.mkdir(parents=True, exist_ok=True)
-        text = f'server = "http://{registry}"\n'
-        hosts = [h for h in (mirror, registry) if h]
-        for host in hosts:
-            text += f'\n[host."http://{host}"]\n  capabilities = ["pull", "resolve"]\n'
-        (host_dir / "hosts.toml").write_text(text)
+    def use_mirror(self, registry: str, mirror: str | None, server: str | None = None,
+                   settings: str = "") -> None:
+        """Writes hosts.toml for `registry` (host:port): ask `mirror` first, then the registry.
+
+        The node reads the same file, as it does in /etc/containerd/certs.d. `settings` are lines
+        about the registry itself (ca, client, header, …).
+        """
+        server = server or f"http://{registry}"
+        text = f'server = "{server}"\n{settings}\n'
+        for host in [f"http://{mirror}"] if mirror else []:
+            text += f'\n[host."{host}"]\n  capabilities = ["pull", "resolve"]\n'
+        text += f'\n[host."{server}"]\n  capabilities = ["pull", "resolve"]\n{settings}\n'
+        for certs in self._hosts_directories():
+            (certs / registry).mkdir(parents=True, exist_ok=True)
+            (certs / registry / "hosts.toml").write_text(text)
+
+    def _hosts_directories(self) -> list[Path]:
+        node = [self.node_socket.parent / "hosts.d"] if self.node_socket else []
+        return [self.certs, *node]
 
     # The client ---------------------------------------------------------------------------------
 

@@ -64,8 +64,10 @@ class Node:
 
     def __init__(self, directory: Path, engine: str = "auto", background_fill: bool = True,
                  mirror_port: int = 0, more_arguments: tuple[str, ...] = (),
-                 root: Path | None = None, env: dict[str, str] | None = None):
+                 root: Path | None = None, env: dict[str, str] | None = None,
+                 hosts_dir: Path | None = None):
         self.directory = directory
+        self.hosts_dir = hosts_dir or directory / "hosts.d"  # what Containerd.use_mirror writes
         self.env = env
         self.engine = engine
         self.background_fill = background_fill
@@ -84,7 +86,7 @@ class Node:
         self.root.mkdir(parents=True, exist_ok=True)
         argv = [program(), "node", "--root", str(self.root), "--mirror", self.mirror,
                 "--address", str(self.socket), "--control", str(self.control),
-                "--engine", self.engine]
+                "--engine", self.engine, "--hosts-dir", str(self.hosts_dir)]
         if not self.background_fill:
             argv.append("--no-background-fill")
         self.daemon.start(argv + list(self.more_arguments), self.env)
@@ -120,6 +122,9 @@ def convert(reference: str) -> str:
     return run([program(), "convert", reference, "--plain-http"])
 
 
-def pull(image: str, containerd_socket: Path) -> str:
-    """Asks containerd for the image as kubelet does (CRI PullImage)."""
-    return run([program(), "pull", image, "--address", str(containerd_socket)])
+def pull(image: str, containerd_socket: Path, user: str = "", password: str = "") -> str:
+    """Asks containerd for the image as kubelet does (CRI PullImage), with a pod's secret or without."""
+    argv = [program(), "pull", image, "--address", str(containerd_socket)]
+    if user:
+        return run([*argv, "--user", user, "--password-stdin"], input=password)
+    return run(argv)

@@ -1,0 +1,112 @@
+#include "remote/hosts_file.h"
+
+#include <gtest/gtest.h>
+
+#include "base/durable.h"
+#include "support/temp_dir.h"
+
+namespace runnel::remote {
+namespace {
+
+class HostsFiles : public testing::Test {
+ protected:
+  void write(const std::string& name, const std::string& text) const {
+    const auto path = dir_.path() + "/" + name;
+    ASSERT_TRUE(make_directories(path.substr(0, path.rfind('/'))));
+    ASSERT_TRUE(replace_file(path, as_bytes(text)));
+  }
+  Hosts hosts() const {
+    Hosts made;
+    made.set_directory(dir_.path());
+    return made;
+  }
+
+  test::TempDir dir_;
+};
+
+TEST_F(HostsFiles, SayWhereARegistryIsAndHowItIsSpokenTo) {
+  write("r.example/ca.pem", "PEM-A");
+  write("r.example/other.pem", "PEM-B");
+  write("r.example/hosts.toml",
+        "server = \"https://real.example:8443\"\nca = [\"ca.pem\", \"" + dir_.path() +
+            "/r.example/other.pem\"]\nclient = [[\"cert.pem\", \"/keys/key.pem\"]]\n"
+            "[header]\nx-site = \"one\"\nx-list = [\"a\", \"b\"]\n"
+            "[host.\"http://127.0.0.1:8578\"]\ncapabilities = [\"pull\", \"resolve\"]\n");
+
+  const auto endpoint = hosts().endpoint("r.example");
+
+  EXPECT_EQ(endpoint.host, "r.example");
+  EXPECT_EQ(endpoint.url, "https://real.example:8443");
+  EXPECT_FALSE(endpoint.plain_http);
+  ASSERT_TRUE(endpoint.tls);
+  EXPECT_EQ(endpoint.tls->authorities, "PEM-A\nPEM-B\n");
+  EXPECT_EQ(endpoint.tls->certificate_file, dir_.path() + "/r.example/cert.pem");
+  EXPECT_EQ(endpoint.tls->key_file, "/keys/key.pem");
+  EXPECT_EQ(endpoint.tls_elsewhere->authorities, endpoint.tls->authorities);
+  EXPECT_TRUE(endpoint.tls_elsewhere->certificate_file.empty()) << "it is for the registry only";
+  EXPECT_EQ(endpoint.headers, (net::Headers{{"x-list", "a"}, {"x-list", "b"}, {"x-site", "one"}}));
+}
+
+TEST_F(HostsFiles, AreFoundUnderBothNamesOfAHostWithAPort) {
+  write("a.example:5000/hosts.toml", "server = \"http://a.example:5000\"\n");
+  write("b.example_5000_/hosts.toml", "server = \"http://b.example:5000\"\n");
+  write("[::1]_5000_/hosts.toml", "server = \"https://[::1]:5000\"\n");
+
+  EXPECT_EQ(hosts().endpoint("a.example:5000").url, "http://a.example:5000");
+  EXPECT_EQ(hosts().endpoint("b.example:5000").url, "http://b.example:5000");
+  EXPECT_TRUE(hosts().endpoint("b.example:5000").plain_http);
+  EXPECT_EQ(hosts().endpoint("[::1]:5000").url, "https://[::1]:5000");
+}
+
+TEST_F(HostsFiles, TakeTheSettingsOfTheRegistryAsAHostOfItsOwn) {
+  const auto file = parse_hosts_file(
+      "server = \"https://r.example\"\n[host.\"https://m.example\"]\nskip_verify = false\n"
+      "[host.\"https://r.example\"]\nskip_verify = true\n",
+      "/x/hosts.toml");
+
+  ASSERT_TRUE(file) << file.error().message;
+  ASSERT_TRUE(file->settings.tls);
+  EXPECT_FALSE(file->settings.tls->check_peer);
+  EXPECT_EQ(file->mirrors, (std::vector<std::string>{"https://m.example", "https://r.example"}));
+}
+
+TEST_F(HostsFiles, ConfigureARegistryWhenTheyNameOurMirror) {
+  const std::vector<std::string> kMirror = {"http://localhost:8578", "http://127.0.0.1:8578"};
+  write("ours/hosts.toml", "[host.\"http://127.0.0.1:8578/v2/\"]\n");
+  write("other/hosts.toml", "[host.\"http://127.0.0.1:9999\"]\n");
+  write("_default/hosts.toml", "ca = []\n[host.\"http://127.0.0.1:8578\"]\n");
+  Hosts all = hosts();
+  all.set("said", {.plain_http = true});
+
+  EXPECT_TRUE(all.is_configured("ours", kMirror));
+  EXPECT_TRUE(all.is_configured("said", kMirror));
+  EXPECT_FALSE(all.is_configured("other", kMirror));
+  EXPECT_FALSE(all.is_configured("nobody", kMirror)) << "the default names nobody";
+}
+
+TEST_F(HostsFiles, AreNotLookedForOutsideTheirDirectory) {
+  write("x/hosts.toml", "server = \"http://wrong\"\n");
+  Hosts inner;
+  inner.set_directory(dir_.path() + "/y");
+  ASSERT_TRUE(make_directories(dir_.path() + "/y"));
+
+  for (const char* host : {"../x", "..", ".", ""})
+    EXPECT_FALSE(read_hosts_file(dir_.path() + "/y", host, true)) << host;
+}
+
+TEST_F(HostsFiles, ThatMakeNoSenseAreErrorsWithTheirPlace) {
+  for (const std::string bad :
+       {"server = \"https://r.example/some/path\"", "server = \"ftp://x\"", "= 1",
+        "ca = \"/no/such/file.pem\"", "[header]\n\"bad name\" = \"x\""}) {
+    const auto file = parse_hosts_file(bad, "/etc/x/hosts.toml");
+    ASSERT_FALSE(file) << bad;
+    EXPECT_NE(file.error().message.find(bad.starts_with("ca") ? "file.pem" : "/etc/x/hosts.toml"),
+              std::string::npos)
+        << file.error().message;
+  }
+  write("broken/hosts.toml", "= 1");
+  EXPECT_EQ(hosts().endpoint("broken").url, "https://broken") << "as if there were none";
+}
+
+}  // namespace
+}  // namespace runnel::remote
