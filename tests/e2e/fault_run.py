@@ -26,7 +26,8 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools"), str(HERE.parent / "su
 from cgroups import Group  # noqa: E402
 from disks import Disk  # noqa: E402
 from fault_report import Report  # noqa: E402
-from fault_setup import POINTS, Scene, lie_at_random, push_known_files, scene  # noqa: E402
+from fault_setup import (LATEST_PASS, POINTS, Scene, lie_at_random, push_known_files,  # noqa: E402
+                         scene, wait_for_death)
 from readers import Readers  # noqa: E402
 from runnel_env import Lab, engines  # noqa: E402
 from sandbox import daemons, services  # noqa: E402
@@ -45,15 +46,11 @@ class Faults:
 
     def worker_killed_at_a_point(self) -> None:
         point = self.random.choice(POINTS)
-        self.now.inject(f"{point}:kill:{self.random.randint(1, 3)}")
+        self.now.inject(f"{point}:kill:{self.random.randint(1, LATEST_PASS.get(point, 5))}")
         self.now.forget_cache()
-        worker = self.now.worker()
-        try:
-            daemons.wait_until(lambda: not daemons.is_running(worker), 30, point)
-        finally:
-            self.now.inject("")
-        self.now.wait_for_another(worker)
-        self.now.kill_worker()  # it may have read the same fate
+        wait_for_death(self.now, point)
+        self.now.inject("")
+        self.now.kill_worker()  # the one that runs may have read the same fate
 
     def reader_killed(self) -> None:
         self.readers.kill_one()

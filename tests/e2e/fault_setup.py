@@ -158,7 +158,7 @@ def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int,
             scene.inject(f"{point}:kill:{chosen.randint(1, LATEST_PASS.get(point, 10))}")
             if hit % 10 == 0 or point in LATEST_PASS:  # what is cached passes few points
                 scene.forget_cache()
-            worker = _wait_for_death(scene, point)
+            worker = wait_for_death(scene, point)
             scene.entry.faults[f"kill at {point}"] += 1
             scene.wait_for_another(worker)
     scene.inject("")
@@ -166,7 +166,7 @@ def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int,
     readers.progress(50, 60)
 
 
-def _wait_for_death(scene: Scene, point: str) -> int:
+def wait_for_death(scene: Scene, point: str) -> int:
     """Of a worker that passes the point; when nothing does, there is nothing left to fetch."""
     for _ in range(8):
         worker = scene.worker()
