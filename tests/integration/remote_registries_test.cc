@@ -118,7 +118,7 @@ class RemoteRegistries : public ::testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
     if (GetParam() == std::string("docker_registry")) {
-      if (access(DockerRegistry::kProgram, X_OK) != 0)
+      if (::access(DockerRegistry::kProgram, X_OK) != 0)
         GTEST_SKIP() << "needs " << DockerRegistry::kProgram;
       served_ = std::make_unique<DockerRegistry>();
     } else {
