@@ -34,6 +34,8 @@ Result<std::unique_ptr<Cache>> Cache::open(const std::string& root, const Option
   cache->measure();
   cache->tender_ = std::thread([at = cache.get()] { at->tend(); });
   cache->deadlines_ = std::thread([at = cache.get()] { at->keep_deadlines(); });
+  cache->scrubber_ =
+      std::make_unique<Scrubber>(options.scrub, [at = cache.get()] { return at->open_layers(); });
   return cache;
 }
 
@@ -53,6 +55,7 @@ Cache::~Cache() {
     stopping_ = true;
   }
   stop_changed_.notify_all();
+  scrubber_.reset();
   for (auto* thread : {&tender_, &deadlines_}) {
     if (thread->joinable()) thread->join();
   }
@@ -118,6 +121,17 @@ std::vector<std::shared_ptr<Layer>> Cache::open_layers() const {
     if (entry.layer) layers.push_back(entry.layer);
   }
   return layers;
+}
+
+Cache::ScrubStatus Cache::scrub_status() const {
+  ScrubStatus status;
+  for (const auto& layer : open_layers()) {
+    const auto stats = layer->stats();
+    status.bytes += stats.scrubbed_bytes;
+    status.damaged += stats.damaged_chunks;
+    status.repaired += stats.repaired_chunks;
+  }
+  return status;
 }
 
 void Cache::tend() {

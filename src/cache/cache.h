@@ -28,13 +28,14 @@
 #include "base/worker_pool.h"
 #include "cache/budget.h"
 #include "cache/layer.h"
+#include "cache/scrubber.h"
 #include "oci/digest.h"
 
 namespace runnel::cache {
 
 // Any thread may call any method. One background thread makes writes durable every second, measures
 // the disk, keeps the background fill going and deletes what is over the budget; another ends reads
-// at their deadline and touches no file.
+// at their deadline and touches no file; a third goes over the disk (scrubber).
 class Cache {
  public:
   struct Disk {
@@ -47,6 +48,7 @@ class Cache {
     size_t write_threads = 1;
     size_t rescue_threads = 2;
     Limits limits;
+    ScrubOptions scrub;
     // A layer that was just asked for is about to be mounted.
     Duration young = std::chrono::seconds(60);
     // Measures the file system; tests have others than the real one.
@@ -84,6 +86,13 @@ class Cache {
   void on_removed(Removed removed);
 
   Budget::Status status() const { return budget_.status(); }
+  // Of the layers that are open.
+  struct ScrubStatus {
+    uint64_t bytes = 0;
+    uint64_t damaged = 0;
+    uint64_t repaired = 0;
+  };
+  ScrubStatus scrub_status() const;
 
   // One round of the background thread's work, for tests.
   void tend_once();
@@ -131,6 +140,7 @@ class Cache {
   Removed removed_;
   std::thread tender_;
   std::thread deadlines_;
+  std::unique_ptr<Scrubber> scrubber_;
 };
 
 }  // namespace runnel::cache

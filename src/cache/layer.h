@@ -27,6 +27,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,16 +59,19 @@ struct LayerStats {
   uint64_t bytes_present = 0;  // of the device image
   uint64_t bytes_fetched = 0;  // stored bytes, as they came over the network
   uint64_t failed_reads = 0;
-  uint64_t corrupt_chunks = 0;  // arrivals whose bytes were not what the table says
-  uint64_t bytes_restored = 0;  // of the device image, made from the original layer
-  uint64_t rescues = 0;         // times that the original layer was turned to
-  std::string rescue_error;     // of the last of them; empty when it was good
-  std::string last_error;       // of a read, a write or an arrival; empty when there was none
-  bool complete = false;        // everything is here, verified in this run or trusted, and durable
+  uint64_t corrupt_chunks = 0;   // arrivals whose bytes were not what the table says
+  uint64_t bytes_restored = 0;   // of the device image, made from the original layer
+  uint64_t rescues = 0;          // times that the original layer was turned to
+  std::string rescue_error;      // of the last of them; empty when it was good
+  std::string last_error;        // of a read, a write or an arrival; empty when there was none
+  uint64_t scrubbed_bytes = 0;   // read from disk again and compared
+  uint64_t damaged_chunks = 0;   // of those, what was wrong
+  uint64_t repaired_chunks = 0;  // and is right and durable again
+  bool complete = false;         // everything is here, verified in this run or trusted, and durable
 };
 
 // Any thread may call any method. The methods stand in files by what they are about: layer_read,
-// layer_fetch, layer_keep, layer_fill; opening and closing in layer.cc.
+// layer_fetch, layer_keep, layer_fill, layer_scrub; opening and closing in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
  public:
   using Done = std::function<void(Result<Buffer>)>;
@@ -111,6 +115,11 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Makes what has been written durable. One caller at a time. On an error what was written since
   // the last success counts as absent.
   Result<void> sync();
+
+  // Compares the chunk on the disk itself with its digest, if it is there; a damaged one is absent
+  // from now on, fetched again, and written in its place. Waits for the disk. Returns the bytes
+  // read.
+  uint64_t scrub(uint32_t chunk);
 
   // The last sync, and a mark that what is here may be believed next time (unless some of it was
   // never looked at after an earlier unclean stop). Nothing may be under way any more.
@@ -203,6 +212,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   Result<void> restored(uint32_t chunk, Buffer plain);
   bool is_wanted(uint32_t chunk, const Buffer& plain);
   void rescue_ended(const Result<void>& outcome);
+  bool is_idle_on_disk(uint32_t chunk) const;
+  void count_repaired_locked(uint32_t chunk);
   bool may_fill_locked() const;
   unsigned fills_allowed_locked() const;
   void fill_next();
@@ -219,6 +230,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   ChunkStates states_;
   std::map<uint32_t, Pending> pending_;
   std::map<uint32_t, std::shared_ptr<const Buffer>> recent_;  // written ones, while memory allows
+  std::set<uint32_t> damaged_;  // found by scrub(), and not repaired yet
   uint64_t sync_failures_ = 0;
   LayerStats stats_;
   Rescue rescue_;

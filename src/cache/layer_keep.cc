@@ -95,6 +95,7 @@ Result<void> Layer::sync() {
   if (!outcome) ++sync_failures_;
   for (const uint32_t chunk : outcome ? states_.synced(round) : states_.lost(round)) {
     forget_recent_locked(chunk);
+    if (outcome) count_repaired_locked(chunk);
   }
   return outcome;
 }

@@ -24,6 +24,10 @@ void print_cache(const json::object& cache) {
   fmt::print("cache {} of {}, {} free (at least {}): {}\n", amount(number(cache, "bytes")),
              amount(number(cache, "max_bytes")), amount(number(cache, "free_bytes")),
              amount(number(cache, "min_free_bytes")), text(cache, "state"));
+  if (number(cache, "damaged_chunks") > 0) {
+    fmt::print("  {} damaged chunks were found on disk, {} repaired\n",
+               number(cache, "damaged_chunks"), number(cache, "repaired_chunks"));
+  }
 }
 
 void print_status(const json::object& status) {

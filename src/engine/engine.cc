@@ -98,6 +98,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, co
   RUNNEL_TRY(auto cache, cache::Cache::open(options.root,
                                             {.background_fill = options.background_fill,
                                              .limits = options.cache_limits,
+                                             .scrub = options.scrub,
                                              .measure = {}},
                                             clock));
   DeviceFs::Options fs_options;

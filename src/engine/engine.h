@@ -39,6 +39,7 @@ class Engine {
     Duration mount_timeout = std::chrono::seconds(30);
     bool background_fill = true;
     cache::Limits cache_limits;
+    cache::ScrubOptions scrub;
   };
 
   // Opens the cache, serves the devices on `fuse` (inherited_fuse_fd(), see holder.h) and tries the
@@ -81,6 +82,7 @@ class Engine {
   };
   Status status() const;
   cache::Budget::Status cache_status() const { return cache_->status(); }
+  cache::Cache::ScrubStatus scrub_status() const { return cache_->scrub_status(); }
 
  private:
   struct MountRecord;

@@ -62,11 +62,12 @@ Section credentials_section(CredentialPlaces& places) {
   return keys;
 }
 
-Section cache_section(cache::Limits& limits) {
+Section cache_section(cache::Limits& limits, cache::ScrubOptions& scrub) {
   Section keys;
   keys.number("max_bytes", 0, INT64_MAX, [&limits](int64_t bytes) { limits.max_bytes = bytes; })
       .number("min_free", 0, INT64_MAX, [&limits](int64_t bytes) { limits.min_free = bytes; })
-      .number("reserve", 0, INT64_MAX, [&limits](int64_t bytes) { limits.reserve = bytes; });
+      .number("reserve", 0, INT64_MAX, [&limits](int64_t bytes) { limits.reserve = bytes; })
+      .number("scrub_rate", 0, INT64_MAX, [&scrub](int64_t bytes) { scrub.least_rate = bytes; });
   return keys;
 }
 
@@ -99,7 +100,7 @@ Section sections(Config& config) {
              [&config](const std::vector<std::string>& hosts) {
                return set_streaming_registries(config, hosts);
              })
-      .section("cache", cache_section(config.cache))
+      .section("cache", cache_section(config.cache, config.scrub))
       .each_text("trusted_keys",
                  [&config](const std::string& id, const std::string& text) -> Result<void> {
                    RUNNEL_TRY(auto key, parse_trusted_key(id, text));

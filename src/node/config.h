@@ -32,6 +32,7 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   max_bytes = 20000000000                        # default: 20 % of the file system
 //   min_free = 20000000000                         # likewise
 //   reserve = 536870912
+//   scrub_rate = 1048576                           # bytes a second, at least; 0: no scrub
 //
 //   [trusted_keys]                                 # whose signed artifacts are used
 //   "0123456789abcdef" = "MCowBQYDK2VwAyEA…"       # ID and Ed25519 public key, base64 or PEM

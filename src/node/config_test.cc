@@ -30,7 +30,7 @@ TEST(NodeConfig, ReadsEveryKey) {
                                "mirror = \"127.0.0.1:1\"\nengine = \"erofs-loop\"\n"
                                "background_fill = false\nread_timeout_s = 5\nhosts_dir = \"/h\"\n"
                                "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
-                               "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\n"
+                               "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\nscrub_rate = 4\n"
                                "[trusted_keys]\n\"{}\" = \"{}\"\n"
                                "[credentials]\nprovider_config = \"/p\"\nprovider_directory = "
                                "\"/d\"\ndocker_configs = [\"/x\"]\n"
@@ -50,6 +50,7 @@ TEST(NodeConfig, ReadsEveryKey) {
   EXPECT_EQ(config.cache.max_bytes, 7u);
   EXPECT_EQ(config.cache.min_free, 8u);
   EXPECT_EQ(config.cache.reserve, 9u);
+  EXPECT_EQ(config.scrub.least_rate, 4u);
   EXPECT_EQ(config.read_timeout, std::chrono::seconds(5));
   EXPECT_EQ(config.hosts_dir, "/h");
   EXPECT_TRUE(config.trust.has_registry("r.example:5000"));

@@ -48,11 +48,12 @@ json::object to_json(const Images::ImageStatus& image) {
   return out;
 }
 
-json::object to_json(const cache::Budget::Status& cache) {
+json::object to_json(const cache::Budget::Status& cache, const cache::Cache::ScrubStatus& scrub) {
   return {{"state", to_string(cache.state)},  {"bytes", cache.used},
           {"max_bytes", cache.max_bytes},     {"free_bytes", cache.free},
           {"min_free_bytes", cache.min_free}, {"reserve_bytes", cache.reserve},
-          {"refused_chunks", cache.refused}};
+          {"refused_chunks", cache.refused},  {"scrubbed_bytes", scrub.bytes},
+          {"damaged_chunks", scrub.damaged},  {"repaired_chunks", scrub.repaired}};
 }
 
 net::Response json_response(int status, const json::object& body) {
@@ -115,12 +116,13 @@ std::string status_json(const Images& images, const engine::Engine& engine,
   for (const auto& probe : engine_status.probes) {
     ways.push_back({{"way", to_string(probe.way)}, {"works", probe.ok}, {"reason", probe.reason}});
   }
-  return json::serialize(json::object{{"version", RUNNEL_VERSION},
-                                      {"mirror", mirror.text()},
-                                      {"engine", to_string(engine_status.way)},
-                                      {"engine_trial", std::move(ways)},
-                                      {"cache", to_json(engine.cache_status())},
-                                      {"images", std::move(list)}});
+  return json::serialize(
+      json::object{{"version", RUNNEL_VERSION},
+                   {"mirror", mirror.text()},
+                   {"engine", to_string(engine_status.way)},
+                   {"engine_trial", std::move(ways)},
+                   {"cache", to_json(engine.cache_status(), engine.scrub_status())},
+                   {"images", std::move(list)}});
 }
 
 const Control::Route* Control::find(const net::Request& request) {

@@ -114,7 +114,8 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
                                                  .way = config.way,
                                                  .read_timeout = config.read_timeout,
                                                  .background_fill = config.background_fill,
-                                                 .cache_limits = config.cache},
+                                                 .cache_limits = config.cache,
+                                                 .scrub = config.scrub},
                                                 std::move(fuse), clock));
   const FetcherGuard guard(fetcher);
 

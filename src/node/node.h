@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "cache/budget.h"
+#include "cache/scrubber.h"
 #include "engine/way.h"
 #include "node/trust.h"
 #include "remote/hosts.h"
@@ -38,6 +39,7 @@ struct Config {
   engine::Way way = engine::Way::kAuto;
   bool background_fill = true;
   cache::Limits cache;  // [cache]
+  cache::ScrubOptions scrub;
   Duration read_timeout = std::chrono::seconds(60);
   log::Options log;
   Trust trust;
