@@ -120,7 +120,17 @@ def test_a_running_container_survives_uninstall_with_all_its_files(lab, machine,
     containerd.ctr("containers", "rm", "survivor")  # although its snapshotter is gone
     assert "uninstalled" in succeeded(machine.uninstall())
     assert machine.node.daemon.pid is None
-    assert succeeded(machine.install("--dry-run")), "it can be installed again"
+
+    services.pull(streamed.reference, containerd.socket)  # what streamed was not whole here
+    assert containerd.run(streamed.reference, "ordinary").seconds_to_ready is not None
+    containerd.remove_image(streamed.reference)
+    machine.node.start()
+    succeeded(machine.install())
+    services.pull(streamed.reference, containerd.socket)
+    containerd.snapshotter = "runnel"
+    assert containerd.run(streamed.reference, "again").seconds_to_ready is not None
+    containerd.snapshotter = "overlayfs"
+    assert [each["reason"] for each in machine.node.status()["images"]] == ["Streaming"]
 
 
 def test_an_image_that_was_there_before_still_starts(lab, machine):
