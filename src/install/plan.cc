@@ -286,11 +286,6 @@ bool has_cri(const std::string& effective) {
   });
 }
 
-std::string sandbox_image(const std::string& effective, int major) {
-  if (major >= 2) return text_at(effective, {"plugins", kCri2, "pinned_images", "sandbox"});
-  return text_at(effective, {"plugins", kCri1, "sandbox_image"});
-}
-
 std::vector<std::string> host_directories(const std::string& host) {
   const auto colon = host.rfind(':');
   if (colon == std::string::npos || colon == 0) return {host};

@@ -85,9 +85,6 @@ Result<std::string> certs_directory(const std::string& effective, int major,
 // Whether kubelet's plugin is there at all.
 bool has_cri(const std::string& effective);
 
-// The image of pods' sandboxes, "" when the configuration does not say.
-std::string sandbox_image(const std::string& effective, int major);
-
 // The names under which containerd looks for a host's directory, the first one that exists wins.
 std::vector<std::string> host_directories(const std::string& host);
 
