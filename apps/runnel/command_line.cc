@@ -164,9 +164,12 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
   command->add_option("--plain-http", flags->plain_http, "host that is reached by plain HTTP")
       ->envname("RUNNEL_PLAIN_HTTP")
       ->delimiter(',');
+  // By a function: bound to an optional, a flag that nobody gave sets it to false.
   command
-      ->add_flag("--background-fill,!--no-background-fill", flags->background_fill,
-                 "fetch what no one has read yet [on]")
+      ->add_flag_function(
+          "--background-fill,!--no-background-fill",
+          [flags](int64_t count) { flags->background_fill = count > 0; },
+          "fetch what no one has read yet [on]")
       ->envname("RUNNEL_BACKGROUND_FILL");
   command
       ->add_option(
