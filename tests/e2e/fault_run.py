@@ -127,7 +127,7 @@ def run(lab: Lab, report: Report, options: argparse.Namespace) -> None:
     pushed = push_known_files(lab, "fault-run")
     end = time.monotonic() + options.minutes * 60
     entry = report.entry(f"fault_run --seed {options.seed}", options.engine)
-    with Disk(lab.directory("disk"), 400) as disk, \
+    with Disk(lab.directory("disk")) as disk, \
             scene(lab, pushed, options.engine, entry, seed=options.seed, read_timeout=READ_TIMEOUT,
                   root=disk.point / "root") as now:
         now.liar.rules(lie_at_random(0.1), seed=options.seed)
