@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import subprocess
 from pathlib import Path
 
-from sandbox import scratch
+from sandbox import daemons, scratch
 from sandbox.containerd import run
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
@@ -46,13 +47,18 @@ class Disk:
     def __exit__(self, *_) -> None:
         if self._frozen:
             self.thaw()
-        run(["umount", str(self.point)])
+        self._unmount_below()
         if self._backing_megabytes:
             run(["umount", str(self._backing)])
 
-    def free_bytes(self) -> int:
-        info = os.statvfs(self.point)
-        return info.f_bavail * info.f_frsize
+    def _unmount_below(self) -> None:
+        """A node whose database cannot be written any more may leave its mounts; loop devices go
+        some time after the last mount of theirs."""
+        def gone() -> bool:
+            points = [m.point for m in scratch.mounts() if scratch.is_below(m.point, str(self.point))]
+            return all(subprocess.run(["umount", point], capture_output=True).returncode == 0
+                       for point in sorted(points, key=len, reverse=True))
+        daemons.wait_until(gone, 20, f"{self.point} can be unmounted")
 
     def fill(self) -> None:
         with open(self._filler, "wb", buffering=0) as file:
