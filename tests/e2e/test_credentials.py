@@ -134,7 +134,7 @@ class _Watching:
         self._thread = threading.Thread(target=self._run, args=(call,), daemon=True)
 
     def _run(self, call) -> None:
-        while not self._stop.is_set():
+        while not self._stop.wait(0.005):
             call()
 
     def __enter__(self):
@@ -150,7 +150,7 @@ class _Watching:
 
 def test_a_pods_secret_reads_on_for_its_repository_and_not_after_a_restart(guarded, side_for, pushed):
     guard = guarded()
-    side = side_for(guard)
+    side = side_for(guard, "--read-timeout", "3")  # what nobody may read is an error after that
     with pytest.raises(CommandError):
         side.pull(reference(guard))
 
