@@ -14,7 +14,11 @@ using Answer = std::future<Result<Buffer>>;
 class Reading {
  public:
   Reading(RangeSource& source, const Clock& clock, const ReadThrough& options)
-      : source_(source), clock_(clock), options_(options), next_(options.from) {}
+      : source_(source),
+        clock_(clock),
+        options_(options),
+        next_(options.from),
+        end_(std::min(options.to, source.size())) {}
   ~Reading() {
     for (auto& answer : under_way_) answer.wait();
   }
@@ -35,8 +39,8 @@ class Reading {
 
  private:
   void start_reads() {
-    while (under_way_.size() < options_.ahead && next_ < source_.size()) {
-      const uint64_t length = std::min(options_.piece, source_.size() - next_);
+    while (under_way_.size() < options_.ahead && next_ < end_) {
+      const uint64_t length = std::min(options_.piece, end_ - next_);
       auto promise = std::make_shared<std::promise<Result<Buffer>>>();
       under_way_.push_back(promise->get_future());
       source_.read(next_, length, options_.priority, clock_.now() + options_.piece_timeout,
@@ -49,6 +53,7 @@ class Reading {
   const Clock& clock_;
   const ReadThrough& options_;
   uint64_t next_;
+  const uint64_t end_;
   std::deque<Answer> under_way_;
 };
 

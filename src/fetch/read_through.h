@@ -1,5 +1,6 @@
-// A whole blob of a RangeSource from its first byte to its last, for those who need all of it and
-// may wait: reads go out ahead, so that the line is never idle, and their answers come in order.
+// A blob of a RangeSource, or a long part of it, from its first byte to its last, for those who
+// need all of it and may wait: reads go out ahead, so that the line is never idle, and their
+// answers come in order.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,7 @@ namespace runnel::fetch {
 struct ReadThrough {
   Priority priority = Priority::kBackground;
   uint64_t from = 0;
+  uint64_t to = UINT64_MAX;  // or the blob's end, if that comes first
   uint64_t piece = uint64_t{1} << 20;
   size_t ahead = 4;                                   // reads under way: what is held in memory
   Duration piece_timeout = std::chrono::seconds(60);  // after which nothing came for too long

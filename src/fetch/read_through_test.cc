@@ -37,10 +37,13 @@ TEST_F(ReadThroughTest, GivesEveryByteInOrder) {
   EXPECT_EQ(source_.reads().back().length, 500u);
 }
 
-TEST_F(ReadThroughTest, BeginsWhereItIsTold) {
+TEST_F(ReadThroughTest, BeginsAndEndsWhereItIsTold) {
   ASSERT_TRUE(read({.from = 10'000, .piece = 1000}));
-
   EXPECT_EQ(got_, Buffer(bytes_.begin() + 10'000, bytes_.end()));
+
+  got_.clear();
+  ASSERT_TRUE(read({.from = 100, .to = 5555, .piece = 1000}));
+  EXPECT_EQ(got_, Buffer(bytes_.begin() + 100, bytes_.begin() + 5555));
 }
 
 TEST_F(ReadThroughTest, HasNoMoreUnderWayThanItMay) {

@@ -106,6 +106,7 @@ Result<void> Images::restore(const std::set<std::string>& held) {
     for (const auto& id : stored.chain_ids) image->chain_ids.push_back(id.to_string());
     image->streamed = std::make_shared<const StreamedImage>(std::move(stored));
     pool_.submit([this, streamed = image->streamed] { check_access(*streamed); });
+    trees_.add(image->streamed);
     images_[image->subject] = std::move(image);
   }
   return {};
@@ -152,16 +153,18 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   if (image) {
     const bool elsewhere = image->host != seen.host || image->repository != seen.repository;
     const bool old = clock_.now() - image->decided > options_.retry_after;
-    // This request's credentials may be the missing ones.
-    const bool denied = image->verdict.reason == Reason::kCredentialsMissing;
-    const bool try_again = elsewhere || denied || (old && may_change(image->verdict.reason));
+    // This request's credentials may be the missing ones; its snapshots may be gone.
+    const bool changed = image->verdict.reason == Reason::kCredentialsMissing ||
+                         image->verdict.reason == Reason::kAlreadyUnpacked;
+    const bool try_again = elsewhere || changed || (old && may_change(image->verdict.reason));
     if (image->preparing || image->streamed || !try_again) return;
   }
   image = std::make_shared<Image>();
   image->host = seen.host;
   image->repository = seen.repository;
   image->subject = seen.digest;
-  pool_.submit([this, image, copy = *manifest] { prepare(image, copy); });
+  image->manifest = *manifest;
+  pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
 }
 
 // A registry that nobody has told this node about is not contacted.
@@ -181,9 +184,17 @@ void Images::leave_alone(const std::string& reference, const std::string& host) 
               "does not stream");
 }
 
-void Images::prepare(const std::shared_ptr<Image>& image, const oci::Manifest& manifest) {
+void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   Reason if_denied = Reason::kCredentialsMissing;
-  auto streamed = stream(*image, manifest, if_denied);
+  auto streamed = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
+    const auto repository = registries_.repository(image->host, image->repository);
+    std::vector<oci::Digest> diff_ids;
+    RUNNEL_DO(read_config(*image, repository, image->manifest, diff_ids));
+    if (when == Prepare::kWhenOfUse && all_unpacked(*image)) {
+      return fail(Code::kExists, "all of its layers were unpacked before");
+    }
+    return stream(*image, diff_ids, if_denied);
+  }();
   Verdict verdict{.reason = Reason::kStreaming, .detail = {}};
   if (!streamed) {
     verdict = streamed.error().code == Code::kNotFound
@@ -202,7 +213,10 @@ void Images::prepare(const std::shared_ptr<Image>& image, const oci::Manifest& m
   image->preparing = false;
   image->verdict = std::move(verdict);
   image->decided = clock_.now();
-  if (streamed) image->streamed = *std::move(streamed);
+  if (streamed) {
+    trees_.add(*streamed);
+    image->streamed = *std::move(streamed);
+  }
   changed_.notify_all();
 }
 
@@ -220,13 +234,30 @@ Result<void> Images::read_config(Image& image, const remote::Repository& reposit
   return {};
 }
 
+// An image whose topmost snapshot was unpacked the ordinary way needs nothing of us.
+bool Images::all_unpacked(const Image& image) const {
+  if (!options_.is_unpacked || image.chain_ids.empty()) return false;
+  const auto unpacked = options_.is_unpacked(image.chain_ids.back());
+  if (!unpacked) log::warning("{}", unpacked.error().message);
+  return unpacked && *unpacked;
+}
+
+// Somebody asks for a layer of an image of which all is unpacked: in another of containerd's
+// namespaces, or its snapshots were removed. So it may stream after all.
+void Images::prepare_after_all_locked(const std::string& chain_id) {
+  for (const auto& [subject, image] : images_) {
+    if (image->preparing || image->verdict.reason != Reason::kAlreadyUnpacked) continue;
+    if (std::ranges::find(image->chain_ids, chain_id) == image->chain_ids.end()) continue;
+    image->preparing = true;
+    pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
+  }
+}
+
 // Everything between seeing a manifest and being able to promise its layers.
-Result<std::shared_ptr<const StreamedImage>> Images::stream(Image& image,
-                                                            const oci::Manifest& manifest,
-                                                            Reason& if_denied) {
+Result<std::shared_ptr<const StreamedImage>> Images::stream(
+    Image& image, const std::vector<oci::Digest>& diff_ids, Reason& if_denied) {
+  const auto& manifest = image.manifest;
   const auto repository = registries_.repository(image.host, image.repository);
-  std::vector<oci::Digest> diff_ids;
-  RUNNEL_DO(read_config(image, repository, manifest, diff_ids));
   RUNNEL_TRY(auto found, convert::find_artifacts(repository, image.subject));
 
   std::optional<Error> refused;
@@ -331,6 +362,7 @@ Result<bool> Images::offer(const std::string& chain_id, const std::string&,
   look_up_label(chain_id, labels);
   const auto deadline = clock_.now() + options_.offer_timeout;
   std::unique_lock lock(mutex_);
+  prepare_after_all_locked(chain_id);
   for (;;) {
     if (find_locked(chain_id)) {
       held_.insert(chain_id);
@@ -397,21 +429,43 @@ Result<std::string> Images::mount(const std::string& chain_id) {
                        device_digests(place.image->boot, place.layers));
 }
 
+TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,
+                                 fetch::Priority priority) const {
+  const auto& record = image.boot.head.layers[layer];
+  const auto digest = oci::Digest::from_sha256(record.blob_digest);
+  TreeSources sources{
+      .path = fmt::format("{}/{}.tree", image.directory, digest.hex()),
+      .blob = registries_.source(image.host, image.repository, digest, record.blob_size),
+      .original = std::nullopt,
+      .priority = priority};
+  if (!image.layer_sizes.empty()) sources.original = original_of(image, layer);
+  return sources;
+}
+
+// Brings the trees here that a merge of some of the image's layers may need one day. The last layer
+// is in no merge but the boot blob's.
+Result<void> Images::keep_trees(const StreamedImage& image) const {
+  for (size_t i = 0; i + 1 < image.chain_ids.size(); ++i) {
+    if (::access(image.directory.c_str(), F_OK) != 0) return {};  // dropped meanwhile
+    const auto sources = tree_sources(image, i, fetch::Priority::kBackground);
+    if (::access(sources.path.c_str(), F_OK) == 0) continue;
+    RUNNEL_DO(load_tree(image.boot.head.layers[i], sources, clock_));
+  }
+  return {};
+}
+
 // The merge of the lowest layers alone, made from their trees the first time it is asked for.
 Result<std::string> Images::prefix_metadata(const Place& place) {
   const auto path = fmt::format("{}/{}.erofs", place.image->directory, place.layers);
   const std::lock_guard lock(prefix_mutex_);
   if (::access(path.c_str(), F_OK) == 0) return path;
-  const auto repository = registries_.repository(place.image->host, place.image->repository);
   auto records = place.image->boot.head.layers;
   records.resize(place.layers);
   std::vector<artifact::MergeLayer> layers;
-  for (const auto& record : records) {
-    const auto digest = oci::Digest::from_sha256(record.blob_digest);
-    RUNNEL_TRY(const Buffer frame,
-               repository.blob_range(digest, record.parts.tree_offset, record.parts.tree_stored));
-    RUNNEL_TRY(auto tree, artifact::open_layer_tree(frame, record.parts, record.device_blocks));
-    layers.push_back({.tree = std::move(tree), .slot = record.slot});
+  for (size_t i = 0; i < records.size(); ++i) {
+    auto sources = tree_sources(*place.image, i, fetch::Priority::kDemand);
+    RUNNEL_TRY(auto tree, load_tree(records[i], sources, clock_));
+    layers.push_back({.tree = std::move(tree), .slot = records[i].slot});
   }
   auto tree = artifact::merge(std::move(layers));
   for (const size_t i : artifact::records_with_tables(records)) {
@@ -490,7 +544,10 @@ void Images::forget(const std::string& chain_id) {
       return true;
     });
   }
-  for (const auto& image : unneeded) drop(*image);
+  for (const auto& image : unneeded) {
+    log::info(log::Fields{{"image", image->name()}}, "no snapshot needs it any more");
+    drop(*image);
+  }
 }
 
 Result<snapshot::Usage> Images::usage(const std::string& chain_id) {

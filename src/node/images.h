@@ -8,6 +8,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,8 +22,10 @@
 #include "engine/engine.h"
 #include "mirror/mirror.h"
 #include "node/image_store.h"
+#include "node/layer_tree_file.h"
 #include "node/reason.h"
 #include "node/registries.h"
+#include "node/tree_keeper.h"
 #include "node/trust.h"
 #include "snapshot/streaming.h"
 
@@ -37,6 +40,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     Duration offer_timeout = std::chrono::seconds(60);
     // How long a verdict that may change (no artifact, registry unreachable) is kept.
     Duration retry_after = std::chrono::seconds(60);
+    // Whether an ordinary snapshot of that chain ID is there.
+    std::function<Result<bool>(const std::string& chain_id)> is_unpacked;
   };
 
   // `held` are the chain IDs of the streamed snapshots that exist. Loads what is stored, hands the
@@ -83,6 +88,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     bool preparing = true;
     Verdict verdict;
     SteadyTime decided{};
+    oci::Manifest manifest;
     std::vector<std::string> chain_ids;  // empty until the configuration was read
     std::shared_ptr<const StreamedImage> streamed;
     bool only_by_token = false;  // when it was prepared
@@ -101,9 +107,14 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
          const Clock& clock);
 
   Result<void> restore(const std::set<std::string>& held);
-  void prepare(const std::shared_ptr<Image>& image, const oci::Manifest& manifest);
-  Result<std::shared_ptr<const StreamedImage>> stream(Image& image, const oci::Manifest& manifest,
+  // kAlways although all of it is unpacked.
+  enum class Prepare : uint8_t { kWhenOfUse, kAlways };
+  void prepare(const std::shared_ptr<Image>& image, Prepare when);
+  Result<std::shared_ptr<const StreamedImage>> stream(Image& image,
+                                                      const std::vector<oci::Digest>& diff_ids,
                                                       Reason& if_denied);
+  bool all_unpacked(const Image& image) const;
+  void prepare_after_all_locked(const std::string& chain_id);
   void check_access(const StreamedImage& image);
   void hurry(const StreamedImage& image);
   ImageStatus status_of(const Image& image) const;
@@ -118,6 +129,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::optional<Place> find_locked(const std::string& chain_id) const;
   Result<Place> find(const std::string& chain_id) const;
   bool may_come_locked(const std::string& chain_id) const;
+  TreeSources tree_sources(const StreamedImage& image, size_t layer,
+                           fetch::Priority priority) const;
+  Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
   bool is_held_locked(const Image& image) const;
   void drop(const StreamedImage& image);
@@ -137,7 +151,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::map<std::string, Verdict> left_alone_;             // references, never asked about
 
   std::mutex prefix_mutex_;  // one merge at a time
-  WorkerPool pool_{4};       // last: its tasks use all of the above
+  TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
+  WorkerPool pool_{4};  // last: its tasks use all of the above
 };
 
 }  // namespace runnel::node

@@ -123,6 +123,9 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   RUNNEL_TRY(const auto held, streamed_chains(*store));
   Images::Options image_options;
   image_options.trust = config.trust;
+  image_options.is_unpacked = [&store](const std::string& chain_id) {
+    return store->chain_is_unpacked(chain_id);
+  };
   RUNNEL_TRY(auto images,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
@@ -151,6 +154,7 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   service->stop();
   mirror_server->stop();
   control_server->stop();
+  fetcher.shutdown();  // whoever waits for the network must not keep the process
   return {};
 }
 

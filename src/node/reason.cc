@@ -14,6 +14,7 @@ const char* to_string(Reason reason) {
     case Reason::kCredentialsMissing: return "CredentialsMissing";
     case Reason::kEngineUnavailable: return "EngineUnavailable";
     case Reason::kDiskFull: return "DiskFull";
+    case Reason::kAlreadyUnpacked: return "AlreadyUnpacked";
     case Reason::kSourceUnavailable: return "SourceUnavailable";
   }
   return "Unknown";
@@ -26,6 +27,7 @@ Verdict verdict_of(const Error& error) {
       case Code::kDenied: return Reason::kArtifactNotTrusted;
       case Code::kUnsupported: return Reason::kUnsupportedFormat;
       case Code::kExhausted: return Reason::kDiskFull;
+      case Code::kExists: return Reason::kAlreadyUnpacked;
       default: return Reason::kSourceUnavailable;
     }
   }();

@@ -19,6 +19,7 @@ enum class Reason : uint8_t {
   kCredentialsMissing,
   kEngineUnavailable,
   kDiskFull,
+  kAlreadyUnpacked,
   kSourceUnavailable,
 };
 

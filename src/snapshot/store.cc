@@ -2,6 +2,7 @@
 
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "base/quote.h"
@@ -379,6 +380,15 @@ Result<bool> Store::chain_is_held(const std::string& chain_id) const {
 
 // What it shows includes everything below, so the way down from a user ends at the first streamed
 // snapshot; seen from here, the way up ends before the next one.
+// containerd names a committed snapshot NAMESPACE/NUMBER/CHAIN; a bare one is an own client's.
+Result<bool> Store::chain_is_unpacked(const std::string& chain_id) const {
+  const auto end = "/" + chain_id;
+  RUNNEL_TRY(const auto records,
+             select("chain_id = '' AND substr('/' || name, -length(?)) = ?", {end, end}));
+  return std::ranges::any_of(
+      records, [](const Record& record) { return record.info.kind == Kind::kCommitted; });
+}
+
 Result<bool> Store::chain_is_used(const std::string& chain_id) const {
   const std::lock_guard lock(mutex_);
   Statement statement(database_, R"(

@@ -70,6 +70,8 @@ class Store {
   // directly or through ordinary snapshots on it.
   Result<bool> chain_is_held(const std::string& chain_id) const;
   Result<bool> chain_is_used(const std::string& chain_id) const;
+  // Whether an ordinary snapshot of that chain ID is committed, in any of containerd's namespaces.
+  Result<bool> chain_is_unpacked(const std::string& chain_id) const;
 
  private:
   class Statement;

@@ -73,6 +73,20 @@ TEST_F(StoreTest, KeepsAllItWasToldOverARestart) {
   }
 }
 
+TEST_F(StoreTest, KnowsWhichChainsAreUnpackedTheOrdinaryWay) {
+  committed("k8s.io/7/sha256:a", "");
+  committed("sha256:b", "");
+  ASSERT_TRUE(create(Kind::kActive, "k8s.io/8/extract-1 sha256:c", ""));
+  ASSERT_TRUE(create(Kind::kActive, "k8s.io/9/sha256:c", ""));
+  ASSERT_TRUE(store_->create_streamed("sha256:s", "", "sha256:s", {}));
+
+  EXPECT_TRUE(store_->chain_is_unpacked("sha256:a").value());
+  EXPECT_TRUE(store_->chain_is_unpacked("sha256:b").value());
+  EXPECT_FALSE(store_->chain_is_unpacked("a").value());
+  EXPECT_FALSE(store_->chain_is_unpacked("sha256:c").value()) << "not committed";
+  EXPECT_FALSE(store_->chain_is_unpacked("sha256:s").value()) << "streamed";
+}
+
 TEST_F(StoreTest, ChecksParentsBeforeItInserts) {
   ASSERT_TRUE(create(Kind::kActive, "a", ""));
   ASSERT_TRUE(create(Kind::kView, "v", ""));

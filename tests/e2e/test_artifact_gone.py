@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from runnel_env import engines
-from sandbox import images, services
+from sandbox import daemons, images, services
 from sandbox.containerd import drop_page_cache
 
 LAYER = "application/vnd.runnel.layer.v1"
@@ -167,3 +167,27 @@ def test_when_the_layer_is_gone_too_a_read_fails_in_time_and_works_again_later(
             except OSError:
                 assert time.monotonic() < deadline, "it does not come back"
         assert_all_right(root)
+
+
+def test_a_part_of_the_image_needs_neither_artifact_nor_registry_later(private, fresh_streaming):
+    side = fresh_streaming("auto", registry=private.host)
+    side.pull(private.reference)
+    trees_here = side.node.root / "images"
+    daemons.wait_until(lambda: list(trees_here.glob("*/*.tree")), 60, "the lower layer's tree is here")
+    private.stop()
+
+    with side.containerd.view(private.image.chain_ids[0]) as root:
+        names = sorted(str(path.relative_to(root)) for path in root.glob("*/*"))
+    assert names == sorted(f"d{number % 7}/f{number}" for number in FIRST)
+
+
+def test_a_part_of_the_image_is_merged_from_the_layer_when_the_artifact_is_gone(private,
+                                                                                fresh_streaming):
+    side = fresh_streaming("auto", registry=private.host)
+    side.pull(private.reference)
+    delete_artifact(private)
+
+    with side.containerd.view(private.image.chain_ids[0]) as root:
+        wrong = [number for number in FIRST
+                 if read(root, number) != hashlib.sha256(content(number)).hexdigest()]
+    assert wrong == []

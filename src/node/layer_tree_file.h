@@ -1,0 +1,31 @@
+// A layer's tree on this node: what a merge needs that is not in the image's boot blob.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "artifact/boot_blob.h"
+#include "artifact/layer_tree.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "cache/rescue.h"
+#include "fetch/range_source.h"
+
+namespace runnel::node {
+
+// Where a layer's tree can be had from.
+struct TreeSources {
+  std::string path;  // of the file that keeps it: the frame, as in the layer blob
+  std::shared_ptr<fetch::RangeSource> blob;  // the layer blob
+  std::optional<cache::Original> original;
+  fetch::Priority priority = fetch::Priority::kDemand;
+};
+
+// The tree that `layer` says, verified: from the file, the layer blob, or the layer that this was
+// made from, in that order. What did not come from the file is kept in it. Blocks, for the time
+// that the network takes; the errors are of the last way.
+Result<artifact::LayerTree> load_tree(const artifact::LayerRecord& layer,
+                                      const TreeSources& sources, const Clock& clock);
+
+}  // namespace runnel::node

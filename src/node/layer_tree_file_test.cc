@@ -1,0 +1,119 @@
+#include "node/layer_tree_file.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "convert/layer_converter.h"
+#include "support/fake_range_source.h"
+#include "support/tar_builder.h"
+#include "support/temp_dir.h"
+
+namespace runnel::node {
+namespace {
+
+using test::FakeRangeSource;
+
+// A converted layer, its blob and its original.
+class LayerTreeFile : public testing::Test {
+ protected:
+  LayerTreeFile() {
+    tar_ = test::TarBuilder()
+               .directory("etc/")
+               .file("etc/hosts", std::string(5000, 'h'))
+               .file("etc/.wh.old", "")
+               .symlink("lib", "usr/lib")
+               .end()
+               .bytes();
+    const auto fd = open_file(directory_.path() + "/blob", O_RDWR | O_CREAT).value();
+    WorkerPool pool(1);
+    convert::LayerConverter converter(fd.get(), pool, oci::Digest::of(tar_));
+    EXPECT_TRUE(converter.feed(tar_));
+    const auto converted = converter.finish().value();
+    expected_ = artifact::serialize(converted.tree);
+    record_.blob_size = converted.blob.size;
+    record_.parts = converted.blob.parts;
+    record_.device_blocks = converted.blob.device_blocks;
+    Buffer blob(converted.blob.size);
+    EXPECT_TRUE(read_exact_at(fd.get(), blob, 0));
+    blob_ = std::make_shared<FakeRangeSource>(blob);
+    original_ = std::make_shared<FakeRangeSource>(tar_);
+  }
+
+  TreeSources sources() const {
+    return {.path = path_,
+            .blob = blob_,
+            .original = cache::Original{.name = "registry/app",
+                                        .digest = oci::Digest::of(tar_),
+                                        .diff_id = oci::Digest::of(tar_),
+                                        .source = original_}};
+  }
+  void expect_right() {
+    const auto tree = load_tree(record_, sources(), clock_);
+    ASSERT_TRUE(tree) << tree.error().message;
+    EXPECT_EQ(artifact::serialize(*tree), expected_);
+  }
+
+  test::TempDir directory_;
+  const std::string path_ = directory_.path() + "/tree";
+  SystemClock clock_;
+  Buffer tar_;
+  Buffer expected_;
+  artifact::LayerRecord record_;
+  std::shared_ptr<FakeRangeSource> blob_;
+  std::shared_ptr<FakeRangeSource> original_;
+};
+
+TEST_F(LayerTreeFile, ComesFromTheBlobOnceAndIsKept) {
+  expect_right();
+  EXPECT_EQ(blob_->reads().size(), 1u);
+
+  blob_->fail(Error(Code::kNotFound, "gone"));
+  expect_right();
+
+  EXPECT_EQ(blob_->reads().size(), 1u);
+  EXPECT_TRUE(original_->reads().empty());
+}
+
+TEST_F(LayerTreeFile, ComesFromTheOriginalWhenTheBlobIsGoneOrWrong) {
+  blob_->fail(Error(Code::kNotFound, "gone"), 1);
+  expect_right();
+  ASSERT_EQ(::unlink(path_.c_str()), 0);
+  blob_->corrupt(1);
+  expect_right();
+  EXPECT_EQ(blob_->reads().size(), 2u);
+
+  expect_right();
+
+  EXPECT_EQ(blob_->reads().size(), 2u) << "it is kept";
+}
+
+TEST_F(LayerTreeFile, IsNotBelievedWhenTheFileIsDamaged) {
+  expect_right();
+  auto kept = read_file(path_, 1 << 20).value();
+  kept[kept.size() / 2] ^= std::byte{1};
+  ASSERT_TRUE(replace_file(path_, kept));
+
+  expect_right();
+
+  EXPECT_EQ(blob_->reads().size(), 2u);
+}
+
+TEST_F(LayerTreeFile, IsNotTakenFromAnotherLayer) {
+  blob_->fail(Error(Code::kNotFound, "gone"));
+  const auto other = test::TarBuilder().directory("etc/").end().bytes();
+  auto wrong = sources();
+  wrong.original->source = std::make_shared<FakeRangeSource>(other);
+  wrong.original->diff_id = oci::Digest::of(other);
+
+  const auto tree = load_tree(record_, wrong, clock_);
+
+  ASSERT_FALSE(tree);
+  EXPECT_NE(tree.error().message.find("its tree is not the artifact's"), std::string::npos);
+  EXPECT_NE(::access(path_.c_str(), F_OK), 0);
+}
+
+}  // namespace
+}  // namespace runnel::node
