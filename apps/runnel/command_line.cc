@@ -147,7 +147,11 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
        defaults.snapshotter_socket);
   text("--control", flags->control, "RUNNEL_CONTROL", "control socket", defaults.control_socket);
   text("--engine", flags->engine, "RUNNEL_ENGINE", "how images are mounted", "auto")
-      ->check(CLI::IsMember({"auto", "erofs-file", "erofs-loop"}));
+      ->check(CLI::IsMember({"auto", "erofs-file", "erofs-loop", "fuse"}));
+  text("--recovery", flags->recovery, "RUNNEL_RECOVERY",
+       "how reads outlive the worker: the kernel sends them again, or they are in shared memory",
+       "auto")
+      ->check(CLI::IsMember({"auto", "resend", "shared-memory"}));
   text("--hosts-dir", flags->hosts_dir, "RUNNEL_HOSTS_DIR",
        "directory of containerd's hosts.toml files", defaults.hosts_dir);
   command

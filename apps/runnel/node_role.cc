@@ -1,11 +1,14 @@
 #include <unistd.h>
 
+#include <filesystem>
+
 #include "base/fd.h"
 #include "base/log.h"
 #include "cli/report.h"
 #include "engine/holder.h"
 #include "node/config.h"
 #include "node/credentials.h"
+#include "node/listeners.h"
 #include "node/node.h"
 #include "roles.h"
 #include "stop_signal.h"
@@ -52,6 +55,9 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   if (flags.engine) {
     RUNNEL_TRY(config.way, engine::parse_way(*flags.engine));
   }
+  if (flags.recovery) {
+    RUNNEL_TRY(config.recovery, engine::parse_recovery(*flags.recovery));
+  }
   for (const auto& host : flags.plain_http) config.registries[host].plain_http = true;
   if (!flags.streaming_registries.empty())
     RUNNEL_DO(node::set_streaming_registries(config, flags.streaming_registries));
@@ -64,8 +70,24 @@ Result<void> work(const NodeFlags& flags) {
   const StopSignal stop;
   RUNNEL_TRY(const auto config, node_config(flags));
   log::open(config.log);
-  RUNNEL_TRY(auto fuse, engine::inherited_fuse_fd());
-  return node::run_worker(config, std::move(fuse), [&] { stop.wait(); });
+  RUNNEL_TRY(auto handover, engine::Handover::inherited());
+  return node::run_worker(config, std::move(handover), [&] { stop.wait(); });
+}
+
+// Where this program was started from, and where its next version will lie.
+std::string path_of_program() {
+  constexpr std::string_view kDeleted = " (deleted)";  // it was replaced already
+  std::error_code error;
+  auto path = std::filesystem::read_symlink("/proc/self/exe", error).string();
+  if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
+  return error ? "/proc/self/exe" : path;
+}
+
+std::vector<std::string> command_of(std::vector<std::string> argv, std::string program,
+                                    const char* more) {
+  argv[0] = std::move(program);
+  if (more != nullptr) argv.emplace_back(more);
+  return argv;
 }
 
 }  // namespace
@@ -81,13 +103,21 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
   if (flags.check_config) return 0;
   if (const auto made = node::prepare_memory(); !made) return cli::report(made.error());
   log::open(config->log);
-  std::vector<std::string> worker = argv;
-  worker[0] = "/proc/self/exe";
-  worker.push_back("--worker");
+  auto handover = engine::Handover::inherited();
+  if (!handover) return cli::report(handover.error());
+  if (auto opened = node::open_listeners(*config, *handover); !opened) {
+    return cli::report(opened.error());
+  }
   const auto timeout = std::chrono::ceil<std::chrono::seconds>(config->read_timeout);
-  return engine::run_holder({.root = config->root,
-                             .worker = std::move(worker),
-                             .read_timeout_s = static_cast<int>(timeout.count())});
+  const int code =
+      engine::run_holder({.root = config->root,
+                          .worker = command_of(argv, "/proc/self/exe", "--worker"),
+                          .reload = command_of(argv, path_of_program(), nullptr),
+                          .check = command_of(argv, path_of_program(), "--check-config"),
+                          .read_timeout_s = static_cast<int>(timeout.count())},
+                         *std::move(handover));
+  node::remove_sockets(*config);
+  return code;
 }
 
 }  // namespace runnel

@@ -36,6 +36,7 @@ struct NodeFlags {
   std::optional<std::string> address;
   std::optional<std::string> control;
   std::optional<std::string> engine;
+  std::optional<std::string> recovery;
   std::optional<std::string> hosts_dir;
   std::vector<std::string> streaming_registries;
   std::vector<std::string> trusted_keys;  // PEM files, besides those of the file

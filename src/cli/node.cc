@@ -36,6 +36,7 @@ void print_status(const json::object& status) {
     const auto& way = trial.as_object();
     fmt::print("  {:<12} {}\n", text(way, "way"), text(way, "reason"));
   }
+  fmt::print("recovery {} ({})\n", text(status, "recovery"), text(status, "recovery_reason"));
   print_cache(status.at("cache").as_object());
   for (const auto& each : status.at("images").as_array()) {
     const auto& image = each.as_object();

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <charconv>
 #include <filesystem>
 #include <set>
 
@@ -14,6 +15,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "engine/mounter.h"
+#include "engine/node_table.h"
 #include "engine/pulse.h"
 
 namespace runnel::engine {
@@ -25,6 +27,7 @@ namespace json = boost::json;
 constexpr uint64_t kMaxRecord = 1 << 20;
 constexpr auto kUnmountTimeout = std::chrono::seconds(2);
 constexpr std::string_view kRecordSuffix = ".json";
+constexpr uint64_t kMaxCounterFile = 32;
 
 // The name of our FUSE connection, as mountinfo has it. Not stat(2): this process serves it.
 Result<std::string> connection_of(const std::string& devices) {
@@ -57,10 +60,17 @@ Result<void> check_name(const std::string& name) {
 struct Engine::MountRecord {
   std::string fuse_device;  // empty: every device was a plain file
   std::vector<std::string> layers;
+  uint32_t tree = 0;     // its number, when it is a tree on the FUSE mount
+  std::string metadata;  // a tree's
 
   std::string to_json() const {
     json::array list(layers.begin(), layers.end());
-    return json::serialize(json::object{{"fuse_device", fuse_device}, {"layers", std::move(list)}});
+    json::object object{{"fuse_device", fuse_device}, {"layers", std::move(list)}};
+    if (tree != 0) {
+      object["tree"] = tree;
+      object["metadata"] = metadata;
+    }
+    return json::serialize(object);
   }
 
   static Result<MountRecord> read(const std::string& path) {
@@ -71,6 +81,10 @@ struct Engine::MountRecord {
       record.fuse_device = object.at("fuse_device").as_string();
       for (const auto& layer : object.at("layers").as_array()) {
         record.layers.emplace_back(layer.as_string());
+      }
+      if (const auto* tree = object.if_contains("tree")) {
+        record.tree = tree->to_number<uint32_t>();
+        record.metadata = object.at("metadata").as_string();
       }
     } catch (const std::exception& problem) {
       return fail(Code::kInvalid, "{}: {}", path, problem.what());
@@ -92,7 +106,8 @@ Engine::~Engine() {
   cache_->on_removed({});
 }
 
-Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, const Clock& clock) {
+Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel channel,
+                                              const Clock& clock) {
   RUNNEL_DO(make_directories(options.root + "/mounts", 0711));
   RUNNEL_TRY(auto connection, connection_of(options.root + "/devices"));
   RUNNEL_TRY(auto cache, cache::Cache::open(options.root,
@@ -104,10 +119,11 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, co
   DeviceFs::Options fs_options;
   fs_options.threads = options.threads;
   fs_options.read_timeout = options.read_timeout;
+  fs_options.recovery = options.recovery;
   RUNNEL_TRY(auto inherited, Pulse::inherited());
   fs_options.alive = [pulse = std::make_shared<Pulse>(std::move(inherited))] { pulse->beat(); };
-  RUNNEL_TRY(auto devices, DeviceFs::start(std::move(fuse), fs_options, clock));
-  auto probes = probe_ways(options.root + "/probe");
+  RUNNEL_TRY(auto devices, DeviceFs::start(std::move(channel), fs_options, clock));
+  auto probes = probe_ways(options.root + "/probe", options.root + "/devices");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
@@ -118,6 +134,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, UniqueFd fuse, co
         at->remove(digest, layer);
       });
   RUNNEL_DO(engine->pin_mounts());
+  engine->serve_trees();
   return engine;
 }
 
@@ -133,6 +150,44 @@ Result<void> Engine::pin_mounts() {
     cache_->pin(name, digests);
   }
   return {};
+}
+
+// The trees that an earlier worker of this holder mounted: their readers wait for us. Their layers
+// are added when the node has read its images.
+void Engine::serve_trees() {
+  const auto mounted = records();
+  if (!mounted) return log::error("no earlier tree is served: {}", mounted.error().message);
+  for (const auto& [name, record] : *mounted) {
+    if (record.tree == 0 || record.fuse_device != fuse_device_) continue;
+    const auto served = serve_tree(record);
+    if (!served) log::error("the tree of {} cannot be served: {}", name, served.error().message);
+  }
+}
+
+Result<void> Engine::serve_tree(const MountRecord& record) {
+  std::vector<oci::Digest> layers;
+  for (const auto& text : record.layers) {
+    RUNNEL_TRY(layers.emplace_back(), oci::Digest::parse(text));
+  }
+  RUNNEL_TRY(auto tree, ImageTree::open(record.metadata, std::move(layers)));
+  devices_->add_tree(record.tree, std::move(tree));
+  return {};
+}
+
+// ROOT/mounts/next-tree: numbers are never used again (node_table.h), whatever happens.
+Result<uint32_t> Engine::next_tree_number() {
+  const auto path = options_.root + "/mounts/next-tree";
+  uint32_t number = 1;
+  if (const auto text = read_file(path, kMaxCounterFile)) {
+    const auto view = as_text(*text);
+    const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), number);
+    if (error != std::errc() || number == 0) return fail(Code::kInvalid, "{} is no number", path);
+  } else if (text.error().code != Code::kNotFound) {
+    return std::unexpected(text.error());
+  }
+  if (number >= kMaxTreeNumber) return fail(Code::kExhausted, "{}: no number is left", path);
+  RUNNEL_DO(replace_file(path, as_bytes(std::to_string(number + 1))));
+  return number;
 }
 
 Result<std::shared_ptr<cache::Layer>> Engine::add_layer(
@@ -173,7 +228,9 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
     const auto layer = cache_->find(digest);
     if (!layer) return fail(Code::kInvalid, "layer {} was not added", digest);
     record.layers.push_back(digest.to_string());
-    if (layer->complete()) {
+    if (way_ == Way::kFuse) {
+      record.fuse_device = fuse_device_;
+    } else if (layer->complete()) {
       devices.push_back(layer->device_path());
     } else {
       devices.push_back(fmt::format("{}/devices/{}", options_.root, digest.hex()));
@@ -184,12 +241,19 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   const auto target = target_of(name);
   if (reused) return target;
   RUNNEL_DO(make_directories(target, 0711));
+  ImageMount wanted{.way = way_,
+                    .metadata_path = metadata_path,
+                    .device_paths = std::move(devices),
+                    .tree_path = {},
+                    .target = target};
+  if (way_ == Way::kFuse) {
+    RUNNEL_TRY(record.tree, next_tree_number());
+    record.metadata = metadata_path;
+    RUNNEL_DO(serve_tree(record));
+    wanted.tree_path = fmt::format("{}/devices/{}", options_.root, tree_name(record.tree));
+  }
   RUNNEL_DO(replace_file(record_path(name), as_bytes(record.to_json())));
-  RUNNEL_DO(mount_image({.way = way_,
-                         .metadata_path = metadata_path,
-                         .device_paths = std::move(devices),
-                         .target = target},
-                        options_.mount_timeout));
+  RUNNEL_DO(mount_image(wanted, options_.mount_timeout));
   return target;
 }
 
@@ -214,6 +278,9 @@ Result<void> Engine::unmount(const std::string& name) {
   const auto target = target_of(name);
   auto unmounted = unmount_image(target, kUnmountTimeout);
   if (!unmounted && unmounted.error().code != Code::kNotFound) return unmounted;
+  if (const auto record = MountRecord::read(record_path(name)); record && record->tree != 0) {
+    devices_->remove_tree(record->tree);
+  }
   ::rmdir(target.c_str());
   ::unlink(record_path(name).c_str());
   cache_->unpin(name);
@@ -259,7 +326,8 @@ Result<uint64_t> Engine::clear() {
 Engine::Status Engine::status() const {
   Status status{.way = way_,
                 .probes = probes_,
-                .resend = devices_->can_resend(),
+                .recovery = devices_->recovery(),
+                .recovery_reason = devices_->recovery_reason(),
                 .reads = devices_->counters(),
                 .mounts = {}};
   const auto mounts = mounts_below(options_.root + "/mounts");

@@ -1,8 +1,9 @@
 // engine/ lets containers read layers that are not here yet: the kernel's EROFS shows the merged
 // tree of an image, its devices are the layers, and a device that is not complete is a file on our
-// own FUSE mount, whose reads the cache answers (device_fs). holder is the tiny parent that keeps
-// the FUSE connection while workers come and go; mounter makes the mounts; probe finds out what the
-// kernel can do; this file puts them together for the node.
+// own FUSE mount, whose reads the cache answers (device_fs). Where the kernel has no EROFS, that
+// mount shows the whole tree (tree_fs). fuse_connection and fuse_server speak the protocol; holder
+// is the tiny parent that keeps the FUSE connection while workers come and go; mounter makes the
+// mounts; probe finds out what the kernel can do; this file puts them together for the node.
 //
 // It does not hold: what an image is, who may use it (node/), how bytes come (fetch/), where they
 // are kept (cache/). docs/failure.md says what happens when a part of it dies.
@@ -34,6 +35,7 @@ class Engine {
   struct Options {
     std::string root;
     Way way = Way::kAuto;
+    Recovery recovery = Recovery::kAuto;
     size_t threads = 2;                                // that answer the kernel
     Duration read_timeout = std::chrono::seconds(60);  // then a read ends with EIO
     Duration mount_timeout = std::chrono::seconds(30);
@@ -42,9 +44,11 @@ class Engine {
     cache::ScrubOptions scrub;
   };
 
-  // Opens the cache, serves the devices on `fuse` (inherited_fuse_fd(), see holder.h) and tries the
-  // ways to mount. kConflict when another process uses the root, kUnsupported when no way works.
-  static Result<std::unique_ptr<Engine>> start(Options options, UniqueFd fuse, const Clock& clock);
+  // Opens the cache, serves the devices on `channel` (inherited_channel(), see holder.h), trees
+  // that an earlier worker mounted included, and tries the ways to mount. kConflict when another
+  // process uses the root, kUnsupported when no way works.
+  static Result<std::unique_ptr<Engine>> start(Options options, FuseChannel channel,
+                                               const Clock& clock);
   // Ends every read that waits with an error. Mounts stay. All sources must be shut down before.
   ~Engine();
 
@@ -76,8 +80,9 @@ class Engine {
   struct Status {
     Way way = Way::kAuto;
     std::vector<ProbeResult> probes;
-    bool resend = false;  // a worker's death loses no request (Linux 6.9)
-    DeviceFs::Counters reads;
+    Recovery recovery = Recovery::kAuto;  // how requests outlive a worker
+    std::string recovery_reason;
+    ReadCounters reads;
     std::vector<std::string> mounts;  // names
   };
   Status status() const;
@@ -90,6 +95,9 @@ class Engine {
   Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
          std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way);
 
+  void serve_trees();
+  Result<void> serve_tree(const MountRecord& record);
+  Result<uint32_t> next_tree_number();
   std::string target_of(const std::string& name) const;
   std::string record_path(const std::string& name) const;
   Result<std::string> mount_pinned(const std::string& name, const std::string& metadata_path,

@@ -1,6 +1,7 @@
 #include "engine/holder.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
@@ -10,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdlib>
 #include <ctime>
 #include <utility>
@@ -21,18 +21,21 @@
 #include "engine/fuse_mount.h"
 #include "engine/mounter.h"
 #include "engine/pulse.h"
+#include "engine/request_slots.h"
 
 namespace runnel::engine {
 
 namespace {
 
-constexpr const char* kFdVariable = "RUNNEL_FUSE_FD";
+constexpr const char* kFuse = "fuse";
+constexpr const char* kRequests = "requests";
 constexpr int kStopSeconds = 30;
 // A worker that was killed after so long had started well; one that gave up by itself before
 // kStartMs had not, on a slow machine too.
 constexpr int64_t kSettledMs = 200;
 constexpr int64_t kStartMs = 5000;
 constexpr int kFreeRestarts = 3;  // in a row and at once, of workers that did not start well
+constexpr int kCheckSeconds = 10;
 constexpr int kLongestPauseSeconds = 10;
 
 int64_t milliseconds_now() {
@@ -57,7 +60,15 @@ void restore_oom_score() {
   ::close(fd);
 }
 
-pid_t start_worker(char* const* argv, pid_t holder, const sigset_t& inherited) {
+// What execv takes; `arguments` must outlive it.
+std::vector<char*> pointers_to(const std::vector<std::string>& arguments) {
+  std::vector<char*> pointers;
+  for (const auto& argument : arguments) pointers.push_back(const_cast<char*>(argument.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+pid_t start_child(char* const* argv, pid_t holder, const sigset_t& inherited) {
   const pid_t child = ::fork();
   if (child != 0) return child;
   ::prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -66,6 +77,12 @@ pid_t start_worker(char* const* argv, pid_t holder, const sigset_t& inherited) {
   restore_oom_score();
   ::execv(argv[0], argv);
   ::_exit(127);
+}
+
+// Whether the connection still has its mount.
+bool is_connected(int fuse) {
+  pollfd state{.fd = fuse, .events = 0, .revents = 0};
+  return ::poll(&state, 1, 0) >= 0 && (state.revents & POLLERR) == 0;
 }
 
 // The stale mount of a holder that died: its connection is gone, nothing can be read from it.
@@ -105,34 +122,37 @@ int reap(pid_t worker) {
 
 class Holder {
  public:
-  Holder(const HolderOptions& options, const sigset_t& signals, const sigset_t& inherited, int fuse,
-         const Pulse& pulse)
-      : options_(options),
+  Holder(const HolderOptions& options, const Handover& handover, const Pulse& pulse,
+         const sigset_t& signals, const sigset_t& inherited, bool has_readers)
+      : ever_settled_(has_readers),
+        read_timeout_s_(options.read_timeout_s),
+        fuse_(handover.get(kFuse)),
+        requests_(handover.get(kRequests)),
+        pulse_(pulse),
+        watch_(static_cast<uint32_t>(options.read_timeout_s)),
         signals_(signals),
         inherited_(inherited),
-        fuse_(fuse),
-        pulse_(pulse),
-        watch_(static_cast<uint32_t>(options.read_timeout_s)) {
-    for (const auto& argument : options_.worker) {
-      argv_.push_back(const_cast<char*>(argument.c_str()));
-    }
-    argv_.push_back(nullptr);
-  }
+        worker_(pointers_to(options.worker)),
+        check_(pointers_to(options.check)),
+        reload_(pointers_to(options.reload)) {}
 
   int run() {
     const pid_t self = ::getpid();
-    bool ever_settled = false;
     for (int quick_deaths = 0;;) {
       const auto started = milliseconds_now();
-      const pid_t worker = start_worker(argv_.data(), self, inherited_);
+      const pid_t worker = start_child(worker_.data(), self, inherited_);
       if (worker < 0) return 1;
       watch_.worker_started();
       const int code = watch(worker);
       if (stopping_) return 0;
+      if (reloading_) {
+        exec_new_version();  // returns when it failed
+        continue;
+      }
       if (code == 0 || code == 2) return code;
       const bool settled = milliseconds_now() - started >= (code < 128 ? kStartMs : kSettledMs);
-      if (!ever_settled && !settled && code < 128) return code;  // it cannot start at all
-      ever_settled = true;
+      if (!ever_settled_ && !settled && code < 128) return code;  // it cannot start at all
+      ever_settled_ = true;
       quick_deaths = settled ? 0 : quick_deaths + 1;
       const int pause = pause_after(quick_deaths);
       log::warning("the worker ended ({}); starting another in {} s", code, pause);
@@ -144,13 +164,13 @@ class Holder {
   // Hands signals on until the worker has ended.
   int watch(pid_t worker) {
     for (;;) {
-      const int signal = wait_for_signal(signals_, stopping_ ? kStopSeconds * 1000 : tick_ms());
-      if (signal < 0 && stopping_) ::kill(worker, SIGKILL);
-      if (signal < 0 && !stopping_) look_after(worker);
-      if (signal == SIGTERM || signal == SIGINT) {
-        stopping_ = true;
-        ::kill(worker, SIGTERM);
-      }
+      const bool ending = stopping_ || reloading_;
+      const int signal = wait_for_signal(signals_, ending ? kStopSeconds * 1000 : tick_ms());
+      if (signal < 0 && ending) ::kill(worker, SIGKILL);
+      if (signal < 0 && !ending) look_after(worker);
+      if (signal == SIGTERM || signal == SIGINT) stopping_ = true;
+      if (signal == SIGHUP && !stopping_ && !reloading_) reloading_ = may_reload();
+      if (signal != SIGCHLD && signal > 0 && (stopping_ || reloading_)) ::kill(worker, SIGTERM);
       if (const int code = reap(worker); code >= 0) return code;
     }
   }
@@ -163,18 +183,48 @@ class Holder {
     switch (watch_.tick(pulse_.beats())) {
       case Watch::Verdict::kFine: refusing_ = false; break;
       case Watch::Verdict::kKill:
-        log::error("the worker has given no sign of life for {} s; killing it",
-                   options_.read_timeout_s);
+        log::error("the worker has given no sign of life for {} s; killing it", read_timeout_s_);
         if (worker > 0) ::kill(worker, SIGKILL);
         break;
       case Watch::Verdict::kRefuse:
         if (!std::exchange(refusing_, true)) {
-          log::error("no worker has served for {} s; reads fail until one does",
-                     options_.read_timeout_s);
+          log::error("no worker has served for {} s; reads fail until one does", read_timeout_s_);
         }
         refuse_requests(fuse_);
+        RequestSlots::refuse_held(requests_, fuse_);
         break;
     }
+  }
+
+  // Asks the program that would replace this one. Its own trouble must not become ours.
+  bool may_reload() {
+    if (reload_[0] == nullptr) return false;
+    const pid_t child = start_child(check_.data(), ::getpid(), inherited_);
+    if (child < 0) return false;
+    const auto until = milliseconds_now() + kCheckSeconds * 1000;
+    for (;;) {
+      const int code = reap(child);
+      if (code >= 0) {
+        if (code != 0)
+          log::error("no reload: the new version refuses its configuration ({})", code);
+        return code == 0;
+      }
+      if (milliseconds_now() > until) ::kill(child, SIGKILL);
+      // Not the set of all signals: a worker's end, or the wish to stop, is for watch() to see.
+      const timespec tick{.tv_sec = 0, .tv_nsec = 10'000'000};
+      ::nanosleep(&tick, nullptr);
+    }
+  }
+
+  void exec_new_version() {
+    log::info("starting the new version {}", reload_[0]);
+    ::sigprocmask(SIG_SETMASK, &inherited_, nullptr);
+    ::execv(reload_[0], reload_.data());
+    const int error = errno;
+    sigset_t ignored;
+    ::sigprocmask(SIG_BLOCK, &signals_, &ignored);
+    reloading_ = false;
+    log::error("{}", system_error(error, fmt::format("exec {}", reload_[0])).message);
   }
 
   static int pause_after(int quick_deaths) {
@@ -190,41 +240,66 @@ class Holder {
     while (milliseconds_now() < until) {
       const int signal = wait_for_signal(signals_, tick_ms());
       if (signal == SIGTERM || signal == SIGINT) return true;
+      if (signal == SIGHUP && may_reload()) exec_new_version();
       if (signal < 0) look_after(0);
     }
     return false;
   }
 
-  const HolderOptions& options_;
-  const sigset_t signals_;
-  const sigset_t inherited_;
+  bool ever_settled_;
+  const int read_timeout_s_;
   const int fuse_;
+  const int requests_;
   const Pulse& pulse_;
   Watch watch_;
-  std::vector<char*> argv_;
+  const sigset_t signals_;
+  const sigset_t inherited_;
+  const std::vector<char*> worker_;
+  const std::vector<char*> check_;
+  const std::vector<char*> reload_;
   bool stopping_ = false;
+  bool reloading_ = false;
   bool refusing_ = false;
 };
 
-Result<int> hold(const HolderOptions& options) {
+// The connection of an earlier holder, or a new one.
+Result<void> make_channel(const std::string& devices, bool connected, Handover& handover) {
+  if (connected) {
+    log::info("taking over the FUSE connection of an earlier holder");
+  } else {
+    clear_stale_mount(devices);
+    RUNNEL_DO(make_directories(devices, 0700));
+    RUNNEL_TRY(auto fuse, open_fuse_mount(devices));
+    handover.add(kFuse, std::move(fuse));
+    handover.take(kRequests);  // of a connection that is gone
+  }
+  if (handover.has(kRequests)) return {};
+  RUNNEL_TRY(auto slots, RequestSlots::create_file());
+  handover.add(kRequests, std::move(slots));
+  return {};
+}
+
+Result<int> hold(const HolderOptions& options, Handover handover) {
   sigset_t signals;
   sigset_t inherited;
   sigemptyset(&signals);
-  for (const int signal : {SIGCHLD, SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   ::sigprocmask(SIG_BLOCK, &signals, &inherited);
 
   const auto devices = options.root + "/devices";
   RUNNEL_DO(make_directories(options.root, 0711));
-  clear_stale_mount(devices);
-  RUNNEL_DO(make_directories(devices, 0700));
-  RUNNEL_TRY(auto fuse, open_fuse_mount(devices));
-  if (::fcntl(fuse.get(), F_SETFD, 0) != 0) return fail_errno("keep the FUSE descriptor");
-  if (::setenv(kFdVariable, std::to_string(fuse.get()).c_str(), 1) != 0)
-    return fail_errno("setenv");
+  const bool connected = handover.has(kFuse) && is_connected(handover.get(kFuse));
+  RUNNEL_DO(make_channel(devices, connected, handover));
+  handover.store_with_systemd();
+  RUNNEL_DO(handover.prepare_exec());
   RUNNEL_TRY(const auto pulse, Pulse::create());
   protect_from_death();
-  const int code = Holder(options, signals, inherited, fuse.get(), pulse).run();
+  // Who waits for the workers of an earlier holder must not lose the connection to a worker that
+  // fails at its start.
+  const int code = Holder(options, handover, pulse, signals, inherited, connected).run();
+  handover.remove_from_systemd();
   // Whoever still uses it gets EIO from now on; an unused mount goes.
+  unmount_unused(options.root + "/s");  // ID-mapped clones of what follows
   unmount_unused(options.root + "/mounts");
   ::umount2(devices.c_str(), 0);
   return code;
@@ -232,27 +307,19 @@ Result<int> hold(const HolderOptions& options) {
 
 }  // namespace
 
-int run_holder(const HolderOptions& options) {
-  const auto code = hold(options);
+int run_holder(const HolderOptions& options, Handover handover) {
+  const auto code = hold(options, std::move(handover));
   if (code) return *code;
   log::error("{}", code.error().message);
   return 1;
 }
 
-Result<UniqueFd> inherited_fuse_fd() {
-  const char* text = std::getenv(kFdVariable);
-  if (text == nullptr) {
-    return fail(Code::kNotFound,
-                "no holder gave this process its FUSE connection: start it as "
-                "\"runnel node\", without --worker");
-  }
-  int fd = -1;
-  const std::string_view view(text);
-  const auto [end, error] = std::from_chars(view.data(), view.data() + view.size(), fd);
-  if (error != std::errc() || fd < 0 || ::fcntl(fd, F_SETFD, FD_CLOEXEC) != 0) {
-    return fail(Code::kInvalid, "{}=\"{}\" is no descriptor", kFdVariable, text);
-  }
-  return UniqueFd(fd);
+Result<FuseChannel> take_channel(Handover& handover) {
+  FuseChannel channel{.fuse = handover.take(kFuse), .slots = handover.take(kRequests)};
+  if (channel.fuse && channel.slots) return channel;
+  return fail(Code::kNotFound,
+              "no holder gave this process its FUSE connection: start it as \"runnel node\", "
+              "without --worker");
 }
 
 }  // namespace runnel::engine

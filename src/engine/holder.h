@@ -8,6 +8,10 @@
 // us (FileDescriptorStoreMax=), they survive the holder too.
 //
 // The worker dies with the holder (it gets SIGKILL): two workers never serve one connection.
+//
+// SIGHUP starts a new version: the program at the same path is asked whether it can run (`check`),
+// the worker is told to end, and the holder replaces itself by exec(2), descriptors and all.
+// Whoever reads or calls meanwhile waits.
 #pragma once
 
 #include <string>
@@ -15,22 +19,28 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "engine/fuse_connection.h"
+#include "engine/handover.h"
 
 namespace runnel::engine {
 
 struct HolderOptions {
   std::string root;
-  std::vector<std::string> worker;  // its command line; [0] is the path of the program
+  // Command lines; [0] is the path of the program.
+  std::vector<std::string> worker;
+  std::vector<std::string> reload;  // the holder's own; empty: SIGHUP is ignored
+  std::vector<std::string> check;   // ends with exit code 0 when `reload` may be tried
   int read_timeout_s = 60;          // how long a worker may show no sign of life; see pulse.h
 };
 
 // Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end) or until the
 // worker ends by itself with exit code 0 or 2, or fails before it ever ran for five seconds.
-// Returns the exit code of the program. Call it before any thread is started.
-int run_holder(const HolderOptions& options);
+// Returns the exit code of the program. `handover` is what an earlier holder or systemd kept, and
+// what else the workers need (listening sockets). Call it before any thread is started.
+int run_holder(const HolderOptions& options, Handover handover);
 
-// In the worker: the FUSE connection that the holder handed over. kNotFound when this process has
-// no holder.
-Result<UniqueFd> inherited_fuse_fd();
+// In the worker: takes the FUSE connection that the holder handed over. kNotFound when this process
+// has no holder.
+Result<FuseChannel> take_channel(Handover& handover);
 
 }  // namespace runnel::engine

@@ -84,7 +84,29 @@ struct LoopNames {
   std::vector<std::array<char, 32>> names;
 };
 
+bool place(int mounted, const ImageMount& mount, Report& report) {
+  if (::move_mount(mounted, "", AT_FDCWD, mount.target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) == 0) {
+    return true;
+  }
+  return set_step(report, "move_mount"), false;
+}
+
+// A tree is on the FUSE mount already. That one is mounted without set-user-ID programs.
+bool bind_in_child(const ImageMount& mount, Report& report) {
+  const int tree =
+      ::open_tree(AT_FDCWD, mount.tree_path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+  if (tree < 0) return set_step(report, "open_tree"), false;
+  mount_attr wanted{};
+  wanted.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV;
+  wanted.attr_clr = MOUNT_ATTR_NOSUID;
+  if (::mount_setattr(tree, "", AT_EMPTY_PATH, &wanted, sizeof wanted) != 0) {
+    return set_step(report, "mount_setattr"), false;
+  }
+  return place(tree, mount, report);
+}
+
 bool mount_in_child(const ImageMount& mount, LoopNames& loops, Report& report) {
+  if (mount.way == Way::kFuse) return bind_in_child(mount, report);
   const char* source = mount.metadata_path.c_str();
   if (mount.way == Way::kErofsLoop) {
     for (size_t i = 0; i <= mount.device_paths.size(); ++i) {
@@ -113,44 +135,57 @@ bool mount_in_child(const ImageMount& mount, LoopNames& loops, Report& report) {
   }
   const int mounted = ::fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV);
   if (mounted < 0) return set_step(report, "fsmount"), false;
-  if (::move_mount(mounted, "", AT_FDCWD, mount.target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
-    return set_step(report, "move_mount"), false;
-  }
-  return true;
+  return place(mounted, mount, report);
 }
 
 }  // namespace
 
-Result<void> mount_image(const ImageMount& mount, Duration timeout) {
+namespace {
+
+// Fills `report`, plain bytes, with what the child wrote into its own.
+template <class T>
+Result<void> in_child(const std::string& what, Duration timeout, T& report,
+                      const std::function<void(T&)>& calls) {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe");
   const UniqueFd read_end(ends[0]);
   UniqueFd write_end(ends[1]);
-  LoopNames loops;
-  loops.names.resize(mount.device_paths.size() + 1);
   const pid_t child = ::fork();
   if (child < 0) return fail_errno("fork");
   if (child == 0) {
     close_all_but(write_end.get());
-    Report report;
-    mount_in_child(mount, loops, report);
+    calls(report);
     (void)!::write(write_end.get(), &report, sizeof report);
     ::_exit(0);
   }
   write_end.reset();
   pollfd waiting{.fd = read_end.get(), .events = POLLIN, .revents = 0};
   const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
-  const int ready = ::poll(&waiting, 1, static_cast<int>(limit));
-  Report report;
-  if (ready != 1) {
+  if (::poll(&waiting, 1, static_cast<int>(limit)) != 1) {
     ::kill(child, SIGKILL);
     std::thread([child] { ::waitpid(child, nullptr, 0); }).detach();  // it may take its time to die
-    return fail(Code::kUnavailable, "mount {}: not done within {} ms", mount.target, limit);
+    return fail(Code::kUnavailable, "{}: not done within {} ms", what, limit);
   }
   const ssize_t size = ::read(read_end.get(), &report, sizeof report);
   ::waitpid(child, nullptr, 0);
-  if (size != sizeof report)
-    return fail(Code::kUnavailable, "mount {}: its process died", mount.target);
+  if (size != sizeof report) return fail(Code::kUnavailable, "{}: its process died", what);
+  return {};
+}
+
+}  // namespace
+
+Result<int> run_in_child(const char* what, Duration timeout, const std::function<int()>& calls) {
+  int answer = 0;
+  RUNNEL_DO(in_child<int>(what, timeout, answer, [&](int& into) { into = calls(); }));
+  return answer;
+}
+
+Result<void> mount_image(const ImageMount& mount, Duration timeout) {
+  LoopNames loops;
+  loops.names.resize(mount.device_paths.size() + 1);
+  Report report;
+  RUNNEL_DO(in_child<Report>("mount " + mount.target, timeout, report,
+                             [&](Report& into) { mount_in_child(mount, loops, into); }));
   if (report.error == 0) return {};
   std::string kernel = report.kernel;
   while (!kernel.empty() && kernel.back() == '\n') kernel.pop_back();

@@ -8,6 +8,7 @@
 
 #include "base/durable.h"
 #include "base/fd.h"
+#include "engine/device_fs.h"
 #include "engine/mounter.h"
 #include "erofs/writer.h"
 
@@ -16,9 +17,6 @@ namespace runnel::engine {
 namespace {
 
 constexpr auto kTrialTimeout = std::chrono::seconds(10);
-constexpr uint64_t kDeviceBlocks = 64;
-constexpr uint64_t kPresentBlocks = 32;
-constexpr char kFill = 'r';
 
 // One file that is all of the device.
 Result<Buffer> trial_image() {
@@ -27,25 +25,57 @@ Result<Buffer> trial_image() {
   tree.inodes[0].mode = S_IFDIR | 0755;
   tree.inodes[0].entries = {{"file", 1}};
   tree.inodes[1].mode = S_IFREG | 0644;
-  tree.inodes[1].size = kDeviceBlocks * erofs::kBlockSize;
-  tree.inodes[1].extents = {{0, 0, kDeviceBlocks, 1}};
-  tree.devices = {{.blocks = kDeviceBlocks, .tag = {}}};
+  tree.inodes[1].size = kTrialBlocks * erofs::kBlockSize;
+  tree.inodes[1].extents = {{0, 0, kTrialBlocks, 1}};
+  tree.devices = {{.blocks = kTrialBlocks, .tag = {}}};
   return erofs::write_image(tree);
+}
+
+enum class Seen : uint8_t { kRight, kCannotOpen, kWrong, kNoError };
+
+// In a child, because this process serves what is read: system calls only.
+Seen read_both_halves(const char* path) {
+  std::byte block[erofs::kBlockSize];
+  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return Seen::kCannotOpen;
+  if (::pread(file, block, sizeof block, 0) != sizeof block) return Seen::kWrong;
+  for (const auto byte : block) {
+    if (byte != static_cast<std::byte>(kTrialFill)) return Seen::kWrong;
+  }
+  constexpr off_t kBeyond = (kTrialBlocks - 1) * erofs::kBlockSize;
+  return ::pread(file, block, sizeof block, kBeyond) < 0 ? Seen::kRight : Seen::kNoError;
 }
 
 // What is there reads right; what the device does not have is an error, not zeros.
 Result<void> check_reads(const std::string& target) {
-  RUNNEL_TRY(const auto file, open_file(target + "/file", O_RDONLY));
-  Buffer block(erofs::kBlockSize);
-  RUNNEL_DO(read_exact_at(file.get(), block, 0));
-  const bool right = std::ranges::all_of(
-      block, [](std::byte each) { return each == static_cast<std::byte>(kFill); });
-  if (!right) return fail(Code::kUnsupported, "a block that is there reads wrong");
-  const uint64_t beyond = (kDeviceBlocks - 1) * erofs::kBlockSize;
-  if (read_exact_at(file.get(), block, beyond)) {
-    return fail(Code::kUnsupported, "a block that is not there reads as zeros instead of EIO");
+  const auto path = target + "/file";
+  RUNNEL_TRY(const int seen, run_in_child("read the trial image", kTrialTimeout, [&] {
+               return static_cast<int>(read_both_halves(path.c_str()));
+             }));
+  switch (static_cast<Seen>(seen)) {
+    case Seen::kRight: return {};
+    case Seen::kCannotOpen: return fail(Code::kUnsupported, "the trial image's file does not open");
+    case Seen::kNoError:
+      return fail(Code::kUnsupported, "a block that is not there reads as zeros instead of EIO");
+    case Seen::kWrong: break;
   }
-  return {};
+  return fail(Code::kUnsupported, "a block that is there reads wrong");
+}
+
+Result<void> try_device(Way way, const std::string& directory, const std::string& device) {
+  const auto target = directory + "/mnt";
+  (void)unmount_image(target, kTrialTimeout);  // of a worker that died in its trial
+  RUNNEL_DO(mount_image({.way = way,
+                         .metadata_path = directory + "/metadata",
+                         .device_paths = {device},
+                         .tree_path = {},
+                         .target = target},
+                        kTrialTimeout));
+  auto outcome = check_reads(target);
+  if (auto unmounted = unmount_image(target, kTrialTimeout); outcome && !unmounted) {
+    outcome = unmounted;
+  }
+  return outcome;
 }
 
 // Writes only what is not there already: a node must start again on a full disk, and there the
@@ -56,51 +86,32 @@ Result<void> put_file(const std::string& path, Bytes content) {
   return replace_file(path, content);
 }
 
-Result<void> try_way(Way way, const std::string& directory) {
+Result<void> try_way(Way way, const std::string& directory, const std::string& devices) {
   RUNNEL_DO(make_directories(directory + "/mnt", 0700));
   RUNNEL_TRY(const auto image, trial_image());
   RUNNEL_DO(put_file(directory + "/metadata", image));
-  const Buffer present(kPresentBlocks * erofs::kBlockSize, static_cast<std::byte>(kFill));
+  RUNNEL_DO(try_device(way, directory, fmt::format("{}/{}", devices, kTrialName)));
+  if (way != Way::kErofsFile) return {};
+  const Buffer present(kTrialPresentBlocks * erofs::kBlockSize, static_cast<std::byte>(kTrialFill));
   RUNNEL_DO(put_file(directory + "/device", present));
-  if (way == Way::kErofsLoop) {
-    // A loop device's size is its file's, and EROFS checks that at the mount. So the file is whole
-    // when it is mounted and cut afterwards.
-    RUNNEL_TRY(const auto device, open_file(directory + "/device", O_RDWR));
-    if (::ftruncate(device.get(), kDeviceBlocks * erofs::kBlockSize) != 0) {
-      return fail_errno("extend the trial device");
-    }
-  }
-  const auto target = directory + "/mnt";
-  (void)unmount_image(target, kTrialTimeout);  // of a worker that died in its trial
-  RUNNEL_DO(mount_image({.way = way,
-                         .metadata_path = directory + "/metadata",
-                         .device_paths = {directory + "/device"},
-                         .target = target},
-                        kTrialTimeout));
-  if (way == Way::kErofsLoop &&
-      ::truncate((directory + "/device").c_str(), kPresentBlocks * erofs::kBlockSize) != 0) {
-    (void)unmount_image(target, kTrialTimeout);
-    return fail_errno("cut the trial device");
-  }
-  auto outcome = check_reads(target);
-  if (auto unmounted = unmount_image(target, kTrialTimeout); outcome && !unmounted) {
-    outcome = unmounted;
-  }
-  return outcome;
+  return try_device(way, directory, directory + "/device");
 }
 
 }  // namespace
 
-std::vector<ProbeResult> probe_ways(const std::string& directory) {
+std::vector<ProbeResult> probe_ways(const std::string& directory, const std::string& devices) {
   std::vector<ProbeResult> results;
   for (const Way way : {Way::kErofsFile, Way::kErofsLoop}) {
     const auto scratch = fmt::format("{}/{}", directory, to_string(way));
-    const auto outcome = try_way(way, scratch);
+    const auto outcome = try_way(way, scratch, devices);
     results.push_back({.way = way,
                        .ok = outcome.has_value(),
                        .reason = outcome ? "works: what is missing on a device gives EIO"
                                          : outcome.error().message});
   }
+  results.push_back({.way = Way::kFuse,
+                     .ok = true,
+                     .reason = "works: the worker serves the whole tree (the slowest way)"});
   return results;
 }
 

@@ -1,8 +1,12 @@
 // The trial at start: which ways of mounting this kernel can do without showing a wrong byte.
 //
-// A small EROFS image is mounted each way, with a device file that ends too early. What is there
+// A small EROFS image is mounted each way, with a device on the FUSE mount whose second half cannot
+// be read; files without block devices also with a device file that ends too early. What is there
 // must read right, and what is not there must give EIO: kernels without the fix for short reads
-// show zeros instead. The trial decides, not the version number.
+// show zeros instead. (Loop devices before Linux 6.15 show zeros behind the end of a file, too.
+// That does not matter: their reads are the kernel's own, which no signal cuts short, and the files
+// that they read here never end too early.) The trial decides, not the version number. The complete
+// FUSE file system needs no trial: without a FUSE mount there would be no worker.
 #pragma once
 
 #include <string>
@@ -20,8 +24,9 @@ struct ProbeResult {
 };
 
 // Tries every way (never kAuto). `directory` is for the trial's files (300 KiB), which stay for the
-// next trial, and mounts, which do not. Takes some milliseconds.
-std::vector<ProbeResult> probe_ways(const std::string& directory);
+// next trial, and mounts, which do not; `devices` is where DeviceFs is mounted and serves. Takes
+// some milliseconds.
+std::vector<ProbeResult> probe_ways(const std::string& directory, const std::string& devices);
 
 // What `wanted` means after the trial: itself, or for kAuto the first way that works. kUnsupported,
 // with the reasons, when that is none.

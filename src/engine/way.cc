@@ -7,19 +7,16 @@ const char* to_string(Way way) {
     case Way::kAuto: return "auto";
     case Way::kErofsFile: return "erofs-file";
     case Way::kErofsLoop: return "erofs-loop";
+    case Way::kFuse: return "fuse";
   }
   return "unknown";
 }
 
 Result<Way> parse_way(std::string_view text) {
-  for (const Way way : {Way::kAuto, Way::kErofsFile, Way::kErofsLoop}) {
+  for (const Way way : {Way::kAuto, Way::kErofsFile, Way::kErofsLoop, Way::kFuse}) {
     if (text == to_string(way)) return way;
   }
-  if (text == "fuse") {
-    return fail(Code::kUnsupported,
-                "engine fuse is not built yet; use auto, erofs-file or erofs-loop");
-  }
-  return fail(Code::kInvalid, "engine \"{}\": use auto, erofs-file or erofs-loop", text);
+  return fail(Code::kInvalid, "engine \"{}\": use auto, erofs-file, erofs-loop or fuse", text);
 }
 
 }  // namespace runnel::engine

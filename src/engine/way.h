@@ -12,11 +12,12 @@ enum class Way : uint8_t {
   kAuto,       // the first of the others that passes its trial
   kErofsFile,  // EROFS on files, without block devices (Linux 6.12)
   kErofsLoop,  // EROFS on loop devices
+  kFuse,       // no EROFS: the worker serves the tree itself
 };
 
-// "auto", "erofs-file", "erofs-loop", as --engine takes them.
+// "auto", "erofs-file", "erofs-loop", "fuse", as --engine takes them.
 const char* to_string(Way way);
-// kInvalid for any other text; kUnsupported for "fuse", which is not built yet.
+// kInvalid for any other text.
 Result<Way> parse_way(std::string_view text);
 
 }  // namespace runnel::engine

@@ -1,6 +1,7 @@
 #include "net/listener.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,6 +10,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstring>
 #include <memory>
 
@@ -20,6 +22,7 @@ namespace {
 
 constexpr int kBacklog = 1024;
 constexpr std::string_view kUnixPrefix = "unix:";
+constexpr std::string_view kFdPrefix = "fd:";
 
 std::string shown(const std::string& address, uint16_t port) {
   return HostPort{address.empty() ? "*" : address, port}.text();
@@ -73,6 +76,20 @@ bool is_alive(const sockaddr_un& address) {
   return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
+Result<UniqueFd> inherited_listener(const std::string& text) {
+  int number = -1;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  int listening = 0;
+  socklen_t size = sizeof listening;
+  if (error != std::errc() || end != text.data() + text.size() ||
+      ::getsockopt(number, SOL_SOCKET, SO_ACCEPTCONN, &listening, &size) != 0 || listening == 0) {
+    return fail(Code::kInvalid, "descriptor \"{}\" is no listening socket", text);
+  }
+  UniqueFd copy(::fcntl(number, F_DUPFD_CLOEXEC, 0));
+  if (!copy) return fail_errno("duplicate descriptor {}", number);
+  return copy;
+}
+
 Result<UniqueFd> listen_unix(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -122,6 +139,7 @@ std::string peer_name(int socket, const sockaddr_storage& address) {
 }  // namespace
 
 Result<UniqueFd> open_listener(const std::string& address, uint16_t port) {
+  if (address.starts_with(kFdPrefix)) return inherited_listener(address.substr(kFdPrefix.size()));
   if (address.starts_with(kUnixPrefix)) return listen_unix(address.substr(kUnixPrefix.size()));
   return listen_tcp(address, port);
 }

@@ -9,8 +9,9 @@
 
 namespace runnel::net {
 
-// "" is every address, "unix:/path" a Unix socket (a stale one is replaced). kConflict when
-// somebody else listens there.
+// "" is every address, "unix:/path" a Unix socket (a stale one is replaced), "fd:7" a listening
+// socket that this process was started with (it stays open). kConflict when somebody else listens
+// there.
 Result<UniqueFd> open_listener(const std::string& address, uint16_t port);
 
 // 0 for a Unix socket.

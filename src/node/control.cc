@@ -121,6 +121,8 @@ std::string status_json(const Images& images, const engine::Engine& engine,
                    {"mirror", mirror.text()},
                    {"engine", to_string(engine_status.way)},
                    {"engine_trial", std::move(ways)},
+                   {"recovery", to_string(engine_status.recovery)},
+                   {"recovery_reason", engine_status.recovery_reason},
                    {"cache", to_json(engine.cache_status(), engine.scrub_status())},
                    {"images", std::move(list)}});
 }

@@ -5,14 +5,17 @@
 #include "base/durable.h"
 #include "base/log.h"
 #include "engine/engine.h"
+#include "engine/holder.h"
 #include "fetch/fetcher.h"
 #include "mirror/mirror.h"
 #include "net/client.h"
+#include "net/listener.h"
 #include "net/server.h"
 #include "net/url.h"
 #include "node/control.h"
 #include "node/credentials.h"
 #include "node/images.h"
+#include "node/listeners.h"
 #include "node/logins.h"
 #include "node/registries.h"
 #include "node/registry_check.h"
@@ -40,20 +43,9 @@ std::vector<std::string> mirror_urls(uint16_t port) {
   return urls;
 }
 
-Result<net::Server::Options> mirror_options(const std::string& listen) {
-  // Port 0, which is none in a URL, asks for a free one here.
-  const bool any_port = listen.ends_with(":0");
-  RUNNEL_TRY(const auto address,
-             net::split_host_port(any_port ? listen.substr(0, listen.size() - 2) : listen));
-  if (!net::is_loopback_host(address.host)) {
-    return fail(Code::kDenied,
-                "--mirror {}: the mirror serves without authentication, so it listens on loopback "
-                "addresses only",
-                listen);
-  }
+net::Server::Options on_socket(const UniqueFd& listener) {
   net::Server::Options options;
-  options.address = address.host;
-  options.port = any_port ? 0 : address.port.value_or(8578);
+  options.address = fmt::format("fd:{}", listener.get());
   options.threads = 1;
   return options;
 }
@@ -82,15 +74,18 @@ class FetcherGuard {
 }  // namespace
 
 Result<void> check(const Config& config) {
-  RUNNEL_TRY(const auto options, mirror_options(config.mirror));
+  RUNNEL_TRY(const auto address, mirror_address(config.mirror));
   return {};
 }
 
-Result<void> run_worker(const Config& config, UniqueFd fuse,
+Result<void> run_worker(const Config& config, engine::Handover handover,
                         const std::function<void()>& wait_for_stop) {
   const SystemClock clock;
+  RUNNEL_TRY(auto channel, take_channel(handover));
+  RUNNEL_TRY(auto listeners, take_listeners(config, handover));
   RUNNEL_DO(make_directories(config.root, 0711));
-  RUNNEL_TRY(const auto mirror_server_options, mirror_options(config.mirror));
+  RUNNEL_TRY(auto mirror_at, mirror_address(config.mirror));
+  mirror_at.port = net::local_port(listeners.mirror.get());
 
   net::Client client;
   net::Client mirror_client;  // of its own: ordinary pulls must not take a reader's connections
@@ -99,10 +94,9 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
   const auto credentials = make_credentials(config.credentials, logins, clock);
   const auto gateway = std::make_shared<remote::Gateway>(client, hosts, credentials.all, clock);
   fetch::Fetcher fetcher(gateway);
-  std::atomic<uint16_t> mirror_port = mirror_server_options.port;
   const auto is_configured = [&](const std::string& host) {
     return config.trust.streaming_registries.contains(host) ||
-           hosts.is_configured(host, mirror_urls(mirror_port));
+           hosts.is_configured(host, mirror_urls(*mirror_at.port));
   };
   Registries registries({.gateway = gateway,
                          .fetcher = fetcher,
@@ -112,11 +106,12 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
 
   RUNNEL_TRY(auto engine, engine::Engine::start({.root = config.root,
                                                  .way = config.way,
+                                                 .recovery = config.recovery,
                                                  .read_timeout = config.read_timeout,
                                                  .background_fill = config.background_fill,
                                                  .cache_limits = config.cache,
                                                  .scrub = config.scrub},
-                                                std::move(fuse), clock));
+                                                std::move(channel), clock));
   const FetcherGuard guard(fetcher);
 
   RUNNEL_TRY(auto store, snapshot::Store::open(config.root + "/snapshots.db", clock));
@@ -130,26 +125,19 @@ Result<void> run_worker(const Config& config, UniqueFd fuse,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
 
-  const auto status = [&] {
-    return status_json(*images, *engine,
-                       net::HostPort{.host = mirror_server_options.address, .port = mirror_port});
-  };
+  const auto status = [&] { return status_json(*images, *engine, mirror_at); };
   mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
-  RUNNEL_TRY(auto mirror_server, net::Server::listen(mirror_server_options, mirror));
-  mirror_port = mirror_server->port();
+  RUNNEL_TRY(auto mirror_server, net::Server::listen(on_socket(listeners.mirror), mirror));
   const RegistryCheck check(gateway, config.trust, is_configured);
   Control control(
       {.engine = *engine, .gateway = *gateway, .logins = logins, .check = check, .status = status});
-  net::Server::Options control_options;
-  control_options.address = "unix:" + config.control_socket;
-  control_options.threads = 1;
-  RUNNEL_TRY(auto control_server, net::Server::listen(control_options, control));
-  RUNNEL_TRY(auto service, snapshot::Service::listen(config.snapshotter_socket, *snapshotter));
+  RUNNEL_TRY(auto control_server, net::Server::listen(on_socket(listeners.control), control));
+  RUNNEL_TRY(auto service,
+             snapshot::Service::serve(std::move(listeners.snapshotter), *snapshotter));
 
   log::info("node: engine {}, mirror {}, snapshotter {}, control {}",
-            to_string(engine->status().way),
-            fmt::format("{}:{}", mirror_server_options.address, mirror_server->port()),
-            config.snapshotter_socket, config.control_socket);
+            to_string(engine->status().way), mirror_at.text(), config.snapshotter_socket,
+            config.control_socket);
   wait_for_stop();
   service->stop();
   mirror_server->stop();

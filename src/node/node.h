@@ -11,10 +11,11 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/fd.h"
 #include "base/log.h"
 #include "cache/budget.h"
 #include "cache/scrubber.h"
+#include "engine/fuse_connection.h"
+#include "engine/handover.h"
 #include "engine/way.h"
 #include "node/trust.h"
 #include "remote/hosts.h"
@@ -37,6 +38,7 @@ struct Config {
   std::string snapshotter_socket = "/run/runnel/snapshotter.sock";
   std::string control_socket = "/run/runnel/control.sock";
   engine::Way way = engine::Way::kAuto;
+  engine::Recovery recovery = engine::Recovery::kAuto;
   bool background_fill = true;
   cache::Limits cache;  // [cache]
   cache::ScrubOptions scrub;
@@ -52,9 +54,9 @@ struct Config {
 // What can be said about a configuration without starting anything.
 Result<void> check(const Config& config);
 
-// Runs the worker on the FUSE connection `fuse` until `wait_for_stop` returns. Call it once a
+// Runs the worker on what the holder handed over until `wait_for_stop` returns. Call it once a
 // process.
-Result<void> run_worker(const Config& config, UniqueFd fuse,
+Result<void> run_worker(const Config& config, engine::Handover handover,
                         const std::function<void()>& wait_for_stop);
 
 }  // namespace runnel::node

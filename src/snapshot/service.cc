@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/quote.h"
+#include "snapshot/acceptor.h"
 #include "snapshot/private_socket.h"
 #include "snapshots.grpc.pb.h"
 
@@ -179,28 +180,45 @@ class Service::Impl {
     return socket_.publish(socket, [&](const std::string& path) { return bind(path); });
   }
 
+  Result<void> serve(UniqueFd listener) {
+    RUNNEL_DO(build([](grpc::ServerBuilder&) {}));
+    acceptor_ = std::make_unique<Acceptor>(std::move(listener), *server_);
+    return {};
+  }
+
   void stop() {
     socket_.remove();
+    acceptor_.reset();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);
   }
 
  private:
   Result<void> bind(const std::string& path) {
     int port = 0;
+    const auto built = build([&](grpc::ServerBuilder& builder) {
+      builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials(), &port);
+    });
+    if (built && port != 0) return {};
+    return fail(Code::kUnavailable, "cannot listen on {}: is its directory writable?", path);
+  }
+
+  template <class Configure>
+  Result<void> build(const Configure& configure) {
     grpc::ResourceQuota quota("snapshotter");
     quota.SetMaxThreads(kMaxThreads);
     grpc::ServerBuilder builder;
     builder.SetResourceQuota(quota);
-    builder.AddListeningPort("unix:" + path, grpc::InsecureServerCredentials(), &port);
+    configure(builder);
     builder.RegisterService(&calls_);
     server_ = builder.BuildAndStart();
-    if (server_ && port != 0) return {};
-    return fail(Code::kUnavailable, "cannot listen on {}: is its directory writable?", path);
+    if (server_) return {};
+    return fail(Code::kUnavailable, "the gRPC server does not start");
   }
 
   Calls calls_;
   PrivateSocket socket_;
   std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<Acceptor> acceptor_;  // hands to server_
 };
 
 Service::Service(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
@@ -209,6 +227,12 @@ Service::~Service() {
 }
 void Service::stop() {
   impl_->stop();
+}
+
+Result<std::unique_ptr<Service>> Service::serve(UniqueFd listener, Snapshotter& snapshotter) {
+  auto impl = std::make_unique<Impl>(snapshotter);
+  RUNNEL_DO(impl->serve(std::move(listener)));
+  return std::unique_ptr<Service>(new Service(std::move(impl)));
 }
 
 Result<std::unique_ptr<Service>> Service::listen(const std::string& socket,

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.h"
+#include "base/fd.h"
 #include "snapshot/snapshotter.h"
 
 namespace runnel::snapshot {
@@ -18,6 +19,9 @@ class Service {
   // is kConflict. The snapshotter must outlive the service.
   static Result<std::unique_ptr<Service>> listen(const std::string& socket,
                                                  Snapshotter& snapshotter);
+  // Accepts on a socket that somebody else opened, and keeps when this service goes: who connects
+  // between two services waits for the next one. Its file stays.
+  static Result<std::unique_ptr<Service>> serve(UniqueFd listener, Snapshotter& snapshotter);
   ~Service();
 
   // Gives calls in progress a few seconds to end, cancels their clients' waiting after that, and

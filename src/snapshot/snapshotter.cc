@@ -27,7 +27,10 @@ std::string label(const Labels& labels, const std::string& name) {
   return found == labels.end() ? std::string() : found->second;
 }
 
+constexpr const char* kMappedLower = "/lower";
+
 void discard(const std::string& path) {
+  unmount_id_mapped(path + kMappedLower);
   const auto removed = remove_tree(path);
   if (!removed) log::warning("stays until the next cleanup: {}", removed.error().message);
 }
@@ -169,15 +172,16 @@ Result<bool> Snapshotter::streams(const std::string& target, const std::string& 
 // unmounts it before the record says that it is used.
 Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key,
                                                const std::string& parent, const Labels& labels) {
+  RUNNEL_TRY(const auto mapping, id_mapping_of(labels));
   RUNNEL_TRY(const auto parents, committed_chain(parent));
   const auto streamed = std::ranges::find_if(parents, &Record::streamed);
   std::optional<ChainLock> lock;
   if (streamed != parents.end()) lock.emplace(*this, streamed->chain_id);
 
   const NewDirectory created(*this);
-  const bool has_directory = kind == Kind::kActive || parents.empty();
+  const bool has_directory = kind == Kind::kActive || parents.empty() || mapping;
   if (has_directory) {
-    if (auto made = make_directory(created.number, parents); !made) {
+    if (auto made = make_directory(created.number, parents, mapping); !made) {
       discard(path_of(created.number));
       return failed(made.error());
     }
@@ -218,7 +222,8 @@ std::string Snapshotter::path_of(int64_t number) const {
 
 // The directories of a snapshot, with the owner of the parent's root, durably: all of them first,
 // then the syncs, of which a journalling file system does the work once.
-Result<void> Snapshotter::make_directory(int64_t number, const std::vector<Record>& parents) {
+Result<void> Snapshotter::make_directory(int64_t number, const std::vector<Record>& parents,
+                                         const std::optional<IdMapping>& mapping) {
   const auto own = path_of(number);
   const auto content = own + "/fs";
   const auto work = own + "/work";
@@ -232,6 +237,10 @@ Result<void> Snapshotter::make_directory(int64_t number, const std::vector<Recor
     RUNNEL_TRY(const auto below, content_of(parents[0]));
     struct stat info;
     if (::stat(below.c_str(), &info) != 0) return fail_errno("stat {}", below);
+    if (mapping) {
+      info.st_uid = IdMapping::to_host(mapping->users, info.st_uid).value_or(info.st_uid);
+      info.st_gid = IdMapping::to_host(mapping->groups, info.st_gid).value_or(info.st_gid);
+    }
     if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
       return fail_errno("chown {}", content);
   }
@@ -254,20 +263,32 @@ Result<std::string> Snapshotter::content_of(const Record& record) {
 }
 
 // Uppermost first.
-Result<std::vector<std::string>> Snapshotter::lower_directories(
-    const std::vector<Record>& parents) {
+Result<std::vector<std::string>> Snapshotter::lower_directories(const Record& snapshot) {
+  RUNNEL_TRY(const auto parents, committed_chain(snapshot.info.parent));
   std::vector<std::string> lower;
   for (const auto& record : parents) {
     RUNNEL_TRY(auto path, content_of(record));
     lower.push_back(std::move(path));
     if (record.streamed()) break;
   }
+  RUNNEL_DO(map_lower(snapshot, lower));
   return lower;
 }
 
+// Puts mapped mounts in the place of the directories, when the snapshot wants that.
+Result<void> Snapshotter::map_lower(const Record& record, std::vector<std::string>& lower) {
+  RUNNEL_TRY(const auto mapping, id_mapping_of(record.info.labels));
+  if (!mapping) return {};
+  for (size_t i = 0; i < lower.size(); ++i) {
+    const auto target = fmt::format("{}{}/{}", path_of(record.number), kMappedLower, i);
+    RUNNEL_DO(mount_id_mapped(lower[i], target, *mapping));
+    lower[i] = target;
+  }
+  return {};
+}
+
 Result<std::vector<Mount>> Snapshotter::mounts_of(const Record& record) {
-  RUNNEL_TRY(const auto parents, committed_chain(record.info.parent));
-  const auto below = lower_directories(parents);
+  const auto below = lower_directories(record);
   if (!below) return failed(below.error());
   const auto& lower = *below;
   const bool writable = record.info.kind == Kind::kActive;

@@ -2,6 +2,7 @@
 //
 // An ordinary snapshot is a directory ROOT/s/NUMBER with fs (its content, or an upper directory)
 // and work; a streamed one has no directory, its content is what Streaming mounts for its chain ID.
+// A snapshot with an ID mapping also has lower, with a mapped mount of each directory below it.
 // A chain of parents is the ordinary directories down to the first streamed snapshot, whose mount
 // shows everything below.
 //
@@ -16,11 +17,13 @@
 
 #include <condition_variable>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/error.h"
+#include "snapshot/id_mapping.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/store.h"
 #include "snapshot/streaming.h"
@@ -63,9 +66,11 @@ class Snapshotter {
   Result<std::vector<Mount>> create(Kind kind, const std::string& key, const std::string& parent,
                                     const Labels& labels);
   Result<std::vector<Record>> committed_chain(const std::string& parent) const;
-  Result<void> make_directory(int64_t number, const std::vector<Record>& parents);
+  Result<void> make_directory(int64_t number, const std::vector<Record>& parents,
+                              const std::optional<IdMapping>& mapping);
   Result<std::vector<Mount>> mounts_of(const Record& record);
-  Result<std::vector<std::string>> lower_directories(const std::vector<Record>& parents);
+  Result<std::vector<std::string>> lower_directories(const Record& record);
+  Result<void> map_lower(const Record& record, std::vector<std::string>& lower);
   Result<std::string> content_of(const Record& record);
   void release_chain_below(const std::string& parent);
   std::string path_of(int64_t number) const;

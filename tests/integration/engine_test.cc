@@ -8,18 +8,23 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <random>
 #include <thread>
 
 #include "base/durable.h"
 #include "base/fd.h"
+#include "engine/fuse_connection.h"
+#include "engine/handover.h"
 #include "engine/mounter.h"
 #include "engine/way.h"
 #include "erofs/writer.h"
@@ -94,7 +99,13 @@ const SampleImage& image() {
   return made;
 }
 
-class EngineOnThisKernel : public testing::TestWithParam<Way> {
+// A way to mount, and how requests outlive their worker.
+struct Mode {
+  Way way;
+  Recovery recovery;
+};
+
+class EngineOnThisKernel : public testing::TestWithParam<Mode> {
  protected:
   void SetUp() override {
     if (::geteuid() != 0 || ::access("/dev/fuse", R_OK | W_OK) != 0) {
@@ -122,8 +133,9 @@ class EngineOnThisKernel : public testing::TestWithParam<Way> {
     ::fcntl(report_.get(), F_SETFD, FD_CLOEXEC);
     const UniqueFd worker_end(ends[1]);
     const auto end = std::to_string(worker_end.get());
-    const char* argv[] = {ENGINE_WORKER, root().c_str(), to_string(GetParam()), end.c_str(),
-                          nullptr};
+    const char* argv[] = {
+        ENGINE_WORKER, root().c_str(), to_string(GetParam().way), to_string(GetParam().recovery),
+        end.c_str(),   nullptr};
     holder_ = ::fork();
     if (holder_ == 0) {
       ::execv(argv[0], const_cast<char**>(argv));
@@ -204,7 +216,7 @@ TEST_P(EngineOnThisKernel, ShowsTheTreeAsItIs) {
 TEST_P(EngineOnThisKernel, ServesDirectReadsOrRefusesThem) {
   const auto& first = image().files[0];
   const auto bytes = read_file_at(path_of(first), first.contents.size(), O_DIRECT);
-  if (!bytes && bytes.error() == EINVAL && GetParam() == Way::kErofsFile) {
+  if (!bytes && bytes.error() == EINVAL && GetParam().way == Way::kErofsFile) {
     return;  // the kernel has no direct reads on file-backed EROFS
   }
 
@@ -357,9 +369,83 @@ TEST_P(EngineOnThisKernel, StartsAnewAfterBothWereKilled) {
   expect_whole_tree();
 }
 
+// What systemd does with FileDescriptorStoreMax=: the descriptors live on, the next start gets
+// them.
+class DescriptorStore {
+ public:
+  explicit DescriptorStore(const std::string& path) : path_(path) {
+    socket_ = UniqueFd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    std::strncpy(address.sun_path, path.c_str(), sizeof address.sun_path - 1);
+    EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ::setenv("NOTIFY_SOCKET", path.c_str(), 1);
+  }
+  ~DescriptorStore() { ::unsetenv("NOTIFY_SOCKET"); }
+
+  void receive() {
+    for (;;) {
+      char text[64] = {};
+      iovec part{text, sizeof text - 1};
+      alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+      msghdr header{};
+      header.msg_iov = &part;
+      header.msg_iovlen = 1;
+      header.msg_control = control;
+      header.msg_controllen = sizeof control;
+      if (::recvmsg(socket_.get(), &header, MSG_DONTWAIT) <= 0) return;
+      int fd = -1;
+      std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof fd);
+      const std::string_view name = text;
+      handover_.add(std::string(name.substr(name.find("FDNAME=") + 7)), UniqueFd(fd));
+    }
+  }
+  const Handover& kept() const { return handover_; }
+
+ private:
+  const std::string path_;
+  UniqueFd socket_;
+  Handover handover_;
+};
+
+TEST_P(EngineOnThisKernel, GoesOnWhenTheHolderDiesAndItsDescriptorsAreKept) {
+  stop_holder();
+  DescriptorStore store(root() + "/notify");
+  start();
+  store.receive();
+  ASSERT_TRUE(store.kept().has("fuse"));
+  ASSERT_TRUE(store.kept().has("requests"));
+  tell_worker(SIGUSR2);  // the first read is under way when both die
+  std::atomic<bool> right = false;
+  const auto& file = image().files[7];
+  std::thread reader([&] {
+    const auto bytes = read_file_at(path_of(file), file.contents.size());
+    right = bytes && *bytes == file.contents;
+  });
+  ::kill(holder_, SIGKILL);
+  ::waitpid(std::exchange(holder_, -1), nullptr, 0);
+
+  ASSERT_TRUE(store.kept().prepare_exec());
+  start();
+  ::unsetenv("RUNNEL_FDS");
+  reader.join();
+
+  EXPECT_TRUE(right);
+  expect_whole_tree();
+}
+
 INSTANTIATE_TEST_SUITE_P(Ways, EngineOnThisKernel,
-                         testing::Values(Way::kErofsFile, Way::kErofsLoop), [](const auto& each) {
-                           return each.param == Way::kErofsFile ? "ErofsFile" : "ErofsLoop";
+                         testing::Values(Mode{Way::kErofsFile, Recovery::kAuto},
+                                         Mode{Way::kErofsLoop, Recovery::kAuto},
+                                         Mode{Way::kFuse, Recovery::kAuto},
+                                         Mode{Way::kErofsLoop, Recovery::kSharedMemory},
+                                         Mode{Way::kFuse, Recovery::kSharedMemory}),
+                         [](const auto& each) {
+                           std::string name = each.param.way == Way::kErofsFile   ? "ErofsFile"
+                                              : each.param.way == Way::kErofsLoop ? "ErofsLoop"
+                                                                                  : "Fuse";
+                           if (each.param.recovery == Recovery::kSharedMemory) name += "Shared";
+                           return name;
                          });
 
 }  // namespace

@@ -1,7 +1,7 @@
 // A holder and its worker around the engine alone, for engine_test:
 //
-//   engine_worker ROOT WAY REPORT_FD            the holder, which starts
-//   engine_worker ROOT WAY REPORT_FD --worker   the worker
+//   engine_worker ROOT WAY RECOVERY REPORT_FD            the holder, which starts
+//   engine_worker ROOT WAY RECOVERY REPORT_FD --worker   the worker
 //
 // ROOT/input has what engine_test wrote: N.blob, N.table, N.digest (of the table), metadata. The
 // worker mounts them as "image" and reports its process ID on REPORT_FD; then it obeys signals and
@@ -55,7 +55,8 @@ void obey(int signal, test::FakeRangeSource& source) {
   if (signal == SIGHUP) source.release();
 }
 
-Result<void> work(const std::string& root, const std::string& way_name, int report) {
+Result<void> work(const std::string& root, const std::string& way_name,
+                  const std::string& recovery_name, int report) {
   sigset_t signals;
   sigemptyset(&signals);
   for (const int signal : {SIGTERM, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&signals, signal);
@@ -63,12 +64,15 @@ Result<void> work(const std::string& root, const std::string& way_name, int repo
 
   const SystemClock clock;
   RUNNEL_TRY(const Way way, parse_way(way_name));
-  RUNNEL_TRY(auto fuse, inherited_fuse_fd());
+  RUNNEL_TRY(const auto recovery, parse_recovery(recovery_name));
+  RUNNEL_TRY(auto handover, Handover::inherited());
+  RUNNEL_TRY(auto channel, take_channel(handover));
   RUNNEL_TRY(auto engine, Engine::start({.root = root,
                                          .way = way,
+                                         .recovery = recovery,
                                          .read_timeout = std::chrono::seconds(2),
                                          .background_fill = false},
-                                        std::move(fuse), clock));
+                                        std::move(channel), clock));
   RUNNEL_TRY(const auto layers, add_layers(*engine, root + "/input"));
   RUNNEL_DO(engine->mount("image", root + "/input/metadata", layers.digests));
   const int self = ::getpid();
@@ -85,14 +89,20 @@ Result<void> work(const std::string& root, const std::string& way_name, int repo
 }  // namespace runnel::engine
 
 int main(int argc, char** argv) {
-  if (argc < 4) return 2;
+  if (argc < 5) return 2;
   const std::string root = argv[1];
-  if (argc == 4) {
+  if (argc == 5) {
+    auto handover = runnel::engine::Handover::inherited();
+    if (!handover) return 1;
     const auto self = std::filesystem::read_symlink("/proc/self/exe").string();
     return runnel::engine::run_holder(
-        {.root = root, .worker = {self, argv[1], argv[2], argv[3], "--worker"}});
+        {.root = root,
+         .worker = {self, argv[1], argv[2], argv[3], argv[4], "--worker"},
+         .reload = {},
+         .check = {}},
+        *std::move(handover));
   }
-  const auto worked = runnel::engine::work(root, argv[2], std::atoi(argv[3]));
+  const auto worked = runnel::engine::work(root, argv[2], argv[3], std::atoi(argv[4]));
   if (worked) return 0;
   runnel::log::error("{}", worked.error().message);
   return 1;

@@ -110,6 +110,18 @@ def answers_on(path: Path) -> bool:
         return True
 
 
+def replies_on(path: Path) -> bool:
+    """Whether somebody answers HTTP there: a connection alone may wait in the kernel's queue."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        probe.settimeout(5)
+        try:
+            probe.connect(str(path))
+            probe.sendall(b"GET / HTTP/1.1\r\nHost: node\r\nConnection: close\r\n\r\n")
+            return probe.recv(5) == b"HTTP/"
+        except OSError:
+            return False
+
+
 class Daemon:
     """One process, started with its output in a log file and its identity in a pid file."""
 

@@ -94,7 +94,7 @@ class Node:
         return self
 
     def _serves(self) -> bool:
-        return (daemons.answers_on(self.socket) and daemons.answers_on(self.control)
+        return (daemons.answers_on(self.socket) and daemons.replies_on(self.control)
                 and daemons.accepts(self.mirror_port))
 
     def stop(self) -> None:

@@ -1,0 +1,214 @@
+#include "engine/fuse_connection.h"
+
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "base/log.h"
+
+namespace runnel::engine {
+
+namespace {
+
+constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
+// A range that did not come in time is refused at once for so long, and its reader's next ranges of
+// that file get kNextAfterLate instead of the whole timeout.
+constexpr auto kLateFor = std::chrono::seconds(2);
+constexpr auto kNextAfterLate = std::chrono::milliseconds(500);
+constexpr auto kNearDeadline = std::chrono::milliseconds(200);
+
+}  // namespace
+
+const char* to_string(Recovery recovery) {
+  switch (recovery) {
+    case Recovery::kAuto: return "auto";
+    case Recovery::kResend: return "resend";
+    case Recovery::kSharedMemory: return "shared-memory";
+  }
+  return "unknown";
+}
+
+Result<Recovery> parse_recovery(std::string_view text) {
+  for (const auto recovery : {Recovery::kAuto, Recovery::kResend, Recovery::kSharedMemory}) {
+    if (text == to_string(recovery)) return recovery;
+  }
+  return fail(Code::kInvalid, "recovery \"{}\": use auto, resend or shared-memory", text);
+}
+
+std::string_view FuseRequest::name(size_t offset) const {
+  if (offset >= body.size()) return {};
+  const auto text = as_text(body.subspan(offset));
+  return text.substr(0, text.find('\0'));
+}
+
+Result<std::shared_ptr<FuseConnection>> FuseConnection::open(FuseChannel channel) {
+  RUNNEL_TRY(auto slots, RequestSlots::open(std::move(channel.slots)));
+  return std::shared_ptr<FuseConnection>(
+      new FuseConnection(std::move(channel.fuse), std::move(slots)));
+}
+
+bool FuseConnection::ask_for_resend() const {
+  fuse_out_header resend{.len = sizeof resend, .error = kNotifyResend, .unique = 0};
+  return ::write(fuse_.get(), &resend, sizeof resend) == sizeof resend;
+}
+
+Result<std::vector<FuseRequest>> FuseConnection::take_over(Recovery wanted) {
+  std::vector<FuseRequest> outstanding;
+  const auto& held = slots_->inherited();
+  if (wanted != Recovery::kSharedMemory && ask_for_resend()) {
+    recovery_ = Recovery::kResend;
+    recovery_reason_ = "the kernel sends a dead worker's requests again";
+    for (const uint32_t slot : held) slots_->release(slot);
+    return outstanding;
+  }
+  if (wanted == Recovery::kResend) {
+    return fail(Code::kUnsupported, "this kernel cannot send requests again (Linux 6.9 can)");
+  }
+  recovery_ = Recovery::kSharedMemory;
+  recovery_reason_ = wanted == Recovery::kSharedMemory
+                         ? "asked for; a dead worker's requests are in shared memory"
+                         : "this kernel cannot send requests again (Linux 6.9 can); a dead "
+                           "worker's requests are in shared memory";
+  for (const uint32_t slot : held) {
+    const auto request = request_in(slot);
+    if (request.ticket.unique == 0) {
+      slots_->release(slot);
+    } else {
+      outstanding.push_back(request);
+    }
+  }
+  return outstanding;
+}
+
+FuseRequest FuseConnection::request_in(uint32_t slot) const {
+  const Bytes bytes = slots_->bytes(slot);
+  const auto header = load_le<fuse_in_header>(bytes.data());
+  if (header.len < sizeof header) return {};
+  const auto size = std::min<size_t>(header.len, bytes.size());
+  return {.ticket = {.unique = header.unique, .slot = slot},
+          .opcode = header.opcode,
+          .node = header.nodeid,
+          .uid = header.uid,
+          .pid = header.pid,
+          .body = bytes.first(size).subspan(sizeof header)};
+}
+
+Result<bool> FuseConnection::take(FuseRequest& request, MutableBytes scratch) {
+  uint32_t slot = 0;
+  if (!slots_->claim(slot)) return fail(Code::kCancelled, "stopping");
+  const auto into = slots_->bytes(slot);
+  const iovec parts[] = {{into.data(), into.size()}, {scratch.data(), scratch.size()}};
+  const ssize_t size = ::readv(fuse_.get(), parts, 2);
+  // Errors: EAGAIN, another thread took it; ENOENT, it was withdrawn; ENODEV, unmounted.
+  if (size < static_cast<ssize_t>(sizeof(fuse_in_header))) {
+    const bool gone = size < 0 && errno == ENODEV;
+    slots_->release(slot);
+    if (gone) return fail(Code::kNotFound, "unmounted");
+    return false;
+  }
+  request = request_in(slot);
+  return true;
+}
+
+void FuseConnection::send(Ticket ticket, int error, Bytes bytes) const {
+  fuse_out_header header{.len = static_cast<uint32_t>(sizeof header + bytes.size()),
+                         .error = error,
+                         .unique = ticket.unique};
+  iovec parts[] = {{&header, sizeof header}, {const_cast<std::byte*>(bytes.data()), bytes.size()}};
+  // ENOENT: the reader was killed and the kernel forgot the request, or an earlier worker died
+  // between its answer and giving back the slot.
+  (void)!::writev(fuse_.get(), parts, bytes.empty() ? 1 : 2);
+  slots_->release(ticket.slot);
+}
+
+void FuseConnection::keep(Ticket ticket, Waiting waiting) {
+  const std::lock_guard lock(mutex_);
+  waiting_[ticket.unique] = {ticket, std::move(waiting)};
+}
+
+bool FuseConnection::take_out(Ticket ticket) {
+  const std::lock_guard lock(mutex_);
+  return waiting_.erase(ticket.unique) == 1;
+}
+
+std::vector<std::function<void()>> FuseConnection::take_retries(uint64_t node) {
+  std::vector<std::function<void()>> retries;
+  const std::lock_guard lock(mutex_);
+  std::erase_if(waiting_, [&](auto& each) {
+    auto& waiting = each.second.second;
+    if (waiting.range.node != node || !waiting.retry) return false;
+    retries.push_back(std::move(waiting.retry));
+    return true;
+  });
+  return retries;
+}
+
+void FuseConnection::answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTime now) {
+  if (!bytes && bytes.error().code == Code::kCancelled) return;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto waiting = waiting_.extract(ticket.unique);
+    if (waiting.empty()) return;
+    bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
+    if (!bytes && now + kNearDeadline >= waiting.mapped().second.deadline) {
+      note_late_locked(waiting.mapped().second, now);
+    }
+  }
+  if (bytes) return reply_bytes(ticket, *bytes);
+  log::warning("a read ends with EIO: {}", bytes.error().message);
+  reply_error(ticket, EIO);
+}
+
+void FuseConnection::expire(SteadyTime now) {
+  std::vector<Ticket> expired;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(waiting_, [&](const auto& each) {
+      const auto& [ticket, waiting] = each.second;
+      if (waiting.deadline > now) return false;
+      expired.push_back(ticket);
+      if (waiting.range.length > 0) note_late_locked(waiting, now);
+      return true;
+    });
+    counters_.errors += expired.size();
+    counters_.expired += expired.size();
+  }
+  for (const auto& ticket : expired) reply_error(ticket, EIO);
+}
+
+Duration FuseConnection::patience(const ReadRange& range, uint32_t pid, SteadyTime now,
+                                  Duration timeout) {
+  const std::lock_guard lock(mutex_);
+  std::erase_if(late_, [&](const auto& each) { return each.until <= now; });
+  Duration patience = timeout;
+  for (const auto& each : late_) {
+    if (each.range.overlaps(range)) {
+      ++counters_.errors;
+      return Duration::zero();
+    }
+    if (each.range.node == range.node && each.pid == pid && pid != 0) {
+      patience = std::min<Duration>(timeout, kNextAfterLate);
+    }
+  }
+  return patience;
+}
+
+void FuseConnection::note_late_locked(const Waiting& waiting, SteadyTime now) {
+  late_.push_back({.range = waiting.range, .pid = waiting.pid, .until = now + kLateFor});
+}
+
+void FuseConnection::count_read(uint64_t bytes, bool waits) {
+  const std::lock_guard lock(mutex_);
+  ++counters_.reads;
+  counters_.bytes += bytes;
+  if (waits) ++counters_.waited;
+}
+
+ReadCounters FuseConnection::counters() const {
+  const std::lock_guard lock(mutex_);
+  return counters_;
+}
+
+}  // namespace runnel::engine

@@ -1,0 +1,175 @@
+// One FUSE connection as a worker has it: requests are taken from it, kept until they are answered,
+// and answered exactly once. It knows the protocol's frame and nothing of what is served.
+//
+// A worker takes over in the middle: take_over() gets back what the last worker had taken and not
+// answered, by the kernel's re-send (FUSE_NOTIFY_RESEND, Linux 6.9) or out of the request slots.
+//
+// Deadlines are kept here and need no file: a frozen or dying disk ends in EIO and not in a wait
+// without end. A read that was cancelled is not answered at all: this worker is ending, and the
+// next one will do better.
+#pragma once
+
+#include <linux/fuse.h>
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/fd.h"
+#include "engine/request_slots.h"
+
+namespace runnel::engine {
+
+// How what a dead worker had taken comes to the next one.
+enum class Recovery : uint8_t {
+  kAuto,          // the kernel's re-send where it has it
+  kResend,        // the kernel sends it again
+  kSharedMemory,  // it is in the request slots
+};
+// "auto", "resend", "shared-memory", as --recovery takes them.
+const char* to_string(Recovery recovery);
+Result<Recovery> parse_recovery(std::string_view text);
+
+// What the holder hands to its workers.
+struct FuseChannel {
+  UniqueFd fuse;   // mounted, its INIT answered (open_fuse_mount)
+  UniqueFd slots;  // RequestSlots::create_file()
+};
+
+// Which request to answer, and the slot that it is in.
+struct Ticket {
+  uint64_t unique = 0;
+  uint32_t slot = 0;
+};
+
+struct FuseRequest {
+  Ticket ticket;
+  uint32_t opcode = 0;
+  uint64_t node = 0;
+  uint32_t uid = 0;
+  uint32_t pid = 0;  // of the reader; 0 when the kernel does not tell
+  Bytes body;        // until the request is answered
+
+  // The arguments as `T`; nullptr when they are shorter.
+  template <class T>
+  const T* as() const {
+    return body.size() < sizeof(T) ? nullptr : reinterpret_cast<const T*>(body.data());
+  }
+  // The NUL-terminated name at `offset` of the body; empty when there is none.
+  std::string_view name(size_t offset = 0) const;
+};
+
+// What a read asks for; `length` is 0 for requests that are no reads.
+struct ReadRange {
+  uint64_t node = 0;
+  uint64_t offset = 0;
+  uint64_t length = 0;
+
+  bool overlaps(const ReadRange& other) const {
+    return node == other.node && offset < other.offset + other.length &&
+           other.offset < offset + length;
+  }
+};
+
+struct ReadCounters {
+  uint64_t reads = 0;    // requests of the kernel
+  uint64_t bytes = 0;    // answered
+  uint64_t waited = 0;   // reads that were not in the page cache or not here at all
+  uint64_t errors = 0;   // EIO
+  uint64_t expired = 0;  // of those, at the deadline
+};
+
+// A request that is not answered yet. Whoever takes it out of the table answers it.
+struct Waiting {
+  SteadyTime deadline;
+  // For what is asked of something that an earlier worker served and this one not yet.
+  std::function<void()> retry;
+  ReadRange range;
+  uint32_t pid = 0;
+};
+
+// Any thread may call any method. Reads that end late keep it alive.
+class FuseConnection {
+ public:
+  static Result<std::shared_ptr<FuseConnection>> open(FuseChannel channel);
+
+  int fd() const { return fuse_.get(); }
+
+  // Once, before anything is taken: what has to be answered first, if it is not sent again.
+  // kUnsupported when `wanted` is kResend and the kernel cannot.
+  Result<std::vector<FuseRequest>> take_over(Recovery wanted);
+  // What take_over() chose and why.
+  Recovery recovery() const { return recovery_; }
+  const std::string& recovery_reason() const { return recovery_reason_; }
+
+  // Whether there was a request to take. kNotFound when the connection is gone, kCancelled after
+  // stop(). `scratch` is for what does not fit a slot (64 KiB).
+  Result<bool> take(FuseRequest& request, MutableBytes scratch);
+  void stop() { slots_->stop(); }
+
+  template <class Out>
+  void reply(Ticket ticket, const Out& out) const {
+    reply_bytes(ticket, std::as_bytes(std::span(&out, 1)));
+  }
+  void reply_bytes(Ticket ticket, Bytes bytes) const { send(ticket, 0, bytes); }
+  void reply_error(Ticket ticket, int error) const { send(ticket, -error, {}); }
+  // For the requests to which there is no answer.
+  void dismiss(Ticket ticket) const { slots_->release(ticket.slot); }
+
+  void keep(Ticket ticket, Waiting waiting);
+  // What waits for `node` to be registered, taken out of the table.
+  std::vector<std::function<void()>> take_retries(uint64_t node);
+  // Answers a read that was kept, unless its deadline has done so.
+  void answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTime now);
+  // Answers a kept request that is no read.
+  template <class Reply>
+  void finish(Ticket ticket, Reply reply) {
+    if (take_out(ticket)) reply();
+  }
+  void expire(SteadyTime now);
+
+  // How long the reader `pid` may wait for the range: zero when bytes of it did not come in time a
+  // moment ago, because the kernel repeats a failed read page by page at once; little when another
+  // range of the file was late for this reader, because one read(2) becomes several requests, one
+  // after the other; without both, each would wait for the deadline again.
+  Duration patience(const ReadRange& range, uint32_t pid, SteadyTime now, Duration timeout);
+
+  void count_read(uint64_t bytes, bool waits);
+  ReadCounters counters() const;
+
+ private:
+  struct Late {
+    ReadRange range;
+    uint32_t pid;
+    SteadyTime until;
+  };
+
+  FuseConnection(UniqueFd fuse, std::unique_ptr<RequestSlots> slots)
+      : fuse_(std::move(fuse)), slots_(std::move(slots)) {}
+
+  bool ask_for_resend() const;
+  FuseRequest request_in(uint32_t slot) const;
+  void send(Ticket ticket, int error, Bytes bytes) const;
+  bool take_out(Ticket ticket);
+  void note_late_locked(const Waiting& waiting, SteadyTime now);
+
+  const UniqueFd fuse_;
+  const std::unique_ptr<RequestSlots> slots_;
+  Recovery recovery_ = Recovery::kAuto;
+  std::string recovery_reason_;
+
+  mutable std::mutex mutex_;
+  std::vector<Late> late_;
+  std::map<uint64_t, std::pair<Ticket, Waiting>> waiting_;  // by the kernel's unique number
+  ReadCounters counters_;
+};
+
+}  // namespace runnel::engine

@@ -1,0 +1,20 @@
+// A read of a file whose bytes lie on several layers, or in holes.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "base/clock.h"
+#include "cache/layer.h"
+#include "engine/image_tree.h"
+#include "engine/node_table.h"
+
+namespace runnel::engine {
+
+// Reads all pieces at once and hands their bytes, joined, to `done`, once: when the last has come,
+// or has failed; then with the first error. `files` by Piece::layer. May wait for the disk.
+void read_joined(const std::vector<Piece>& pieces,
+                 const std::vector<std::shared_ptr<const LayerFile>>& files, SteadyTime deadline,
+                 cache::Layer::Done done);
+
+}  // namespace runnel::engine

@@ -1,0 +1,89 @@
+// What the FUSE file system serves, by node ID, and who waits for what is not there yet.
+//
+// Node IDs must mean the same in every worker of a holder, because the kernel remembers them:
+//
+//   1                     the root
+//   2                     the trial's device file (probe.h)
+//   bit 63 clear          a layer's device file: 63 bits of its digest (3 and up)
+//   bit 63 set            a tree's file: bits 62-32 the tree's number, bits 31-0 the inode in it.
+//                         Numbers are never used twice, or the kernel would show what it remembers
+//                         of an earlier tree's file; inode 0 means the tree's root, whichever it is
+//
+// Any thread may call any method.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "cache/layer.h"
+#include "engine/fuse_connection.h"
+#include "engine/image_tree.h"
+#include "oci/digest.h"
+
+namespace runnel::engine {
+
+inline constexpr uint64_t kTrialNode = 2;
+uint64_t layer_node(std::string_view hex);
+inline constexpr uint64_t kTreeBit = uint64_t{1} << 63;
+inline constexpr uint32_t kMaxTreeNumber = 0x7fffffff;
+constexpr uint64_t tree_node(uint32_t number, uint64_t inode) {
+  return kTreeBit | uint64_t{number} << 32 | inode;
+}
+constexpr bool is_tree_node(uint64_t node) {
+  return (node & kTreeBit) != 0;
+}
+constexpr uint64_t root_of(uint64_t node) {
+  return node & ~uint64_t{0xffffffff};
+}
+// "tree-N", as it is called in the root.
+std::string tree_name(uint32_t number);
+
+struct LayerFile {
+  std::string name;
+  std::shared_ptr<cache::Layer> layer;
+};
+
+class NodeTable {
+ public:
+  // Until `grace_until` a node that is not here may still come: an earlier worker served it, and
+  // this one is about to.
+  NodeTable(std::shared_ptr<FuseConnection> connection, const Clock& clock, SteadyTime grace_until)
+      : connection_(std::move(connection)), clock_(clock), grace_until_(grace_until) {}
+
+  // kConflict when another layer has its node ID (63 bits of the digest: somebody made that happen
+  // on purpose).
+  Result<void> add(const oci::Digest& digest, std::shared_ptr<cache::Layer> layer);
+  // Unless another object stands for it by now.
+  void remove(const oci::Digest& digest, const std::shared_ptr<cache::Layer>& layer);
+  void add(uint32_t number, std::shared_ptr<const ImageTree> tree);
+  void remove(uint32_t number);
+
+  // Null when it is not here.
+  std::shared_ptr<const LayerFile> layer(uint64_t node) const;
+  std::shared_ptr<const ImageTree> tree(uint64_t root) const;
+
+  // Keeps a request until `node` (a layer's, or a tree's root) is added. False when there is no
+  // hope, or it was added meanwhile.
+  bool wait_for(Ticket ticket, uint64_t node, std::function<void()> retry);
+
+ private:
+  bool contains_locked(uint64_t node) const {
+    return is_tree_node(node) ? trees_.contains(node) : layers_.contains(node);
+  }
+  void retry(uint64_t node);
+
+  const std::shared_ptr<FuseConnection> connection_;
+  const Clock& clock_;
+  const SteadyTime grace_until_;
+
+  mutable std::mutex mutex_;
+  std::map<uint64_t, std::shared_ptr<const LayerFile>> layers_;
+  std::map<uint64_t, std::shared_ptr<const ImageTree>> trees_;
+};
+
+}  // namespace runnel::engine

@@ -1,0 +1,124 @@
+"""Workers that die, and a node that is replaced by a new version, under readers and callers: they wait.
+
+(test_faults.py kills workers at named points, behind a registry that lies; this is about the ways to
+get requests back, the listening sockets, and the holder's own successor.)
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+
+import pytest
+
+from hashing_readers import FILES, Readers, kill_worker, push
+from sandbox import daemons
+from sandbox.containerd import drop_page_cache
+
+KILLS = 50
+RELOADS = 3
+
+
+@pytest.fixture(scope="module")
+def pushed(lab):
+    return push(lab)
+
+
+@pytest.mark.parametrize(("engine", "recovery"), [
+    ("fuse", "resend"), ("fuse", "shared-memory"), ("erofs-loop", "shared-memory"),
+    pytest.param("erofs-file", "shared-memory", marks=pytest.mark.heavy),
+    pytest.param("erofs-loop", "resend", marks=pytest.mark.heavy)])
+def test_killing_workers_costs_no_byte(fresh_streaming, pushed, engine, recovery):
+    side = fresh_streaming(engine, more_arguments=("--recovery", recovery))
+    assert side.node.status()["recovery"] == recovery
+    side.pull(pushed.reference)
+    pace = random.Random(5)
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        for _ in range(KILLS):
+            drop_page_cache()
+            assert readers.progress(pace.randrange(1, 20), 60), "readers are stuck"
+            kill_worker(side.node)
+        assert readers.progress(FILES // 2, 60), "readers are stuck after the last kill"
+
+    print(f"{engine}, {recovery}: {readers.read} reads, {KILLS} kills, "
+          f"slowest {readers.slowest:.2f} s")
+    assert not any(thread.is_alive() for thread in readers.threads), "a read did not end"
+    assert readers.wrong == []
+    assert readers.errors == []
+
+
+@pytest.fixture
+def own_program(lab, runnel, monkeypatch):
+    """A copy of the program that the node runs, and that a test may replace."""
+    path = lab.directory("program") / "runnel"
+    shutil.copy2(runnel, path)
+    monkeypatch.setenv("RUNNEL", str(path))
+    return path
+
+
+def replace(program, add: bytes) -> int:
+    """As a package manager does: a new file under the old name. Its inode."""
+    new = program.with_suffix(".new")
+    shutil.copy2(program, new)
+    with open(new, "ab") as file:
+        file.write(add)
+    os.replace(new, program)
+    return program.stat().st_ino
+
+
+def runs(pid: int, inode: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}/exe").st_ino == inode
+    except OSError:
+        return False
+
+
+def test_calls_wait_while_a_worker_restarts(fresh_streaming, engine, pushed):
+    side = fresh_streaming(engine)
+    side.pull(pushed.reference)
+    for _ in range(5):
+        worker = side.node.worker
+        os.kill(worker, signal.SIGKILL)
+        # At once, and not again: neither is refused.
+        assert side.node.status()["engine"] == engine
+        assert len(side.containerd.snapshots()) == len(pushed.image.chain_ids)
+        assert side.node.worker not in (None, worker)
+
+
+def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed, own_program):
+    side = fresh_streaming(engine)
+    side.pull(pushed.reference)
+    holder = side.node.daemon.pid
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        for number in range(RELOADS):
+            assert readers.progress(20, 60), "readers are stuck"
+            inode = replace(own_program, b"%d" % number)
+            os.kill(holder, signal.SIGHUP)
+            daemons.wait_until(lambda: runs(holder, inode), 40, "the new version runs")
+            assert len(side.containerd.snapshots()) == len(pushed.image.chain_ids) + 1
+            assert runs(side.node.worker, inode)
+        assert readers.progress(FILES, 60), "readers are stuck after the last reload"
+
+    print(f"{engine}: {readers.read} reads, {RELOADS} reloads, slowest {readers.slowest:.2f} s")
+    assert side.node.daemon.pid == holder
+    assert readers.wrong == []
+    assert readers.errors == []
+
+
+def test_a_new_version_that_cannot_run_is_not_started(fresh_streaming, pushed, own_program):
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    holder, worker = side.node.daemon.pid, side.node.worker
+    broken = own_program.with_suffix(".new")
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    os.replace(broken, own_program)
+
+    os.kill(holder, signal.SIGHUP)
+
+    daemons.wait_until(lambda: "no reload" in side.node.daemon.last_words(), 30, "it says so")
+    assert side.node.daemon.pid == holder
+    assert side.node.worker == worker
+    assert len(side.containerd.snapshots()) == len(pushed.image.chain_ids)
