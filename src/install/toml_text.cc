@@ -112,8 +112,8 @@ std::string value_text(const TomlValue& value) {
 Result<void> assign(toml::table& root, const TomlPath& path, const TomlValue& value) {
   toml::table* table = &root;
   for (size_t i = 0; i + 1 < path.size(); ++i) {
-    auto& node = *table->insert(path[i], toml::table{}).first;
-    table = node.second.as_table();
+    table->insert(path[i], toml::table{});  // unless it is there
+    table = table->get(path[i])->as_table();
     if (table == nullptr) return fail(Code::kUnsupported, "{} is no table", path[i]);
   }
   std::visit(
