@@ -11,6 +11,9 @@ from runnel_env import Streaming
 from test_trees import pushed_cases, test_streamed_tree_equals_the_ordinary_unpack  # noqa: F401
 
 
+pytestmark = pytest.mark.heavy
+
+
 @pytest.fixture(scope="session")
 def streaming(lab):
     side = Streaming(lab, "fuse")

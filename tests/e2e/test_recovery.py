@@ -27,7 +27,9 @@ def pushed(lab):
 
 
 @pytest.mark.parametrize(("engine", "recovery"), [
-    ("fuse", "resend"), ("fuse", "shared-memory"), ("erofs-loop", "shared-memory"),
+    ("fuse", "shared-memory"),
+    pytest.param("fuse", "resend", marks=pytest.mark.heavy),
+    pytest.param("erofs-loop", "shared-memory", marks=pytest.mark.heavy),
     pytest.param("erofs-file", "shared-memory", marks=pytest.mark.heavy),
     pytest.param("erofs-loop", "resend", marks=pytest.mark.heavy)])
 def test_killing_workers_costs_no_byte(fresh_streaming, pushed, engine, recovery):
@@ -75,6 +77,7 @@ def runs(pid: int, inode: int) -> bool:
         return False
 
 
+@pytest.mark.heavy
 def test_calls_wait_while_a_worker_restarts(fresh_streaming, engine, pushed):
     side = fresh_streaming(engine)
     side.pull(pushed.reference)
@@ -87,6 +90,7 @@ def test_calls_wait_while_a_worker_restarts(fresh_streaming, engine, pushed):
         assert side.node.worker not in (None, worker)
 
 
+@pytest.mark.heavy
 def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed, own_program):
     side = fresh_streaming(engine)
     side.pull(pushed.reference)
@@ -107,6 +111,7 @@ def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed,
     assert readers.errors == []
 
 
+@pytest.mark.heavy
 def test_a_new_version_that_cannot_run_is_not_started(fresh_streaming, pushed, own_program):
     side = fresh_streaming("erofs-file")
     side.pull(pushed.reference)

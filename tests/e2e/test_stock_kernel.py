@@ -97,6 +97,7 @@ def results(lines: list[str]) -> list[list[str]]:
     return [line.split()[1:] for line in lines if line.startswith("RESULT ")]
 
 
+@pytest.mark.heavy  # an emulated processor: minutes on a busy machine
 def test_debians_kernel_streams_and_survives_the_workers_death(lab, runnel):
     reason = guest.missing()
     if reason:
