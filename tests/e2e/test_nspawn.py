@@ -50,7 +50,7 @@ class Booted:
         self.log = open(self.root.parent / "boot.log", "ab")
         self.process = subprocess.Popen(boot_argv(self.root), stdin=subprocess.DEVNULL,
                                         stdout=self.log, stderr=self.log, start_new_session=True)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300  # of a machine that others load too
         while self.say("systemctl is-system-running", check=False) not in ("running", "degraded"):
             assert self.process.poll() is None and time.monotonic() < deadline, "it does not boot"
             time.sleep(0.5)
