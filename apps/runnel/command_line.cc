@@ -168,13 +168,17 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
   command->add_option("--plain-http", flags->plain_http, "host that is reached by plain HTTP")
       ->envname("RUNNEL_PLAIN_HTTP")
       ->delimiter(',');
-  // By a function: bound to an optional, a flag that nobody gave sets it to false.
-  command
-      ->add_flag_function(
-          "--background-fill,!--no-background-fill",
-          [flags](int64_t count) { flags->background_fill = count > 0; },
-          "fetch what no one has read yet [on]")
-      ->envname("RUNNEL_BACKGROUND_FILL");
+  // Not add_flag(): of an optional it makes "off" when nobody said anything.
+  const auto flag = [&](const char* names, std::optional<bool>& into, const char* environment,
+                        const char* what) {
+    command->add_flag_function(
+               names, [&into](int64_t times) { into = times > 0; }, what)
+        ->envname(environment);
+  };
+  flag("--background-fill,!--no-background-fill", flags->background_fill, "RUNNEL_BACKGROUND_FILL",
+       "fetch what no one has read yet [on]");
+  flag("--read-ahead,!--no-read-ahead", flags->read_ahead, "RUNNEL_READ_AHEAD",
+       "fetch what lies around a first read, where the registry is far [on]");
   command
       ->add_option(
           "--read-timeout", flags->read_timeout_s,

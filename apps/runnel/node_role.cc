@@ -51,6 +51,7 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   if (flags.cache_max_bytes) config.cache.max_bytes = *flags.cache_max_bytes;
   if (flags.cache_min_free) config.cache.min_free = *flags.cache_min_free;
   set(config.cache.reserve, flags.cache_reserve);
+  set(config.read_ahead, flags.read_ahead);
   if (flags.read_timeout_s) config.read_timeout = std::chrono::seconds(*flags.read_timeout_s);
   if (flags.engine) {
     RUNNEL_TRY(config.way, engine::parse_way(*flags.engine));

@@ -98,7 +98,8 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
                           .rescue = *rescue_,
                           .clock = clock_,
                           .kept_bytes = kept_bytes_,
-                          .budget = budget_}));
+                          .budget = budget_,
+                          .read_ahead = options_.read_ahead}));
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[digest];
   entry.layer = layer;

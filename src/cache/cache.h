@@ -44,6 +44,7 @@ class Cache {
   };
   struct Options {
     bool background_fill = true;
+    bool read_ahead = true;
     size_t verify_threads = 2;
     size_t write_threads = 1;
     size_t rescue_threads = 2;

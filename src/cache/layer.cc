@@ -8,7 +8,8 @@ Layer::Layer(std::unique_ptr<Storage> storage, artifact::ChunkTable table,
       source_(std::move(source)),
       workers_(workers),
       storage_(std::move(storage)),
-      states_(table_) {}
+      states_(table_),
+      touches_(table_.size()) {}
 
 Layer::~Layer() {
   for (const auto& [chunk, plain] : recent_) workers_.kept_bytes -= plain->size();

@@ -40,6 +40,7 @@
 #include "cache/chunk_states.h"
 #include "cache/rescue.h"
 #include "cache/storage.h"
+#include "cache/touches.h"
 #include "cache/validity.h"
 #include "fetch/range_source.h"
 
@@ -53,11 +54,12 @@ struct Workers {
   const Clock& clock;
   std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
   Budget& budget;
+  bool read_ahead = true;
 };
 
 struct LayerStats {
   uint64_t bytes_present = 0;  // of the device image
-  uint64_t bytes_fetched = 0;  // stored bytes, as they came over the network
+  uint64_t bytes_fetched = 0;  // stored bytes of chunks that came over the network
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;   // arrivals whose bytes were not what the table says
   uint64_t bytes_restored = 0;   // of the device image, made from the original layer
@@ -70,8 +72,10 @@ struct LayerStats {
   bool complete = false;         // everything is here, verified in this run or trusted, and durable
 };
 
+struct ReadAhead;
+
 // Any thread may call any method. The methods stand in files by what they are about: layer_read,
-// layer_fetch, layer_keep, layer_fill, layer_scrub; opening and closing in layer.cc.
+// layer_ahead, layer_fetch, layer_keep, layer_fill, layer_scrub; opening and closing in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
  public:
   using Done = std::function<void(Result<Buffer>)>;
@@ -125,6 +129,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // never looked at after an earlier unclean stop). Nothing may be under way any more.
   Result<void> close();
 
+  // The chunks that were read on demand since the layer was opened, in the order of their first
+  // read; the first Touches::kMaxOrder of them.
+  std::vector<Touch> touches() const;
+
   uint64_t size() const { return table_.device_size(); }
   const artifact::ChunkTable& table() const { return table_; }
   std::string device_path() const { return storage_->path("device"); }
@@ -176,6 +184,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // What a read found that nobody is at yet.
   struct Wanted {
     std::vector<uint32_t> missing;    // to be fetched
+    std::vector<uint32_t> overtaken;  // being fetched, with less haste
     std::vector<uint32_t> unchecked;  // on disk, to be hashed
   };
 
@@ -189,6 +198,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool admit(Run run);
   void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
+  fetch::RangeSource::Part begin_fetch(Run run, fetch::Priority priority, SteadyTime deadline,
+                                       bool fill);
+  void fetch_each(const std::vector<uint32_t>& chunks, fetch::Priority priority,
+                  SteadyTime deadline);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline, bool fill);
   void arrived(Run run, const Result<Buffer>& frames);
   bool still_wanted(uint32_t chunk);
@@ -214,6 +227,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void rescue_ended(const Result<void>& outcome);
   bool is_idle_on_disk(uint32_t chunk) const;
   void count_repaired_locked(uint32_t chunk);
+  bool was_touched_locked(uint32_t first, uint32_t last) const;
+  void touch(uint32_t first, uint32_t last, bool missed);
+  void want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,
+                          std::vector<uint32_t>& ahead) const;
   bool may_fill_locked() const;
   unsigned fills_allowed_locked() const;
   void fill_next();
@@ -233,6 +250,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   std::set<uint32_t> damaged_;  // found by scrub(), and not repaired yet
   uint64_t sync_failures_ = 0;
   LayerStats stats_;
+  Touches touches_;
   Rescue rescue_;
   bool filling_ = false;
   bool hurried_ = false;

@@ -19,9 +19,9 @@ constexpr int kMaxAttempts = 3;  // of a chunk whose bytes are wrong
 
 }  // namespace
 
-void Layer::fetch(Run run, Priority priority, SteadyTime deadline, bool fill) {
-  const Chunk first = table_.at(run.first);
-  const Chunk last = table_.at(run.last);
+// Notes that the run is under way, and says what to ask of the source.
+fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTime deadline,
+                                            bool fill) {
   {
     const std::lock_guard lock(mutex_);
     for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
@@ -41,17 +41,33 @@ void Layer::fetch(Run run, Priority priority, SteadyTime deadline, bool fill) {
       if (fill) self->fill_arrived(shared->has_value());
     });
   };
-  source_->read(first.blob_offset, last.blob_offset + last.stored_size - first.blob_offset,
-                priority, deadline, std::move(came));
+  const Chunk first = table_.at(run.first);
+  const Chunk last = table_.at(run.last);
+  return {.offset = first.blob_offset,
+          .length = last.blob_offset + last.stored_size - first.blob_offset,
+          .done = std::move(came)};
+}
+
+void Layer::fetch(Run run, Priority priority, SteadyTime deadline, bool fill) {
+  auto part = begin_fetch(run, priority, deadline, fill);
+  source_->read(part.offset, part.length, priority, deadline, std::move(part.done));
+  fault("mid-fetch");
+}
+
+// One by one, so that who comes to want one of them can have it raised, or join.
+void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority,
+                       SteadyTime deadline) {
+  if (chunks.empty()) return;
+  std::vector<fetch::RangeSource::Part> parts;
+  for (const uint32_t chunk : chunks) {
+    parts.push_back(begin_fetch({.first = chunk, .last = chunk}, priority, deadline, false));
+  }
+  source_->read_each(std::move(parts), priority, deadline);
   fault("mid-fetch");
 }
 
 void Layer::arrived(Run run, const Result<Buffer>& frames) {
   fault("arrived");
-  if (frames) {
-    const std::lock_guard lock(mutex_);
-    stats_.bytes_fetched += frames->size();
-  }
   const uint64_t start = table_.at(run.first).blob_offset;
   bool worked = false;
   for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
@@ -61,6 +77,10 @@ void Layer::arrived(Run run, const Result<Buffer>& frames) {
       continue;
     }
     const Chunk at = table_.at(chunk);
+    {
+      const std::lock_guard lock(mutex_);
+      stats_.bytes_fetched += at.stored_size;
+    }
     const auto plain =
         verify(chunk, Bytes(*frames).subspan(at.blob_offset - start, at.stored_size));
     if (plain) {

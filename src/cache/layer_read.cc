@@ -41,6 +41,7 @@ void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime
     want_locked(chunk, read, priority, wanted);
   }
   start(wanted, priority, deadline);
+  if (priority == Priority::kDemand) touch(first, last, !wanted.missing.empty());
 
   bool finished = false;
   {
@@ -56,6 +57,7 @@ bool Layer::read_now(uint64_t offset, MutableBytes into) {
   const uint32_t last = table_.find((offset + into.size() - 1) / artifact::kBlockSize);
   {
     const std::lock_guard lock(mutex_);
+    if (!was_touched_locked(first, last)) return false;  // read() notes it
     for (uint32_t chunk = first; chunk <= last; ++chunk) {
       if (states_.of(chunk) != State::kDurable) return false;
     }
@@ -82,7 +84,9 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
   pending.deadline = std::max(pending.deadline, read->deadline);
   pending.priority = std::min(pending.priority, priority);
   const bool overtakes = pending.fetches > 0 && priority < pending.fetch_priority;
-  if (overtakes || (fresh && states_.of(chunk) == State::kAbsent)) {
+  if (overtakes) {
+    wanted.overtaken.push_back(chunk);
+  } else if (fresh && states_.of(chunk) == State::kAbsent) {
     wanted.missing.push_back(chunk);
   } else if (fresh) {
     wanted.unchecked.push_back(chunk);
@@ -118,6 +122,7 @@ void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) 
   for (const uint32_t chunk : wanted.unchecked) {
     workers_.verify.submit([self = shared_from_this(), chunk] { self->check_on_disk(chunk); });
   }
+  fetch_each(wanted.overtaken, priority, deadline);
   const auto& missing = wanted.missing;
   for (size_t i = 0; i < missing.size();) {
     size_t next = i + 1;

@@ -112,6 +112,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   RUNNEL_TRY(auto connection, connection_of(options.root + "/devices"));
   RUNNEL_TRY(auto cache, cache::Cache::open(options.root,
                                             {.background_fill = options.background_fill,
+                                             .read_ahead = options.read_ahead,
                                              .limits = options.cache_limits,
                                              .scrub = options.scrub,
                                              .measure = {}},

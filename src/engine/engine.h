@@ -40,6 +40,7 @@ class Engine {
     Duration read_timeout = std::chrono::seconds(60);  // then a read ends with EIO
     Duration mount_timeout = std::chrono::seconds(30);
     bool background_fill = true;
+    bool read_ahead = true;  // fetch what lies around a first read, where the registry is far
     cache::Limits cache_limits;
     cache::ScrubOptions scrub;
   };

@@ -71,29 +71,36 @@ std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
   return made;
 }
 
-void FetchLoop::read(const std::shared_ptr<Blob>& blob, uint64_t offset, uint64_t length,
-                     Priority priority, SteadyTime deadline, RangeSource::Done done) {
+void FetchLoop::read_each(const std::shared_ptr<Blob>& blob, std::vector<RangeSource::Part> parts,
+                          Priority priority, SteadyTime deadline) {
   const std::lock_guard lock(mutex_);
   RUNNEL_CHECK(!stopped_);
-  ++stats_[priority].reads;
   dirty_ = true;
   changed_.notify_all();
+  for (auto& part : parts) read(blob, std::move(part), priority, deadline);
+}
+
+void FetchLoop::read(const std::shared_ptr<Blob>& blob, RangeSource::Part part, Priority priority,
+                     SteadyTime deadline) {
+  const uint64_t offset = part.offset;
+  const uint64_t length = part.length;
+  ++stats_[priority].reads;
   if (shut_down_) {
-    calls_.push_back({std::move(done), fail(Code::kCancelled, "{}: stopping", blob->name())});
+    calls_.push_back({std::move(part.done), fail(Code::kCancelled, "{}: stopping", blob->name())});
     return;
   }
   if (offset > blob->size || length > blob->size - offset) {
-    calls_.push_back({std::move(done), fail(Code::kInvalid, "{}: it has no {} bytes at {}",
-                                            blob->name(), length, offset)});
+    calls_.push_back({std::move(part.done), fail(Code::kInvalid, "{}: it has no {} bytes at {}",
+                                                 blob->name(), length, offset)});
     return;
   }
   if (length == 0) {
-    calls_.push_back({std::move(done), Buffer()});
+    calls_.push_back({std::move(part.done), Buffer()});
     return;
   }
   bool joined = false;
   const auto piece =
-      queue_.add(blob, offset, length, priority, {deadline, std::move(done)}, joined);
+      queue_.add(blob, offset, length, priority, {deadline, std::move(part.done)}, joined);
   deadlines_.emplace(deadline, piece);
   if (!joined) return;
   ++stats_[priority].joined;
@@ -106,6 +113,11 @@ void FetchLoop::raise_group(uint64_t id, Priority priority) {
   --stats_[group->second.priority].in_flight;
   group->second.priority = priority;
   ++stats_[priority].in_flight;
+}
+
+Duration FetchLoop::round_trip(const Blob& blob) const {
+  const std::lock_guard lock(mutex_);
+  return blob.lane->host->round_trips.least();
 }
 
 FetchStats FetchLoop::stats() const {

@@ -33,8 +33,9 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
 
   std::shared_ptr<Blob> blob(std::string host, std::string repository, const oci::Digest& digest,
                              uint64_t size);
-  void read(const std::shared_ptr<Blob>& blob, uint64_t offset, uint64_t length, Priority priority,
-            SteadyTime deadline, RangeSource::Done done);
+  void read_each(const std::shared_ptr<Blob>& blob, std::vector<RangeSource::Part> parts,
+                 Priority priority, SteadyTime deadline);
+  Duration round_trip(const Blob& blob) const;
   FetchStats stats() const;
   void shutdown();
 
@@ -68,6 +69,8 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   };
 
   // fetch_loop.cc. All but run() and post() with the mutex held.
+  void read(const std::shared_ptr<Blob>& blob, RangeSource::Part part, Priority priority,
+            SteadyTime deadline);
   void run();
   void run_calls(std::unique_lock<std::mutex>& lock);
   void post(Event event);

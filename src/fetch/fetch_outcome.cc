@@ -56,7 +56,10 @@ void FetchLoop::ended(Ended& event) {
     }
   }
   Host& host = *group.pieces.front()->blob->lane->host;
-  if (group.sink->has_head()) host.failures = 0;
+  if (group.sink->has_head()) {
+    host.failures = 0;
+    host.round_trips.add(group.sink->first_byte_after());
+  }
   if (rest.empty()) return;
   const SteadyTime now = std::chrono::steady_clock::now();
   if (event.head) {

@@ -12,10 +12,16 @@ class BlobSource final : public RangeSource {
       : loop_(std::move(loop)), blob_(std::move(blob)) {}
 
   uint64_t size() const override { return blob_->size; }
+  Duration round_trip() const override { return loop_->round_trip(*blob_); }
 
   void read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
             Done done) override {
-    loop_->read(blob_, offset, length, priority, deadline, std::move(done));
+    std::vector<Part> parts;
+    parts.push_back({.offset = offset, .length = length, .done = std::move(done)});
+    loop_->read_each(blob_, std::move(parts), priority, deadline);
+  }
+  void read_each(std::vector<Part> parts, Priority priority, SteadyTime deadline) override {
+    loop_->read_each(blob_, std::move(parts), priority, deadline);
   }
 
  private:

@@ -28,6 +28,7 @@ std::string GroupSink::range() const {
 
 Result<void> GroupSink::head(const net::ResponseHead& head) {
   has_head_ = true;
+  head_at_ = std::chrono::steady_clock::now();
   if (head.status == 206) return check_part(head);
   if (head.status == 200) return check_whole(head);
   refused_ = true;

@@ -29,6 +29,8 @@ class GroupSink final : public net::ResponseSink {
 
   // After the end:
   bool has_head() const { return has_head_; }
+  // From the making of this object to the head.
+  Duration first_byte_after() const { return head_at_ - made_at_; }
   bool is_complete() const { return at_ == pieces_.size(); }
   const Buffer& refusal() const { return refusal_; }
 
@@ -43,6 +45,8 @@ class GroupSink final : public net::ResponseSink {
   const uint64_t end_;
   const uint64_t size_;
   size_t at_ = 0;  // the piece that is being filled
+  const SteadyTime made_at_ = std::chrono::steady_clock::now();
+  SteadyTime head_at_ = made_at_;
   bool has_head_ = false;
   bool refused_ = false;
   uint64_t skip_ = 0;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "fetch/range_source.h"
+#include "fetch/round_trips.h"
 #include "oci/digest.h"
 #include "remote/hosts.h"
 #include "remote/secret.h"
@@ -25,6 +26,7 @@ struct Host {
   int failures = 0;  // in a row
   SteadyTime paused_until{};
   std::string last_error;
+  RoundTrips round_trips;
 };
 
 // One repository of a host: what credentials are for, and so what waits for them together.

@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/clock.h"
@@ -34,6 +35,10 @@ class RangeSource {
   // The blob's size in bytes, as its descriptor says.
   virtual uint64_t size() const = 0;
 
+  // How long an answer took at best, lately, from the request to its first byte; zero when that is
+  // not known. What reading ahead can save.
+  virtual Duration round_trip() const { return Duration::zero(); }
+
   // Starts reading [offset, offset + length), which must be inside the blob (kInvalid otherwise).
   //
   // `done` is called exactly once, on a thread of the source and never from inside read(): with
@@ -47,6 +52,18 @@ class RangeSource {
   // down. Reading a range again that is still queued, with a higher priority, raises it.
   virtual void read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
                     Done done) = 0;
+
+  struct Part {
+    uint64_t offset = 0;
+    uint64_t length = 0;
+    Done done;
+  };
+  // The same as a read() of each, known to the source at once: neighbours can share a request.
+  virtual void read_each(std::vector<Part> parts, Priority priority, SteadyTime deadline) {
+    for (auto& part : parts) {
+      read(part.offset, part.length, priority, deadline, std::move(part.done));
+    }
+  }
 };
 
 }  // namespace runnel::fetch

@@ -83,6 +83,7 @@ Section sections(Config& config) {
                  return {};
                })
       .flag("background_fill", config.background_fill)
+      .flag("read_ahead", config.read_ahead)
       .number("read_timeout_s", 1, kMostReadTimeout,
               [&config](int64_t seconds) { config.read_timeout = std::chrono::seconds(seconds); })
       .text("hosts_dir", config.hosts_dir)

@@ -22,6 +22,7 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   mirror = "127.0.0.1:8578"
 //   engine = "auto"
 //   background_fill = true
+//   read_ahead = true
 //   read_timeout_s = 60
 //   hosts_dir = "/etc/containerd/certs.d"          # how containerd reaches registries
 //   log_level = "info"

@@ -109,6 +109,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                                                  .recovery = config.recovery,
                                                  .read_timeout = config.read_timeout,
                                                  .background_fill = config.background_fill,
+                                                 .read_ahead = config.read_ahead,
                                                  .cache_limits = config.cache,
                                                  .scrub = config.scrub},
                                                 std::move(channel), clock));

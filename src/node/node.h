@@ -40,6 +40,7 @@ struct Config {
   engine::Way way = engine::Way::kAuto;
   engine::Recovery recovery = engine::Recovery::kAuto;
   bool background_fill = true;
+  bool read_ahead = true;
   cache::Limits cache;  // [cache]
   cache::ScrubOptions scrub;
   Duration read_timeout = std::chrono::seconds(60);

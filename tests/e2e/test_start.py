@@ -27,7 +27,8 @@ def recipe_image(lab, converted_recipe):
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_start_fetches_a_small_part_of_the_image(fresh_streaming, engine, recipe_image, name):
     pushed = recipe_image(name)
-    side = fresh_streaming(engine)
+    # What is read, whatever the distance of the registry; test_cold_start.py has read-ahead.
+    side = fresh_streaming(engine, more_arguments=("--no-read-ahead",))
     side.pull(pushed.reference)
 
     started = side.containerd.run(pushed.reference, f"start-{name}-{engine}")

@@ -81,7 +81,18 @@ class FakeRangeSource final : public fetch::RangeSource {
     return reads_;
   }
 
+  // How far away it says that it is.
+  void set_round_trip(Duration duration) {
+    const std::lock_guard lock(mutex_);
+    round_trip_ = duration;
+  }
+
   uint64_t size() const override { return bytes_.size(); }
+
+  Duration round_trip() const override {
+    const std::lock_guard lock(mutex_);
+    return round_trip_;
+  }
 
   void read(uint64_t offset, uint64_t length, fetch::Priority priority, SteadyTime deadline,
             Done done) override {
@@ -177,6 +188,7 @@ class FakeRangeSource final : public fetch::RangeSource {
   std::deque<Step> script_;
   std::deque<Pending> pending_;
   std::vector<Read> reads_;
+  Duration round_trip_{};
   bool held_ = false;
   bool shut_down_ = false;
   bool stopped_ = false;

@@ -1,0 +1,64 @@
+// Layer: what is noted of first reads, and what is fetched because of them.
+#include <algorithm>
+
+#include "cache/layer.h"
+#include "cache/read_ahead.h"
+
+namespace runnel::cache {
+
+using fetch::Priority;
+
+namespace {
+
+constexpr auto kAheadTimeout = std::chrono::seconds(60);
+
+}  // namespace
+
+std::vector<Touch> Layer::touches() const {
+  const std::lock_guard lock(mutex_);
+  return touches_.order();
+}
+
+bool Layer::was_touched_locked(uint32_t first, uint32_t last) const {
+  for (uint32_t chunk = first; chunk <= last; ++chunk) {
+    if (!touches_.has(chunk)) return false;
+  }
+  return true;
+}
+
+// Notes the chunks; when one is new, fetches what lies around it. Nobody waits for these fetches:
+// one that fails is left to whoever comes to need it.
+void Layer::touch(uint32_t first, uint32_t last, bool missed) {
+  const bool may = workers_.read_ahead && workers_.budget.may_fill();
+  const auto window = may ? ReadAhead::after(source_->round_trip()) : ReadAhead();
+  const auto now = workers_.clock.now();
+  std::vector<uint32_t> ahead;
+  {
+    const std::lock_guard lock(mutex_);
+    for (uint32_t chunk = first; chunk <= last; ++chunk) {
+      if (!touches_.add(chunk, now) || window.empty()) continue;
+      if (workers_.kept_bytes < kKeptLimit) want_around_locked(chunk, window, missed, ahead);
+    }
+    for (const uint32_t chunk : ahead) pending_[chunk].deadline = now + kAheadTimeout;
+  }
+  fetch_each(ahead, Priority::kPrefetch, now + kAheadTimeout);
+}
+
+void Layer::want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,
+                               std::vector<uint32_t>& ahead) const {
+  const auto range = window.around(table_, chunk);
+  std::vector<uint32_t> absent;
+  uint64_t bytes = 0;
+  for (uint32_t each = range.first; each <= range.last; ++each) {
+    const bool known = states_.of(each) != State::kAbsent || pending_.contains(each) ||
+                       std::ranges::find(ahead, each) != ahead.end();
+    if (known) continue;
+    absent.push_back(each);
+    bytes += table_.at(each).stored_size;
+  }
+  if (missed || bytes >= ReadAhead::kWorthwhile) {
+    ahead.insert(ahead.end(), absent.begin(), absent.end());
+  }
+}
+
+}  // namespace runnel::cache
