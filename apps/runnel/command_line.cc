@@ -100,11 +100,14 @@ void add_login(CLI::App& app, Action& action) {
 }
 
 void add_node_commands(CLI::App& node, Action& action) {
-  const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&)) {
+  const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&),
+                       bool of_image = false) {
     auto* command = node.add_subcommand(name, what);
     command->footer(std::string("Example: runnel node ") + name +
+                    (of_image ? " 127.0.0.1:5000/team/app:v1" : "") +
                     " --control /run/runnel/control.sock");
     auto options = std::make_shared<cli::NodeOptions>();
+    if (of_image) command->add_option("IMAGE", options->image, "as it was pulled")->required();
     auto* control = command->add_option("--control", options->control, "the node's control socket")
                         ->envname("RUNNEL_CONTROL")
                         ->capture_default_str();
@@ -119,6 +122,8 @@ void add_node_commands(CLI::App& node, Action& action) {
         [&action, options, run] { action = [options, run] { return run(*options); }; });
   };
   add("status", "what the node streams", cli::node_status);
+  add("profile", "what an image's start read, for runnel convert --profile", cli::node_profile,
+      true);
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
   add_install_commands(node, action);
   add_check_registry(node, action);
@@ -225,6 +230,8 @@ void add_convert(CLI::App& app, Action& action) {
                       "PEM file of an Ed25519 private key: sign with it");
   command->add_option("--hot-files", options->hot_files,
                       "file with one path of the image a line: their chunks go into the hot pack");
+  command->add_option("--profile", options->profile,
+                      "file from `runnel node profile`: its chunks go into the hot pack");
   command->add_flag("--json", options->json, "print JSON");
   command->callback([&action, options] { action = [options] { return cli::convert(*options); }; });
 }

@@ -251,6 +251,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   uint64_t sync_failures_ = 0;
   LayerStats stats_;
   Touches touches_;
+  std::vector<bool> came_ahead_;  // or are about to
   Rescue rescue_;
   bool filling_ = false;
   bool hurried_ = false;

@@ -37,9 +37,14 @@ void Layer::touch(uint32_t first, uint32_t last, bool missed) {
     const std::lock_guard lock(mutex_);
     for (uint32_t chunk = first; chunk <= last; ++chunk) {
       if (!touches_.add(chunk, now) || window.empty()) continue;
+      // What came another way, with a hot pack say, tells nothing about its neighbours.
+      if (!missed && !came_ahead_[chunk]) continue;
       if (workers_.kept_bytes < kKeptLimit) want_around_locked(chunk, window, missed, ahead);
     }
-    for (const uint32_t chunk : ahead) pending_[chunk].deadline = now + kAheadTimeout;
+    for (const uint32_t chunk : ahead) {
+      pending_[chunk].deadline = now + kAheadTimeout;
+      came_ahead_[chunk] = true;
+    }
   }
   fetch_each(ahead, Priority::kPrefetch, now + kAheadTimeout);
 }

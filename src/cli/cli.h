@@ -27,6 +27,7 @@ struct ConvertOptions {
   std::string work_directory = "/var/tmp";
   std::string key_file;   // signs with it
   std::string hot_files;  // a file with one path of the image a line
+  std::string profile;    // a file that `runnel node profile` wrote
   unsigned threads = 2;
   bool json = false;
 };
@@ -55,11 +56,14 @@ struct PullOptions {
 int pull(const PullOptions& options);
 
 struct NodeOptions {
+  std::string image;  // for commands about one
   std::string control = "/run/runnel/control.sock";
   bool json = false;
 };
 int node_status(const NodeOptions& options);
 int node_clear(const NodeOptions& options);
+// Which chunks the start of `options.image` read, as a profile for convert().
+int node_profile(const NodeOptions& options);
 // Puts the node between containerd and registries, and takes it out again; prints what it does.
 int node_install(const install::Options& options);
 int node_uninstall(const install::Options& options);

@@ -31,6 +31,12 @@ Result<convert::Options> conversion_options(const ConvertOptions& options) {
       if (!line.empty()) out.hot_files.push_back(line);
     }
   }
+  if (!options.profile.empty()) {
+    RUNNEL_TRY(const auto bytes, read_file(options.profile, artifact::kMaxProfileBytes));
+    auto profile = artifact::parse_profile(bytes);
+    if (!profile) return std::unexpected(profile.error().in(options.profile));
+    out.profile = *std::move(profile);
+  }
   return out;
 }
 

@@ -3,6 +3,7 @@
 #include "cli/cli.h"
 #include "cli/control_socket.h"
 #include "cli/report.h"
+#include "oci/reference.h"
 
 namespace runnel::cli {
 
@@ -83,6 +84,16 @@ int node_clear(const NodeOptions& options) {
   const auto parsed = json::parse(*answer, error);
   if (error || !parsed.is_object()) return report({Code::kInvalid, "the node's answer is no JSON"});
   fmt::print("{} freed\n", amount(number(parsed.get_object(), "freed_bytes")));
+  return 0;
+}
+
+int node_profile(const NodeOptions& options) {
+  const auto reference = oci::Reference::parse(options.image);
+  if (!reference) return report(reference.error());
+  const json::object request{{"image", reference->to_string()}};
+  const auto answer = ask_node(options.control, "POST", "/profile", json::serialize(request));
+  if (!answer) return report(answer.error());
+  fmt::print("{}\n", *answer);
   return 0;
 }
 

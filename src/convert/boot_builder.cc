@@ -51,12 +51,23 @@ Result<std::vector<ChunkTable>> open_tables(const std::vector<const LayerFile*>&
   return tables;
 }
 
-// Each chunk of the files once, in the files' order.
-std::vector<HotEntry> hot_entries(const erofs::Tree& tree, const std::vector<ChunkTable>& tables,
-                                  const std::vector<size_t>& with_tables,
-                                  const std::vector<std::string>& files) {
-  std::vector<HotEntry> entries;
-  std::set<std::pair<uint16_t, uint32_t>> seen;
+// Each chunk once, in the order in which it was added.
+class HotEntries {
+ public:
+  bool add(HotEntry entry) {
+    const bool fresh = seen_.emplace(entry.layer, entry.chunk).second;
+    if (fresh) entries_.push_back(entry);
+    return fresh;
+  }
+  std::vector<HotEntry> take() { return std::move(entries_); }
+
+ private:
+  std::vector<HotEntry> entries_;
+  std::set<std::pair<uint16_t, uint32_t>> seen_;
+};
+
+void add_files(HotEntries& entries, const erofs::Tree& tree, const std::vector<ChunkTable>& tables,
+               const std::vector<size_t>& with_tables, const std::vector<std::string>& files) {
   for (const auto& path : files) {
     const auto* file = file_at(tree, path);
     if (file == nullptr) continue;
@@ -65,11 +76,37 @@ std::vector<HotEntry> hot_entries(const erofs::Tree& tree, const std::vector<Chu
       const uint32_t last = table.find(extent.device_block + extent.blocks - 1);
       for (uint32_t chunk = table.find(extent.device_block); chunk <= last; ++chunk) {
         const auto layer = static_cast<uint16_t>(with_tables[extent.device - 1]);
-        if (seen.emplace(layer, chunk).second) entries.push_back({layer, chunk});
+        entries.add({.layer = layer, .chunk = chunk});
       }
     }
   }
-  return entries;
+}
+
+// What the profile says of this image's layers, until there is no more room.
+void add_profile(HotEntries& entries, const std::vector<ChunkTable>& tables,
+                 const std::vector<size_t>& with_tables,
+                 const std::vector<artifact::LayerRecord>& records,
+                 const artifact::Profile& profile) {
+  uint64_t room = 0;
+  for (const auto& table : tables) room += table.frame_bytes() / 4;
+  room = std::min(room, kMaxHotProfileBytes);
+  std::vector<const ChunkTable*> table_of(profile.layers.size(), nullptr);
+  std::vector<uint16_t> record_of(profile.layers.size(), 0);
+  for (size_t i = 0; i < profile.layers.size(); ++i) {
+    for (size_t slot = 0; slot < tables.size(); ++slot) {
+      const auto& digest = records[with_tables[slot]].blob_digest;
+      if (oci::Digest::from_sha256(digest) != profile.layers[i]) continue;
+      table_of[i] = &tables[slot];
+      record_of[i] = static_cast<uint16_t>(with_tables[slot]);
+    }
+  }
+  for (const auto& [layer, chunk] : profile.chunks) {
+    const auto* table = table_of[layer];
+    if (table == nullptr || chunk >= table->size()) continue;
+    const uint64_t bytes = table->at(chunk).stored_size;
+    if (bytes > room) return;
+    if (entries.add({.layer = record_of[layer], .chunk = chunk})) room -= bytes;
+  }
 }
 
 Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
@@ -89,7 +126,8 @@ Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
 
 Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
                                  std::vector<artifact::LayerTree> trees, uint64_t generation,
-                                 const std::vector<std::string>& hot_files) {
+                                 const std::vector<std::string>& hot_files,
+                                 const artifact::Profile& profile) {
   if (layers.size() > artifact::kMaxLayers) {
     return fail(Code::kUnsupported, "an image of {} layers, at most {} can be streamed",
                 layers.size(), artifact::kMaxLayers);
@@ -120,7 +158,10 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
     return fail(Code::kExhausted, "metadata of {} bytes, at most {} can be streamed",
                 head.image.size(), artifact::kMaxImageSize);
   }
-  head.hot = hot_entries(tree, tables, with_tables, hot_files);
+  HotEntries hot;
+  add_files(hot, tree, tables, with_tables, hot_files);
+  add_profile(hot, tables, with_tables, head.layers, profile);
+  head.hot = hot.take();
 
   ByteWriter out;
   out.bytes(artifact::serialize_head(head));

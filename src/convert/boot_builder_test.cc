@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <random>
+
 #include "artifact/open_boot.h"
 #include "convert/layer_converter.h"
 #include "erofs/erofs.h"
@@ -104,6 +106,34 @@ TEST_F(BootTest, OpensWithSeveralLayersOneOfThemTwiceAndOneWithoutData) {
   ASSERT_TRUE(read_exact_at(data_.file.file->get(), frame, chunk.blob_offset));
   EXPECT_TRUE(
       std::ranges::equal(Bytes(boot.bytes).subspan(opened->hot_offset, frame.size()), frame));
+}
+
+TEST_F(BootTest, TakesAProfilesChunksInItsOrderAsFarAsItsLayersAreTheImages) {
+  std::string noise(1'200'000, ' ');  // ten chunks that do not compress, and a small one
+  std::mt19937 random(1);
+  for (char& c : noise) c = static_cast<char>(random());
+  const Layer big = layer(test::TarBuilder().file("noise", noise).end().bytes());
+  const auto digest = oci::Digest::from_sha256(big.file.blob.digest);
+  const artifact::Profile profile{.image = "x",
+                                  .layers = {oci::Digest::of(as_bytes("another")), digest},
+                                  .chunks = {{.layer = 0, .chunk = 0},
+                                             {.layer = 1, .chunk = 9},
+                                             {.layer = 1, .chunk = 9'999},
+                                             {.layer = 1, .chunk = 3},
+                                             {.layer = 1, .chunk = 9},
+                                             {.layer = 1, .chunk = 5},
+                                             {.layer = 1, .chunk = 6}}};
+  std::vector<const LayerFile*> files = {&empty_.file, &big.file};
+  std::vector<artifact::LayerTree> trees = {empty_.tree, big.tree};
+
+  const auto boot = build_boot_blob(files, trees, 1, {}, profile).value();
+
+  // A quarter of the image, at most: the smaller last chunk and two of 128 KiB.
+  const auto opened = artifact::open_boot(manifest_of({&empty_, &big}, boot), boot.bytes);
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(opened->head.hot,
+            (std::vector<artifact::HotEntry>{
+                {.layer = 1, .chunk = 9}, {.layer = 1, .chunk = 3}, {.layer = 1, .chunk = 5}}));
 }
 
 TEST_F(BootTest, OfLayersWithoutDataHasNoTables) {

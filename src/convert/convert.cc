@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "base/worker_pool.h"
 #include "convert/boot_builder.h"
+#include "convert/find_artifact.h"
 #include "convert/layer_converter.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
@@ -147,7 +148,7 @@ class ImageConversion {
                                  .blob_size = blob.size,
                                  .table_digest = blob.parts.table_digest});
     }
-    RUNNEL_TRY(boot_, build_boot_blob(files, std::move(trees), 1, options_.hot_files));
+    RUNNEL_TRY(artifact.generation, build_boot(files, trees));
     artifact.platform = platform_of(source_.config);
     artifact.artifact_type = options_.artifact_type;
     artifact.producer = artifact::producer();
@@ -156,6 +157,27 @@ class ImageConversion {
     artifact.head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size));
     artifact.head_size = boot_.head_size;
     return artifact;
+  }
+
+  // Sets boot_ and returns its generation. Without a profile that is always the first one: equal
+  // images give equal artifacts, and a plain conversion must not push a profile's result aside.
+  Result<uint64_t> build_boot(const std::vector<const LayerFile*>& files,
+                              const std::vector<artifact::LayerTree>& trees) {
+    const auto build = [&](uint64_t generation) {
+      return build_boot_blob(files, trees, generation, options_.hot_files,
+                             options_.profile.value_or(artifact::Profile()));
+    };
+    if (!options_.profile) {
+      RUNNEL_TRY(boot_, build(1));
+      return 1;
+    }
+    const auto found = find_artifacts(repository_, source_.descriptor.digest);
+    if (!found && found.error().code != Code::kNotFound) return std::unexpected(found.error());
+    const uint64_t newest = found ? found->front().artifact.generation : 1;
+    RUNNEL_TRY(boot_, build(newest));
+    if (!found || oci::Digest::of(boot_.bytes) == found->front().artifact.boot) return newest;
+    RUNNEL_TRY(boot_, build(newest + 1));
+    return newest + 1;
   }
 
   // A layer that the image has many times counts as often: merging holds all trees at once.

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "artifact/artifact.h"
+#include "artifact/profile.h"
 #include "artifact/signature.h"
 #include "base/error.h"
 #include "oci/digest.h"
@@ -33,6 +34,9 @@ struct Options {
   // Files whose chunks go into the hot pack, in this order ("/usr/bin/python3"); names that the
   // image does not have are skipped.
   std::vector<std::string> hot_files;
+  // Then the chunks that a start read. The artifact then gets a generation above those that the
+  // image has, unless one of them is the same.
+  std::optional<artifact::Profile> profile;
   std::optional<artifact::Key> key;                    // signs when it is there
   std::string artifact_type{artifact::kArtifactType};  // see artifact_type_for()
   std::function<void(const Progress&)> progress = [](const Progress&) {};

@@ -132,6 +132,7 @@ const Control::Route* Control::find(const net::Request& request) {
                                       {"POST", "/clear", &Control::clear},
                                       {"POST", "/complete", &Control::complete},
                                       {"GET", "/complete", &Control::completion},
+                                      {"POST", "/profile", &Control::profile},
                                       {"POST", "/login", &Control::login},
                                       {"POST", "/logout", &Control::logout},
                                       {"POST", "/check-registry", &Control::check_registry}};
@@ -167,6 +168,18 @@ net::Response Control::complete(const std::string& body) {
 
 net::Response Control::completion(const std::string&) {
   return json_response(200, to_json(completion_.status()));
+}
+
+net::Response Control::profile(const std::string& body) {
+  const auto profile = [&]() -> Result<artifact::Profile> {
+    RUNNEL_TRY(const auto request, parse_body(body));
+    RUNNEL_TRY(const auto image, text_member(request, "image"));
+    RUNNEL_TRY(const auto reference, oci::Reference::parse(image));
+    return parts_.images.profile(reference);
+  }();
+  if (!profile) return refusal(profile.error());
+  return net::Response(200, net::Headers{{"Content-Type", "application/json"}},
+                       artifact::to_json(*profile));
 }
 
 net::Response Control::login(const std::string& body) {

@@ -4,6 +4,7 @@
 //   POST /clear            deletes every cached layer that no image needs; {"freed_bytes": N}
 //   POST /complete         starts to bring everything of the mounted images here
 //   GET  /complete         how far that is: {"running", "complete", "bytes_missing", "error"}
+//   POST /profile          {"image"}: what its start read, as artifact/profile.h has it
 //   POST /login            {"host", "user", "secret"}: tries them, and keeps good ones
 //   POST /logout           {"host"}
 //   POST /check-registry   {"reference"}: {"ok", "steps": [{"step", "ok", "detail", "next"}]}
@@ -34,6 +35,7 @@ class Control final : public net::Handler {
  public:
   struct Parts {
     engine::Engine& engine;
+    const Images& images;
     remote::Gateway& gateway;
     Logins& logins;
     const RegistryCheck& check;
@@ -55,6 +57,7 @@ class Control final : public net::Handler {
   net::Response clear(const std::string& body);
   net::Response complete(const std::string& body);
   net::Response completion(const std::string& body);
+  net::Response profile(const std::string& body);
   net::Response login(const std::string& body);
   net::Response logout(const std::string& body);
   net::Response check_registry(const std::string& body);

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "artifact/profile.h"
 #include "base/clock.h"
 #include "base/worker_pool.h"
 #include "engine/engine.h"
@@ -27,6 +28,7 @@
 #include "node/registries.h"
 #include "node/tree_keeper.h"
 #include "node/trust.h"
+#include "oci/reference.h"
 #include "snapshot/streaming.h"
 
 namespace runnel::node {
@@ -79,6 +81,11 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   };
   std::vector<ImageStatus> status() const;
 
+  // What was read first of the image since it was mounted, within 30 s of the first read. kNotFound
+  // when no image of that reference streams. Layers that another image had brought to read before
+  // are in it as far as they were read anew.
+  Result<artifact::Profile> profile(const oci::Reference& reference) const;
+
  private:
   // One image that was asked about. Guarded by mutex_, but for `streamed`, which is immutable.
   struct Image {
@@ -87,7 +94,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     oci::Digest subject;
     bool preparing = true;
     Verdict verdict;
-    SteadyTime decided{};
+    SteadyTime decided{};  // and so mounted, when it streams
     oci::Manifest manifest;
     std::vector<std::string> chain_ids;  // empty until the configuration was read
     std::shared_ptr<const StreamedImage> streamed;

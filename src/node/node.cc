@@ -130,8 +130,12 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
   RUNNEL_TRY(auto mirror_server, net::Server::listen(on_socket(listeners.mirror), mirror));
   const RegistryCheck check(gateway, config.trust, is_configured);
-  Control control(
-      {.engine = *engine, .gateway = *gateway, .logins = logins, .check = check, .status = status});
+  Control control({.engine = *engine,
+                   .images = *images,
+                   .gateway = *gateway,
+                   .logins = logins,
+                   .check = check,
+                   .status = status});
   RUNNEL_TRY(auto control_server, net::Server::listen(on_socket(listeners.control), control));
   RUNNEL_TRY(auto service,
              snapshot::Service::serve(std::move(listeners.snapshotter), *snapshotter));

@@ -9,7 +9,8 @@ containerd and the container on processor 1, so that neither takes the other's t
 engines alternate, and ratios are taken within a round, so that whatever else the machine does hits
 all of them alike. Requests and bytes are counted on the network between, up to READY.
 
-Engines: the node's ways of mounting; "eager" is containerd's overlayfs, which pulls all first.
+Engines: the node's ways of mounting; with "+profile", of an image that was converted with the profile
+of an earlier start; "eager" is containerd's overlayfs, which pulls all first.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from sandbox.scratch import Scratch
 
 ROOT = Path(__file__).resolve().parents[2]
 EAGER = "eager"
-ENGINES = ("erofs-file", "erofs-loop", EAGER)
+PROFILED = "+profile"
+ENGINES = ("erofs-file", "erofs-loop", "erofs-file" + PROFILED, "erofs-loop" + PROFILED, EAGER)
 REGISTRY_PROCESSOR = 0
 NODE_PROCESSOR = 1
 
@@ -64,7 +66,8 @@ class Side:
         if engine == EAGER:
             self.containerd = Containerd(directory / "c")
         else:
-            self.node = services.Node(directory / "n", engine, background_fill=False)
+            self.node = services.Node(directory / "n", engine.removesuffix(PROFILED),
+                                      background_fill=False)
             self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
 
     def start(self) -> "Side":
@@ -141,13 +144,34 @@ class Bench:
         """Builds (or finds) the recipe's image, pushes and converts it."""
         layout = subprocess.run([ROOT / "tools/build-image", name], check=True, text=True,
                                 stdout=subprocess.PIPE).stdout.strip()
-        reference = f"{self.registry.host}/{name}:1"
-        images.push(Path(layout), reference)
-        services.convert(reference)
+        for repository in [name] + [name + PROFILED.replace("+", "-")] * self._profiled:
+            images.push(Path(layout), f"{self.registry.host}/{repository}:1")
+        services.convert(f"{self.registry.host}/{name}:1")
+        if self._profiled:
+            self._convert_with_profile(name)
+
+    @property
+    def _profiled(self) -> bool:
+        return any(engine.endswith(PROFILED) for engine in self.engines)
+
+    def _convert_with_profile(self, name: str) -> None:
+        """Starts the image once, and converts its twin with what that start read."""
+        engine = next(each for each in self.engines if each.endswith(PROFILED))
+        side, sim = self.sides[engine], next(iter(self.sims.values()))
+        sim.stop()
+        sim.start()
+        reference = f"{sim.host}/{name}:1"
+        side.forget()
+        side.pull(reference)
+        side.containerd.run(reference, "recorded")
+        profile = self.scratch / f"{name}.profile"
+        profile.write_text(side.node.profile(reference))
+        services.convert(f"{self.registry.host}/{name}-profile:1", profile)
 
     def measure(self, image: str, network: str, engine: str, number: int) -> Run:
         side, sim = self.sides[engine], self.sims[network]
-        reference = f"{sim.host}/{image}:1"
+        repository = image + ("-profile" if engine.endswith(PROFILED) else "")
+        reference = f"{sim.host}/{repository}:1"
         side.forget()
         sim.stop()
         sim.start()

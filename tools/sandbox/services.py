@@ -113,13 +113,19 @@ class Node:
         return json.loads(run([program(), "node", "status", "--json",
                                "--control", str(self.control)], seconds=60))
 
+    def profile(self, reference: str) -> str:
+        """What the image's start read, as `convert` takes it."""
+        return run([program(), "node", "profile", reference, "--control", str(self.control)],
+                   seconds=60)
+
     def clear(self) -> str:
         return run([program(), "node", "clear", "--control", str(self.control)], seconds=120)
 
 
-def convert(reference: str) -> str:
+def convert(reference: str, profile: Path | None = None) -> str:
     """Makes the streaming artifact of an image in a registry on loopback."""
-    return run([program(), "convert", reference, "--plain-http"])
+    more = ["--profile", str(profile)] if profile else []
+    return run([program(), "convert", reference, "--plain-http", *more])
 
 
 def pull(image: str, containerd_socket: Path, user: str = "", password: str = "") -> str:

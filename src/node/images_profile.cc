@@ -1,0 +1,68 @@
+// Images: the recording of a start.
+#include <algorithm>
+#include <tuple>
+
+#include "node/images.h"
+
+namespace runnel::node {
+
+namespace {
+
+constexpr auto kLongestStart = std::chrono::seconds(30);
+
+struct Seen {
+  SteadyTime at;
+  artifact::Profile::Chunk chunk;
+};
+
+artifact::Profile in_order(std::vector<Seen> seen) {
+  std::ranges::sort(seen, {}, [](const Seen& each) {
+    return std::tuple(each.at, each.chunk.layer, each.chunk.chunk);
+  });
+  artifact::Profile profile;
+  for (const auto& each : seen) {
+    if (each.at - seen.front().at > kLongestStart) break;
+    if (profile.chunks.size() == artifact::kMaxProfileChunks) break;
+    profile.chunks.push_back(each.chunk);
+  }
+  return profile;
+}
+
+}  // namespace
+
+Result<artifact::Profile> Images::profile(const oci::Reference& reference) const {
+  std::shared_ptr<const StreamedImage> image;
+  SteadyTime mounted;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, each] : images_) {
+      const bool meant = each->streamed && each->host == reference.host &&
+                         each->repository == reference.repository &&
+                         (!reference.digest || *reference.digest == subject);
+      if (!meant) continue;
+      image = each->streamed;
+      mounted = each->decided;
+    }
+  }
+  if (!image) return fail(Code::kNotFound, "{} does not stream here", reference.to_string());
+
+  std::vector<oci::Digest> layers;
+  std::vector<Seen> seen;
+  for (const size_t record : artifact::records_with_tables(image->boot.head.layers)) {
+    const auto& digest = image->boot.head.layers[record].blob_digest;
+    layers.push_back(oci::Digest::from_sha256(digest));
+    const auto layer = engine_.layer(layers.back());
+    if (!layer) continue;
+    const auto index = static_cast<uint16_t>(layers.size() - 1);
+    for (const auto& touch : layer->touches()) {
+      if (touch.at < mounted) continue;
+      seen.push_back({.at = touch.at, .chunk = {.layer = index, .chunk = touch.chunk}});
+    }
+  }
+  auto profile = in_order(std::move(seen));
+  profile.image = image->name();
+  profile.layers = std::move(layers);
+  return profile;
+}
+
+}  // namespace runnel::node
