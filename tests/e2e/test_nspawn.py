@@ -52,7 +52,9 @@ class Booted:
                                         stdout=self.log, stderr=self.log, start_new_session=True)
         deadline = time.monotonic() + 300  # of a machine that others load too
         while self.say("systemctl is-system-running", check=False) not in ("running", "degraded"):
-            assert self.process.poll() is None and time.monotonic() < deadline, "it does not boot"
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.__exit__()
+                raise AssertionError("it does not boot")
             time.sleep(0.5)
         # What runc needs of nspawn's read-only cgroups.
         self.say("for m in /sys/fs/cgroup/*; do "
