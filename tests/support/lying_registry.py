@@ -126,6 +126,7 @@ class Handler(BaseHTTPRequestHandler):
         state = self.state
         sent = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         request = lies.Request(self.command, self.path, parse_range(self.headers.get("Range")))
+        self.released = state.released  # before it is counted: whoever saw the count can release it
         lie = state.rules.decide(request)
         state.count("requests")
         self.entry = [self.command, self.path, self.headers.get("Range"), lie.kind, None]
@@ -274,7 +275,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def _pause(self, pause: Pause) -> None:
         """Ends early when the client has closed, so that no thread stays for nobody."""
-        released = self.state.released
+        released = self.released
         end = None if pause.seconds is None else time.monotonic() + pause.seconds
         gone = select.poll()
         gone.register(self.connection, select.POLLRDHUP | select.POLLHUP | select.POLLERR)
