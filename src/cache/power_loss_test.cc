@@ -45,11 +45,12 @@ class Machine {
 
   // One process, from its start to whatever ends it.
   void live() {
-    WorkerPool verify(1);
-    WorkerPool write(1);
+    // Before the pools: their last tasks may hold the layer, which uses these when it goes.
     std::atomic<uint64_t> kept = 0;
     const SystemClock clock;
     Budget budget{Limits{}};
+    WorkerPool verify(1);
+    WorkerPool write(1);
     const auto source = std::make_shared<FakeRangeSource>(sample().blob);
     if (one_in(3)) kept = uint64_t{1} << 40;  // no memory to spare: reads go back to the file
     if (!one_in(4)) disk_.lose_power_after(random_() % 40);
