@@ -32,14 +32,15 @@ await() {
   done
 }
 container() { ctr -n k8s.io --address /run/containerd.sock "$@"; }
-worker() { cat "/proc/$node/task/$node/children"; }
+worker() { tr -d " " <"/proc/$node/task/$node/children"; }
 rounds() { grep -c ROUND /run/container.log; }
 more_rounds_than() { [ "$(rounds)" -gt "$1" ]; }
 new_worker() { local now; now=$(worker) && [ -n "$now" ] && [ "$now" != "$1" ]; }
 
 start_node() {
   runnel node --root /var/lib/runnel --mirror 127.0.0.1:8578 --address /run/snapshotter.sock \
-    --control /run/control.sock --engine auto --no-background-fill >/run/node.log 2>&1 &
+    --control /run/control.sock --hosts-dir /etc/certs.d --engine auto \
+    --no-background-fill >/run/node.log 2>&1 &
   node=$!
   await 120 "the node's socket" test -S /run/snapshotter.sock
 }
