@@ -1,0 +1,76 @@
+"""Containers in user namespaces: the snapshot's owners are mapped, no file is copied or fetched."""
+
+from __future__ import annotations
+
+import pytest
+
+from corpus import layers
+from sandbox import services
+from sandbox.containerd import CommandError
+
+HOST_ID = 100_000
+MAPPING = f"0:{HOST_ID}:65536"
+BALLAST = bytes(range(256)) * 40_000  # 10 MB that nobody reads
+
+
+@pytest.fixture(scope="module")
+def pushed(lab):
+    busybox = open("/bin/busybox", "rb").read()
+    made = lab.push("userns", layers(
+        lab.directory("userns"),
+        lambda t: (t.directory("bin").file("bin/busybox", busybox, mode=0o755)
+                   .symlink("bin/sh", "busybox").symlink("bin/stat", "busybox")
+                   .symlink("bin/cat", "busybox")
+                   .directory("proc").directory("sys").directory("dev").directory("tmp")),
+        lambda t: (t.file("mine", b"root's", uid=0, gid=0, mode=0o600)
+                   .file("theirs", b"somebody's", uid=33, gid=34, mode=0o640)
+                   .file("ballast", BALLAST))))
+    services.convert(made.reference)
+    return made
+
+
+SCRIPT = ("echo READY; stat -c '%n %u %g' /mine /theirs /; cat /mine; "
+          "echo changed >> /mine; cat /mine; stat -c '%u' /mine")
+
+
+def run(side, pushed, *arguments: str) -> str:
+    return side.containerd.ctr(
+        "run", "--rm", "--snapshotter", "runnel", "--cgroup", "",
+        "--runc-root", str(side.containerd.directory / "runc"),
+        "--fifo-dir", str(side.containerd.directory / "fifo"), *arguments,
+        pushed.reference, "userns", "/bin/sh", "-c", SCRIPT, seconds=120)
+
+
+def let_others_enter(directory):
+    """runc opens the bundle as the namespace's root, who is nobody here."""
+    for path in (directory, *directory.parents):
+        if path.name in ("tmp", "var", ""):
+            return
+        path.chmod(path.stat().st_mode | 0o111)
+
+
+def fetched(side, pushed) -> int:
+    return side.image_status(pushed.reference)["bytes_fetched"]
+
+
+def test_a_mapped_container_fetches_no_more_than_a_plain_one(fresh_streaming, engine, pushed):
+    plain, mapped = fresh_streaming(engine), fresh_streaming(engine)
+    for side in (plain, mapped):
+        let_others_enter(side.containerd.directory)
+        side.pull(pushed.reference)
+
+    first = run(plain, pushed)
+    if engine == "fuse":
+        with pytest.raises(CommandError, match="cannot show"):
+            run(mapped, pushed, "--uidmap", MAPPING, "--gidmap", MAPPING, "--remap-labels")
+        return
+    second = run(mapped, pushed, "--uidmap", MAPPING, "--gidmap", MAPPING, "--remap-labels")
+
+    # Inside, the owners are those of the image.
+    assert "/mine 0 0\n/theirs 33 34\n/ 0 0\nroot's" in first
+    assert second == first
+    print(f"{engine}: {fetched(plain, pushed)} bytes plain, {fetched(mapped, pushed)} mapped")
+    assert fetched(mapped, pushed) == fetched(plain, pushed)
+    assert fetched(mapped, pushed) < len(BALLAST)
+    mounts = [m.point for m in mapped.lab.scratch.mounts()]
+    assert not [point for point in mounts if "/root/s/" in point], "a mapped mount is left behind"
