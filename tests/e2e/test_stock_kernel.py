@@ -90,7 +90,7 @@ def guest_disk(lab, runnel: str, kernel: Path, engines: str) -> Path:
     disk.text("image", REFERENCE)
     disk.text("engines", engines)
     disk.text("guest", (HERE / "guest.sh").read_text(), 0o755)
-    return disk.make(700)
+    return disk.make(6000)  # sparse; the cache wants a fifth of it to stay free
 
 
 def results(lines: list[str]) -> list[list[str]]:
