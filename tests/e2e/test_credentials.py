@@ -148,6 +148,7 @@ class _Watching:
 # A pod's secret, as kubelet sends it ---------------------------------------------------------------
 
 
+@pytest.mark.heavy  # its limits are missed on a machine that is busy with other things
 def test_a_pods_secret_reads_on_for_its_repository_and_not_after_a_restart(guarded, side_for, pushed):
     guard = guarded()
     side = side_for(guard, "--read-timeout", "3")  # what nobody may read is an error after that

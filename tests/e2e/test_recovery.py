@@ -26,12 +26,13 @@ def pushed(lab):
     return push(lab)
 
 
+@pytest.mark.heavy
 @pytest.mark.parametrize(("engine", "recovery"), [
     ("fuse", "shared-memory"),
-    pytest.param("fuse", "resend", marks=pytest.mark.heavy),
-    pytest.param("erofs-loop", "shared-memory", marks=pytest.mark.heavy),
-    pytest.param("erofs-file", "shared-memory", marks=pytest.mark.heavy),
-    pytest.param("erofs-loop", "resend", marks=pytest.mark.heavy)])
+    pytest.param("fuse", "resend"),
+    pytest.param("erofs-loop", "shared-memory"),
+    pytest.param("erofs-file", "shared-memory"),
+    pytest.param("erofs-loop", "resend")])
 def test_killing_workers_costs_no_byte(fresh_streaming, pushed, engine, recovery):
     side = fresh_streaming(engine, more_arguments=("--recovery", recovery))
     assert side.node.status()["recovery"] == recovery
