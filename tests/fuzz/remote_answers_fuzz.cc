@@ -6,8 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "base/base64.h"
 #include "base/error.h"
-#include "remote/base64.h"
 #include "remote/challenge.h"
 #include "remote/error_body.h"
 #include "remote/header_values.h"
@@ -59,7 +59,7 @@ void texts(std::string_view text) {
     RUNNEL_CHECK(shown.size() <= 500);
     RUNNEL_CHECK(std::ranges::none_of(shown, [](unsigned char c) { return c < 0x20; }));
   }
-  RUNNEL_CHECK(remote::from_base64(remote::to_base64(text)) == text);
+  RUNNEL_CHECK(runnel::from_base64(runnel::to_base64(text)) == text);
 }
 
 }  // namespace
