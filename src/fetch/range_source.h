@@ -37,7 +37,7 @@ class RangeSource {
 
   // How long an answer took at best, lately, from the request to its first byte; zero when that is
   // not known. What reading ahead can save.
-  virtual Duration round_trip() const { return Duration::zero(); }
+  virtual Duration round_trip() const = 0;
 
   // Starts reading [offset, offset + length), which must be inside the blob (kInvalid otherwise).
   //

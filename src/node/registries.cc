@@ -11,10 +11,22 @@ class Registries::Watched final : public fetch::RangeSource {
 
   uint64_t size() const override { return inner_->size(); }
 
+  Duration round_trip() const override { return inner_->round_trip(); }
+
   void read(uint64_t offset, uint64_t length, fetch::Priority priority, SteadyTime deadline,
             Done done) override {
-    auto note = [refusals = refusals_, place = place_,
-                 done = std::move(done)](Result<Buffer> outcome) {
+    inner_->read(offset, length, priority, deadline, noting(std::move(done)));
+  }
+
+  void read_each(std::vector<Part> parts, fetch::Priority priority, SteadyTime deadline) override {
+    for (auto& part : parts) part.done = noting(std::move(part.done));
+    inner_->read_each(std::move(parts), priority, deadline);
+  }
+
+ private:
+  // `done`, after a look at the outcome.
+  Done noting(Done done) const {
+    return [refusals = refusals_, place = place_, done = std::move(done)](Result<Buffer> outcome) {
       if (outcome || outcome.error().code == Code::kDenied) {
         const std::lock_guard lock(refusals->mutex);
         if (outcome) {
@@ -25,10 +37,8 @@ class Registries::Watched final : public fetch::RangeSource {
       }
       done(std::move(outcome));
     };
-    inner_->read(offset, length, priority, deadline, std::move(note));
   }
 
- private:
   const std::shared_ptr<fetch::RangeSource> inner_;
   const std::shared_ptr<Refusals> refusals_;
   const Refusals::Place place_;
