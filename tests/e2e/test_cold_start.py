@@ -93,7 +93,6 @@ def test_a_lazy_start_asks_for_what_is_read(fresh_streaming, engine, converted_r
     check("lazy", engine, start(side, sim, name), sim)
 
 
-@pytest.mark.heavy  # its limits are missed on a machine that is busy with other things
 def test_starts_far_from_the_registry_stay_below_their_ceilings(
         fresh_streaming, engine, converted_recipe, profiled, through):
     sim = through("1g-2ms")

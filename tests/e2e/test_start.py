@@ -39,7 +39,7 @@ def test_a_start_fetches_a_small_part_of_the_image(fresh_streaming, engine, reci
     _, manifest = images.manifest_of(pushed.reference)
     share = status["bytes_fetched"] / images.compressed_bytes(manifest)
     print(f"{name} {engine}: READY after {started.seconds_to_ready:.2f} s, {100 * share:.1f} %")
-    assert 0 < share <= (0.15 if name == "python" else 0.30)
+    assert 0 < share <= 0.15
     again = side.containerd.run(pushed.reference, f"again-{name}-{engine}")
     assert again.seconds_to_ready is not None
     assert side.image_status(pushed.reference)["bytes_fetched"] == pytest.approx(
