@@ -218,17 +218,16 @@ class DeviceFs::Impl {
   void wait_for_layer(Ticket ticket, const ReadRange& range, uint32_t pid,
                       const std::shared_ptr<const LayerFile>& file) {
     connection_->count_read(0, true);
-    const auto now = clock_.now();
-    const auto patience = connection_->patience(range, pid, now, options_.read_timeout);
-    if (patience == Duration::zero()) return connection_->reply_error(ticket, EIO);
-    const auto deadline = now + patience;
-    connection_->keep(ticket, {.deadline = deadline, .retry = {}, .range = range, .pid = pid});
-    server_.submit([connection = connection_, &clock = clock_, ticket, file, range, deadline] {
-      file->layer->read(range.offset, range.length, fetch::Priority::kDemand, deadline,
-                        [connection, &clock, ticket](Result<Buffer> bytes) {
-                          connection->answer(ticket, bytes, clock.now());
-                        });
-    });
+    const auto until = connection_->deadline(ticket, range, pid, options_.read_timeout);
+    if (!until) return connection_->reply_error(ticket, EIO);
+    connection_->keep(ticket, {.deadline = *until, .retry = {}, .range = range, .pid = pid});
+    server_.submit(
+        [connection = connection_, &clock = clock_, ticket, file, range, deadline = *until] {
+          file->layer->read(range.offset, range.length, fetch::Priority::kDemand, deadline,
+                            [connection, &clock, ticket](Result<Buffer> bytes) {
+                              connection->answer(ticket, bytes, clock.now());
+                            });
+        });
   }
 
   const std::shared_ptr<FuseConnection> connection_;
@@ -244,7 +243,7 @@ DeviceFs::~DeviceFs() = default;
 
 Result<std::unique_ptr<DeviceFs>> DeviceFs::start(FuseChannel channel, const Options& options,
                                                   const Clock& clock) {
-  RUNNEL_TRY(auto connection, FuseConnection::open(std::move(channel)));
+  RUNNEL_TRY(auto connection, FuseConnection::open(std::move(channel), clock));
   auto impl = std::make_unique<Impl>(std::move(connection), options, clock);
   RUNNEL_DO(impl->start());
   return std::unique_ptr<DeviceFs>(new DeviceFs(std::move(impl)));

@@ -13,6 +13,8 @@ namespace runnel::engine {
 namespace {
 
 constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
+// FUSE_UNIQUE_RESEND (include/uapi/linux/fuse.h): set in the number of what is sent again.
+constexpr uint64_t kUniqueResend = uint64_t{1} << 63;
 // A range that did not come in time is refused at once for so long, and its reader's next ranges of
 // that file get kNextAfterLate instead of the whole timeout.
 constexpr auto kLateFor = std::chrono::seconds(2);
@@ -43,10 +45,11 @@ std::string_view FuseRequest::name(size_t offset) const {
   return text.substr(0, text.find('\0'));
 }
 
-Result<std::shared_ptr<FuseConnection>> FuseConnection::open(FuseChannel channel) {
+Result<std::shared_ptr<FuseConnection>> FuseConnection::open(FuseChannel channel,
+                                                             const Clock& clock) {
   RUNNEL_TRY(auto slots, RequestSlots::open(std::move(channel.slots)));
   return std::shared_ptr<FuseConnection>(
-      new FuseConnection(std::move(channel.fuse), std::move(slots)));
+      new FuseConnection(std::move(channel.fuse), std::move(slots), clock));
 }
 
 bool FuseConnection::ask_for_resend() const {
@@ -57,6 +60,7 @@ bool FuseConnection::ask_for_resend() const {
 Result<std::vector<FuseRequest>> FuseConnection::take_over(Recovery wanted) {
   std::vector<FuseRequest> outstanding;
   const auto& held = slots_->inherited();
+  remember_times(held);
   if (wanted != Recovery::kSharedMemory && ask_for_resend()) {
     recovery_ = Recovery::kResend;
     recovery_reason_ = "the kernel sends a dead worker's requests again";
@@ -72,7 +76,9 @@ Result<std::vector<FuseRequest>> FuseConnection::take_over(Recovery wanted) {
                          : "this kernel cannot send requests again (Linux 6.9 can); a dead "
                            "worker's requests are in shared memory";
   for (const uint32_t slot : held) {
-    const auto request = request_in(slot);
+    auto request = request_in(slot);
+    request.ticket.taken = first_taken(request.ticket.unique);
+    slots_->set_taken(slot, request.ticket.taken);
     if (request.ticket.unique == 0) {
       slots_->release(slot);
     } else {
@@ -80,6 +86,22 @@ Result<std::vector<FuseRequest>> FuseConnection::take_over(Recovery wanted) {
     }
   }
   return outstanding;
+}
+
+void FuseConnection::remember_times(const std::vector<uint32_t>& held) {
+  for (const uint32_t slot : held) {
+    if (const auto taken = slots_->taken(slot)) {
+      earlier_[request_in(slot).ticket.unique & ~kUniqueResend] = *taken;
+    }
+  }
+}
+
+// A time of an earlier worker counts once, and only one that can be true.
+SteadyTime FuseConnection::first_taken(uint64_t unique) {
+  const auto now = clock_.now();
+  const std::lock_guard lock(mutex_);
+  const auto found = earlier_.extract(unique & ~kUniqueResend);
+  return found.empty() ? now : std::min(found.mapped(), now);
 }
 
 FuseRequest FuseConnection::request_in(uint32_t slot) const {
@@ -109,6 +131,8 @@ Result<bool> FuseConnection::take(FuseRequest& request, MutableBytes scratch) {
     return false;
   }
   request = request_in(slot);
+  request.ticket.taken = first_taken(request.ticket.unique);
+  slots_->set_taken(slot, request.ticket.taken);
   return true;
 }
 
@@ -178,21 +202,22 @@ void FuseConnection::expire(SteadyTime now) {
   for (const auto& ticket : expired) reply_error(ticket, EIO);
 }
 
-Duration FuseConnection::patience(const ReadRange& range, uint32_t pid, SteadyTime now,
-                                  Duration timeout) {
+std::optional<SteadyTime> FuseConnection::deadline(Ticket ticket, const ReadRange& range,
+                                                   uint32_t pid, Duration timeout) {
+  const auto now = clock_.now();
   const std::lock_guard lock(mutex_);
   std::erase_if(late_, [&](const auto& each) { return each.until <= now; });
-  Duration patience = timeout;
+  auto deadline = ticket.taken + timeout;
   for (const auto& each : late_) {
     if (each.range.overlaps(range)) {
       ++counters_.errors;
-      return Duration::zero();
+      return std::nullopt;
     }
     if (each.range.node == range.node && each.pid == pid && pid != 0) {
-      patience = std::min<Duration>(timeout, kNextAfterLate);
+      deadline = std::min(deadline, now + kNextAfterLate);
     }
   }
-  return patience;
+  return deadline;
 }
 
 void FuseConnection::note_late_locked(const Waiting& waiting, SteadyTime now) {

@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -44,10 +45,11 @@ struct FuseChannel {
   UniqueFd slots;  // RequestSlots::create_file()
 };
 
-// Which request to answer, and the slot that it is in.
+// Which request to answer, the slot that it is in, and when the first worker that had it took it.
 struct Ticket {
   uint64_t unique = 0;
   uint32_t slot = 0;
+  SteadyTime taken{};
 };
 
 struct FuseRequest {
@@ -99,7 +101,8 @@ struct Waiting {
 // Any thread may call any method. Reads that end late keep it alive.
 class FuseConnection {
  public:
-  static Result<std::shared_ptr<FuseConnection>> open(FuseChannel channel);
+  // The clock must outlive it, and be the machine's: times are handed from worker to worker.
+  static Result<std::shared_ptr<FuseConnection>> open(FuseChannel channel, const Clock& clock);
 
   int fd() const { return fuse_.get(); }
 
@@ -136,11 +139,13 @@ class FuseConnection {
   }
   void expire(SteadyTime now);
 
-  // How long the reader `pid` may wait for the range: zero when bytes of it did not come in time a
+  // Until when the reader `pid` may wait for the range: `timeout` after the request was first
+  // taken, whichever worker that was. Not at all (empty) when bytes of it did not come in time a
   // moment ago, because the kernel repeats a failed read page by page at once; little when another
   // range of the file was late for this reader, because one read(2) becomes several requests, one
   // after the other; without both, each would wait for the deadline again.
-  Duration patience(const ReadRange& range, uint32_t pid, SteadyTime now, Duration timeout);
+  std::optional<SteadyTime> deadline(Ticket ticket, const ReadRange& range, uint32_t pid,
+                                     Duration timeout);
 
   void count_read(uint64_t bytes, bool waits);
   ReadCounters counters() const;
@@ -152,10 +157,12 @@ class FuseConnection {
     SteadyTime until;
   };
 
-  FuseConnection(UniqueFd fuse, std::unique_ptr<RequestSlots> slots)
-      : fuse_(std::move(fuse)), slots_(std::move(slots)) {}
+  FuseConnection(UniqueFd fuse, std::unique_ptr<RequestSlots> slots, const Clock& clock)
+      : fuse_(std::move(fuse)), slots_(std::move(slots)), clock_(clock) {}
 
   bool ask_for_resend() const;
+  void remember_times(const std::vector<uint32_t>& held);
+  SteadyTime first_taken(uint64_t unique);
   FuseRequest request_in(uint32_t slot) const;
   void send(Ticket ticket, int error, Bytes bytes) const;
   bool take_out(Ticket ticket);
@@ -163,12 +170,15 @@ class FuseConnection {
 
   const UniqueFd fuse_;
   const std::unique_ptr<RequestSlots> slots_;
+  const Clock& clock_;
   Recovery recovery_ = Recovery::kAuto;
   std::string recovery_reason_;
 
   mutable std::mutex mutex_;
   std::vector<Late> late_;
   std::map<uint64_t, std::pair<Ticket, Waiting>> waiting_;  // by the kernel's unique number
+  // When earlier workers took what the kernel sends again.
+  std::map<uint64_t, SteadyTime> earlier_;
   ReadCounters counters_;
 };
 

@@ -72,7 +72,19 @@ bool RequestSlots::claim(uint32_t& slot) {
   return true;
 }
 
+void RequestSlots::set_taken(uint32_t slot, SteadyTime when) {
+  store_le<int64_t>(memory_.data() + slot * kSlotSize + kRequestSize,
+                    when.time_since_epoch().count());
+}
+
+std::optional<SteadyTime> RequestSlots::taken(uint32_t slot) const {
+  const auto when = load_le<int64_t>(memory_.data() + slot * kSlotSize + kRequestSize);
+  if (when == 0) return std::nullopt;
+  return SteadyTime(Duration(when));
+}
+
 void RequestSlots::release(uint32_t slot) {
+  set_taken(slot, SteadyTime());
   length_of(bytes(slot)).store(0, std::memory_order_release);
   {
     const std::lock_guard lock(mutex_);

@@ -10,10 +10,12 @@
 //
 //    0 fuse_in_header (include/uapi/linux/fuse.h), of which the first word is the request's length;
 //      0 means that the slot is free
-//   40 the request's arguments, cut off where the slot ends: no request that a read-only file
-//      system cares about is longer
+//   40 the request's arguments, cut off at 504: no request that a read-only file system cares about
+//      is longer
+//  504 when the first worker took it, u64: nanoseconds of CLOCK_MONOTONIC; 0 means that it did not
+//      come to write it. So a request keeps its deadline whichever worker has it
 //
-// There is no other state, so there is none that could disagree. What a SIGKILL can do:
+// What a SIGKILL can do:
 //
 //   before read(2)         the slot is free, the kernel still has the request
 //   in read(2)             the kernel finishes the copy, which cannot be interrupted as long as the
@@ -29,9 +31,11 @@
 #include <condition_variable>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
 
@@ -40,6 +44,7 @@ namespace runnel::engine {
 class RequestSlots {
  public:
   static constexpr size_t kSlotSize = 512;
+  static constexpr size_t kRequestSize = 504;
   static constexpr uint32_t kCount = 2048;
 
   // The file, all slots free. For the holder.
@@ -56,7 +61,12 @@ class RequestSlots {
   // The slots that were held when the file was opened, in no order.
   const std::vector<uint32_t>& inherited() const { return inherited_; }
 
-  MutableBytes bytes(uint32_t slot) { return memory_.subspan(slot * kSlotSize, kSlotSize); }
+  // Where the request goes; what is behind it is the slot's own.
+  MutableBytes bytes(uint32_t slot) { return memory_.subspan(slot * kSlotSize, kRequestSize); }
+
+  // When it was first taken. Whoever has the slot calls these.
+  void set_taken(uint32_t slot, SteadyTime when);
+  std::optional<SteadyTime> taken(uint32_t slot) const;
 
   // A free slot. Waits while all are held: what the kernel wants more can wait with the kernel.
   // False after stop().

@@ -31,6 +31,25 @@ TEST(RequestSlots, GiveTheNextWorkerWhatIsHeld) {
   EXPECT_EQ(load_le<uint32_t>(next->bytes(held).data()), 80u);
 }
 
+TEST(RequestSlots, RememberWhenARequestWasFirstTaken) {
+  const auto file = RequestSlots::create_file().value();
+  const SteadyTime when(std::chrono::seconds(1234));
+  uint32_t slot = 0;
+  {
+    const auto slots = RequestSlots::open(copy_of(file)).value();
+    ASSERT_TRUE(slots->claim(slot));
+    EXPECT_FALSE(slots->taken(slot));
+    store_le<uint32_t>(slots->bytes(slot).data(), 80);
+    slots->set_taken(slot, when);
+  }
+
+  const auto next = RequestSlots::open(copy_of(file)).value();
+
+  EXPECT_EQ(next->taken(slot), when);
+  next->release(slot);
+  EXPECT_FALSE(next->taken(slot));
+}
+
 TEST(RequestSlots, AreFreeWhenTheyWereClaimedAndNothingWasRead) {
   const auto file = RequestSlots::create_file().value();
   {

@@ -96,7 +96,7 @@ void TreeFs::with_tree(const FuseRequest& request) {
   }
   if (request.opcode == FUSE_READ) return read(request, tree);
   connection_->keep(request.ticket,
-                    {.deadline = clock_.now() + read_timeout_, .retry = {}, .range = {}});
+                    {.deadline = request.ticket.taken + read_timeout_, .retry = {}, .range = {}});
   // With a copy of the body: at the deadline the request's slot goes to another.
   server_.submit([this, copy = request, body = Buffer(request.body.begin(), request.body.end()),
                   tree]() mutable {
@@ -209,33 +209,32 @@ void TreeFs::read(const FuseRequest& request, const Tree& tree) {
   const ReadRange range{
       .node = request.node, .offset = in->offset, .length = std::min<size_t>(in->size, kMaxRead)};
   connection_->count_read(0, true);
-  const auto now = clock_.now();
-  const auto patience = connection_->patience(range, request.pid, now, read_timeout_);
-  if (patience == Duration::zero()) return connection_->reply_error(request.ticket, EIO);
-  const auto deadline = now + patience;
-  connection_->keep(request.ticket,
-                    {.deadline = deadline, .retry = {}, .range = range, .pid = request.pid});
-  server_.submit([this, ticket = request.ticket, tree, range, deadline] {
-    const auto node = tree->node(range.node & 0xffffffff);
-    const auto pieces = node ? tree->pieces(*node, range.offset, range.length)
+  const auto until = connection_->deadline(request.ticket, range, request.pid, read_timeout_);
+  if (!until) return connection_->reply_error(request.ticket, EIO);
+  const Waiting waiting{.deadline = *until, .retry = {}, .range = range, .pid = request.pid};
+  connection_->keep(request.ticket, waiting);
+  server_.submit([this, ticket = request.ticket, tree, waiting] {
+    const auto& asked = waiting.range;
+    const auto node = tree->node(asked.node & 0xffffffff);
+    const auto pieces = node ? tree->pieces(*node, asked.offset, asked.length)
                              : Result<std::vector<Piece>>(std::unexpected(node.error()));
     if (!pieces) return connection_->answer(ticket, std::unexpected(pieces.error()), clock_.now());
-    read_pieces(ticket, tree, *pieces, deadline);
+    read_pieces(ticket, tree, *pieces, waiting);
   });
 }
 
 void TreeFs::read_pieces(Ticket ticket, const Tree& tree, const std::vector<Piece>& pieces,
-                         SteadyTime deadline) {
+                         const Waiting& waiting) {
   std::vector<std::shared_ptr<const LayerFile>> files(tree->layers().size());
   for (const auto& piece : pieces) {
     if (!piece.layer || files[*piece.layer]) continue;
     const auto node = layer_node(tree->layers()[*piece.layer].hex());
     files[*piece.layer] = nodes_.layer(node);
     if (files[*piece.layer]) continue;
-    const auto retry = [this, ticket, tree, pieces, deadline] {
+    const auto retry = [this, ticket, tree, pieces, waiting] {
       // add() calls this; what follows may wait for the disk.
-      connection_->keep(ticket, {.deadline = deadline, .retry = {}, .range = {}});
-      server_.submit([=, this] { read_pieces(ticket, tree, pieces, deadline); });
+      connection_->keep(ticket, waiting);
+      server_.submit([=, this] { read_pieces(ticket, tree, pieces, waiting); });
     };
     if (!nodes_.wait_for(ticket, node, retry)) {
       connection_->answer(ticket, fail(Code::kUnavailable, "a layer of the image is not served"),
@@ -243,7 +242,7 @@ void TreeFs::read_pieces(Ticket ticket, const Tree& tree, const std::vector<Piec
     }
     return;
   }
-  read_joined(pieces, files, deadline,
+  read_joined(pieces, files, waiting.deadline,
               [connection = connection_, &clock = clock_, ticket](Result<Buffer> bytes) {
                 connection->answer(ticket, bytes, clock.now());
               });

@@ -47,7 +47,7 @@ class TreeFs {
   void reply_sized(const FuseRequest& request, const Result<Buffer>& value, uint32_t room);
   void read(const FuseRequest& request, const Tree& tree);
   void read_pieces(Ticket ticket, const Tree& tree, const std::vector<Piece>& pieces,
-                   SteadyTime deadline);
+                   const Waiting& waiting);
 
   template <class Out>
   void finish(const FuseRequest& request, const Out& out) {

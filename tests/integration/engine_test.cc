@@ -290,6 +290,38 @@ TEST_P(EngineOnThisKernel, EndsAReadWhenTheSourceStalls) {
   expect_whole_tree();
 }
 
+TEST_P(EngineOnThisKernel, CountsAReadsTimeOverTheDeathsOfWorkers) {
+  ASSERT_TRUE(replace_file(root() + "/input/hold", {}));
+  tell_worker(SIGUSR2);
+  const auto& file = image().files[3];
+  const auto begin = std::chrono::steady_clock::now();
+  std::atomic<bool> ended = false;
+  std::thread reader([&] {
+    EXPECT_FALSE(read_file_at(path_of(file), file.contents.size()));
+    ended = true;
+  });
+
+  for (const auto after : {std::chrono::milliseconds(700), std::chrono::milliseconds(1400)}) {
+    std::this_thread::sleep_until(begin + after);
+    EXPECT_FALSE(ended);
+    ::kill(worker_, SIGKILL);
+    worker_ = await_report();
+  }
+  reader.join();
+
+  // As above: two seconds, and a little for each further request; were the time counted anew by
+  // each worker, it would be 1.4 s more.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::milliseconds(3900));
+  ASSERT_EQ(::unlink((root() + "/input/hold").c_str()), 0);
+  tell_worker(SIGHUP);
+  // What was late is refused for two seconds more, and the kernel read ahead into other files.
+  for (const auto& each : image().files) {
+    while (!read_file_at(path_of(each), each.contents.size())) {
+    }
+  }
+  expect_whole_tree();
+}
+
 // Reads everything over and over from two threads while `disturb` runs.
 struct Readers {
   std::atomic<bool> stop = false;

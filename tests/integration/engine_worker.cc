@@ -6,7 +6,7 @@
 // ROOT/input has what engine_test wrote: N.blob, N.table, N.digest (of the table), metadata. The
 // worker mounts them as "image" and reports its process ID on REPORT_FD; then it obeys signals and
 // reports again after each: USR1 makes its source lie, USR2 makes it hold every answer, HUP makes
-// it good again.
+// it good again. Where ROOT/input/hold exists it holds every answer from the start.
 #include <signal.h>
 #include <unistd.h>
 
@@ -43,6 +43,7 @@ Result<Layers> add_layers(Engine& engine, const std::string& input) {
     layers.digests.push_back(oci::Digest::of(blob));
     layers.sources.push_back(std::make_shared<test::FakeRangeSource>(std::move(blob)));
     layers.sources.back()->delay(kNetworkDelay);
+    if (std::filesystem::exists(input + "/hold")) layers.sources.back()->hold();
     RUNNEL_DO(engine.add_layer(layers.digests.back(), std::move(parsed), layers.sources.back()));
   }
   return layers;
