@@ -65,8 +65,9 @@ def side_for(fresh_streaming, tmp_path):
         file = tmp_path / "node.toml"
         file.write_text("version = 1\n" + config + ("" if "docker_configs" in config else
                         f'\n[credentials]\ndocker_configs = ["{tmp_path}/nobody.json"]\n'))
+        # Without read-ahead, or what is to be read cold would be here before.
         side = fresh_streaming(engines()[0], more_arguments=(
-            "--streaming-registry", guard.host, "--config", str(file), *arguments))
+            "--no-read-ahead", "--streaming-registry", guard.host, "--config", str(file), *arguments))
         side.containerd.use_mirror(guard.host, side.node.mirror, server, settings)
         return side
     return make
@@ -148,7 +149,6 @@ class _Watching:
 # A pod's secret, as kubelet sends it ---------------------------------------------------------------
 
 
-@pytest.mark.heavy  # its limits are missed on a machine that is busy with other things
 def test_a_pods_secret_reads_on_for_its_repository_and_not_after_a_restart(guarded, side_for, pushed):
     guard = guarded()
     side = side_for(guard, "--read-timeout", "3")  # what nobody may read is an error after that
