@@ -1,6 +1,7 @@
 #include "cache/fault.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include <cstdlib>
 #include <deque>
 #include <mutex>
+#include <utility>
 
 #include "base/bytes.h"
 #include "base/fd.h"
@@ -83,22 +85,25 @@ Result<Fault> parse_fault(std::string_view text) {
 
 // Counts the passes of one point.
 struct Armed {
-  explicit Armed(Fault what) : fault(std::move(what)) {}
+  Armed(Fault what, const std::string& file) : fault(std::move(what)), named_in(file) {}
 
   int pass() {
     const unsigned now = ++passed;
     if (fault.error != 0) return now >= fault.from ? fault.error : 0;
-    if (now == fault.from) ::kill(::getpid(), SIGKILL);
+    if (now != fault.from) return 0;
+    if (!named_in.empty()) ::unlink(named_in.c_str());
+    ::kill(::getpid(), SIGKILL);
     return 0;
   }
 
   const Fault fault;
+  const std::string named_in;  // a file to remove before a kill; "" for none
   std::atomic<unsigned> passed = 0;
 };
 
-Hook hook_of(const std::vector<Fault>& faults) {
+Hook hook_of(const std::vector<Fault>& faults, const std::string& file = "") {
   auto armed = std::make_shared<std::deque<Armed>>();
-  for (const auto& each : faults) armed->emplace_back(each);
+  for (const auto& each : faults) armed->emplace_back(each, file);
   return [armed](std::string_view point) {
     for (auto& each : *armed) {
       if (each.fault.point != point) continue;
@@ -108,37 +113,68 @@ Hook hook_of(const std::vector<Fault>& faults) {
   };
 }
 
-// What RUNNEL_FAULT says, or the file that it names; no file says nothing.
-Result<std::string> text_of_environment() {
-  const char* value = std::getenv("RUNNEL_FAULT");
-  std::string text = value == nullptr ? "" : value;
-  if (!text.starts_with('@')) return text;
-  auto content = read_file(text.substr(1), kMaxText);
-  if (!content && content.error().code == Code::kNotFound) return "";
-  RUNNEL_TRY(const auto bytes, std::move(content));
-  text = std::string(as_text(bytes));
-  while (text.ends_with('\n')) text.pop_back();
-  return text;
+// Faults that nobody can understand must not pass for none.
+std::vector<Fault> parse_or_exit(std::string_view text) {
+  if (text.empty()) return {};
+  log::warning("faults are injected: {}", text);
+  auto faults = parse_faults(text);
+  if (faults) return *std::move(faults);
+  log::error("RUNNEL_FAULT: {}; see cache/fault.h", faults.error().message);
+  ::_exit(2);
 }
 
-Result<std::vector<Fault>> faults_of_environment() {
-  RUNNEL_TRY(const auto text, text_of_environment());
-  if (text.empty()) return std::vector<Fault>();
-  log::warning("faults are injected: {}", text);
-  return parse_faults(text);
-}
+// What the file says now.
+class FaultFile {
+ public:
+  explicit FaultFile(std::string path) : path_(std::move(path)) {}
+
+  int pass(std::string_view point) {
+    const std::scoped_lock lock(mutex_);
+    if (const auto now = version(); now != seen_) {
+      seen_ = now;
+      hook_ = hook_of(parse_or_exit(text()), path_);
+    }
+    return hook_ ? hook_(point) : 0;
+  }
+
+ private:
+  using Version = std::pair<ino_t, int64_t>;
+
+  Version version() const {
+    struct stat about{};
+    if (::stat(path_.c_str(), &about) != 0) return {0, 0};
+    return {about.st_ino, about.st_mtim.tv_sec * 1'000'000'000 + about.st_mtim.tv_nsec};
+  }
+
+  std::string text() const {
+    const auto bytes = read_file(path_, kMaxText);
+    if (!bytes && bytes.error().code == Code::kNotFound) return "";
+    if (!bytes) {
+      log::error("RUNNEL_FAULT: {}", bytes.error().message);
+      ::_exit(2);
+    }
+    std::string text(as_text(*bytes));
+    while (text.ends_with('\n')) text.pop_back();
+    return text;
+  }
+
+  const std::string path_;
+  std::mutex mutex_;
+  Version seen_ = {0, 0};
+  Hook hook_;
+};
 
 void read_environment() {
-  const auto faults = faults_of_environment();
-  if (!faults) {
-    log::error("RUNNEL_FAULT: {}; see cache/fault.h", faults.error().message);
-    ::_exit(2);
-  }
-  if (faults->empty()) {
+  const char* value = std::getenv("RUNNEL_FAULT");
+  const std::string text = value == nullptr ? "" : value;
+  if (text.empty()) {
     state().asked.store(false, std::memory_order_release);
-    return;
+  } else if (text.starts_with('@')) {
+    const auto file = std::make_shared<FaultFile>(text.substr(1));
+    state().hook = [file](std::string_view point) { return file->pass(point); };
+  } else {
+    state().hook = hook_of(parse_or_exit(text));
   }
-  state().hook = hook_of(*faults);
 }
 
 }  // namespace

@@ -1,8 +1,12 @@
 #include "cache/fault.h"
 
 #include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 
 #include "support/temp_dir.h"
@@ -43,6 +47,39 @@ TEST(FaultDeathTest, ReadsTheFileThatItIsGiven) {
   EXPECT_EXIT(pass_with(from_file.c_str(), "write", 3), testing::ExitedWithCode(0), "");
   std::ofstream(path) << "write:ENOSPC:2\n";
   EXPECT_EXIT(pass_with(from_file.c_str(), "write", 3), testing::ExitedWithCode(2), "injected");
+}
+
+// In a process of its own: the file comes and changes while it runs.
+[[noreturn]] void change_faults(const std::string& path) {
+  ::setenv("RUNNEL_FAULT", ("@" + path).c_str(), 1);
+  int errors = fault("write");
+  std::ofstream(path + ".new") << "write:EIO";
+  std::filesystem::rename(path + ".new", path);
+  errors += fault("write") == EIO ? 1 : 0;
+  std::filesystem::remove(path);
+  errors += fault("write");
+  ::_exit(errors);
+}
+
+TEST(FaultDeathTest, LooksAtItsFileAgain) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const test::TempDir temp;
+
+  EXPECT_EXIT(change_faults(temp.path() + "/faults"), testing::ExitedWithCode(1), "injected");
+}
+
+// Not a death test: those make a directory of their own in the process that dies.
+TEST(Fault, RemovesItsFileBeforeItKills) {
+  const test::TempDir temp;
+  const auto path = temp.path() + "/faults";
+  std::ofstream(path) << "mid-fetch:kill";
+
+  const pid_t child = ::fork();
+  if (child == 0) pass_with(("@" + path).c_str(), "mid-fetch", 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WTERMSIG(status), SIGKILL);
+  EXPECT_FALSE(std::filesystem::exists(path));
 }
 
 TEST(FaultDeathTest, EndsTheProcessForWhatItDoesNotUnderstand) {

@@ -49,8 +49,6 @@ class Faults:
         self.now.inject(f"{point}:kill:{self.random.randint(1, LATEST_PASS.get(point, 5))}")
         self.now.forget_cache()
         wait_for_death(self.now, point)
-        self.now.inject("")
-        self.now.kill_worker()  # the one that runs may have read the same fate
 
     def reader_killed(self) -> None:
         self.readers.kill_one()

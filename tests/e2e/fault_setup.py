@@ -68,7 +68,8 @@ class Scene:
         return self.side.node
 
     def inject(self, faults: str) -> None:
-        """For every worker that starts from now on; see src/cache/fault.h. "" for none."""
+        """For the worker that runs, and for those after it until one has died of it; see
+        src/cache/fault.h. "" for none."""
         unfinished = self.fault_file.with_suffix(".new")
         unfinished.write_text(faults)
         unfinished.replace(self.fault_file)
@@ -155,25 +156,25 @@ def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int,
     chosen = random.Random(seed)
     for point in points:
         for hit in range(hits):
-            scene.inject(f"{point}:kill:{chosen.randint(1, LATEST_PASS.get(point, 10))}")
             if hit % 10 == 0 or point in LATEST_PASS:  # what is cached passes few points
                 scene.forget_cache()
-            worker = wait_for_death(scene, point)
+            scene.inject(f"{point}:kill:{chosen.randint(1, LATEST_PASS.get(point, 10))}")
+            wait_for_death(scene, point)
             scene.entry.faults[f"kill at {point}"] += 1
-            scene.wait_for_another(worker)
+            scene.worker()
     scene.inject("")
     scene.kill_worker()
     readers.progress(50, 60)
 
 
-def wait_for_death(scene: Scene, point: str) -> int:
-    """Of a worker that passes the point; when nothing does, there is nothing left to fetch."""
+def wait_for_death(scene: Scene, point: str) -> None:
+    """Of a worker that passes the point: it removes the fault then. When nothing does, there is nothing
+    left to fetch."""
     for _ in range(8):
-        worker = scene.worker()
         end = time.monotonic() + 10
-        while daemons.is_running(worker) and time.monotonic() < end:
+        while scene.fault_file.exists() and time.monotonic() < end:
             time.sleep(0.002)
-        if not daemons.is_running(worker):
-            return worker
+        if not scene.fault_file.exists():
+            return
         scene.forget_cache()
     raise AssertionError(f"no worker passes {point}")

@@ -48,7 +48,7 @@ def test_workers_die_at_every_point_while_the_registry_lies(lab, pushed, engine,
     with scene(lab, pushed, engine, entry, seed=12) as now:
         now.liar.rules(lie_at_random(0.1), seed=12)
         with now.readers() as readers:
-            kill_at_points(now, readers, POINTS, 5 if engine == "erofs-file" else 2, seed=12)
+            kill_at_points(now, readers, POINTS, 3 if engine == "erofs-file" else 2, seed=12)
             now.liar.honest()
             readers.recovered(60)
 
