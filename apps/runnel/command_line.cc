@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "install_commands.h"
 #include "node/config.h"
+#include "registry/config.h"
 #include "roles.h"
 
 namespace runnel {
@@ -24,6 +25,15 @@ void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
                   "seconds after which a silent registry has failed; a request is tried five times")
       ->check(CLI::Range(1u, 3600u))
       ->capture_default_str();
+}
+
+void add_metrics_flag(CLI::App& command, std::optional<std::string>& metrics,
+                      const std::string& otherwise) {
+  command
+      .add_option("--metrics", metrics,
+                  "ADDR:PORT of the page of metrics, port 0 takes a free one; or \"off\" [" +
+                      otherwise + "]")
+      ->envname("RUNNEL_METRICS");
 }
 
 void add_log_flags(CLI::App& command, LogFlags& flags) {
@@ -49,6 +59,7 @@ void add_registry(CLI::App& app, Action& action) {
       ->envname("RUNNEL_LISTEN");
   command->add_option("--config", flags->config, "TOML file");
   command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
+  add_metrics_flag(*command, flags->metrics, registry::kMetricsAddress);
   add_log_flags(*command, flags->log);
   command->callback([&action, flags] { action = [flags] { return run_registry(*flags); }; });
 }
@@ -120,13 +131,45 @@ void add_node_commands(CLI::App& node, Action& action) {
     command->add_flag("--json", options->json, "print JSON");
     command->callback(
         [&action, options, run] { action = [options, run] { return run(*options); }; });
+    return std::pair(command, options);
   };
-  add("status", "what the node streams", cli::node_status);
+  const auto [status, status_options] =
+      add("status", "what the node streams, and why not", cli::node_status);
+  status->footer("Example: runnel node status --layers");
+  auto* layers = status->add_flag("--layers", status_options->layers, "each layer of each image");
+  status
+      ->add_flag("--containers", status_options->containers, "the containers instead of the images")
+      ->excludes(layers);
   add("profile", "what an image's start read, for runnel convert --profile", cli::node_profile,
       true);
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
   add_install_commands(node, action);
   add_check_registry(node, action);
+}
+
+// Where a node and what it talks to are.
+void add_place_flags(CLI::App& command, NodeFlags& flags) {
+  const node::Config defaults;
+  const auto text = [&](const char* name, std::optional<std::string>& into, const char* environment,
+                        const std::string& what, const std::string& otherwise) {
+    return command.add_option(name, into, what + " [" + otherwise + "]")->envname(environment);
+  };
+  command
+      .add_option("--config", flags.config,
+                  std::string("TOML file [") + node::kConfigPath + ", if it is there]")
+      ->envname("RUNNEL_CONFIG");
+  text("--root", flags.root, "RUNNEL_ROOT", "directory of cache, images and snapshots",
+       defaults.root);
+  text("--mirror", flags.mirror, "RUNNEL_MIRROR", "ADDR:PORT of the mirror, a loopback address",
+       defaults.mirror);
+  text("--address", flags.address, "RUNNEL_ADDRESS", "socket of the snapshotter, for containerd",
+       defaults.snapshotter_socket);
+  text("--control", flags.control, "RUNNEL_CONTROL", "control socket", defaults.control_socket);
+  text("--hosts-dir", flags.hosts_dir, "RUNNEL_HOSTS_DIR",
+       "directory of containerd's hosts.toml files", defaults.hosts_dir);
+  command.add_option("--plain-http", flags.plain_http, "host that is reached by plain HTTP")
+      ->envname("RUNNEL_PLAIN_HTTP")
+      ->delimiter(',');
 }
 
 void add_node(CLI::App& app, Action& action, const std::vector<std::string>& argv) {
@@ -135,30 +178,17 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
       "Example: runnel node --root /var/lib/runnel --address /run/runnel/snapshotter.sock");
   auto flags = std::make_shared<NodeFlags>();
   const node::Config defaults;
-  const auto text = [&](const char* name, std::optional<std::string>& into, const char* environment,
-                        const std::string& what, const std::string& otherwise) {
-    return command->add_option(name, into, what + " [" + otherwise + "]")->envname(environment);
-  };
-  command
-      ->add_option("--config", flags->config,
-                   std::string("TOML file [") + node::kConfigPath + ", if it is there]")
-      ->envname("RUNNEL_CONFIG");
+  add_place_flags(*command, *flags);
   command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
-  text("--root", flags->root, "RUNNEL_ROOT", "directory of cache, images and snapshots",
-       defaults.root);
-  text("--mirror", flags->mirror, "RUNNEL_MIRROR", "ADDR:PORT of the mirror, a loopback address",
-       defaults.mirror);
-  text("--address", flags->address, "RUNNEL_ADDRESS", "socket of the snapshotter, for containerd",
-       defaults.snapshotter_socket);
-  text("--control", flags->control, "RUNNEL_CONTROL", "control socket", defaults.control_socket);
-  text("--engine", flags->engine, "RUNNEL_ENGINE", "how images are mounted", "auto")
+  command->add_option("--engine", flags->engine, "how images are mounted [auto]")
+      ->envname("RUNNEL_ENGINE")
       ->check(CLI::IsMember({"auto", "erofs-file", "erofs-loop", "fuse"}));
-  text("--recovery", flags->recovery, "RUNNEL_RECOVERY",
-       "how reads outlive the worker: the kernel sends them again, or they are in shared memory",
-       "auto")
+  command
+      ->add_option("--recovery", flags->recovery,
+                   "how reads outlive the worker: the kernel sends them again, or they are in "
+                   "shared memory [auto]")
+      ->envname("RUNNEL_RECOVERY")
       ->check(CLI::IsMember({"auto", "resend", "shared-memory"}));
-  text("--hosts-dir", flags->hosts_dir, "RUNNEL_HOSTS_DIR",
-       "directory of containerd's hosts.toml files", defaults.hosts_dir);
   command
       ->add_option("--streaming-registry", flags->streaming_registries,
                    "host whose artifacts are used without a signature; \"loopback\" is every "
@@ -169,9 +199,6 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
       ->add_option("--trusted-key", flags->trusted_keys,
                    "PEM file of an Ed25519 public key whose artifacts are used")
       ->envname("RUNNEL_TRUSTED_KEYS")
-      ->delimiter(',');
-  command->add_option("--plain-http", flags->plain_http, "host that is reached by plain HTTP")
-      ->envname("RUNNEL_PLAIN_HTTP")
       ->delimiter(',');
   // Not add_flag(): of an optional it makes "off" when nobody said anything.
   const auto flag = [&](const char* names, std::optional<bool>& into, const char* environment,
@@ -191,6 +218,7 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
                       std::chrono::ceil<std::chrono::seconds>(defaults.read_timeout).count()))
       ->envname("RUNNEL_READ_TIMEOUT")
       ->check(CLI::Range(1u, 3600u));
+  add_metrics_flag(*command, flags->metrics, defaults.metrics);
   add_log_flags(*command, flags->log);
   const auto bytes = [&](const char* name, std::optional<uint64_t>& into, const char* environment,
                          const char* what) {
@@ -269,6 +297,22 @@ void add_pull(CLI::App& app, Action& action) {
   command->callback([&action, options] { action = [options] { return cli::pull(*options); }; });
 }
 
+void add_doctor(CLI::App& app, Action& action) {
+  auto* command = app.add_subcommand(
+      "doctor",
+      "try what a node needs of this machine, and say what to do; exit code 1 for a FAIL");
+  command->footer("Example: runnel doctor --registry registry.example:5000");
+  auto flags = std::make_shared<DoctorFlags>();
+  add_place_flags(*command, flags->node);
+  command->add_option("--containerd", flags->containerd, "containerd's socket")
+      ->envname("CONTAINERD_ADDRESS")
+      ->capture_default_str();
+  command->add_option("--registry", flags->registries,
+                      "host to reach, besides those that go through the mirror");
+  command->add_flag("--json", flags->json, "print JSON");
+  command->callback([&action, flags] { action = [flags] { return run_doctor(*flags); }; });
+}
+
 }  // namespace
 
 int run_command_line(int argc, char** argv) {
@@ -288,6 +332,7 @@ int run_command_line(int argc, char** argv) {
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
   add_pull(app, action);
   add_login(app, action);
+  add_doctor(app, action);
   auto* version = app.add_subcommand("version", "print the version");
   version->footer("Example: runnel version");
   version->callback([&action] {

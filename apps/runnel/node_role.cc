@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/report.h"
 #include "engine/holder.h"
+#include "net/metrics_server.h"
 #include "node/config.h"
 #include "node/credentials.h"
 #include "node/listeners.h"
@@ -38,7 +39,8 @@ Result<void> add_trusted_key(node::Config& config, const std::string& path) {
   return {};
 }
 
-// Flag over environment (the command line has seen to that) over file over default.
+}  // namespace
+
 Result<node::Config> node_config(const NodeFlags& flags) {
   node::Config config;
   RUNNEL_DO(read_file_of(flags, config));
@@ -63,9 +65,15 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   if (!flags.streaming_registries.empty())
     RUNNEL_DO(node::set_streaming_registries(config, flags.streaming_registries));
   for (const auto& path : flags.trusted_keys) RUNNEL_DO(add_trusted_key(config, path));
+  if (flags.metrics) {
+    RUNNEL_DO(net::check_metrics_address(*flags.metrics));
+    config.metrics = *flags.metrics;
+  }
   RUNNEL_DO(set_log(config.log, flags.log));
   return config;
 }
+
+namespace {
 
 Result<void> work(const NodeFlags& flags) {
   const StopSignal stop;

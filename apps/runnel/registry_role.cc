@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include "cli/report.h"
+#include "net/metrics_server.h"
 #include "registry/config.h"
 #include "registry/registry.h"
 #include "roles.h"
@@ -18,6 +19,11 @@ Result<registry::Config> registry_config(const RegistryFlags& flags) {
   }
   if (!flags.data.empty()) config.data = flags.data;
   if (!flags.listen.empty()) RUNNEL_DO(registry::set_listen(config, flags.listen));
+  if (config.metrics.empty()) config.metrics = registry::kMetricsAddress;
+  if (flags.metrics) {
+    RUNNEL_DO(net::check_metrics_address(*flags.metrics));
+    config.metrics = *flags.metrics;
+  }
   RUNNEL_DO(set_log(config.log, flags.log));
   return config;
 }
@@ -29,8 +35,8 @@ Result<void> serve(const RegistryFlags& flags) {
   const StopSignal stop;
   const SystemClock clock;
   RUNNEL_TRY(const auto registry, registry::Registry::start(config, clock));
-  fmt::print(stderr, "runnel registry: serving {} on {}:{}\n", config.data, config.address,
-             registry->port());
+  fmt::print(stderr, "runnel registry: serving {} on {}:{}, metrics {}\n", config.data,
+             config.address, registry->port(), registry->metrics_address());
   stop.wait();
   registry->stop();
   return {};

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/log.h"
+#include "node/node.h"
 
 namespace runnel {
 
@@ -19,6 +20,7 @@ Result<void> set_log(log::Options& options, const LogFlags& flags);
 
 struct RegistryFlags {
   LogFlags log;
+  std::optional<std::string> metrics;
   std::string data;
   std::string listen;
   std::string config;
@@ -29,6 +31,7 @@ int run_registry(const RegistryFlags& flags);
 // What was said by flag or environment: it goes over the file.
 struct NodeFlags {
   LogFlags log;
+  std::optional<std::string> metrics;
   std::string config;
   bool check_config = false;
   std::optional<std::string> root;
@@ -49,7 +52,17 @@ struct NodeFlags {
   std::optional<uint64_t> cache_reserve;
   bool worker = false;  // this process is the holder's worker
 };
+// Flag over environment (the command line has seen to that) over file over default.
+Result<node::Config> node_config(const NodeFlags& flags);
 // `argv` is what the holder starts its worker with.
 int run_node(const NodeFlags& flags, const std::vector<std::string>& argv);
+
+struct DoctorFlags {
+  NodeFlags node;
+  std::string containerd = "/run/containerd/containerd.sock";
+  std::vector<std::string> registries;  // hosts
+  bool json = false;
+};
+int run_doctor(const DoctorFlags& flags);
 
 }  // namespace runnel

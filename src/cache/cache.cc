@@ -135,6 +135,22 @@ Cache::ScrubStatus Cache::scrub_status() const {
   return status;
 }
 
+Cache::Totals Cache::totals() const {
+  Totals totals;
+  totals.unsynced_bytes = kept_bytes_;
+  for (const auto& layer : open_layers()) {
+    const auto stats = layer->stats();
+    ++totals.layers;
+    totals.complete += stats.complete ? 1 : 0;
+    totals.bytes += layer->size();
+    totals.bytes_present += stats.bytes_present;
+    totals.failed_reads += stats.failed_reads;
+    totals.corrupt_chunks += stats.corrupt_chunks;
+    totals.bytes_restored += stats.bytes_restored;
+  }
+  return totals;
+}
+
 void Cache::tend() {
   std::unique_lock lock(mutex_);
   while (!stop_changed_.wait_for(lock, kTendEvery, [this] { return stopping_; })) {

@@ -70,6 +70,19 @@ class Cache {
   // Null when it is not open.
   std::shared_ptr<Layer> find(const oci::Digest& digest) const;
 
+  // All open layers together.
+  struct Totals {
+    uint64_t layers = 0;
+    uint64_t complete = 0;        // of those
+    uint64_t bytes = 0;           // of their device images
+    uint64_t bytes_present = 0;   // of those, here
+    uint64_t unsynced_bytes = 0;  // verified, in memory, not durable yet
+    uint64_t failed_reads = 0;
+    uint64_t corrupt_chunks = 0;
+    uint64_t bytes_restored = 0;  // made from original layers
+  };
+  Totals totals() const;
+
   // `user` (a mount) has these layers: they are filled in the background and never deleted, until
   // unpin(). They need not be open.
   void pin(const std::string& user, const std::vector<oci::Digest>& digests);

@@ -59,6 +59,8 @@ struct NodeOptions {
   std::string image;  // for commands about one
   std::string control = "/run/runnel/control.sock";
   bool json = false;
+  bool layers = false;      // of status: each layer
+  bool containers = false;  // of status: the containers instead
 };
 int node_status(const NodeOptions& options);
 int node_clear(const NodeOptions& options);

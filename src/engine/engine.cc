@@ -60,12 +60,15 @@ Result<void> check_name(const std::string& name) {
 struct Engine::MountRecord {
   std::string fuse_device;  // empty: every device was a plain file
   std::vector<std::string> layers;
-  uint32_t tree = 0;     // its number, when it is a tree on the FUSE mount
-  std::string metadata;  // a tree's
+  std::vector<std::string> served;  // of those, through the FUSE connection
+  uint32_t tree = 0;                // its number, when it is a tree on the FUSE mount
+  std::string metadata;             // a tree's
 
   std::string to_json() const {
     json::array list(layers.begin(), layers.end());
-    json::object object{{"fuse_device", fuse_device}, {"layers", std::move(list)}};
+    json::object object{{"fuse_device", fuse_device},
+                        {"layers", std::move(list)},
+                        {"served", json::array(served.begin(), served.end())}};
     if (tree != 0) {
       object["tree"] = tree;
       object["metadata"] = metadata;
@@ -81,6 +84,13 @@ struct Engine::MountRecord {
       record.fuse_device = object.at("fuse_device").as_string();
       for (const auto& layer : object.at("layers").as_array()) {
         record.layers.emplace_back(layer.as_string());
+      }
+      // Records of earlier versions do not say.
+      if (!object.contains("served") && !record.fuse_device.empty()) record.served = record.layers;
+      if (object.contains("served")) {
+        for (const auto& layer : object.at("served").as_array()) {
+          record.served.emplace_back(layer.as_string());
+        }
       }
       if (const auto* tree = object.if_contains("tree")) {
         record.tree = tree->to_number<uint32_t>();
@@ -129,6 +139,11 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
                                             way));
+  if (auto records = engine->records()) engine->mounted_ = *std::move(records);
+  std::erase_if(engine->mounted_, [&](const auto& each) {
+    const auto& device = each.second.fuse_device;
+    return !device.empty() && device != engine->fuse_device_;
+  });
   engine->cache_->on_removed(
       [at = engine->devices_.get()](const oci::Digest& digest,
                                     const std::shared_ptr<cache::Layer>& layer) {
@@ -236,6 +251,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
     } else {
       devices.push_back(fmt::format("{}/devices/{}", options_.root, digest.hex()));
       record.fuse_device = fuse_device_;
+      record.served.push_back(digest.to_string());
     }
   }
   RUNNEL_TRY(const bool reused, reuse(name, record));
@@ -255,7 +271,23 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   }
   RUNNEL_DO(replace_file(record_path(name), as_bytes(record.to_json())));
   RUNNEL_DO(mount_image(wanted, options_.mount_timeout));
+  remember(name, record);
   return target;
+}
+
+void Engine::remember(const std::string& name, const MountRecord& record) {
+  const std::lock_guard lock(mounted_mutex_);
+  mounted_[name] = record;
+}
+
+std::map<std::string, bool> Engine::served_layers() const {
+  std::map<std::string, bool> layers;
+  const std::lock_guard lock(mounted_mutex_);
+  for (const auto& [name, record] : mounted_) {
+    for (const auto& layer : record.layers) layers.try_emplace(layer, false);
+    for (const auto& layer : record.served) layers[layer] = true;
+  }
+  return layers;
 }
 
 // Whether the mount is there and alive. One whose FUSE connection died with an earlier holder is
@@ -267,7 +299,10 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted) {
   const auto record = MountRecord::read(record_path(name));
   const bool alive = record && record->layers == wanted.layers &&
                      (record->fuse_device.empty() || record->fuse_device == fuse_device_);
-  if (alive) return true;
+  if (alive) {
+    remember(name, *record);
+    return true;
+  }
   log::warning("{}: its devices are gone with an earlier holder; mounting it anew", target);
   RUNNEL_DO(detach_image(target));
   return false;
@@ -285,6 +320,8 @@ Result<void> Engine::unmount(const std::string& name) {
   ::rmdir(target.c_str());
   ::unlink(record_path(name).c_str());
   cache_->unpin(name);
+  const std::lock_guard mounted(mounted_mutex_);
+  mounted_.erase(name);
   return {};
 }
 
@@ -325,11 +362,13 @@ Result<uint64_t> Engine::clear() {
 }
 
 Engine::Status Engine::status() const {
-  Status status{.way = way_,
+  Status status{.wanted = options_.way,
+                .way = way_,
                 .probes = probes_,
                 .recovery = devices_->recovery(),
                 .recovery_reason = devices_->recovery_reason(),
                 .reads = devices_->counters(),
+                .cache = cache_->totals(),
                 .mounts = {}};
   const auto mounts = mounts_below(options_.root + "/mounts");
   if (!mounts) return status;

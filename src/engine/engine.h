@@ -79,16 +79,22 @@ class Engine {
   Result<uint64_t> clear();
 
   struct Status {
+    Way wanted = Way::kAuto;  // as configured
     Way way = Way::kAuto;
     std::vector<ProbeResult> probes;
     Recovery recovery = Recovery::kAuto;  // how requests outlive a worker
     std::string recovery_reason;
     ReadCounters reads;
+    cache::Cache::Totals cache;
     std::vector<std::string> mounts;  // names
   };
   Status status() const;
   cache::Budget::Status cache_status() const { return cache_->status(); }
   cache::Cache::ScrubStatus scrub_status() const { return cache_->scrub_status(); }
+
+  // The layers that are devices of mounts, by digest: whether one of them reads the layer through
+  // this process, and not from its plain file. Does not wait for a disk.
+  std::map<std::string, bool> served_layers() const;
 
  private:
   struct MountRecord;
@@ -105,6 +111,7 @@ class Engine {
                                    const std::vector<oci::Digest>& layers);
   Result<bool> reuse(const std::string& name, const MountRecord& wanted);
   Result<void> pin_mounts();
+  void remember(const std::string& name, const MountRecord& record);
   Result<std::map<std::string, MountRecord>> records() const;
 
   const Options options_;
@@ -115,6 +122,8 @@ class Engine {
   const std::unique_ptr<DeviceFs> devices_;
 
   std::mutex mount_mutex_;  // one mount or unmount at a time
+  mutable std::mutex mounted_mutex_;
+  std::map<std::string, MountRecord> mounted_;  // by name, for served_layers()
 };
 
 }  // namespace runnel::engine

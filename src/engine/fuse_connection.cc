@@ -148,6 +148,7 @@ void FuseConnection::send(Ticket ticket, int error, Bytes bytes) const {
 }
 
 void FuseConnection::keep(Ticket ticket, Waiting waiting) {
+  waiting.since = std::chrono::steady_clock::now();
   const std::lock_guard lock(mutex_);
   waiting_[ticket.unique] = {ticket, std::move(waiting)};
 }
@@ -175,6 +176,7 @@ void FuseConnection::answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTi
     const std::lock_guard lock(mutex_);
     const auto waiting = waiting_.extract(ticket.unique);
     if (waiting.empty()) return;
+    waits_.add(now - waiting.mapped().second.since);
     bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
     if (!bytes && now + kNearDeadline >= waiting.mapped().second.deadline) {
       note_late_locked(waiting.mapped().second, now);
@@ -193,7 +195,10 @@ void FuseConnection::expire(SteadyTime now) {
       const auto& [ticket, waiting] = each.second;
       if (waiting.deadline > now) return false;
       expired.push_back(ticket);
-      if (waiting.range.length > 0) note_late_locked(waiting, now);
+      if (waiting.range.length > 0) {
+        waits_.add(now - waiting.since);
+        note_late_locked(waiting, now);
+      }
       return true;
     });
     counters_.errors += expired.size();
@@ -233,7 +238,10 @@ void FuseConnection::count_read(uint64_t bytes, bool waits) {
 
 ReadCounters FuseConnection::counters() const {
   const std::lock_guard lock(mutex_);
-  return counters_;
+  auto counters = counters_;
+  counters.waiting = waiting_.size();
+  counters.waits = waits_.snapshot();
+  return counters;
 }
 
 }  // namespace runnel::engine

@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/histogram.h"
 #include "engine/request_slots.h"
 
 namespace runnel::engine {
@@ -82,11 +83,13 @@ struct ReadRange {
 };
 
 struct ReadCounters {
-  uint64_t reads = 0;    // requests of the kernel
-  uint64_t bytes = 0;    // answered
-  uint64_t waited = 0;   // reads that were not in the page cache or not here at all
-  uint64_t errors = 0;   // EIO
-  uint64_t expired = 0;  // of those, at the deadline
+  uint64_t reads = 0;         // requests of the kernel
+  uint64_t bytes = 0;         // answered
+  uint64_t waited = 0;        // reads that were not in the page cache or not here at all
+  uint64_t errors = 0;        // EIO
+  uint64_t expired = 0;       // of those, at the deadline
+  uint64_t waiting = 0;       // now
+  Histogram::Snapshot waits;  // of those that waited, until their answer
 };
 
 // A request that is not answered yet. Whoever takes it out of the table answers it.
@@ -96,6 +99,7 @@ struct Waiting {
   std::function<void()> retry;
   ReadRange range;
   uint32_t pid = 0;
+  SteadyTime since{};  // set by keep()
 };
 
 // Any thread may call any method. Reads that end late keep it alive.
@@ -180,6 +184,7 @@ class FuseConnection {
   // When earlier workers took what the kernel sends again.
   std::map<uint64_t, SteadyTime> earlier_;
   ReadCounters counters_;
+  Histogram waits_;
 };
 
 }  // namespace runnel::engine

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstdlib>
 #include <ctime>
 #include <utility>
@@ -29,6 +30,7 @@ namespace {
 
 constexpr const char* kFuse = "fuse";
 constexpr const char* kRequests = "requests";
+constexpr const char* kRestartsVariable = "RUNNEL_WORKER_RESTARTS";
 constexpr int kStopSeconds = 30;
 // A worker that was killed after so long had started well; one that gave up by itself before
 // kStartMs had not, on a slow machine too.
@@ -85,6 +87,13 @@ bool is_connected(int fuse) {
   return ::poll(&state, 1, 0) >= 0 && (state.revents & POLLERR) == 0;
 }
 
+// In place: the loop of the holder allocates nothing.
+void set_restarts(unsigned restarts) {
+  static char variable[48];
+  (void)std::snprintf(variable, sizeof variable, "%s=%u", kRestartsVariable, restarts);
+  ::putenv(variable);
+}
+
 // The stale mount of a holder that died: its connection is gone, nothing can be read from it.
 void clear_stale_mount(const std::string& directory) {
   const auto mounts = mounts_below(directory);
@@ -138,7 +147,9 @@ class Holder {
 
   int run() {
     const pid_t self = ::getpid();
-    for (int quick_deaths = 0;;) {
+    unsigned restarts = 0;
+    for (int quick_deaths = 0;; ++restarts) {
+      set_restarts(restarts);
       const auto started = milliseconds_now();
       const pid_t worker = start_child(worker_.data(), self, inherited_);
       if (worker < 0) return 1;
@@ -312,6 +323,11 @@ int run_holder(const HolderOptions& options, Handover handover) {
   if (code) return *code;
   log::error("{}", code.error().message);
   return 1;
+}
+
+unsigned worker_restarts() {
+  const char* text = std::getenv(kRestartsVariable);
+  return text == nullptr ? 0 : static_cast<unsigned>(std::strtoul(text, nullptr, 10));
 }
 
 Result<FuseChannel> take_channel(Handover& handover) {

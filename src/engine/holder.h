@@ -43,4 +43,7 @@ int run_holder(const HolderOptions& options, Handover handover);
 // has no holder.
 Result<FuseChannel> take_channel(Handover& handover);
 
+// In the worker: how many workers this one's holder had before it.
+unsigned worker_restarts();
+
 }  // namespace runnel::engine

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/quote.h"
+#include "net/metrics_server.h"
 #include "net/url.h"
 #include "settings/settings.h"
 
@@ -87,6 +88,12 @@ Section sections(Config& config) {
       .number("read_timeout_s", 1, kMostReadTimeout,
               [&config](int64_t seconds) { config.read_timeout = std::chrono::seconds(seconds); })
       .text("hosts_dir", config.hosts_dir)
+      .meaning("metrics",
+               [&config](const std::string& text) -> Result<void> {
+                 RUNNEL_DO(net::check_metrics_address(text));
+                 config.metrics = text;
+                 return {};
+               })
       .meaning("log_level",
                [&config](const std::string& text) -> Result<void> {
                  RUNNEL_TRY(config.log.level, log::parse_level(text));

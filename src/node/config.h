@@ -25,6 +25,7 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   read_ahead = true
 //   read_timeout_s = 60
 //   hosts_dir = "/etc/containerd/certs.d"          # how containerd reaches registries
+//   metrics = "127.0.0.1:9863"                     # or "off"
 //   log_level = "info"
 //   log_format = "auto"                            # text, json, journal
 //   streaming_registries = ["loopback"]            # whose artifacts need no signature

@@ -16,46 +16,6 @@ namespace {
 
 namespace json = boost::json;
 
-json::object to_json(const Images::LayerStatus& layer) {
-  return {{"digest", layer.digest},
-          {"bytes", layer.bytes},
-          {"bytes_present", layer.present},
-          {"bytes_fetched", layer.fetched},
-          {"complete", layer.complete}};
-}
-
-// RFC 3339, whole seconds; "unknown" for a token that does not say.
-std::string time_text(WallTime time) {
-  if (time == WallTime::max()) return "unknown";
-  return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}",
-                     std::chrono::time_point_cast<std::chrono::seconds>(time));
-}
-
-json::object to_json(const Images::ImageStatus& image) {
-  json::array layers;
-  uint64_t fetched = image.boot_bytes;
-  for (const auto& layer : image.layers) {
-    fetched += layer.fetched;
-    layers.push_back(to_json(layer));
-  }
-  json::object out{{"image", image.name},
-                   {"reason", image.preparing ? "Preparing" : to_string(image.verdict.reason)},
-                   {"detail", image.verdict.detail},
-                   {"boot_bytes", image.boot_bytes},
-                   {"bytes_fetched", fetched},
-                   {"layers", std::move(layers)}};
-  if (image.readable_until) out["readable_until"] = time_text(*image.readable_until);
-  return out;
-}
-
-json::object to_json(const cache::Budget::Status& cache, const cache::Cache::ScrubStatus& scrub) {
-  return {{"state", to_string(cache.state)},  {"bytes", cache.used},
-          {"max_bytes", cache.max_bytes},     {"free_bytes", cache.free},
-          {"min_free_bytes", cache.min_free}, {"reserve_bytes", cache.reserve},
-          {"refused_chunks", cache.refused},  {"scrubbed_bytes", scrub.bytes},
-          {"damaged_chunks", scrub.damaged},  {"repaired_chunks", scrub.repaired}};
-}
-
 net::Response json_response(int status, const json::object& body) {
   return net::Response(status, net::Headers{{"Content-Type", "application/json"}},
                        json::serialize(body));
@@ -107,28 +67,9 @@ net::awaitable<Result<std::string>> read_body(net::RequestBody& body) {
 
 }  // namespace
 
-std::string status_json(const Images& images, const engine::Engine& engine,
-                        const net::HostPort& mirror) {
-  json::array list;
-  for (const auto& image : images.status()) list.push_back(to_json(image));
-  json::array ways;
-  const auto engine_status = engine.status();
-  for (const auto& probe : engine_status.probes) {
-    ways.push_back({{"way", to_string(probe.way)}, {"works", probe.ok}, {"reason", probe.reason}});
-  }
-  return json::serialize(
-      json::object{{"version", RUNNEL_VERSION},
-                   {"mirror", mirror.text()},
-                   {"engine", to_string(engine_status.way)},
-                   {"engine_trial", std::move(ways)},
-                   {"recovery", to_string(engine_status.recovery)},
-                   {"recovery_reason", engine_status.recovery_reason},
-                   {"cache", to_json(engine.cache_status(), engine.scrub_status())},
-                   {"images", std::move(list)}});
-}
-
 const Control::Route* Control::find(const net::Request& request) {
   static constexpr Route kRoutes[] = {{"GET", "/status", &Control::status},
+                                      {"GET", "/containers", &Control::containers},
                                       {"POST", "/clear", &Control::clear},
                                       {"POST", "/complete", &Control::complete},
                                       {"GET", "/complete", &Control::completion},
@@ -153,6 +94,12 @@ net::awaitable<net::Response> Control::handle(net::Request& request, net::Reques
 
 net::Response Control::status(const std::string&) {
   return net::Response(200, net::Headers{{"Content-Type", "application/json"}}, parts_.status());
+}
+
+net::Response Control::containers(const std::string&) {
+  auto list = parts_.containers();
+  if (!list) return refusal(list.error());
+  return net::Response(200, net::Headers{{"Content-Type", "application/json"}}, *std::move(list));
 }
 
 net::Response Control::clear(const std::string&) {

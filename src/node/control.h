@@ -1,6 +1,7 @@
 // The control socket: HTTP over a unix socket that only root may open.
 //
 //   GET  /status           what the node streams, as JSON (docs/interfaces.md)
+//   GET  /containers       which containers stream, as JSON
 //   POST /clear            deletes every cached layer that no image needs; {"freed_bytes": N}
 //   POST /complete         starts to bring everything of the mounted images here
 //   GET  /complete         how far that is: {"running", "complete", "bytes_missing", "error"}
@@ -26,10 +27,6 @@
 
 namespace runnel::node {
 
-// The node's state for people and programs: engine, images, layers, bytes.
-std::string status_json(const Images& images, const engine::Engine& engine,
-                        const net::HostPort& mirror);
-
 // Thread-safe. The references must outlive it.
 class Control final : public net::Handler {
  public:
@@ -40,6 +37,7 @@ class Control final : public net::Handler {
     Logins& logins;
     const RegistryCheck& check;
     std::function<std::string()> status;
+    std::function<Result<std::string>()> containers;
   };
   explicit Control(Parts parts) : parts_(std::move(parts)), completion_(parts_.engine) {}
 
@@ -54,6 +52,7 @@ class Control final : public net::Handler {
   static const Route* find(const net::Request& request);
 
   net::Response status(const std::string& body);
+  net::Response containers(const std::string& body);
   net::Response clear(const std::string& body);
   net::Response complete(const std::string& body);
   net::Response completion(const std::string& body);

@@ -73,6 +73,14 @@ Result<void> read_record(Bytes bytes, StreamedImage& image) {
 
 }  // namespace
 
+std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers) {
+  std::vector<oci::Digest> digests;
+  for (const size_t i : artifact::records_with_tables(std::span(boot.head.layers).first(layers))) {
+    digests.push_back(oci::Digest::from_sha256(boot.head.layers[i].blob_digest));
+  }
+  return digests;
+}
+
 Result<ImageStore> ImageStore::open(const std::string& root) {
   const auto directory = root + "/images";
   RUNNEL_DO(make_directories(directory, 0700));

@@ -37,6 +37,9 @@ struct StreamedImage {
   std::string name() const { return host + "/" + repository + "@" + subject.to_string(); }
 };
 
+// The blobs of the lowest `layers` layers that have content, in the order of their slots.
+std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers);
+
 // Not thread-safe as to one image; different images may be handled at once.
 class ImageStore {
  public:

@@ -25,14 +25,6 @@ constexpr const char* kImageRefLabels[] = {
     "containerd.io/snapshot/remote/stargz.reference",
 };
 
-std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers) {
-  std::vector<oci::Digest> digests;
-  for (const size_t i : artifact::records_with_tables(std::span(boot.head.layers).first(layers))) {
-    digests.push_back(oci::Digest::from_sha256(boot.head.layers[i].blob_digest));
-  }
-  return digests;
-}
-
 constexpr auto kAccessTimeout = std::chrono::seconds(60);
 
 std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
@@ -557,61 +549,6 @@ Result<snapshot::Usage> Images::usage(const std::string& chain_id) {
   const auto layer = engine_.layer(oci::Digest::from_sha256(record.blob_digest));
   if (layer) usage.bytes = layer->stats().bytes_present;
   return usage;
-}
-
-Images::ImageStatus Images::status_of(const Image& image) const {
-  ImageStatus status{.name = image.name(),
-                     .verdict = image.verdict,
-                     .preparing = image.preparing,
-                     .readable_until = std::nullopt,
-                     .boot_bytes = 0,
-                     .layers = {}};
-  if (!image.streamed) return status;
-  status.boot_bytes = image.streamed->artifact.boot_size;
-  bool complete = true;
-  for (const auto& digest : device_digests(image.streamed->boot, image.chain_ids.size())) {
-    const auto layer = engine_.layer(digest);
-    if (!layer) continue;
-    const auto stats = layer->stats();
-    complete = complete && stats.complete;
-    status.layers.push_back({.digest = digest.to_string(),
-                             .bytes = layer->size(),
-                             .present = stats.bytes_present,
-                             .fetched = stats.bytes_fetched,
-                             .complete = stats.complete});
-  }
-  if (complete) return status;
-  if (image.only_by_token)
-    status.readable_until = registries_.token_end(image.host, image.repository);
-  if (auto words = registries_.denied(image.host, image.repository))
-    status.verdict = {.reason = Reason::kCredentialsMissing,
-                      .detail = fmt::format("what is not here yet cannot be read: {}; runnel login "
-                                            "{}, or pull the image again",
-                                            *words, image.host)};
-  return status;
-}
-
-std::vector<Images::ImageStatus> Images::status() const {
-  std::vector<ImageStatus> statuses;
-  const bool disk_full = engine_.cache_status().state == cache::Budget::State::kFull;
-  const std::lock_guard lock(mutex_);
-  for (const auto& [subject, image] : images_) {
-    auto status = status_of(*image);
-    const bool incomplete = std::ranges::any_of(
-        status.layers, [](const LayerStatus& layer) { return !layer.complete; });
-    if (disk_full && incomplete) {
-      status.verdict = {.reason = Reason::kDiskFull,
-                        .detail = "reads of what is not here fail until there is room"};
-    }
-    statuses.push_back(std::move(status));
-  }
-  for (const auto& [reference, verdict] : left_alone_) {
-    ImageStatus status;
-    status.name = reference;
-    status.verdict = verdict;
-    statuses.push_back(std::move(status));
-  }
-  return statuses;
 }
 
 }  // namespace runnel::node

@@ -69,17 +69,26 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     uint64_t present = 0;  // of those, on this node
     uint64_t fetched = 0;  // over the network, compressed
     bool complete = false;
+    // How mounts have it: through this process, or as a plain file that needs nobody.
+    enum class Mounted : uint8_t { kNo, kServed, kPlain } mounted = Mounted::kNo;
+    uint64_t failed_reads = 0;
+    uint64_t corrupt_chunks = 0;  // arrivals whose bytes were wrong
+    std::string last_error;       // empty when there was none
   };
   struct ImageStatus {
     std::string name;
     Verdict verdict;
     bool preparing = false;
+    bool streamed = false;
+    std::vector<std::string> chain_ids;  // empty until the configuration was read
     // The rest of it can be read until then: it hangs on a token that nobody can renew.
     std::optional<WallTime> readable_until;
     uint64_t boot_bytes = 0;  // fetched for head, tables and hot pack
     std::vector<LayerStatus> layers;
   };
   std::vector<ImageStatus> status() const;
+  // The layers below and with a chain ID, of any image that streams and has it; empty for others.
+  std::vector<LayerStatus> layers_of(const std::string& chain_id) const;
 
   // What was read first of the image since it was mounted, within 30 s of the first read. kNotFound
   // when no image of that reference streams. Layers that another image had brought to read before
@@ -141,6 +150,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
   bool is_held_locked(const Image& image) const;
+  std::vector<LayerStatus> layers_of(const Place& place) const;
   void drop(const StreamedImage& image);
   void release_layers(const StreamedImage& image);
 

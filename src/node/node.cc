@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include <atomic>
+#include <mutex>
 
 #include "base/durable.h"
 #include "base/log.h"
@@ -10,15 +11,19 @@
 #include "mirror/mirror.h"
 #include "net/client.h"
 #include "net/listener.h"
+#include "net/metrics_server.h"
 #include "net/server.h"
 #include "net/url.h"
+#include "node/containers.h"
 #include "node/control.h"
 #include "node/credentials.h"
 #include "node/images.h"
 #include "node/listeners.h"
 #include "node/logins.h"
+#include "node/metrics.h"
 #include "node/registries.h"
 #include "node/registry_check.h"
+#include "node/status_json.h"
 #include "remote/gateway.h"
 #include "snapshot/service.h"
 #include "snapshot/snapshotter.h"
@@ -59,6 +64,33 @@ Result<std::set<std::string>> streamed_chains(const snapshot::Store& store) {
   return chains;
 }
 
+// The page of metrics, which is served before there is anything to measure: a busy port must end
+// the start at once.
+class LatePage {
+ public:
+  void set(std::function<std::string()> make) {
+    const std::lock_guard lock(mutex_);
+    make_ = std::move(make);
+  }
+  std::string text() const {
+    const std::lock_guard lock(mutex_);
+    return make_ ? make_() : std::string();
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::function<std::string()> make_;
+};
+
+// Only the first worker refuses to start: later ones have reads to answer.
+Result<std::unique_ptr<net::MetricsServer>> serve_metrics(const Config& config,
+                                                          const LatePage& page) {
+  auto server = net::MetricsServer::listen(config.metrics, [&page] { return page.text(); });
+  if (server || engine::worker_restarts() == 0) return server;
+  log::error("no metrics are served: {}", server.error().message);
+  return std::unique_ptr<net::MetricsServer>();
+}
+
 // Shuts the fetcher down before the engine goes: its answers use the engine's threads.
 class FetcherGuard {
  public:
@@ -86,6 +118,12 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   RUNNEL_DO(make_directories(config.root, 0711));
   RUNNEL_TRY(auto mirror_at, mirror_address(config.mirror));
   mirror_at.port = net::local_port(listeners.mirror.get());
+  LatePage page;
+  RUNNEL_TRY(const auto metrics_server, serve_metrics(config, page));
+  const WorkerInfo worker{
+      .mirror = mirror_at,
+      .metrics = metrics_server ? metrics_server->address() : std::string(net::kNoMetrics),
+      .restarts = engine::worker_restarts()};
 
   net::Client client;
   net::Client mirror_client;  // of its own: ordinary pulls must not take a reader's connections
@@ -126,7 +164,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
 
-  const auto status = [&] { return status_json(*images, *engine, mirror_at); };
+  const auto status = [&] { return status_json(*images, *engine, worker); };
   mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
   RUNNEL_TRY(auto mirror_server, net::Server::listen(on_socket(listeners.mirror), mirror));
   const RegistryCheck check(gateway, config.trust, is_configured);
@@ -135,15 +173,27 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                    .gateway = *gateway,
                    .logins = logins,
                    .check = check,
-                   .status = status});
+                   .status = status,
+                   .containers = [&]() -> Result<std::string> {
+                     RUNNEL_TRY(const auto containers, list_containers(*store, *images, *engine));
+                     return containers_json(containers);
+                   }});
   RUNNEL_TRY(auto control_server, net::Server::listen(on_socket(listeners.control), control));
   RUNNEL_TRY(auto service,
              snapshot::Service::serve(std::move(listeners.snapshotter), *snapshotter));
 
-  log::info("node: engine {}, mirror {}, snapshotter {}, control {}",
+  page.set([&] {
+    return metrics_text({.images = *images,
+                         .engine = *engine,
+                         .fetcher = fetcher,
+                         .calls = service->counts(),
+                         .worker_restarts = worker.restarts});
+  });
+  log::info("node: engine {}, mirror {}, snapshotter {}, control {}, metrics {}",
             to_string(engine->status().way), mirror_at.text(), config.snapshotter_socket,
-            config.control_socket);
+            config.control_socket, worker.metrics);
   wait_for_stop();
+  page.set({});
   service->stop();
   mirror_server->stop();
   control_server->stop();

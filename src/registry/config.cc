@@ -1,6 +1,7 @@
 #include "registry/config.h"
 
 #include "base/quote.h"
+#include "net/metrics_server.h"
 #include "net/url.h"
 #include "settings/settings.h"
 
@@ -77,6 +78,12 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       // Shorter ones would take blobs away from pushes that go on.
       .number("unreferenced_lifetime_s", 600, kYear,
               [&config](int64_t value) { config.unreferenced_lifetime = seconds(value); })
+      .meaning("metrics",
+               [&config](const std::string& text) -> Result<void> {
+                 RUNNEL_DO(net::check_metrics_address(text));
+                 config.metrics = text;
+                 return {};
+               })
       .meaning("log_level",
                [&config](const std::string& text) -> Result<void> {
                  RUNNEL_TRY(config.log.level, log::parse_level(text));

@@ -13,6 +13,8 @@
 
 namespace runnel::registry {
 
+inline constexpr const char* kMetricsAddress = "127.0.0.1:5001";
+
 // Who may do what. Without a password file there is no authentication.
 struct AuthConfig {
   bool enabled() const { return !htpasswd.empty(); }
@@ -47,6 +49,9 @@ struct Config {
   // Take image manifests whose layers the repository does not have.
   bool sparse_manifests = false;
   bool deletion = true;
+  // ADDR:PORT of the page of metrics, or "off". Left empty no page is served; the program then puts
+  // kMetricsAddress here.
+  std::string metrics;
   log::Options log;
   // "https://registry.example": how clients reach the registry when a proxy stands before it;
   // empty: as the request says.
@@ -65,6 +70,7 @@ struct Config {
 //   unreferenced_lifetime_s = 86400
 //   sparse_manifests = false
 //   deletion = true
+//   metrics = "127.0.0.1:5001"           # or "off"
 //   log_level = "info"
 //   log_format = "auto"
 //   external_url = "https://registry.example"

@@ -11,11 +11,13 @@
 #include "base/log.h"
 #include "blob/directory_store.h"
 #include "meta/sqlite_store.h"
+#include "net/metrics_server.h"
 #include "net/server.h"
 #include "net/url.h"
 #include "registry/api.h"
 #include "registry/collector.h"
 #include "registry/gate.h"
+#include "registry/traffic.h"
 
 namespace runnel::registry {
 
@@ -29,11 +31,13 @@ constexpr int kCleansPerCollection = 6;
 // Throws away what nobody needs, at the start and then now and again, until it goes.
 class Housekeeper {
  public:
-  Housekeeper(Uploads& uploads, Collector& collector)
-      : thread_([&](const std::stop_token& stop) { run(uploads, collector, stop); }) {}
+  Housekeeper(Uploads& uploads, Collector& collector, Traffic& traffic)
+      : traffic_(traffic), thread_([this, &uploads, &collector](const std::stop_token& stop) {
+          run(uploads, collector, stop);
+        }) {}
 
  private:
-  static void run(Uploads& uploads, Collector& collector, const std::stop_token& stop) {
+  void run(Uploads& uploads, Collector& collector, const std::stop_token& stop) {
     std::mutex mutex;
     std::condition_variable_any wake;
     for (int round = 0; !stop.stop_requested(); ++round) {
@@ -44,16 +48,18 @@ class Housekeeper {
     }
   }
 
-  static void clean(Uploads& uploads) {
+  void clean(Uploads& uploads) {
     const auto count = uploads.clean();
+    traffic_.add_expired_uploads(count.value_or(0));
     if (!count)
       log::warning("cleaning up uploads: {}", count.error().message);
     else if (*count > 0)
       log::info("threw away {} uploads that nobody finished", *count);
   }
 
-  static void collect(Collector& collector, const std::stop_token& stop) {
+  void collect(Collector& collector, const std::stop_token& stop) {
     const auto collected = collector.collect(stop);
+    if (collected) traffic_.add_collection(*collected, std::chrono::system_clock::now());
     if (!collected)
       log::warning("collecting blobs: {}", collected.error().message);
     else if (collected->blobs > 0)
@@ -61,6 +67,7 @@ class Housekeeper {
                 collected->bytes);
   }
 
+  Traffic& traffic_;
   std::jthread thread_;
 };
 
@@ -94,6 +101,7 @@ struct Registry::Parts {
   unsigned threads() const { return config.threads != 0 ? config.threads : kDefaultThreads; }
 
   const Config config;
+  Traffic traffic;
   std::unique_ptr<blob::BlobStore> blobs;
   std::unique_ptr<meta::MetadataStore> metadata;
   std::optional<Uploads> uploads;
@@ -104,7 +112,9 @@ struct Registry::Parts {
   std::optional<WorkerPool> writers;
   std::optional<Services> services;
   std::optional<Api> api;
+  std::optional<Counted> counted;
   std::unique_ptr<net::Server> server;
+  std::unique_ptr<net::MetricsServer> metrics;
 };
 
 Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Clock& clock) {
@@ -126,11 +136,15 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   parts->services.emplace(parts->config, *parts->blobs, *parts->metadata, *parts->uploads,
                           parts->gate.get(), clock, *parts->readers, *parts->writers);
   parts->api.emplace(*parts->services);
+  parts->counted.emplace(*parts->api, parts->traffic);
   net::Server::Options options;
   options.address = config.address;
   options.port = config.port;
-  RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->api));
-  parts->housekeeper.emplace(*parts->uploads, *parts->collector);
+  RUNNEL_TRY(parts->metrics, net::MetricsServer::listen(
+                                 config.metrics.empty() ? net::kNoMetrics : config.metrics,
+                                 [traffic = &parts->traffic] { return traffic->metrics_text(); }));
+  RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->counted));
+  parts->housekeeper.emplace(*parts->uploads, *parts->collector, parts->traffic);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }
 
@@ -140,6 +154,10 @@ Registry::~Registry() = default;
 
 uint16_t Registry::port() const {
   return parts_->server->port();
+}
+
+std::string Registry::metrics_address() const {
+  return parts_->metrics ? parts_->metrics->address() : net::kNoMetrics;
 }
 
 void Registry::stop() {

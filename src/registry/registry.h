@@ -36,6 +36,8 @@ class Registry {
 
   // Where it listens, also when the configuration left that open.
   uint16_t port() const;
+  // "127.0.0.1:5001", or "off".
+  std::string metrics_address() const;
 
   // Takes no new connections, and gives requests that run a moment to end.
   void stop();

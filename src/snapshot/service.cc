@@ -47,10 +47,33 @@ Status status_of(const Error& error, const char* call, const std::string& name) 
   return {status_code(error.code), error.message};
 }
 
-template <class T>
-Status finish(const Result<T>& result, const char* call, const std::string& name) {
-  return result ? Status::OK : status_of(result.error(), call, name);
-}
+// One call of a client, from its start to its answer.
+class Call {
+ public:
+  Call(CallCounts& counts, const char* name)
+      : counts_(counts), name_(name), started_(std::chrono::steady_clock::now()) {}
+  ~Call() { counts_.add(name_, code_, std::chrono::steady_clock::now() - started_); }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  // `of` is the snapshot.
+  template <class T>
+  Status end(const Result<T>& result, const std::string& of) {
+    if (result) return Status::OK;
+    code_ = to_string(result.error().code);
+    return status_of(result.error(), name_, of);
+  }
+  Status cancelled() {
+    code_ = to_string(Code::kCancelled);
+    return Status::CANCELLED;
+  }
+
+ private:
+  CallCounts& counts_;
+  const char* const name_;
+  const char* code_ = "ok";
+  const SteadyTime started_;
+};
 
 Labels labels_of(const google::protobuf::Map<std::string, std::string>& map) {
   return {map.begin(), map.end()};
@@ -83,98 +106,112 @@ void fill(const Info& info, api::Info* out) {
 
 class Calls final : public api::Snapshots::Service {
  public:
-  explicit Calls(Snapshotter& snapshotter) : snapshotter_(snapshotter) {}
+  Calls(Snapshotter& snapshotter, CallCounts& counts)
+      : snapshotter_(snapshotter), counts_(counts) {}
 
   Status Prepare(ServerContext*, const api::PrepareSnapshotRequest* request,
                  api::PrepareSnapshotResponse* response) override {
+    Call call(counts_, "Prepare");
     const auto mounts =
         snapshotter_.prepare(request->key(), request->parent(), labels_of(request->labels()));
     if (mounts) fill(*mounts, response->mutable_mounts());
-    return finish(mounts, "Prepare", request->key());
+    return call.end(mounts, request->key());
   }
 
   Status View(ServerContext*, const api::ViewSnapshotRequest* request,
               api::ViewSnapshotResponse* response) override {
+    Call call(counts_, "View");
     const auto mounts =
         snapshotter_.view(request->key(), request->parent(), labels_of(request->labels()));
     if (mounts) fill(*mounts, response->mutable_mounts());
-    return finish(mounts, "View", request->key());
+    return call.end(mounts, request->key());
   }
 
   Status Mounts(ServerContext*, const api::MountsRequest* request,
                 api::MountsResponse* response) override {
+    Call call(counts_, "Mounts");
     const auto mounts = snapshotter_.mounts(request->key());
     if (mounts) fill(*mounts, response->mutable_mounts());
-    return finish(mounts, "Mounts", request->key());
+    return call.end(mounts, request->key());
   }
 
   Status Commit(ServerContext*, const api::CommitSnapshotRequest* request, Empty*) override {
-    return finish(
+    Call call(counts_, "Commit");
+    return call.end(
         snapshotter_.commit(request->key(), request->name(), labels_of(request->labels())),
-        "Commit", request->key());
+        request->key());
   }
 
   Status Remove(ServerContext*, const api::RemoveSnapshotRequest* request, Empty*) override {
-    return finish(snapshotter_.remove(request->key()), "Remove", request->key());
+    Call call(counts_, "Remove");
+    return call.end(snapshotter_.remove(request->key()), request->key());
   }
 
   Status Stat(ServerContext*, const api::StatSnapshotRequest* request,
               api::StatSnapshotResponse* response) override {
+    Call call(counts_, "Stat");
     const auto info = snapshotter_.stat(request->key());
     if (info) fill(*info, response->mutable_info());
-    return finish(info, "Stat", request->key());
+    return call.end(info, request->key());
   }
 
   Status Update(ServerContext*, const api::UpdateSnapshotRequest* request,
                 api::UpdateSnapshotResponse* response) override {
+    Call call(counts_, "Update");
     Info wanted;
     wanted.name = request->info().name();
     wanted.labels = labels_of(request->info().labels());
     const auto& paths = request->update_mask().paths();
     const auto info = snapshotter_.update(wanted, {paths.begin(), paths.end()});
     if (info) fill(*info, response->mutable_info());
-    return finish(info, "Update", wanted.name);
+    return call.end(info, wanted.name);
   }
 
   Status List(ServerContext*, const api::ListSnapshotsRequest* request,
               grpc::ServerWriter<api::ListSnapshotsResponse>* writer) override {
+    Call call(counts_, "List");
     const auto& filters = request->filters();
     const auto infos = snapshotter_.list({filters.begin(), filters.end()});
-    if (!infos) return status_of(infos.error(), "List", "");
+    if (!infos) return call.end(infos, "");
     api::ListSnapshotsResponse message;
     for (const auto& info : *infos) {
       fill(info, message.add_info());
       if (message.info_size() < static_cast<int>(kInfosPerMessage)) continue;
-      if (!writer->Write(message)) return Status::CANCELLED;
+      if (!writer->Write(message)) return call.cancelled();
       message.clear_info();
     }
-    if (message.info_size() > 0 && !writer->Write(message)) return Status::CANCELLED;
+    if (message.info_size() > 0 && !writer->Write(message)) return call.cancelled();
     return Status::OK;
   }
 
   Status Usage(ServerContext*, const api::UsageRequest* request,
                api::UsageResponse* response) override {
+    Call call(counts_, "Usage");
     const auto used = snapshotter_.usage(request->key());
     if (used) {
       response->set_size(static_cast<int64_t>(used->bytes));
       response->set_inodes(static_cast<int64_t>(used->inodes));
     }
-    return finish(used, "Usage", request->key());
+    return call.end(used, request->key());
   }
 
   Status Cleanup(ServerContext*, const api::CleanupRequest*, Empty*) override {
-    return finish(snapshotter_.cleanup(), "Cleanup", "");
+    Call call(counts_, "Cleanup");
+    return call.end(snapshotter_.cleanup(), "");
   }
 
  private:
   Snapshotter& snapshotter_;
+  CallCounts& counts_;
 };
 
 }  // namespace
 
 class Service::Impl {
  public:
-  explicit Impl(Snapshotter& snapshotter) : calls_(snapshotter) {}
+  explicit Impl(Snapshotter& snapshotter) : calls_(snapshotter, counts_) {}
+
+  const CallCounts& counts() const { return counts_; }
 
   Result<void> listen(const std::string& socket) {
     return socket_.publish(socket, [&](const std::string& path) { return bind(path); });
@@ -215,6 +252,7 @@ class Service::Impl {
     return fail(Code::kUnavailable, "the gRPC server does not start");
   }
 
+  CallCounts counts_;
   Calls calls_;
   PrivateSocket socket_;
   std::unique_ptr<grpc::Server> server_;
@@ -233,6 +271,10 @@ Result<std::unique_ptr<Service>> Service::serve(UniqueFd listener, Snapshotter& 
   auto impl = std::make_unique<Impl>(snapshotter);
   RUNNEL_DO(impl->serve(std::move(listener)));
   return std::unique_ptr<Service>(new Service(std::move(impl)));
+}
+
+const CallCounts& Service::counts() const {
+  return impl_->counts();
 }
 
 Result<std::unique_ptr<Service>> Service::listen(const std::string& socket,

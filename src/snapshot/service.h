@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "snapshot/call_counts.h"
 #include "snapshot/snapshotter.h"
 
 namespace runnel::snapshot {
@@ -27,6 +28,9 @@ class Service {
   // Gives calls in progress a few seconds to end, cancels their clients' waiting after that, and
   // returns when the last has returned. Removes the socket unless somebody else has replaced it.
   void stop();
+
+  // The calls since the start.
+  const CallCounts& counts() const;
 
  private:
   class Impl;

@@ -51,8 +51,9 @@ def help_of(*command: str) -> str:
 
 def test_every_row_is_looked_at_here():
     assert set(ROWS) == {
-        "program", "registry", "node", "install", "paths", "configuration", "node.toml", "artifact type", "media types",
-        "annotations", "finding it", "mirror", "control socket", "reason codes", "command line",
+        "program", "registry", "node", "install", "paths", "configuration", "node.toml",
+        "artifact type", "media types", "annotations", "finding it", "mirror", "control socket",
+        "metrics", "reason codes", "command line",
         "processes", "engines"}
 
 
@@ -127,7 +128,8 @@ def test_every_fixed_key_of_the_node_is_read(tmp_path):
     values = {"address": '"/a"', "control": '"/c"', "mirror": '"127.0.0.1:1"', "root": '"/r"',
               "engine": '"erofs-loop"', "background_fill": "false", "read_ahead": "false",
               "read_timeout_s": "9",
-              "hosts_dir": '"/h"', "streaming_registries": '["loopback"]', "[trusted_keys]": "",
+              "hosts_dir": '"/h"', "metrics": '"off"', "log_level": '"error"',
+              "log_format": '"json"', "streaming_registries": '["loopback"]', "[trusted_keys]": "",
               "[credentials]": "", "[cache]": "",
               '[registry."HOST"]': ""}
     assert fixed("node.toml")[0] == "version = 1"
@@ -144,7 +146,7 @@ def test_flag_over_environment_over_file_over_default_of_a_node(tmp_path):
         """A mirror that is not on loopback is refused at once, and by its address."""
         clean = {k: v for k, v in os.environ.items() if not k.startswith("RUNNEL_")}
         done = subprocess.run([services.program(), "node", "--root", str(tmp_path / "root"),
-                               *arguments], capture_output=True, env={**clean, **env}, timeout=60)
+                               "--metrics", "off", *arguments], capture_output=True, env={**clean, **env}, timeout=60)
         assert done.returncode == 1
         return done.stderr.decode()
 
@@ -158,7 +160,7 @@ def test_flag_over_environment_over_file_over_default_of_a_node(tmp_path):
 def first_line_of_registry(arguments: list[str], env: dict[str, str]) -> str:
     """What it says first: where it serves, or why it does not."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("RUNNEL_")}
-    process = subprocess.Popen([services.program(), "registry", *arguments],
+    process = subprocess.Popen([services.program(), "registry", "--metrics", "off", *arguments],
                                stderr=subprocess.PIPE, env={**clean, **env})
     try:
         ready, _, _ = select.select([process.stderr], [], [], 30)

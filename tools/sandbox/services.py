@@ -40,7 +40,7 @@ class Registry:
 
     def _argv(self) -> list[str]:
         return [program(), "registry", "--data", str(self.directory / "data"),
-                "--listen", self.host]
+                "--listen", self.host, "--metrics", "127.0.0.1:0"]
 
     def stop(self) -> None:
         self.daemon.stop()
@@ -65,13 +65,14 @@ class Node:
     def __init__(self, directory: Path, engine: str = "auto", background_fill: bool = True,
                  mirror_port: int = 0, more_arguments: tuple[str, ...] = (),
                  root: Path | None = None, env: dict[str, str] | None = None,
-                 hosts_dir: Path | None = None):
+                 hosts_dir: Path | None = None, metrics: str = "127.0.0.1:0"):
         self.directory = directory
         self.hosts_dir = hosts_dir or directory / "hosts.d"  # what Containerd.use_mirror writes
         self.env = env
         self.engine = engine
         self.background_fill = background_fill
         self.more_arguments = more_arguments
+        self.metrics = metrics
         self.root = root or directory / "root"
         self.socket = directory / "snapshotter.sock"
         self.control = directory / "control.sock"
@@ -86,7 +87,8 @@ class Node:
         self.root.mkdir(parents=True, exist_ok=True)
         argv = [program(), "node", "--root", str(self.root), "--mirror", self.mirror,
                 "--address", str(self.socket), "--control", str(self.control),
-                "--engine", self.engine, "--hosts-dir", str(self.hosts_dir)]
+                "--engine", self.engine, "--hosts-dir", str(self.hosts_dir),
+                "--metrics", self.metrics]
         if not self.background_fill:
             argv.append("--no-background-fill")
         self.daemon.start(argv + list(self.more_arguments), self.env)
@@ -117,6 +119,10 @@ class Node:
         """What the image's start read, as `convert` takes it."""
         return run([program(), "node", "profile", reference, "--control", str(self.control)],
                    seconds=60)
+
+    def containers(self) -> list[dict]:
+        return json.loads(run([program(), "node", "status", "--containers", "--json",
+                               "--control", str(self.control)], seconds=60))["containers"]
 
     def clear(self) -> str:
         return run([program(), "node", "clear", "--control", str(self.control)], seconds=120)

@@ -1,0 +1,111 @@
+// The doctor on containerd: is it there, does it know the snapshotter, do pulls take the mirror.
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <algorithm>
+
+#include "base/fd.h"
+#include "node/doctor_parts.h"
+#include "node/mirrored_hosts.h"
+#include "snapshot/containerd_client.h"
+
+namespace runnel::node {
+
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(5);
+constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
+constexpr const char* kSnapshotterName = "runnel";
+
+Result<void> try_connect(const std::string& socket) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (socket.size() >= sizeof address.sun_path) return fail(Code::kInvalid, "{}: too long", socket);
+  socket.copy(address.sun_path, socket.size());
+  const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail_errno("connect to {}", socket);
+  }
+  return {};
+}
+
+Finding examine_version(const snapshot::ContainerdClient& client) {
+  constexpr auto kSubject = "containerd: version";
+  const auto version = client.version();
+  if (!version) return bad(kSubject, version.error().message, "systemctl restart containerd");
+  const auto text = version->starts_with('v') ? version->substr(1) : *version;
+  const int major = std::atoi(text.c_str());
+  const auto dot = text.find('.');
+  const int minor = dot == std::string::npos ? 0 : std::atoi(text.c_str() + dot + 1);
+  if (major > 1 || minor >= 6) return good(kSubject, *version);
+  return poor(kSubject, *version, "1.6 is the oldest that is tested");
+}
+
+Finding examine_snapshotter(const snapshot::ContainerdClient& client, const std::string& socket) {
+  constexpr auto kSubject = "containerd: snapshotter";
+  const auto plugins = client.plugins();
+  if (!plugins) return bad(kSubject, plugins.error().message, "systemctl restart containerd");
+  const auto found = std::ranges::find_if(*plugins, [](const auto& plugin) {
+    return plugin.type == kSnapshotterType && plugin.id == kSnapshotterName;
+  });
+  if (found == plugins->end()) {
+    return bad(kSubject, "containerd knows no snapshotter \"runnel\"",
+               fmt::format("add [proxy_plugins.runnel] with type = \"snapshot\" and address = "
+                           "\"{}\" to /etc/containerd/config.toml, and restart containerd",
+                           socket));
+  }
+  if (!found->error.empty()) {
+    return bad(kSubject, "runnel is registered, but failed: " + found->error,
+               "start the node first, then containerd");
+  }
+  return good(kSubject, "runnel is registered");
+}
+
+Finding examine_socket(const std::string& socket) {
+  constexpr auto kSubject = "containerd: snapshotter's socket";
+  if (auto connected = try_connect(socket); !connected) {
+    return bad(kSubject, connected.error().message,
+               "start the node: every pull and container start needs it");
+  }
+  return good(kSubject, socket + " is answered");
+}
+
+Finding examine_hosts(const DoctorOptions& options) {
+  constexpr auto kSubject = "containerd: hosts.toml";
+  const auto& directory = options.config.hosts_dir;
+  const auto hosts = mirrored_hosts(directory, options.config.mirror);
+  if (hosts.empty()) {
+    return poor(kSubject,
+                fmt::format("no registry below {} goes through the mirror {}", directory,
+                            options.config.mirror),
+                fmt::format("write {}/HOST/hosts.toml with server = \"https://HOST\" and "
+                            "[host.\"http://{}\"] capabilities = [\"pull\", \"resolve\"]",
+                            directory, options.config.mirror));
+  }
+  const auto list = fmt::format("{}", fmt::join(hosts, ", "));
+  if (std::ranges::find(hosts, "_default") != hosts.end()) {
+    return poor(kSubject, "every registry goes through the mirror: " + list,
+                "name the registries that have artifacts, and remove it from _default");
+  }
+  return good(kSubject, "through the mirror: " + list);
+}
+
+}  // namespace
+
+Findings examine_containerd(const DoctorOptions& options) {
+  Findings findings;
+  if (auto connected = try_connect(options.containerd_socket); !connected) {
+    findings.push_back(bad("containerd: socket", connected.error().message,
+                           "systemctl start containerd, or say where it is with --containerd"));
+  } else {
+    const snapshot::ContainerdClient client(options.containerd_socket, kPatience);
+    findings.push_back(examine_version(client));
+    findings.push_back(examine_snapshotter(client, options.config.snapshotter_socket));
+  }
+  findings.push_back(examine_socket(options.config.snapshotter_socket));
+  findings.push_back(examine_hosts(options));
+  return findings;
+}
+
+}  // namespace runnel::node

@@ -1,0 +1,103 @@
+// The doctor on the node's own sockets, and on the registries that it pulls from.
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "net/client.h"
+#include "node/doctor_parts.h"
+#include "node/mirrored_hosts.h"
+#include "remote/hosts.h"
+
+namespace runnel::node {
+
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kMaxAnswer = 64 << 20;
+constexpr auto kPatience = std::chrono::seconds(10);
+
+net::ClientRequest request_for(const std::string& url) {
+  net::ClientRequest request("GET", url);
+  request.connect_timeout = kPatience;
+  request.stall_timeout = kPatience;
+  return request;
+}
+
+// The member "engine" of a node's status; empty when the answer is none.
+std::string engine_in(const net::BufferedResponse& answer) {
+  boost::system::error_code error;
+  const auto parsed = json::parse(std::string(as_text(answer.body)), error);
+  if (error || !parsed.is_object()) return {};
+  const auto* engine = parsed.get_object().if_contains("engine");
+  return engine == nullptr || !engine->is_string() ? "" : std::string(engine->get_string());
+}
+
+Finding examine_control(net::Client& client, const std::string& socket) {
+  constexpr auto kSubject = "node: control socket";
+  auto request = request_for("http://node/status");
+  request.unix_socket = socket;
+  const auto answer = client.fetch(std::move(request), kMaxAnswer);
+  if (!answer) {
+    return bad(kSubject, "nobody answers on " + socket,
+               "start the node (runnel node), or say where its socket is with --control");
+  }
+  const auto engine = engine_in(*answer);
+  if (!engine.empty()) return good(kSubject, "the node runs, engine " + engine);
+  return bad(kSubject, fmt::format("{} is answered by something else", socket),
+             "stop what listens there");
+}
+
+Finding examine_mirror(net::Client& client, const std::string& mirror) {
+  constexpr auto kSubject = "mirror";
+  const auto answer = client.fetch(request_for("http://" + mirror + "/status"), kMaxAnswer);
+  if (!answer) {
+    return bad(kSubject, answer.error().message,
+               "start the node; without the mirror containerd asks the registries directly, and "
+               "nothing streams");
+  }
+  if (!engine_in(*answer).empty()) return good(kSubject, mirror + " is answered by a node");
+  return bad(kSubject, fmt::format("something else listens on {}", mirror),
+             "stop it, or give the node another port with --mirror and change hosts.toml");
+}
+
+Finding examine_registry(net::Client& client, const remote::Hosts& hosts, const std::string& host) {
+  const auto subject = "registry: " + host;
+  const auto endpoint = hosts.endpoint(host);
+  auto request = request_for(endpoint.url + "/v2/");
+  request.tls = endpoint.tls;
+  const auto answer = client.fetch(std::move(request), kMaxAnswer);
+  if (!answer) {
+    return bad(subject, answer.error().message,
+               "check name, port, proxy and certificates; plain_http = true for one without TLS");
+  }
+  const int status = answer->head.status;
+  if (status == 200) return good(subject, "answers");
+  if (status == 401) return good(subject, "answers, and wants credentials");
+  return bad(subject, fmt::format("{}/v2/ answers {}", endpoint.url, status),
+             "is this an OCI registry?");
+}
+
+}  // namespace
+
+Findings examine_node(const Config& config) {
+  net::Client client;
+  return {examine_control(client, config.control_socket), examine_mirror(client, config.mirror)};
+}
+
+Findings examine_registries(const DoctorOptions& options) {
+  auto names = mirrored_hosts(options.config.hosts_dir, options.config.mirror);
+  std::erase(names, "_default");
+  for (const auto& host : options.registries) {
+    if (std::ranges::find(names, host) == names.end()) names.push_back(host);
+  }
+  remote::Hosts hosts;
+  hosts.set_directory(options.config.hosts_dir);
+  for (const auto& [host, settings] : options.config.registries) hosts.set(host, settings);
+  net::Client client;
+  Findings findings;
+  for (const auto& host : names) findings.push_back(examine_registry(client, hosts, host));
+  return findings;
+}
+
+}  // namespace runnel::node

@@ -1,0 +1,38 @@
+// What doctor.cc puts together. Internal to the doctor.
+#pragma once
+
+#include "node/doctor.h"
+
+namespace runnel::node {
+
+inline Finding good(std::string subject, std::string found) {
+  return {.level = Finding::Level::kOk,
+          .subject = std::move(subject),
+          .found = std::move(found),
+          .advice = {}};
+}
+inline Finding poor(std::string subject, std::string found, std::string advice) {
+  return {.level = Finding::Level::kWarning,
+          .subject = std::move(subject),
+          .found = std::move(found),
+          .advice = std::move(advice)};
+}
+inline Finding bad(std::string subject, std::string found, std::string advice) {
+  return {.level = Finding::Level::kFailure,
+          .subject = std::move(subject),
+          .found = std::move(found),
+          .advice = std::move(advice)};
+}
+
+// The directory itself, or the nearest above it that exists.
+std::string existing_part(const std::string& directory);
+
+Findings examine_permissions();
+Findings examine_disk(const std::string& root);
+// Mounts below a scratch directory next to `root`; needs root.
+Findings examine_kernel(const std::string& root);
+Findings examine_containerd(const DoctorOptions& options);
+Findings examine_node(const Config& config);
+Findings examine_registries(const DoctorOptions& options);
+
+}  // namespace runnel::node

@@ -1,0 +1,33 @@
+// How often each call of containerd came, how it ended, and how long it took.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/histogram.h"
+
+namespace runnel::snapshot {
+
+// Any thread may call any method.
+class CallCounts {
+ public:
+  // `call` and `code` are of small, fixed sets: "Prepare", "ALREADY_EXISTS".
+  void add(const std::string& call, const std::string& code, Duration duration);
+
+  struct Snapshot {
+    std::map<std::pair<std::string, std::string>, uint64_t> counts;  // by call and code
+    std::map<std::string, Histogram::Snapshot> durations;            // by call
+  };
+  Snapshot snapshot() const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::map<std::pair<std::string, std::string>, uint64_t> counts_;
+  std::map<std::string, Histogram> durations_;
+};
+
+}  // namespace runnel::snapshot
