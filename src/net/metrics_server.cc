@@ -1,5 +1,6 @@
 #include "net/metrics_server.h"
 
+#include "base/log.h"
 #include "base/metrics_page.h"
 #include "base/quote.h"
 #include "net/async.h"
@@ -52,6 +53,14 @@ Result<std::unique_ptr<MetricsServer>> MetricsServer::listen(const std::string& 
   }
   metrics->server_ = *std::move(server);
   return metrics;
+}
+
+std::unique_ptr<MetricsServer> MetricsServer::listen_or_warn(const std::string& address,
+                                                             std::function<std::string()> page) {
+  auto server = listen(address, std::move(page));
+  if (server) return *std::move(server);
+  log::warning("no metrics are served until the next start: {}", server.error().message);
+  return nullptr;
 }
 
 MetricsServer::~MetricsServer() = default;

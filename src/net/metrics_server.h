@@ -23,6 +23,11 @@ class MetricsServer final : public Handler {
   // and must live until this is gone. kConflict when the port is in use.
   static Result<std::unique_ptr<MetricsServer>> listen(const std::string& address,
                                                        std::function<std::string()> page);
+
+  // The same for a role whose work is more important than its metrics: when the address cannot be
+  // had, a warning says so and null is returned.
+  static std::unique_ptr<MetricsServer> listen_or_warn(const std::string& address,
+                                                       std::function<std::string()> page);
   ~MetricsServer() override;
 
   // "127.0.0.1:9863".

@@ -35,6 +35,15 @@ TEST(MetricsServer, NamesTheFlagWhenItsPortIsTaken) {
   EXPECT_TRUE(second.error().message.contains("--metrics")) << second.error().message;
 }
 
+TEST(MetricsServer, IsGivenUpByARoleThatHasMoreImportantWork) {
+  const auto server = MetricsServer::listen("127.0.0.1:0", [] { return "first 1\n"; }).value();
+
+  EXPECT_EQ(MetricsServer::listen_or_warn(server->address(), [] { return ""; }), nullptr);
+
+  EXPECT_EQ(as_text(get(*server, "/metrics").value().body), "first 1\n");
+  EXPECT_NE(MetricsServer::listen_or_warn("127.0.0.1:0", [] { return ""; }), nullptr);
+}
+
 TEST(MetricsServer, IsNotThereWhenItIsOff) {
   EXPECT_EQ(MetricsServer::listen("off", [] { return ""; }).value(), nullptr);
 }

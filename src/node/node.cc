@@ -64,8 +64,8 @@ Result<std::set<std::string>> streamed_chains(const snapshot::Store& store) {
   return chains;
 }
 
-// The page of metrics, which is served before there is anything to measure: a busy port must end
-// the start at once.
+// The page of metrics, which is served before there is anything to measure: `status`, which is up
+// earlier, says where.
 class LatePage {
  public:
   void set(std::function<std::string()> make) {
@@ -81,15 +81,6 @@ class LatePage {
   mutable std::mutex mutex_;
   std::function<std::string()> make_;
 };
-
-// Only the first worker refuses to start: later ones have reads to answer.
-Result<std::unique_ptr<net::MetricsServer>> serve_metrics(const Config& config,
-                                                          const LatePage& page) {
-  auto server = net::MetricsServer::listen(config.metrics, [&page] { return page.text(); });
-  if (server || engine::worker_restarts() == 0) return server;
-  log::error("no metrics are served: {}", server.error().message);
-  return std::unique_ptr<net::MetricsServer>();
-}
 
 // Shuts the fetcher down before the engine goes: its answers use the engine's threads.
 class FetcherGuard {
@@ -119,7 +110,8 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   RUNNEL_TRY(auto mirror_at, mirror_address(config.mirror));
   mirror_at.port = net::local_port(listeners.mirror.get());
   LatePage page;
-  RUNNEL_TRY(const auto metrics_server, serve_metrics(config, page));
+  const auto metrics_server =
+      net::MetricsServer::listen_or_warn(config.metrics, [&page] { return page.text(); });
   const WorkerInfo worker{
       .mirror = mirror_at,
       .metrics = metrics_server ? metrics_server->address() : std::string(net::kNoMetrics),

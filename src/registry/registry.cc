@@ -140,9 +140,9 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   net::Server::Options options;
   options.address = config.address;
   options.port = config.port;
-  RUNNEL_TRY(parts->metrics, net::MetricsServer::listen(
-                                 config.metrics.empty() ? net::kNoMetrics : config.metrics,
-                                 [traffic = &parts->traffic] { return traffic->metrics_text(); }));
+  parts->metrics = net::MetricsServer::listen_or_warn(
+      config.metrics.empty() ? net::kNoMetrics : config.metrics,
+      [traffic = &parts->traffic] { return traffic->metrics_text(); });
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->counted));
   parts->housekeeper.emplace(*parts->uploads, *parts->collector, parts->traffic);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
