@@ -15,9 +15,9 @@
 // passed: POINT:ACTION[:N], several with commas. ACTION is `kill` (SIGKILL to itself at the Nth
 // pass and at no other; N is 1 when not given) or the name of an errno (at every pass from the Nth
 // on). "between-sync-and-bitmap:kill:3" dies at the third one; the next worker counts anew.
-// RUNNEL_FAULT=@FILE: all this stands in a file that is looked at again at every pass, so that a test
-// can change the fate of a worker that runs (by rename, not by writing into it). A kill removes the
-// file first: the next worker, to whom the same requests come again at once, lives.
+// RUNNEL_FAULT=@FILE: all this stands in a file that is looked at again at every pass, so that a
+// test can change the fate of a worker that runs (by rename, not by writing into it). A kill
+// removes the file first: the next worker, to whom the same requests come again at once, lives.
 // "write:ENOSPC" is a full disk. What cannot be understood ends the process: a test that injects
 // nothing proves nothing.
 //
