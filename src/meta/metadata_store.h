@@ -22,6 +22,7 @@
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/error.h"
+#include "meta/deletion.h"
 #include "oci/descriptor.h"
 #include "oci/digest.h"
 
@@ -53,6 +54,7 @@ struct NewManifest {
   std::optional<oci::Digest> subject;
   oci::Descriptor descriptor;  // what the subject's referrers list says of it
   std::vector<std::string> tags;
+  Undo undo = Undo::kNever;  // of what a tag pointed to that now points here
 };
 
 struct PutManifestOutcome {
@@ -123,8 +125,9 @@ class MetadataStore {
   virtual Result<UnlinkOutcome> unlink_blob(std::string_view repository,
                                             const oci::Digest& digest) = 0;
 
-  // Unlinks blobs that no manifest of their repository needs and whose links were made or renewed
-  // before `before`; looks at no more than `limit` of them. How many were unlinked.
+  // Unlinks blobs that no manifest of their repository needs, not even a deleted one that can come
+  // back, and whose links were made or renewed before `before`; looks at no more than `limit` of
+  // them. How many were unlinked.
   virtual Result<size_t> unlink_unreferenced(WallTime before, size_t limit) = 0;
   virtual Result<bool> is_linked(const oci::Digest& digest) = 0;
   // Calls `remove` if no repository has the blob, while nobody can link it: who links it later
@@ -132,16 +135,33 @@ class MetadataStore {
   virtual Result<bool> remove_if_unlinked(const oci::Digest& digest,
                                           const std::function<Result<void>()>& remove) = 0;
 
-  // Stores it if it is new, and points the tags to it.
+  // Stores it if it is new, and points the tags to it. One that was deleted and not yet forgotten
+  // comes back, with its streaming artifacts.
   virtual Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                                   const NewManifest& manifest) = 0;
   virtual Result<std::optional<ManifestInfo>> manifest_info(std::string_view repository,
                                                             const ManifestName& name) = 0;
   virtual Result<std::optional<StoredManifest>> manifest(std::string_view repository,
                                                          const ManifestName& name) = 0;
-  // With all its tags. False when there was none.
-  virtual Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest) = 0;
-  virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag) = 0;
+  // With all its tags and its streaming artifacts. False when there was none.
+  virtual Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
+                                       Undo undo) = 0;
+  virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo) = 0;
+  // With everything in it.
+  virtual Result<bool> delete_repository(std::string_view name, Undo undo) = 0;
+
+  // What was deleted and can come back: newest first, those before `before` (the maximum for the
+  // first page), of this repository or, when it is empty, of all.
+  virtual Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,
+                                                  size_t limit) = 0;
+  virtual Result<std::optional<Deletion>> deletion(int64_t id) = 0;
+  // Undoes it. Empty when there is no such deletion (any more).
+  virtual Result<std::optional<Restored>> restore(int64_t id) = 0;
+  // Forgets it: what it took away cannot come back. False when there was none.
+  virtual Result<bool> forget(int64_t id) = 0;
+  // Forgets those that were made before `before`; at most `limit`. How many.
+  virtual Result<size_t> forget_deletions(WallTime before, size_t limit) = 0;
+
   // In the order of their bytes, those after `after`; empty optional for an unknown repository.
   virtual Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,
                                                                std::string_view after,

@@ -14,14 +14,16 @@ constexpr int64_t kChild = 1;
 // Each in two forms: by digest and by tag.
 constexpr const char* kInfoByDigest =
     "SELECT m.digest, m.media_type, m.size FROM manifests m "
-    "JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?";
+    "JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ? AND m.deletion "
+    "IS NULL";
 constexpr const char* kInfoByTag =
     "SELECT m.digest, m.media_type, m.size FROM tags t "
     "JOIN repositories r ON r.id = t.repository JOIN manifests m ON m.id = t.manifest "
     "WHERE r.name = ? AND t.name = ?";
 constexpr const char* kManifestByDigest =
     "SELECT m.digest, m.media_type, m.size, m.bytes FROM manifests m "
-    "JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ?";
+    "JOIN repositories r ON r.id = m.repository WHERE r.name = ? AND m.digest = ? AND m.deletion "
+    "IS NULL";
 constexpr const char* kManifestByTag =
     "SELECT m.digest, m.media_type, m.size, m.bytes FROM tags t "
     "JOIN repositories r ON r.id = t.repository JOIN manifests m ON m.id = t.manifest "
@@ -63,10 +65,11 @@ Result<std::vector<oci::Digest>> SqliteStore::missing_blobs(std::string_view rep
   std::vector<oci::Digest> missing;
   if (!manifest.blobs_required) return missing;
   for (const auto& digest : manifest.blobs) {
-    RUNNEL_TRY(auto rows,
-               writer_->query("SELECT 1 FROM blob_links WHERE digest = ? AND repository = "
-                              "(SELECT id FROM repositories WHERE name = ?)",
-                              {digest.to_string(), repository}));
+    RUNNEL_TRY(
+        auto rows,
+        writer_->query("SELECT 1 FROM blob_links WHERE digest = ? AND hidden = 0 AND repository = "
+                       "(SELECT id FROM repositories WHERE name = ?)",
+                       {digest.to_string(), repository}));
     RUNNEL_TRY(const bool found, rows.next());
     if (!found && std::ranges::find(missing, digest) == missing.end()) missing.push_back(digest);
   }
@@ -98,26 +101,56 @@ Result<PutManifestOutcome> SqliteStore::put_manifest(std::string_view repository
   RUNNEL_TRY(outcome.missing, missing_blobs(repository, manifest));
   if (!outcome.missing.empty()) return outcome;
   RUNNEL_TRY(const int64_t repository_id, make_repository(repository));
-  int64_t id = 0;
-  {
-    RUNNEL_TRY(auto rows,
-               writer_->query("SELECT id FROM manifests WHERE repository = ? AND digest = ?",
-                              {repository_id, manifest.digest.to_string()}));
-    RUNNEL_TRY(const bool found, rows.next());
-    outcome.created = !found;
-    if (found) id = rows.integer(0);
-  }
-  if (outcome.created) {
-    RUNNEL_TRY(id, insert_manifest(repository_id, manifest));
-  }
+  RUNNEL_TRY(const auto manifest_row, have_manifest(repository_id, manifest));
+  outcome.created = manifest_row.second;
   for (const auto& tag : manifest.tags)
-    RUNNEL_DO(writer_->run(
-        "INSERT INTO tags (repository, name, manifest, updated_at) VALUES (?, ?, ?, ?) "
-        "ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at "
-        "WHERE manifest <> excluded.manifest",
-        {repository_id, tag, id, now()}));
+    RUNNEL_DO(point_tag(repository_id, tag, manifest_row.first, manifest.undo));
   RUNNEL_DO(transaction.commit());
   return outcome;
+}
+
+Result<std::pair<int64_t, bool>> SqliteStore::have_manifest(int64_t repository,
+                                                            const NewManifest& manifest) {
+  int64_t id = 0;
+  bool deleted = false;
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT id, deletion IS NOT NULL FROM manifests "
+                                         "WHERE repository = ? AND digest = ?",
+                                         {repository, manifest.digest.to_string()}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (found) id = rows.integer(0);
+    deleted = found && rows.integer(1) != 0;
+  }
+  if (deleted) {
+    RUNNEL_DO(revive_manifest(id));
+  } else if (id == 0) {
+    RUNNEL_TRY(const int64_t made, insert_manifest(repository, manifest));
+    return std::pair(made, true);
+  }
+  return std::pair(id, deleted);
+}
+
+Result<void> SqliteStore::point_tag(int64_t repository, std::string_view tag, int64_t manifest,
+                                    Undo undo) {
+  int64_t old = 0;
+  if (undo == Undo::kPossible) {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT manifest FROM tags WHERE repository = ? "
+                                         "AND name = ?",
+                                         {repository, tag}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (found) old = rows.integer(0);
+  }
+  if (old != 0 && old != manifest) {
+    RUNNEL_TRY(const int64_t id, insert_deletion(Deletion::Kind::kOverwrite, repository, old));
+    RUNNEL_DO(writer_->run("INSERT INTO deleted_tags (deletion, name, manifest) VALUES (?, ?, ?)",
+                           {id, tag, old}));
+  }
+  RUNNEL_DO(writer_->run(
+      "INSERT INTO tags (repository, name, manifest, updated_at) VALUES (?, ?, ?, ?) "
+      "ON CONFLICT DO UPDATE SET manifest = excluded.manifest, updated_at = excluded.updated_at "
+      "WHERE manifest <> excluded.manifest",
+      {repository, tag, manifest, now()}));
+  return {};
 }
 
 Result<std::optional<ManifestInfo>> SqliteStore::manifest_info(std::string_view repository,
@@ -143,23 +176,6 @@ Result<std::optional<StoredManifest>> SqliteStore::manifest(std::string_view rep
   return stored;
 }
 
-Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci::Digest& digest) {
-  const std::lock_guard lock(writing_);
-  RUNNEL_TRY(const int64_t removed,
-             writer_->run("DELETE FROM manifests WHERE digest = ? AND repository = "
-                          "(SELECT id FROM repositories WHERE name = ?)",
-                          {digest.to_string(), repository}));
-  return removed != 0;
-}
-
-Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag) {
-  const std::lock_guard lock(writing_);
-  RUNNEL_TRY(const int64_t removed, writer_->run("DELETE FROM tags WHERE name = ? AND repository = "
-                                                 "(SELECT id FROM repositories WHERE name = ?)",
-                                                 {tag, repository}));
-  return removed != 0;
-}
-
 Result<std::optional<std::vector<std::string>>> SqliteStore::tags(std::string_view repository,
                                                                   std::string_view after,
                                                                   size_t limit) {
@@ -168,7 +184,8 @@ Result<std::optional<std::vector<std::string>>> SqliteStore::tags(std::string_vi
   int64_t id = 0;
   {
     RUNNEL_TRY(auto rows,
-               connection->query("SELECT id FROM repositories WHERE name = ?", {repository}));
+               connection->query("SELECT id FROM repositories WHERE name = ? AND deletion IS NULL",
+                                 {repository}));
     RUNNEL_TRY(const bool known, rows.next());
     if (!known) return std::nullopt;
     id = rows.integer(0);
@@ -193,6 +210,7 @@ Result<std::vector<Referrer>> SqliteStore::referrers(std::string_view repository
                                           "FROM manifests m "
                                           "JOIN repositories r ON r.id = m.repository "
                                           "WHERE r.name = ? AND m.subject = ? AND m.id < ? "
+                                          "AND m.deletion IS NULL "
                                           "ORDER BY m.id DESC",
                                           {repository, subject.to_string(), before}));
   std::vector<Referrer> found;
@@ -213,7 +231,8 @@ Result<bool> SqliteStore::is_referrer(std::string_view repository, const oci::Di
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(auto rows, connection->query("SELECT 1 FROM manifests m "
                                           "JOIN repositories r ON r.id = m.repository "
-                                          "WHERE r.name = ? AND m.digest = ? AND m.subject = ?",
+                                          "WHERE r.name = ? AND m.digest = ? AND m.subject = ? "
+                                          "AND m.deletion IS NULL",
                                           {repository, digest.to_string(), subject.to_string()}));
   return rows.next();
 }

@@ -84,6 +84,42 @@ CREATE TABLE documents (
 );
 PRAGMA user_version = 2;
 )sql",
+    // 3: deletions that can be undone; collection that looks only at what changed
+    R"sql(
+-- kind: 0 a manifest, 1 a tag, 2 what a tag pointed to before it was pushed again, 3 a repository.
+CREATE TABLE deletions (
+  id          INTEGER PRIMARY KEY AUTOINCREMENT,
+  kind        INTEGER NOT NULL,
+  repository  INTEGER NOT NULL REFERENCES repositories ON DELETE CASCADE,
+  manifest    INTEGER REFERENCES manifests ON DELETE CASCADE,
+  deleted_at  INTEGER NOT NULL
+);
+CREATE INDEX deletions_by_repository ON deletions (repository);
+CREATE INDEX deletions_by_manifest ON deletions (manifest);
+CREATE INDEX deletions_by_time ON deletions (deleted_at);
+CREATE TABLE deleted_tags (
+  deletion    INTEGER NOT NULL REFERENCES deletions ON DELETE CASCADE,
+  name        TEXT NOT NULL,
+  manifest    INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
+  PRIMARY KEY (deletion, name)
+) WITHOUT ROWID;
+CREATE INDEX deleted_tags_by_manifest ON deleted_tags (manifest);
+-- The deletion that took it away; NULL: it is there.
+ALTER TABLE repositories ADD COLUMN deletion INTEGER;
+ALTER TABLE manifests ADD COLUMN deletion INTEGER;
+CREATE INDEX repositories_by_deletion ON repositories (deletion) WHERE deletion IS NOT NULL;
+CREATE INDEX manifests_by_deletion ON manifests (deletion) WHERE deletion IS NOT NULL;
+-- hidden: the repository no longer shows the blob, only a deleted manifest needs it.
+-- review: perhaps no manifest needs it; the collector finds out.
+ALTER TABLE blob_links ADD COLUMN hidden INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE blob_links ADD COLUMN review INTEGER NOT NULL DEFAULT 1;
+CREATE INDEX blob_links_to_review ON blob_links (linked_at) WHERE review = 1;
+-- Blobs of which a link went: perhaps it was the last one.
+CREATE TABLE unlinked_blobs (digest TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TRIGGER blob_link_goes AFTER DELETE ON blob_links
+  BEGIN INSERT OR IGNORE INTO unlinked_blobs VALUES (old.digest); END;
+PRAGMA user_version = 3;
+)sql",
 };
 constexpr int64_t kVersion = 1 + std::size(kSteps);
 

@@ -7,18 +7,11 @@
 #include "base/durable.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_schema.h"
+#include "meta/sqlite_time.h"
 
 namespace runnel::meta {
 
 namespace {
-
-int64_t to_milliseconds(WallTime time) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-}
-
-WallTime from_milliseconds(int64_t value) {
-  return WallTime(std::chrono::milliseconds(value));
-}
 
 // The first column of every row.
 Result<std::vector<std::string>> texts(Query query) {
@@ -41,7 +34,7 @@ Upload upload_of(const Query& row) {
 constexpr const char* kInsertUpload =
     "INSERT INTO uploads (id, repository, received, expires_at, owner) VALUES (?, ?, ?, ?, ?)";
 constexpr const char* kLinkOf =
-    "SELECT size, linked_at FROM blob_links WHERE digest = ? "
+    "SELECT size, linked_at FROM blob_links WHERE digest = ? AND hidden = 0 "
     "AND repository = (SELECT id FROM repositories WHERE name = ?)";
 constexpr const char* kAnyLinkOf = "SELECT 1 FROM blob_links WHERE digest = ? LIMIT 1";
 // The second one asks again what the first one found.
@@ -88,21 +81,25 @@ int64_t SqliteStore::now() const {
 
 Result<bool> SqliteStore::repository_exists(std::string_view name) {
   RUNNEL_TRY(const auto connection, reader());
-  RUNNEL_TRY(auto rows, connection->query("SELECT 1 FROM repositories WHERE name = ?", {name}));
+  RUNNEL_TRY(
+      auto rows,
+      connection->query("SELECT 1 FROM repositories WHERE name = ? AND deletion IS NULL", {name}));
   return rows.next();
 }
 
 Result<std::vector<std::string>> SqliteStore::repositories(std::string_view after, size_t limit) {
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(auto rows,
-             connection->query("SELECT name FROM repositories WHERE name > ? ORDER BY name LIMIT ?",
+             connection->query("SELECT name FROM repositories WHERE name > ? AND deletion IS NULL "
+                               "ORDER BY name LIMIT ?",
                                {after, static_cast<int64_t>(limit)}));
   return texts(std::move(rows));
 }
 
 Result<int64_t> SqliteStore::make_repository(std::string_view name) {
   RUNNEL_TRY([[maybe_unused]] auto made,
-             writer_->run("INSERT OR IGNORE INTO repositories (name, created_at) VALUES (?, ?)",
+             writer_->run("INSERT INTO repositories (name, created_at) VALUES (?, ?) "
+                          "ON CONFLICT DO UPDATE SET deletion = NULL WHERE deletion IS NOT NULL",
                           {name, now()}));
   RUNNEL_TRY(auto rows, writer_->query("SELECT id FROM repositories WHERE name = ?", {name}));
   RUNNEL_TRY(const bool found, rows.next());
@@ -122,12 +119,12 @@ Result<std::optional<uint64_t>> SqliteStore::blob_size(std::string_view reposito
 Result<void> SqliteStore::insert_link(std::string_view repository, const oci::Digest& digest,
                                       uint64_t size) {
   RUNNEL_TRY(const int64_t id, make_repository(repository));
-  RUNNEL_TRY(
-      [[maybe_unused]] auto linked,
-      writer_->run("INSERT INTO blob_links (repository, digest, size, linked_at) "
-                   "VALUES (?, ?, ?, ?) "
-                   "ON CONFLICT DO UPDATE SET size = excluded.size, linked_at = excluded.linked_at",
-                   {id, digest.to_string(), static_cast<int64_t>(size), now()}));
+  RUNNEL_TRY([[maybe_unused]] auto linked,
+             writer_->run("INSERT INTO blob_links (repository, digest, size, linked_at) "
+                          "VALUES (?, ?, ?, ?) "
+                          "ON CONFLICT DO UPDATE SET size = excluded.size, "
+                          "linked_at = excluded.linked_at, hidden = 0, review = 1",
+                          {id, digest.to_string(), static_cast<int64_t>(size), now()}));
   return {};
 }
 
@@ -160,7 +157,8 @@ Result<std::vector<std::string>> SqliteStore::repositories_with_blob(const oci::
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(auto rows, connection->query("SELECT r.name FROM blob_links l "
                                           "JOIN repositories r ON r.id = l.repository "
-                                          "WHERE l.digest = ? ORDER BY r.name LIMIT ?",
+                                          "WHERE l.digest = ? AND l.hidden = 0 "
+                                          "ORDER BY r.name LIMIT ?",
                                           {digest.to_string(), static_cast<int64_t>(limit)}));
   return texts(std::move(rows));
 }
@@ -169,19 +167,25 @@ Result<UnlinkOutcome> SqliteStore::unlink_blob(std::string_view repository,
                                                const oci::Digest& digest) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const auto id, live_repository(repository));
+  if (!id) return UnlinkOutcome::kAbsent;
+  bool kept = false;  // a deleted manifest that needs it can come back
   {
-    RUNNEL_TRY(auto rows, writer_->query("SELECT 1 FROM manifest_references f "
+    RUNNEL_TRY(auto rows, writer_->query("SELECT m.deletion IS NULL FROM manifest_references f "
                                          "JOIN manifests m ON m.id = f.manifest "
-                                         "JOIN repositories r ON r.id = m.repository "
-                                         "WHERE f.digest = ? AND f.kind = 0 AND r.name = ? LIMIT 1",
-                                         {digest.to_string(), repository}));
-    RUNNEL_TRY(const bool referenced, rows.next());
-    if (referenced) return UnlinkOutcome::kReferenced;
+                                         "WHERE f.digest = ? AND f.kind = 0 AND m.repository = ? "
+                                         "ORDER BY m.deletion IS NULL DESC LIMIT 1",
+                                         {digest.to_string(), *id}));
+    RUNNEL_TRY(kept, rows.next());
+    if (kept && rows.integer(0) != 0) return UnlinkOutcome::kReferenced;
   }
   RUNNEL_TRY(const int64_t removed,
-             writer_->run("DELETE FROM blob_links WHERE digest = ? "
-                          "AND repository = (SELECT id FROM repositories WHERE name = ?)",
-                          {digest.to_string(), repository}));
+             kept ? writer_->run("UPDATE blob_links SET hidden = 1 WHERE digest = ? "
+                                 "AND repository = ? AND hidden = 0",
+                                 {digest.to_string(), *id})
+                  : writer_->run("DELETE FROM blob_links WHERE digest = ? AND repository = ? "
+                                 "AND hidden = 0",
+                                 {digest.to_string(), *id}));
   RUNNEL_DO(transaction.commit());
   return removed != 0 ? UnlinkOutcome::kRemoved : UnlinkOutcome::kAbsent;
 }
@@ -199,7 +203,7 @@ Result<std::optional<uint64_t>> SqliteStore::lease_blob(std::string_view reposit
   }
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(const int64_t renewed,
-             writer_->run("UPDATE blob_links SET linked_at = ? WHERE digest = ? "
+             writer_->run("UPDATE blob_links SET linked_at = ? WHERE digest = ? AND hidden = 0 "
                           "AND repository = (SELECT id FROM repositories WHERE name = ?)",
                           {now(), digest.to_string(), repository}));
   if (renewed == 0) return std::nullopt;  // unlinked meanwhile

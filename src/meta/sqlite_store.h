@@ -47,8 +47,16 @@ class SqliteStore final : public MetadataStore {
                                                     const ManifestName& name) override;
   Result<std::optional<StoredManifest>> manifest(std::string_view repository,
                                                  const ManifestName& name) override;
-  Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest) override;
-  Result<bool> delete_tag(std::string_view repository, std::string_view tag) override;
+  Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
+                               Undo undo) override;
+  Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo) override;
+  Result<bool> delete_repository(std::string_view name, Undo undo) override;
+  Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,
+                                          size_t limit) override;
+  Result<std::optional<Deletion>> deletion(int64_t id) override;
+  Result<std::optional<Restored>> restore(int64_t id) override;
+  Result<bool> forget(int64_t id) override;
+  Result<size_t> forget_deletions(WallTime before, size_t limit) override;
   Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,
                                                        std::string_view after,
                                                        size_t limit) override;
@@ -92,6 +100,19 @@ class SqliteStore final : public MetadataStore {
   Result<std::vector<oci::Digest>> missing_blobs(std::string_view repository,
                                                  const NewManifest& manifest);
   Result<int64_t> insert_manifest(int64_t repository, const NewManifest& manifest);
+  // The manifest's row, and whether it was made or brought back now.
+  Result<std::pair<int64_t, bool>> have_manifest(int64_t repository, const NewManifest& manifest);
+  Result<void> point_tag(int64_t repository, std::string_view tag, int64_t manifest, Undo undo);
+  // The repository's row if it is there.
+  Result<std::optional<int64_t>> live_repository(std::string_view name);
+  Result<int64_t> insert_deletion(Deletion::Kind kind, int64_t repository, SqlValue manifest);
+  // What the deletion took: its manifests' tags go with them.
+  Result<void> take_tags(int64_t deletion);
+  Result<void> finish_deletion(int64_t deletion, Undo undo);
+  Result<void> forget_within(int64_t deletion);
+  Result<void> revive_manifest(int64_t manifest);
+  Result<size_t> revive_all(int64_t deletion);
+  Result<void> restore_tags(int64_t deletion, bool replace, Restored& restored);
 
   const std::string path_;
   const Clock& clock_;

@@ -5,6 +5,7 @@
 #include <thread>
 
 #include "base/durable.h"
+#include "support/deletion_conformance.h"
 #include "support/metadata_store_conformance.h"
 #include "support/temp_dir.h"
 
@@ -33,6 +34,11 @@ class SqliteFixture final : public test::MetadataStoreFixture {
 };
 
 INSTANTIATE_TEST_SUITE_P(Sqlite, MetadataStoreConformance,
+                         testing::Values([]() -> std::unique_ptr<test::MetadataStoreFixture> {
+                           return std::make_unique<SqliteFixture>();
+                         }));
+
+INSTANTIATE_TEST_SUITE_P(Sqlite, DeletionConformance,
                          testing::Values([]() -> std::unique_ptr<test::MetadataStoreFixture> {
                            return std::make_unique<SqliteFixture>();
                          }));
@@ -66,7 +72,14 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
     // As the first version made it.
     auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
     ASSERT_TRUE(
-        connection->script("DROP TABLE documents; ALTER TABLE uploads DROP COLUMN owner;"
+        connection->script("DROP TRIGGER blob_link_goes; DROP TABLE unlinked_blobs;"
+                           "DROP INDEX blob_links_to_review; DROP INDEX manifests_by_deletion;"
+                           "DROP INDEX repositories_by_deletion; DROP TABLE deleted_tags;"
+                           "DROP TABLE deletions; ALTER TABLE blob_links DROP COLUMN review;"
+                           "ALTER TABLE blob_links DROP COLUMN hidden;"
+                           "ALTER TABLE manifests DROP COLUMN deletion;"
+                           "ALTER TABLE repositories DROP COLUMN deletion;"
+                           "DROP TABLE documents; ALTER TABLE uploads DROP COLUMN owner;"
                            "PRAGMA user_version = 1"));
   }
 
@@ -75,6 +88,7 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
   ASSERT_TRUE(store) << store.error().message;
   EXPECT_TRUE((*store)->blob_size("a", oci::Digest::of(as_bytes("x"))).value());
   EXPECT_TRUE((*store)->put_document("map", "a", "1", 0));
+  EXPECT_TRUE((*store)->delete_repository("a", Undo::kPossible).value());
 }
 
 TEST_F(SqliteFile, OfAnotherProgramIsRefusedAndLeftAlone) {

@@ -11,6 +11,7 @@
 #include "registry/reply.h"
 #include "registry/request_body.h"
 #include "registry/route.h"
+#include "registry/soft_delete_api.h"
 #include "registry/upload_api.h"
 
 namespace runnel::registry {
@@ -138,6 +139,7 @@ net::awaitable<Answer> answer(Services& services, const net::Request& request,
                               net::RequestBody& body) {
   if (services.gate != nullptr && is_oauth(request.path))
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
+  if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
   if (is_management(request.path)) co_return co_await handle_management(services, request, body);
   auto route = find_resource(request);
   if (!route) co_return std::unexpected(route.error());

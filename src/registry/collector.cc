@@ -6,11 +6,13 @@ namespace {
 
 // So much at once that pushes wait for a moment only.
 constexpr size_t kBatch = 500;
+constexpr size_t kDeletionBatch = 20;  // each may be a whole repository
 
 }  // namespace
 
 Result<Collected> Collector::collect(const std::stop_token& stop) {
   Collected collected;
+  RUNNEL_DO(forget(stop, collected));
   const WallTime before = clock_.wall() - lifetime_;
   RUNNEL_DO(unlink(before, collected));
   oci::Digest after;
@@ -22,6 +24,16 @@ Result<Collected> Collector::collect(const std::stop_token& stop) {
     after = page.back().digest;
   }
   return collected;
+}
+
+Result<void> Collector::forget(const std::stop_token& stop, Collected& collected) {
+  const WallTime before = clock_.wall() - undo_time_;
+  while (!stop.stop_requested()) {
+    RUNNEL_TRY(const size_t count, metadata_.forget_deletions(before, kDeletionBatch));
+    collected.deletions += count;
+    if (count < kDeletionBatch) break;
+  }
+  return {};
 }
 
 Result<void> Collector::unlink(WallTime before, Collected& collected) {

@@ -1,11 +1,12 @@
 // Gives back the space of blobs that nothing needs any more, while everything goes on.
 //
-// Two steps. A repository loses its link to a blob that none of its manifests needs, once the link
-// is older than a lifetime: a client may have pushed the blob, or been told by HEAD that it need
-// not, and its manifest may still come. Then a blob that no repository links is removed, together
-// with what a crash left between a blob's rename and its link. The second step looks and removes
-// within one transaction of the metadata store, and a push links its blob only after a look within
-// one, so of a push and a removal at the same time the later one knows of the earlier one.
+// Three steps. Deletions that are older than the time to undo them are forgotten. A repository
+// loses its link to a blob that none of its manifests needs, once the link is older than a
+// lifetime: a client may have pushed the blob, or been told by HEAD that it need not, and its
+// manifest may still come. Then a blob that no repository links is removed, together with what a
+// crash left between a blob's rename and its link. The second step looks and removes within one
+// transaction of the metadata store, and a push links its blob only after a look within one, so of
+// a push and a removal at the same time the later one knows of the earlier one.
 //
 // Manifests are never collected: without a tag they can be pulled by digest, as children of an
 // index, or found as referrers.
@@ -22,6 +23,7 @@
 namespace runnel::registry {
 
 struct Collected {
+  size_t deletions = 0;  // forgotten
   size_t links = 0;
   size_t blobs = 0;
   uint64_t bytes = 0;
@@ -32,13 +34,18 @@ class Collector {
  public:
   // The stores and the clock must outlive this.
   Collector(blob::BlobStore& blobs, meta::MetadataStore& metadata, const Clock& clock,
-            Duration lifetime)
-      : blobs_(blobs), metadata_(metadata), clock_(clock), lifetime_(lifetime) {}
+            Duration lifetime, Duration undo_time)
+      : blobs_(blobs),
+        metadata_(metadata),
+        clock_(clock),
+        lifetime_(lifetime),
+        undo_time_(undo_time) {}
 
   // Ends early, with what it did so far, when `stop` asks for it.
   Result<Collected> collect(const std::stop_token& stop = {});
 
  private:
+  Result<void> forget(const std::stop_token& stop, Collected& collected);
   Result<void> unlink(WallTime before, Collected& collected);
   Result<void> remove(const blob::StoredBlob& stored, Collected& collected);
 
@@ -46,6 +53,7 @@ class Collector {
   meta::MetadataStore& metadata_;
   const Clock& clock_;
   const Duration lifetime_;
+  const Duration undo_time_;
 };
 
 }  // namespace runnel::registry

@@ -24,7 +24,7 @@ struct Process {
       : blobs(blob::DirectoryStore::open(data + "/content").value()),
         metadata(meta::SqliteStore::open(data + "/metadata.sqlite", clock).value()),
         uploads(*blobs, *metadata, clock, std::chrono::hours(1)),
-        collector(*blobs, *metadata, clock, lifetime) {}
+        collector(*blobs, *metadata, clock, lifetime, std::chrono::days(7)) {}
 
   Result<void> push(const std::string& repository, std::string_view text) {
     RUNNEL_TRY(const auto upload, uploads.start(repository, ""));
@@ -92,7 +92,8 @@ TEST_F(CollectorTest, RemovesTheBlobsOfADeletedManifest) {
   clock_.advance(std::chrono::hours(2));
   ASSERT_EQ(process_.collector.collect()->blobs, 0u);
 
-  ASSERT_TRUE(process_.metadata->delete_manifest("a", digest("manifest")).value());
+  ASSERT_TRUE(
+      process_.metadata->delete_manifest("a", digest("manifest"), meta::Undo::kNever).value());
 
   EXPECT_EQ(process_.collector.collect()->blobs, 1u);
   EXPECT_EQ(process_.collector.collect()->blobs, 0u);
@@ -127,7 +128,8 @@ void push_and_delete(Process& process, const std::string& repository, std::atomi
     while (!process.push(repository, blob) || !process.put(repository, name, blob)) continue;
     for (int look = 0; look < 3; ++look)
       if (!process.has(repository, blob)) ++broken;
-    if (!process.metadata->delete_manifest(repository, digest(name)).value()) ++broken;
+    if (!process.metadata->delete_manifest(repository, digest(name), meta::Undo::kNever).value())
+      ++broken;
   }
 }
 

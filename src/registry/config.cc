@@ -96,6 +96,9 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
                })
       .flag("sparse_manifests", config.sparse_manifests)
       .flag("deletion", config.deletion)
+      .flag("soft_delete", config.soft_delete)
+      .number("soft_delete_days", 1, 90,
+              [&config](int64_t value) { config.soft_delete_days = std::chrono::days(value); })
       .meaning("external_url",
                [&config](const std::string& text) { return set_external_url(config, text); })
       .section("auth", auth_section(config.auth))

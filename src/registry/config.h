@@ -10,6 +10,7 @@
 #include "access/grant.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "meta/deletion.h"
 
 namespace runnel::registry {
 
@@ -52,6 +53,10 @@ struct Config {
   // ADDR:PORT of the page of metrics, or "off". Left empty no page is served; the program then puts
   // kMetricsAddress here.
   std::string metrics;
+  // What is deleted, or was the target of a tag that is pushed again, can come back for so long.
+  bool soft_delete = true;
+  std::chrono::days soft_delete_days = std::chrono::days(7);
+  meta::Undo undo() const { return soft_delete ? meta::Undo::kPossible : meta::Undo::kNever; }
   log::Options log;
   // "https://registry.example": how clients reach the registry when a proxy stands before it;
   // empty: as the request says.
@@ -71,6 +76,8 @@ struct Config {
 //   sparse_manifests = false
 //   deletion = true
 //   metrics = "127.0.0.1:5001"           # or "off"
+//   soft_delete = true
+//   soft_delete_days = 7                 # 1 to 90
 //   log_level = "info"
 //   log_format = "auto"
 //   external_url = "https://registry.example"

@@ -120,6 +120,7 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   RUNNEL_TRY(auto manifest, read_manifest(bytes, content_type, name));
   if (is_streaming_artifact(manifest) && !caller.may(access::Action::kConvert, route.repository))
     return std::unexpected(denied(caller, route.repository, access::Action::kConvert));
+  manifest.undo = services.config.undo();
   manifest.blobs_required = !services.config.sparse_manifests;
   manifest.tags = parameters;
   if (const auto* tag = std::get_if<std::string>(&name)) manifest.tags.push_back(*tag);
@@ -139,9 +140,10 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
 Answer delete_manifest(Services& services, const Route& route) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   const auto* digest = std::get_if<oci::Digest>(&name);
-  RUNNEL_TRY(const bool existed, digest != nullptr
-                                     ? services.metadata.delete_manifest(route.key(), *digest)
-                                     : services.metadata.delete_tag(route.key(), route.target));
+  const auto undo = services.config.undo();
+  RUNNEL_TRY(const bool existed,
+             digest != nullptr ? services.metadata.delete_manifest(route.key(), *digest, undo)
+                               : services.metadata.delete_tag(route.key(), route.target, undo));
   if (!existed) return manifest_unknown(route);
   return net::Response(202);
 }

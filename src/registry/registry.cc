@@ -127,7 +127,8 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(parts->blobs, blob::DirectoryStore::open(content));
   RUNNEL_TRY(parts->metadata, meta::SqliteStore::open(metadata, clock));
   parts->uploads.emplace(*parts->blobs, *parts->metadata, clock, config.upload_lifetime);
-  parts->collector.emplace(*parts->blobs, *parts->metadata, clock, config.unreferenced_lifetime);
+  parts->collector.emplace(*parts->blobs, *parts->metadata, clock, config.unreferenced_lifetime,
+                           config.soft_delete_days);
   if (config.auth.enabled()) {
     RUNNEL_TRY(parts->gate, Gate::open(parts->config, *parts->metadata, clock));
   }

@@ -130,7 +130,7 @@ TEST_P(MetadataStoreConformance, UnlinksABlobThatNoManifestNeeds) {
   EXPECT_EQ(store().unlink_blob("a", digest("x")).value(), UnlinkOutcome::kReferenced);
   EXPECT_EQ(store().unlink_blob("b", digest("x")).value(), UnlinkOutcome::kRemoved);
   EXPECT_EQ(store().unlink_blob("b", digest("x")).value(), UnlinkOutcome::kAbsent);
-  ASSERT_TRUE(store().delete_manifest("a", digest("m")).value());
+  ASSERT_TRUE(store().delete_manifest("a", digest("m"), Undo::kNever).value());
   EXPECT_EQ(store().unlink_blob("a", digest("x")).value(), UnlinkOutcome::kRemoved);
   EXPECT_EQ(store().blob_size("a", digest("x")).value(), std::nullopt);
 }
@@ -225,9 +225,9 @@ TEST_P(MetadataStoreConformance, ListsTagsInTheOrderOfTheirBytes) {
 TEST_P(MetadataStoreConformance, DeletesATagButNotItsManifest) {
   put("a", manifest("m", {"v", "w"}));
 
-  EXPECT_TRUE(store().delete_tag("a", "v").value());
-  EXPECT_FALSE(store().delete_tag("a", "v").value());
-  EXPECT_FALSE(store().delete_tag("b", "w").value());
+  EXPECT_TRUE(store().delete_tag("a", "v", Undo::kNever).value());
+  EXPECT_FALSE(store().delete_tag("a", "v", Undo::kNever).value());
+  EXPECT_FALSE(store().delete_tag("b", "w", Undo::kNever).value());
 
   EXPECT_EQ(store().tags("a", "", 10).value(), Names{"w"});
   EXPECT_EQ(bytes_of("a", digest("m")), "m");
@@ -238,8 +238,8 @@ TEST_P(MetadataStoreConformance, DeletesAManifestWithItsTags) {
   put("a", manifest("n", {"x"}));
   put("b", manifest("m", {"v"}));
 
-  EXPECT_TRUE(store().delete_manifest("a", digest("m")).value());
-  EXPECT_FALSE(store().delete_manifest("a", digest("m")).value());
+  EXPECT_TRUE(store().delete_manifest("a", digest("m"), Undo::kNever).value());
+  EXPECT_FALSE(store().delete_manifest("a", digest("m"), Undo::kNever).value());
 
   EXPECT_EQ(store().tags("a", "", 10).value(), Names{"x"});
   EXPECT_EQ(bytes_of("a", "v"), "absent");
@@ -277,7 +277,7 @@ TEST_P(MetadataStoreConformance, ForgetsADeletedReferrer) {
   put("a", referrer("1", "s", "t"));
   EXPECT_TRUE(store().is_referrer("a", digest("s"), digest("1")).value());
 
-  ASSERT_TRUE(store().delete_manifest("a", digest("1")).value());
+  ASSERT_TRUE(store().delete_manifest("a", digest("1"), Undo::kNever).value());
 
   EXPECT_TRUE(store().referrers("a", digest("s"), {}, kFirstPage, 10)->empty());
   EXPECT_FALSE(store().is_referrer("a", digest("s"), digest("1")).value());

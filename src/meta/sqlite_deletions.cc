@@ -1,0 +1,336 @@
+// The SQLite driver's deletions, and how they are undone and forgotten.
+//
+// A row that a deletion took has its id in `deletion` and stays where it is, so that whatever it
+// refers to stays too: the collector sees no difference. Tags are moved to `deleted_tags`.
+#include "meta/sqlite_reader.h"
+#include "meta/sqlite_store.h"
+#include "meta/sqlite_time.h"
+#include "oci/media_types.h"
+
+namespace runnel::meta {
+
+namespace {
+
+constexpr const char* kDeletionColumns =
+    "SELECT d.id, d.kind, r.name, COALESCE(m.digest, ''), d.deleted_at FROM deletions d "
+    "JOIN repositories r ON r.id = d.repository LEFT JOIN manifests m ON m.id = d.manifest ";
+
+Result<Deletion> deletion_of(const Query& row) {
+  Deletion found;
+  found.id = row.integer(0);
+  found.kind = static_cast<Deletion::Kind>(row.integer(1));
+  found.repository = row.text(2);
+  if (!row.text(3).empty()) {
+    RUNNEL_TRY(found.digest, oci::Digest::parse(row.text(3)));
+  }
+  found.deleted = from_milliseconds(row.integer(4));
+  return found;
+}
+
+Result<void> add_tags(Connection& connection, std::vector<Deletion>& found) {
+  for (auto& each : found) {
+    RUNNEL_TRY(auto rows,
+               connection.query("SELECT name FROM deleted_tags WHERE deletion = ? ORDER BY name",
+                                {each.id}));
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) break;
+      each.tags.emplace_back(rows.text(0));
+    }
+  }
+  return {};
+}
+
+Result<std::vector<Deletion>> all_of(Connection& connection, Query rows) {
+  std::vector<Deletion> found;
+  while (true) {
+    RUNNEL_TRY(const bool more, rows.next());
+    if (!more) break;
+    RUNNEL_TRY(auto each, deletion_of(rows));
+    found.push_back(std::move(each));
+  }
+  RUNNEL_DO(add_tags(connection, found));
+  return found;
+}
+
+}  // namespace
+
+Result<std::optional<int64_t>> SqliteStore::live_repository(std::string_view name) {
+  RUNNEL_TRY(
+      auto rows,
+      writer_->query("SELECT id FROM repositories WHERE name = ? AND deletion IS NULL", {name}));
+  RUNNEL_TRY(const bool found, rows.next());
+  if (!found) return std::nullopt;
+  return rows.integer(0);
+}
+
+Result<int64_t> SqliteStore::insert_deletion(Deletion::Kind kind, int64_t repository,
+                                             SqlValue manifest) {
+  RUNNEL_DO(
+      writer_->run("INSERT INTO deletions (kind, repository, manifest, deleted_at) "
+                   "VALUES (?, ?, ?, ?)",
+                   {static_cast<int64_t>(kind), repository, manifest, now()}));
+  return writer_->last_id();
+}
+
+Result<void> SqliteStore::take_tags(int64_t deletion) {
+  RUNNEL_DO(
+      writer_->run("INSERT INTO deleted_tags (deletion, name, manifest) "
+                   "SELECT ?1, t.name, t.manifest FROM manifests m "
+                   "JOIN tags t ON t.manifest = m.id WHERE m.deletion = ?1",
+                   {deletion}));
+  RUNNEL_DO(
+      writer_->run("DELETE FROM tags WHERE manifest IN "
+                   "(SELECT id FROM manifests WHERE deletion = ?)",
+                   {deletion}));
+  return {};
+}
+
+Result<void> SqliteStore::finish_deletion(int64_t deletion, Undo undo) {
+  if (undo == Undo::kPossible) return {};
+  return forget_within(deletion);
+}
+
+Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci::Digest& digest,
+                                          Undo undo) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const auto repository_id, live_repository(repository));
+  if (!repository_id) return false;
+  int64_t manifest = 0;
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT id FROM manifests WHERE repository = ? "
+                                         "AND digest = ? AND deletion IS NULL",
+                                         {*repository_id, digest.to_string()}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return false;
+    manifest = rows.integer(0);
+  }
+  RUNNEL_TRY(const int64_t id,
+             insert_deletion(Deletion::Kind::kManifest, *repository_id, manifest));
+  RUNNEL_DO(writer_->run("UPDATE manifests SET deletion = ? WHERE id = ?", {id, manifest}));
+  RUNNEL_DO(
+      writer_->run("UPDATE manifests SET deletion = ? WHERE repository = ? AND subject = ? "
+                   "AND artifact_type IN (?, ?) AND deletion IS NULL",
+                   {id, *repository_id, digest.to_string(), oci::kStreamingArtifactHere,
+                    oci::kStreamingArtifactElsewhere}));
+  RUNNEL_DO(take_tags(id));
+  RUNNEL_DO(finish_deletion(id, undo));
+  RUNNEL_DO(transaction.commit());
+  return true;
+}
+
+Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag, Undo undo) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const auto repository_id, live_repository(repository));
+  if (!repository_id) return false;
+  int64_t manifest = 0;
+  {
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT manifest FROM tags WHERE repository = ? AND name = ?",
+                              {*repository_id, tag}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return false;
+    manifest = rows.integer(0);
+  }
+  RUNNEL_TRY(const int64_t id, insert_deletion(Deletion::Kind::kTag, *repository_id, manifest));
+  RUNNEL_DO(writer_->run("INSERT INTO deleted_tags (deletion, name, manifest) VALUES (?, ?, ?)",
+                         {id, tag, manifest}));
+  RUNNEL_DO(
+      writer_->run("DELETE FROM tags WHERE repository = ? AND name = ?", {*repository_id, tag}));
+  RUNNEL_DO(finish_deletion(id, undo));
+  RUNNEL_DO(transaction.commit());
+  return true;
+}
+
+Result<bool> SqliteStore::delete_repository(std::string_view name, Undo undo) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const auto repository, live_repository(name));
+  if (!repository) return false;
+  RUNNEL_TRY(const int64_t id, insert_deletion(Deletion::Kind::kRepository, *repository, nullptr));
+  RUNNEL_DO(
+      writer_->run("UPDATE manifests SET deletion = ? WHERE repository = ? "
+                   "AND deletion IS NULL",
+                   {id, *repository}));
+  RUNNEL_DO(take_tags(id));
+  RUNNEL_DO(writer_->run("UPDATE blob_links SET hidden = 1 WHERE repository = ?", {*repository}));
+  RUNNEL_DO(writer_->run("UPDATE repositories SET deletion = ? WHERE id = ?", {id, *repository}));
+  RUNNEL_DO(finish_deletion(id, undo));
+  RUNNEL_DO(transaction.commit());
+  return true;
+}
+
+Result<std::vector<Deletion>> SqliteStore::deletions(std::string_view repository, int64_t before,
+                                                     size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(const auto transaction, Transaction::read(*connection));
+  static const std::string one =
+      std::string(kDeletionColumns) + "WHERE r.name = ? AND d.id < ? ORDER BY d.id DESC LIMIT ?";
+  static const std::string all =
+      std::string(kDeletionColumns) + "WHERE d.id < ? ORDER BY d.id DESC LIMIT ?";
+  const auto count = static_cast<int64_t>(limit);
+  RUNNEL_TRY(auto rows, repository.empty()
+                            ? connection->query(all.c_str(), {before, count})
+                            : connection->query(one.c_str(), {repository, before, count}));
+  return all_of(*connection, std::move(rows));
+}
+
+Result<std::optional<Deletion>> SqliteStore::deletion(int64_t id) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(const auto transaction, Transaction::read(*connection));
+  static const std::string sql = std::string(kDeletionColumns) + "WHERE d.id = ?";
+  RUNNEL_TRY(auto rows, connection->query(sql.c_str(), {id}));
+  RUNNEL_TRY(auto found, all_of(*connection, std::move(rows)));
+  if (found.empty()) return std::nullopt;
+  return std::move(found.front());
+}
+
+// Within a transaction: the manifest, with the streaming artifacts that went with it.
+Result<void> SqliteStore::revive_manifest(int64_t manifest) {
+  RUNNEL_DO(writer_->run(
+      "UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND (repository, digest) IN "
+      "(SELECT m.repository, f.digest FROM manifests s JOIN manifests m ON m.repository = "
+      "s.repository AND m.deletion = s.deletion AND (m.id = s.id OR (m.subject = s.digest AND "
+      "m.artifact_type IN (?, ?))) JOIN manifest_references f ON f.manifest = m.id "
+      "WHERE s.id = ? AND f.kind = 0)",
+      {oci::kStreamingArtifactHere, oci::kStreamingArtifactElsewhere, manifest}));
+  RUNNEL_DO(writer_->run(
+      "UPDATE manifests AS m SET deletion = NULL FROM manifests s WHERE s.id = ? "
+      "AND m.repository = s.repository AND m.deletion = s.deletion AND (m.id = s.id OR "
+      "(m.subject = s.digest AND m.artifact_type IN (?, ?)))",
+      {manifest, oci::kStreamingArtifactHere, oci::kStreamingArtifactElsewhere}));
+  // A deletion of which nothing is left.
+  RUNNEL_DO(
+      writer_->run("DELETE FROM deletions AS d WHERE manifest = ? AND kind = 0 "
+                   "AND NOT EXISTS (SELECT 1 FROM deleted_tags t WHERE t.deletion = d.id) "
+                   "AND NOT EXISTS (SELECT 1 FROM manifests m WHERE m.deletion = d.id)",
+                   {manifest}));
+  return {};
+}
+
+Result<size_t> SqliteStore::revive_all(int64_t deletion) {
+  RUNNEL_DO(writer_->run(
+      "UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND (repository, digest) IN "
+      "(SELECT m.repository, f.digest FROM manifests m "
+      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ? AND f.kind = 0)",
+      {deletion}));
+  RUNNEL_TRY(const int64_t count,
+             writer_->run("UPDATE manifests SET deletion = NULL WHERE deletion = ?", {deletion}));
+  return static_cast<size_t>(count);
+}
+
+// A tag of a manifest that another deletion took is left to that one.
+Result<void> SqliteStore::restore_tags(int64_t deletion, bool replace, Restored& restored) {
+  struct Row {
+    std::string name;
+    int64_t manifest, repository, current;
+  };
+  std::vector<Row> found;
+  {
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT d.name, d.manifest, m.repository, COALESCE(t.manifest, 0) "
+                              "FROM deleted_tags d JOIN manifests m ON m.id = d.manifest "
+                              "LEFT JOIN tags t ON t.repository = m.repository AND t.name = d.name "
+                              "WHERE d.deletion = ? AND m.deletion IS NULL",
+                              {deletion}));
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) break;
+      found.emplace_back(std::string(rows.text(0)), rows.integer(1), rows.integer(2),
+                         rows.integer(3));
+    }
+  }
+  for (auto& row : found) {
+    const bool newer = row.current != 0 && row.current != row.manifest;
+    if (newer && !replace) {
+      restored.kept_tags.push_back(std::move(row.name));
+      continue;
+    }
+    RUNNEL_DO(point_tag(row.repository, row.name, row.manifest, Undo::kPossible));
+    restored.tags.push_back(std::move(row.name));
+  }
+  return {};
+}
+
+Result<std::optional<Restored>> SqliteStore::restore(int64_t id) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  Deletion::Kind kind;
+  int64_t manifest = 0;
+  bool manifest_is_deleted = false;
+  {
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT d.kind, d.manifest, m.deletion IS NOT NULL FROM deletions d "
+                              "LEFT JOIN manifests m ON m.id = d.manifest WHERE d.id = ?",
+                              {id}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return std::nullopt;
+    kind = static_cast<Deletion::Kind>(rows.integer(0));
+    manifest = rows.integer(1);
+    manifest_is_deleted = manifest != 0 && rows.integer(2) != 0;
+  }
+  Restored restored;
+  RUNNEL_TRY(restored.manifests, revive_all(id));
+  const bool of_tag = kind == Deletion::Kind::kTag || kind == Deletion::Kind::kOverwrite;
+  if (of_tag && manifest_is_deleted) {
+    RUNNEL_DO(revive_manifest(manifest));
+    ++restored.manifests;
+  }
+  RUNNEL_DO(
+      writer_->run("UPDATE repositories SET deletion = NULL WHERE id = "
+                   "(SELECT repository FROM deletions WHERE id = ?)",
+                   {id}));
+  RUNNEL_DO(restore_tags(id, of_tag, restored));
+  RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {id}));
+  RUNNEL_DO(transaction.commit());
+  return restored;
+}
+
+// Within a transaction. The blobs that its manifests need may be loose now.
+Result<void> SqliteStore::forget_within(int64_t deletion) {
+  RUNNEL_DO(writer_->run(
+      "UPDATE blob_links SET review = 1 WHERE (repository, digest) IN "
+      "(SELECT m.repository, f.digest FROM manifests m "
+      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ? AND f.kind = 0)",
+      {deletion}));
+  RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE deletion = ?", {deletion}));
+  RUNNEL_DO(writer_->run("DELETE FROM repositories WHERE deletion = ?", {deletion}));
+  RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {deletion}));
+  return {};
+}
+
+Result<bool> SqliteStore::forget(int64_t id) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT 1 FROM deletions WHERE id = ?", {id}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return false;
+  }
+  RUNNEL_DO(forget_within(id));
+  RUNNEL_DO(transaction.commit());
+  return true;
+}
+
+Result<size_t> SqliteStore::forget_deletions(WallTime before, size_t limit) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  std::vector<int64_t> found;
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT id FROM deletions WHERE deleted_at < ? "
+                                         "ORDER BY deleted_at LIMIT ?",
+                                         {to_milliseconds(before), static_cast<int64_t>(limit)}));
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) break;
+      found.push_back(rows.integer(0));
+    }
+  }
+  for (const auto id : found) RUNNEL_DO(forget_within(id));
+  RUNNEL_DO(transaction.commit());
+  return found.size();
+}
+
+}  // namespace runnel::meta

@@ -1,0 +1,117 @@
+// Deletions and their way back, over HTTP.
+#include <boost/json.hpp>
+
+#include "support/registry_fixture.h"
+
+namespace runnel::registry {
+namespace {
+
+namespace json = boost::json;
+
+constexpr auto kRoot = "/runnel/v1/_soft-delete";
+
+class SoftDelete : public test::RegistryFixture {
+ protected:
+  json::array deletions(const std::string& query = {}) {
+    const auto answer = get(kRoot + query);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    return json::parse(answer.body).at("deletions").as_array();
+  }
+  std::string last_id() { return std::to_string(deletions().at(0).at("id").as_int64()); }
+  int status_of(const std::string& target) { return get("/v2/a/manifests/" + target).status; }
+};
+
+TEST_F(SoftDelete, ADeletedManifestIsGoneUntilItIsRestored) {
+  const auto bytes = push_image("a", "v1", {"layer"});
+  const auto digest = oci::Digest::of(as_bytes(bytes)).to_string();
+
+  EXPECT_EQ(send("DELETE", "/v2/a/manifests/" + digest).status, 202);
+  EXPECT_EQ(status_of(digest), 404);
+  EXPECT_EQ(status_of("v1"), 404);
+  const auto found = deletions().at(0).as_object();
+  EXPECT_EQ(found.at("kind").as_string(), "manifest");
+  EXPECT_EQ(found.at("digest").as_string(), digest);
+  EXPECT_EQ(found.at("tags").as_array(), json::array{"v1"});
+  EXPECT_EQ(get(std::string(kRoot) + "/" + last_id()).status, 200);
+
+  const auto restored = send("POST", std::string(kRoot) + "/" + last_id() + ":restore");
+  EXPECT_EQ(restored.status, 200);
+  EXPECT_EQ(json::parse(restored.body).at("tags").as_array(), json::array{"v1"});
+  EXPECT_EQ(get("/v2/a/manifests/v1").body, bytes);
+  EXPECT_TRUE(deletions().empty());
+}
+
+TEST_F(SoftDelete, AnOverwrittenTagComesBack) {
+  const auto one = push_image("a", "v1", {"layer"}, "one");
+  push_image("a", "v1", {"layer"}, "two");
+  EXPECT_EQ(deletions().at(0).at("kind").as_string(), "overwrite");
+
+  EXPECT_EQ(send("POST", std::string(kRoot) + "/" + last_id() + ":restore").status, 200);
+
+  EXPECT_EQ(get("/v2/a/manifests/v1").body, one);
+}
+
+TEST_F(SoftDelete, ARepositoryIsDeletedAndRestored) {
+  push_image("a", "v1", {"layer"});
+  EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 202);
+  EXPECT_EQ(get("/v2/a/tags/list").status, 404);
+  EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 404);
+  EXPECT_EQ(send("DELETE", "/acr/v1/A").status, 400);
+
+  EXPECT_EQ(send("POST", std::string(kRoot) + "/" + last_id() + ":restore").status, 200);
+
+  EXPECT_EQ(status_of("v1"), 200);
+}
+
+TEST_F(SoftDelete, WhatIsForgottenCannotComeBack) {
+  push_image("a", "v1", {"layer"});
+  send("DELETE", "/v2/a/manifests/v1");
+  const auto path = std::string(kRoot) + "/" + last_id();
+
+  EXPECT_EQ(send("DELETE", path).status, 204);
+  EXPECT_EQ(send("DELETE", path).status, 404);
+  EXPECT_EQ(send("POST", path + ":restore").status, 404);
+  EXPECT_EQ(get(std::string(kRoot) + "/x").status, 404);
+  EXPECT_EQ(send("PUT", path).status, 405);
+}
+
+TEST_F(SoftDelete, ListsInPagesAndByRepository) {
+  for (const auto* repository : {"a", "b"}) {
+    push_image(repository, "v1", {"layer"}, "one");
+    push_image(repository, "v1", {"layer"}, "two");
+    push_image(repository, "v1", {"layer"}, "three");
+  }
+
+  EXPECT_EQ(deletions().size(), 4u);
+  EXPECT_EQ(deletions("?repository=a").size(), 2u);
+  const auto page = get(std::string(kRoot) + "?repository=a&n=1");
+  const auto link = page.header("Link");
+  ASSERT_TRUE(link.starts_with("<")) << link;
+  const auto next = get(link.substr(1, link.find('>') - 1));
+  EXPECT_EQ(json::parse(next.body).at("deletions").as_array().size(), 1u);
+  EXPECT_EQ(next.header("Link"), "(none)");
+  EXPECT_EQ(get(std::string(kRoot) + "?n=x").status, 400);
+}
+
+TEST_F(SoftDelete, KeepsNothingWhenItIsSwitchedOff) {
+  config_.soft_delete = false;
+  restart();
+  push_image("a", "v1", {"layer"}, "one");
+  push_image("a", "v1", {"layer"}, "two");
+  send("DELETE", "/v2/a/manifests/v1");
+  EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 202);
+
+  EXPECT_TRUE(deletions().empty());
+}
+
+TEST_F(SoftDelete, RefusesToDeleteWhereDeletionIsOff) {
+  push_image("a", "v1", {"layer"});
+  config_.deletion = false;
+  restart();
+
+  EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 405);
+  EXPECT_EQ(status_of("v1"), 200);
+}
+
+}  // namespace
+}  // namespace runnel::registry
