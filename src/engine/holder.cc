@@ -38,7 +38,9 @@ constexpr int64_t kSettledMs = 200;
 constexpr int64_t kStartMs = 5000;
 constexpr int kFreeRestarts = 3;  // in a row and at once, of workers that did not start well
 constexpr int kCheckSeconds = 10;
-constexpr int kLongestPauseSeconds = 10;
+// Short at first: containerd gives up a handshake after a second, and takes seconds to try again.
+constexpr int kFirstPauseMs = 50;
+constexpr int kLongestPauseMs = 10'000;
 
 int64_t milliseconds_now() {
   timespec now{};
@@ -166,7 +168,7 @@ class Holder {
       ever_settled_ = true;
       quick_deaths = settled ? 0 : quick_deaths + 1;
       const int pause = pause_after(quick_deaths);
-      log::warning("the worker ended ({}); starting another in {} s", code, pause);
+      log::warning("the worker ended ({}); starting another in {} ms", code, pause);
       if (pause > 0 && wait_or_stop(pause)) return 0;
     }
   }
@@ -238,21 +240,23 @@ class Holder {
     log::error("{}", system_error(error, fmt::format("exec {}", reload_[0])).message);
   }
 
+  // Milliseconds.
   static int pause_after(int quick_deaths) {
     int pause = 0;
-    for (int i = kFreeRestarts; i < quick_deaths && pause < kLongestPauseSeconds; ++i) {
-      pause = pause == 0 ? 1 : pause * 2;
+    for (int i = kFreeRestarts; i < quick_deaths && pause < kLongestPauseMs; ++i) {
+      pause = pause == 0 ? kFirstPauseMs : pause * 2;
     }
-    return std::min(pause, kLongestPauseSeconds);
+    return std::min(pause, kLongestPauseMs);
   }
 
-  bool wait_or_stop(int seconds) {
-    const auto until = milliseconds_now() + seconds * 1000;
-    while (milliseconds_now() < until) {
-      const int signal = wait_for_signal(signals_, tick_ms());
+  bool wait_or_stop(int milliseconds) {
+    const auto until = milliseconds_now() + milliseconds;
+    for (auto now = milliseconds_now(); now < until; now = milliseconds_now()) {
+      const int tick = tick_ms();
+      const int signal = wait_for_signal(signals_, std::min(tick, static_cast<int>(until - now)));
       if (signal == SIGTERM || signal == SIGINT) return true;
       if (signal == SIGHUP && may_reload()) exec_new_version();
-      if (signal < 0) look_after(0);
+      if (signal < 0 && until - now >= tick) look_after(0);
     }
     return false;
   }

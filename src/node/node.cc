@@ -94,6 +94,20 @@ class FetcherGuard {
   fetch::Fetcher& fetcher_;
 };
 
+// Answers calls for as long as the snapshotter is there.
+class ServiceGuard {
+ public:
+  ServiceGuard(snapshot::Service& service, snapshot::Snapshotter& snapshotter) : service_(service) {
+    service_.attach(snapshotter);
+  }
+  ~ServiceGuard() { service_.stop(); }
+  ServiceGuard(const ServiceGuard&) = delete;
+  ServiceGuard& operator=(const ServiceGuard&) = delete;
+
+ private:
+  snapshot::Service& service_;
+};
+
 }  // namespace
 
 Result<void> check(const Config& config) {
@@ -107,6 +121,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   RUNNEL_TRY(auto channel, take_channel(handover));
   RUNNEL_TRY(auto listeners, take_listeners(config, handover));
   RUNNEL_DO(make_directories(config.root, 0711));
+  RUNNEL_TRY(const auto service, snapshot::Service::serve(std::move(listeners.snapshotter)));
   RUNNEL_TRY(auto mirror_at, mirror_address(config.mirror));
   mirror_at.port = net::local_port(listeners.mirror.get());
   LatePage page;
@@ -171,8 +186,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                      return containers_json(containers);
                    }});
   RUNNEL_TRY(auto control_server, net::Server::listen(on_socket(listeners.control), control));
-  RUNNEL_TRY(auto service,
-             snapshot::Service::serve(std::move(listeners.snapshotter), *snapshotter));
+  const ServiceGuard serving(*service, *snapshotter);
 
   page.set([&] {
     return metrics_text({.images = *images,

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "snapshot/acceptor.h"
+#include "snapshot/attachment.h"
 #include "snapshot/private_socket.h"
 #include "snapshots.grpc.pb.h"
 
@@ -20,6 +21,7 @@ using grpc::Status;
 using grpc::StatusCode;
 
 constexpr auto kStopGrace = std::chrono::seconds(5);
+constexpr auto kStartLimit = std::chrono::seconds(30);
 constexpr size_t kInfosPerMessage = 100;
 constexpr int kMaxThreads = 256;
 
@@ -46,34 +48,6 @@ Status status_of(const Error& error, const char* call, const std::string& name) 
   if (!expected) log::warning("snapshot {} {}: {}", call, quote(name), error.message);
   return {status_code(error.code), error.message};
 }
-
-// One call of a client, from its start to its answer.
-class Call {
- public:
-  Call(CallCounts& counts, const char* name)
-      : counts_(counts), name_(name), started_(std::chrono::steady_clock::now()) {}
-  ~Call() { counts_.add(name_, code_, std::chrono::steady_clock::now() - started_); }
-  Call(const Call&) = delete;
-  Call& operator=(const Call&) = delete;
-
-  // `of` is the snapshot.
-  template <class T>
-  Status end(const Result<T>& result, const std::string& of) {
-    if (result) return Status::OK;
-    code_ = to_string(result.error().code);
-    return status_of(result.error(), name_, of);
-  }
-  Status cancelled() {
-    code_ = to_string(Code::kCancelled);
-    return Status::CANCELLED;
-  }
-
- private:
-  CallCounts& counts_;
-  const char* const name_;
-  const char* code_ = "ok";
-  const SteadyTime started_;
-};
 
 Labels labels_of(const google::protobuf::Map<std::string, std::string>& map) {
   return {map.begin(), map.end()};
@@ -106,102 +80,125 @@ void fill(const Info& info, api::Info* out) {
 
 class Calls final : public api::Snapshots::Service {
  public:
-  Calls(Snapshotter& snapshotter, CallCounts& counts)
-      : snapshotter_(snapshotter), counts_(counts) {}
+  Calls(Attachment& attachment, CallCounts& counts) : attachment_(attachment), counts_(counts) {}
 
   Status Prepare(ServerContext*, const api::PrepareSnapshotRequest* request,
                  api::PrepareSnapshotResponse* response) override {
-    Call call(counts_, "Prepare");
-    const auto mounts =
-        snapshotter_.prepare(request->key(), request->parent(), labels_of(request->labels()));
-    if (mounts) fill(*mounts, response->mutable_mounts());
-    return call.end(mounts, request->key());
+    return run("Prepare", request->key(), [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto mounts, snapshotter.prepare(request->key(), request->parent(),
+                                                        labels_of(request->labels())));
+      fill(mounts, response->mutable_mounts());
+      return {};
+    });
   }
 
   Status View(ServerContext*, const api::ViewSnapshotRequest* request,
               api::ViewSnapshotResponse* response) override {
-    Call call(counts_, "View");
-    const auto mounts =
-        snapshotter_.view(request->key(), request->parent(), labels_of(request->labels()));
-    if (mounts) fill(*mounts, response->mutable_mounts());
-    return call.end(mounts, request->key());
+    return run("View", request->key(), [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto mounts,
+                 snapshotter.view(request->key(), request->parent(), labels_of(request->labels())));
+      fill(mounts, response->mutable_mounts());
+      return {};
+    });
   }
 
   Status Mounts(ServerContext*, const api::MountsRequest* request,
                 api::MountsResponse* response) override {
-    Call call(counts_, "Mounts");
-    const auto mounts = snapshotter_.mounts(request->key());
-    if (mounts) fill(*mounts, response->mutable_mounts());
-    return call.end(mounts, request->key());
+    return run("Mounts", request->key(), [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto mounts, snapshotter.mounts(request->key()));
+      fill(mounts, response->mutable_mounts());
+      return {};
+    });
   }
 
   Status Commit(ServerContext*, const api::CommitSnapshotRequest* request, Empty*) override {
-    Call call(counts_, "Commit");
-    return call.end(
-        snapshotter_.commit(request->key(), request->name(), labels_of(request->labels())),
-        request->key());
+    return run("Commit", request->key(), [&](Snapshotter& snapshotter) {
+      return snapshotter.commit(request->key(), request->name(), labels_of(request->labels()));
+    });
   }
 
   Status Remove(ServerContext*, const api::RemoveSnapshotRequest* request, Empty*) override {
-    Call call(counts_, "Remove");
-    return call.end(snapshotter_.remove(request->key()), request->key());
+    return run("Remove", request->key(),
+               [&](Snapshotter& snapshotter) { return snapshotter.remove(request->key()); });
   }
 
   Status Stat(ServerContext*, const api::StatSnapshotRequest* request,
               api::StatSnapshotResponse* response) override {
-    Call call(counts_, "Stat");
-    const auto info = snapshotter_.stat(request->key());
-    if (info) fill(*info, response->mutable_info());
-    return call.end(info, request->key());
+    return run("Stat", request->key(), [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto info, snapshotter.stat(request->key()));
+      fill(info, response->mutable_info());
+      return {};
+    });
   }
 
   Status Update(ServerContext*, const api::UpdateSnapshotRequest* request,
                 api::UpdateSnapshotResponse* response) override {
-    Call call(counts_, "Update");
     Info wanted;
     wanted.name = request->info().name();
     wanted.labels = labels_of(request->info().labels());
     const auto& paths = request->update_mask().paths();
-    const auto info = snapshotter_.update(wanted, {paths.begin(), paths.end()});
-    if (info) fill(*info, response->mutable_info());
-    return call.end(info, wanted.name);
+    return run("Update", wanted.name, [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto info, snapshotter.update(wanted, {paths.begin(), paths.end()}));
+      fill(info, response->mutable_info());
+      return {};
+    });
   }
 
   Status List(ServerContext*, const api::ListSnapshotsRequest* request,
               grpc::ServerWriter<api::ListSnapshotsResponse>* writer) override {
-    Call call(counts_, "List");
     const auto& filters = request->filters();
-    const auto infos = snapshotter_.list({filters.begin(), filters.end()});
-    if (!infos) return call.end(infos, "");
-    api::ListSnapshotsResponse message;
-    for (const auto& info : *infos) {
-      fill(info, message.add_info());
-      if (message.info_size() < static_cast<int>(kInfosPerMessage)) continue;
-      if (!writer->Write(message)) return call.cancelled();
-      message.clear_info();
-    }
-    if (message.info_size() > 0 && !writer->Write(message)) return call.cancelled();
-    return Status::OK;
+    return run("List", "", [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto infos, snapshotter.list({filters.begin(), filters.end()}));
+      if (write(infos, *writer)) return {};
+      return fail(Code::kCancelled, "the client has gone");
+    });
   }
 
   Status Usage(ServerContext*, const api::UsageRequest* request,
                api::UsageResponse* response) override {
-    Call call(counts_, "Usage");
-    const auto used = snapshotter_.usage(request->key());
-    if (used) {
-      response->set_size(static_cast<int64_t>(used->bytes));
-      response->set_inodes(static_cast<int64_t>(used->inodes));
-    }
-    return call.end(used, request->key());
+    return run("Usage", request->key(), [&](Snapshotter& snapshotter) -> Result<void> {
+      RUNNEL_TRY(const auto used, snapshotter.usage(request->key()));
+      response->set_size(static_cast<int64_t>(used.bytes));
+      response->set_inodes(static_cast<int64_t>(used.inodes));
+      return {};
+    });
   }
 
   Status Cleanup(ServerContext*, const api::CleanupRequest*, Empty*) override {
-    Call call(counts_, "Cleanup");
-    return call.end(snapshotter_.cleanup(), "");
+    return run("Cleanup", "", [](Snapshotter& snapshotter) { return snapshotter.cleanup(); });
   }
 
  private:
-  Snapshotter& snapshotter_;
+  // call: (Snapshotter&) -> Result<void>. `name` is what it is about, for the log.
+  template <class Call>
+  Status run(const char* what, const std::string& name, const Call& call) {
+    const SteadyTime started = std::chrono::steady_clock::now();
+    const auto result = answer(call);
+    const char* const code = result ? "ok" : to_string(result.error().code);
+    counts_.add(what, code, std::chrono::steady_clock::now() - started);
+    return result ? Status::OK : status_of(result.error(), what, name);
+  }
+
+  template <class Call>
+  Result<void> answer(const Call& call) {
+    Snapshotter* const snapshotter = attachment_.wait(kStartLimit);
+    if (snapshotter != nullptr) return call(*snapshotter);
+    return fail(Code::kUnavailable, "the node is starting or ending");
+  }
+
+  static bool write(const std::vector<Info>& infos,
+                    grpc::ServerWriter<api::ListSnapshotsResponse>& writer) {
+    api::ListSnapshotsResponse message;
+    for (const auto& info : infos) {
+      fill(info, message.add_info());
+      if (message.info_size() < static_cast<int>(kInfosPerMessage)) continue;
+      if (!writer.Write(message)) return false;
+      message.clear_info();
+    }
+    return message.info_size() == 0 || writer.Write(message);
+  }
+
+  Attachment& attachment_;
   CallCounts& counts_;
 };
 
@@ -209,8 +206,7 @@ class Calls final : public api::Snapshots::Service {
 
 class Service::Impl {
  public:
-  explicit Impl(Snapshotter& snapshotter) : calls_(snapshotter, counts_) {}
-
+  void attach(Snapshotter& snapshotter) { attachment_.set(snapshotter); }
   const CallCounts& counts() const { return counts_; }
 
   Result<void> listen(const std::string& socket) {
@@ -224,6 +220,7 @@ class Service::Impl {
   }
 
   void stop() {
+    attachment_.close();
     socket_.remove();
     acceptor_.reset();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);
@@ -252,8 +249,9 @@ class Service::Impl {
     return fail(Code::kUnavailable, "the gRPC server does not start");
   }
 
+  Attachment attachment_;
   CallCounts counts_;
-  Calls calls_;
+  Calls calls_{attachment_, counts_};
   PrivateSocket socket_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Acceptor> acceptor_;  // hands to server_
@@ -267,19 +265,24 @@ void Service::stop() {
   impl_->stop();
 }
 
-Result<std::unique_ptr<Service>> Service::serve(UniqueFd listener, Snapshotter& snapshotter) {
-  auto impl = std::make_unique<Impl>(snapshotter);
-  RUNNEL_DO(impl->serve(std::move(listener)));
-  return std::unique_ptr<Service>(new Service(std::move(impl)));
-}
-
 const CallCounts& Service::counts() const {
   return impl_->counts();
 }
 
+void Service::attach(Snapshotter& snapshotter) {
+  impl_->attach(snapshotter);
+}
+
+Result<std::unique_ptr<Service>> Service::serve(UniqueFd listener) {
+  auto impl = std::make_unique<Impl>();
+  RUNNEL_DO(impl->serve(std::move(listener)));
+  return std::unique_ptr<Service>(new Service(std::move(impl)));
+}
+
 Result<std::unique_ptr<Service>> Service::listen(const std::string& socket,
                                                  Snapshotter& snapshotter) {
-  auto impl = std::make_unique<Impl>(snapshotter);
+  auto impl = std::make_unique<Impl>();
+  impl->attach(snapshotter);
   RUNNEL_DO(impl->listen(socket));
   return std::unique_ptr<Service>(new Service(std::move(impl)));
 }

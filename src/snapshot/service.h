@@ -21,12 +21,17 @@ class Service {
   static Result<std::unique_ptr<Service>> listen(const std::string& socket,
                                                  Snapshotter& snapshotter);
   // Accepts on a socket that somebody else opened, and keeps when this service goes: who connects
-  // between two services waits for the next one. Its file stays.
-  static Result<std::unique_ptr<Service>> serve(UniqueFd listener, Snapshotter& snapshotter);
+  // between two services waits for the next one. Its file stays. Clients are greeted at once
+  // (containerd gives a handshake one second), their calls wait for attach().
+  static Result<std::unique_ptr<Service>> serve(UniqueFd listener);
   ~Service();
 
+  // Once: from now on calls are answered. The snapshotter must outlive stop().
+  void attach(Snapshotter& snapshotter);
+
   // Gives calls in progress a few seconds to end, cancels their clients' waiting after that, and
-  // returns when the last has returned. Removes the socket unless somebody else has replaced it.
+  // returns when the last has returned; those that wait for attach() get UNAVAILABLE. Removes the
+  // socket unless somebody else has replaced it.
   void stop();
 
   // The calls since the start.

@@ -225,5 +225,61 @@ TEST_F(ServiceTest, ReplacesASocketThatNobodyListensOn) {
   EXPECT_EQ(::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
 }
 
+// On a socket that outlives services, as the holder opens it.
+class HeldSocketTest : public testing::Test {
+ protected:
+  UniqueFd open_listener() const {
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    socket_.copy(address.sun_path, sizeof address.sun_path - 1);
+    UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    EXPECT_EQ(::bind(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
+    EXPECT_EQ(::listen(fd.get(), 8), 0);
+    return fd;
+  }
+  // Once the client's handshake is done, and the call is on its way.
+  std::future<grpc::Status> call() {
+    const auto channel = grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials());
+    EXPECT_TRUE(
+        channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)));
+    return std::async(std::launch::async, [stub = api::Snapshots::NewStub(channel)] {
+      grpc::ClientContext context;
+      api::PrepareSnapshotRequest request;
+      request.set_key("a");
+      api::PrepareSnapshotResponse response;
+      return stub->Prepare(&context, request, &response);
+    });
+  }
+
+  const SystemClock clock_;
+  const test::TempDir dir_;
+  const std::string socket_ = dir_.path() + "/snapshotter.sock";
+};
+
+TEST_F(HeldSocketTest, GreetsBeforeItHasASnapshotterAndAnswersThen) {
+  SlowStreaming streaming;
+  const auto store = Store::open(dir_.path() + "/snapshots.db", clock_).value();
+  const auto snapshotter = Snapshotter::open(dir_.path(), *store, streaming).value();
+  const auto service = Service::serve(open_listener()).value();
+
+  auto answer = call();
+  EXPECT_NE(answer.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  service->attach(*snapshotter);
+
+  const auto status = answer.get();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  service->stop();
+}
+
+TEST_F(HeldSocketTest, TellsWhoWaitsForASnapshotterWhenItEndsWithoutOne) {
+  const auto service = Service::serve(open_listener()).value();
+
+  auto answer = call();
+  EXPECT_NE(answer.wait_for(std::chrono::milliseconds(50)), std::future_status::ready);
+  service->stop();
+
+  EXPECT_EQ(answer.get().error_code(), StatusCode::UNAVAILABLE);
+}
+
 }  // namespace
 }  // namespace runnel::snapshot

@@ -78,7 +78,6 @@ def runs(pid: int, inode: int) -> bool:
         return False
 
 
-@pytest.mark.heavy
 def test_calls_wait_while_a_worker_restarts(fresh_streaming, engine, pushed):
     side = fresh_streaming(engine)
     side.pull(pushed.reference)
@@ -91,7 +90,6 @@ def test_calls_wait_while_a_worker_restarts(fresh_streaming, engine, pushed):
         assert side.node.worker not in (None, worker)
 
 
-@pytest.mark.heavy
 def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed, own_program):
     side = fresh_streaming(engine)
     side.pull(pushed.reference)
@@ -112,7 +110,6 @@ def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed,
     assert readers.errors == []
 
 
-@pytest.mark.heavy
 def test_a_new_version_that_cannot_run_is_not_started(fresh_streaming, pushed, own_program):
     side = fresh_streaming("erofs-file")
     side.pull(pushed.reference)

@@ -1,0 +1,23 @@
+#include "snapshot/attachment.h"
+
+namespace runnel::snapshot {
+
+void Attachment::set(Snapshotter& snapshotter) {
+  const std::scoped_lock lock(mutex_);
+  snapshotter_ = &snapshotter;
+  changed_.notify_all();
+}
+
+void Attachment::close() {
+  const std::scoped_lock lock(mutex_);
+  closed_ = true;
+  changed_.notify_all();
+}
+
+Snapshotter* Attachment::wait(std::chrono::nanoseconds limit) {
+  std::unique_lock lock(mutex_);
+  changed_.wait_for(lock, limit, [&] { return snapshotter_ != nullptr || closed_; });
+  return snapshotter_;
+}
+
+}  // namespace runnel::snapshot
