@@ -204,6 +204,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
                   SteadyTime deadline);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline, bool fill);
   void arrived(Run run, const Result<Buffer>& frames);
+  void source_worked();
   bool still_wanted(uint32_t chunk);
   Result<std::shared_ptr<const Buffer>> verify(uint32_t chunk, Bytes frame) const;
   void check_on_disk(uint32_t chunk);

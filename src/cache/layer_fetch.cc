@@ -1,6 +1,7 @@
 // Layer: chunks that come over the network, and what becomes of those that do not come, or come
 // wrong.
 #include <algorithm>
+#include <utility>
 
 #include "base/log.h"
 #include "cache/fault.h"
@@ -84,13 +85,16 @@ void Layer::arrived(Run run, const Result<Buffer>& frames) {
     const auto plain =
         verify(chunk, Bytes(*frames).subspan(at.blob_offset - start, at.stored_size));
     if (plain) {
-      worked = true;
+      // Before anybody has an answer: who has one must find that the rescue is pointless.
+      if (!std::exchange(worked, true)) source_worked();
       deliver(chunk, *plain, true);
     } else {
       came_corrupt(chunk, plain.error());
     }
   }
-  if (!worked) return;
+}
+
+void Layer::source_worked() {
   const std::lock_guard lock(mutex_);
   rescue_.source_worked(workers_.clock.now());
 }

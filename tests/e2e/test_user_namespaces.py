@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from corpus import layers
-from sandbox import services
-from sandbox import daemons
+from sandbox import daemons, services
 from sandbox.containerd import CommandError
 
 HOST_ID = 100_000
