@@ -54,7 +54,7 @@ def fetched(side, pushed) -> int:
 
 
 def test_a_mapped_container_fetches_no_more_than_a_plain_one(fresh_streaming, engine, pushed):
-    plain, mapped = fresh_streaming(engine), fresh_streaming(engine)
+    plain, mapped = (fresh_streaming(engine, more_arguments=("--no-read-ahead",)) for _ in range(2))
     for side in (plain, mapped):
         let_others_enter(side.containerd.directory)
         side.pull(pushed.reference)
@@ -70,7 +70,8 @@ def test_a_mapped_container_fetches_no_more_than_a_plain_one(fresh_streaming, en
     assert "/mine 0 0\n/theirs 33 34\n/ 0 0\nroot's" in first
     assert second == first
     print(f"{engine}: {fetched(plain, pushed)} bytes plain, {fetched(mapped, pushed)} mapped")
-    assert fetched(mapped, pushed) == fetched(plain, pushed)
+    # How far the kernel reads ahead varies by some pages; a copy of the image would be all of it.
+    assert fetched(mapped, pushed) <= fetched(plain, pushed) + len(BALLAST) // 8
     assert fetched(mapped, pushed) < len(BALLAST)
     # containerd removes what the container had when its garbage collector comes by.
     daemons.wait_until(lambda: not mapped_mounts(mapped), 30, "the mapped mounts go")
