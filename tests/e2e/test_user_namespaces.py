@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from corpus import layers
@@ -10,7 +12,7 @@ from sandbox.containerd import CommandError
 
 HOST_ID = 100_000
 MAPPING = f"0:{HOST_ID}:65536"
-BALLAST = bytes(range(256)) * 40_000  # 10 MB that nobody reads
+BALLAST = random.Random(13).randbytes(10_000_000)  # nobody reads it, and it does not compress
 
 
 @pytest.fixture(scope="module")
