@@ -13,6 +13,7 @@
 #include "registry/route.h"
 #include "registry/soft_delete_api.h"
 #include "registry/upload_api.h"
+#include "registry/warnings.h"
 
 namespace runnel::registry {
 
@@ -125,6 +126,31 @@ Refusal not_identified(const Gate& gate, const net::Request& request, Refusal re
   return refusal;
 }
 
+// HEAD is free: clients ask it whether what they have is still the newest.
+std::optional<Refusal> too_often(Services& services, const Caller& caller, const Route& route,
+                                 const net::Request& request) {
+  if (route.kind != Kind::kManifest || request.method != "GET") return std::nullopt;
+  const bool named = !caller.id().empty() && !caller.is_anonymous();
+  const auto wait =
+      services.manifest_reads.take(named ? caller.id() : "from " + address_of(request.peer));
+  if (!wait) return std::nullopt;
+  Refusal refusal(429, "TOOMANYREQUESTS",
+                  fmt::format("more than {} manifests in a minute",
+                              services.config.limits.manifests_per_minute));
+  refusal.headers.add("Retry-After", retry_after(*wait));
+  return refusal;
+}
+
+net::awaitable<Answer> answer_as(Services& services, const Caller& caller, const Route& route,
+                                 const net::Request& request, net::RequestBody& body) {
+  if (auto refusal = too_often(services, caller, route, request))
+    co_return std::unexpected(*std::move(refusal));
+  auto answered = co_await dispatch(services, caller, route, request, body);
+  auto& headers = answered ? answered->headers : answered.error().headers;
+  add_warnings(headers, services.config.notices, caller, route);
+  co_return answered;
+}
+
 net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route route,
                                       const net::Request& request, net::RequestBody& body) {
   auto caller = co_await gate.identify(request);
@@ -132,7 +158,7 @@ net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route rout
   const auto decision = authorize(gate, *caller, route, request);
   if (!decision) co_return std::unexpected(decision.error());
   route.hidden = *decision == Decision::kHidden;
-  co_return co_await dispatch(services, *caller, route, request, body);
+  co_return co_await answer_as(services, *caller, route, request, body);
 }
 
 net::awaitable<Answer> answer(Services& services, const net::Request& request,
@@ -146,7 +172,7 @@ net::awaitable<Answer> answer(Services& services, const net::Request& request,
   if (services.gate != nullptr)
     co_return co_await answer_guarded(services, *services.gate, *std::move(route), request, body);
   const auto caller = Caller::anyone();
-  co_return co_await dispatch(services, caller, *route, request, body);
+  co_return co_await answer_as(services, caller, *route, request, body);
 }
 
 }  // namespace

@@ -33,6 +33,10 @@ class Caller {
   bool may(access::Action action, std::string_view repository) const {
     return allowed(repository).has(action);
   }
+  // What the caller should know about how it logged in; empty: nothing.
+  const std::string& notice() const { return notice_; }
+  void set_notice(std::string text) { notice_ = std::move(text); }
+
   // Whether the token, if there is one, was made for the catalog.
   bool may_list_catalog() const;
   // Whether it may make tokens and scope maps: the role Owner of all repositories.
@@ -45,6 +49,7 @@ class Caller {
   access::Principal principal_;
   access::Grants grants_;
   std::optional<std::vector<access::Scope>> limit_;
+  std::string notice_;
 };
 
 }  // namespace runnel::registry

@@ -35,6 +35,26 @@ Section auth_section(AuthConfig& auth) {
   return keys;
 }
 
+Section limits_section(LimitsConfig& limits) {
+  constexpr int64_t kMost = 1'000'000;
+  Section keys;
+  keys.number("failed_logins_per_minute", 0, kMost,
+              [&limits](int64_t value) {
+                limits.failed_logins_per_minute = static_cast<unsigned>(value);
+              })
+      .number("manifests_per_minute", 0, kMost, [&limits](int64_t value) {
+        limits.manifests_per_minute = static_cast<unsigned>(value);
+      });
+  return keys;
+}
+
+Result<void> add_notice(Notices& notices, const std::string& pattern, const std::string& text) {
+  RUNNEL_DO(access::check_pattern(pattern));
+  RUNNEL_DO(check_notice(text));
+  notices[pattern] = text;
+  return {};
+}
+
 // Roles and repositories come one after the other, in any order: grants are made of both at the
 // end.
 struct UserKeys {
@@ -102,6 +122,11 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       .meaning("external_url",
                [&config](const std::string& text) { return set_external_url(config, text); })
       .section("auth", auth_section(config.auth))
+      .section("limits", limits_section(config.limits))
+      .each_text("notices",
+                 [&config](const std::string& pattern, const std::string& text) {
+                   return add_notice(config.notices, pattern, text);
+                 })
       .each("users", [&users](const std::string& name) { return user_section(users[name]); });
   return all;
 }

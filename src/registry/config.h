@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "meta/deletion.h"
+#include "registry/warnings.h"
 
 namespace runnel::registry {
 
@@ -34,6 +35,15 @@ struct TlsConfig {
 
   std::string certificate;  // path of a PEM file, the chain included
   std::string key;          // path
+};
+
+// How often; 0: no limit. Who asks more often gets 429 with Retry-After.
+struct LimitsConfig {
+  // Of one name from one address. Each costs the server a tenth of a second.
+  unsigned failed_logins_per_minute = 30;
+  // Manifests that one principal gets, or one address when it did not log in. Never blobs: an image
+  // is not cut off in the middle.
+  unsigned manifests_per_minute = 0;
 };
 
 struct Config {
@@ -63,6 +73,8 @@ struct Config {
   std::string external_url;
   AuthConfig auth;
   TlsConfig tls;
+  LimitsConfig limits;
+  Notices notices;
 };
 
 // Reads TOML:
@@ -91,6 +103,13 @@ struct Config {
 //   [users.alice]                        # a person who is not here may pull, push and delete
 //   roles = ["AcrPush", "AcrDelete"]     # AcrPull, AcrPush, AcrDelete, Converter, Owner
 //   repositories = ["team/*"]            # default: all
+//
+//   [limits]
+//   failed_logins_per_minute = 30        # of one name from one address; 0: no limit
+//   manifests_per_minute = 0             # that one name or address gets; 0: no limit
+//
+//   [notices]                            # what clients print when they use these repositories
+//   "team/old/*" = "moved to team/new; this goes away in March"
 //
 // kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
 Result<Config> load_config(const std::string& path);

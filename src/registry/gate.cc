@@ -6,6 +6,7 @@
 #include "base/durable.h"
 #include "net/url.h"
 #include "registry/token_store.h"
+#include "registry/utc_time.h"
 
 namespace runnel::registry {
 
@@ -16,6 +17,8 @@ using access::Scope;
 namespace {
 
 constexpr std::string_view kDefaultIssuer = "runnel-registry";
+// Clients print it then: enough time to act, not so much that people stop reading it.
+constexpr auto kNoticeBefore = std::chrono::days(7);
 constexpr std::string_view kBasic = "Basic ";
 constexpr std::string_view kBearer = "Bearer ";
 
@@ -31,10 +34,34 @@ Result<Credentials> basic_credentials(std::string_view encoded) {
   RUNNEL_TRY(const auto text, from_base64(encoded));
   const auto colon = text.find(':');
   if (colon == std::string::npos) return fail(Code::kInvalid, "no colon");
-  return Credentials{text.substr(0, colon), text.substr(colon + 1)};
+  return Credentials{text.substr(0, colon), text.substr(colon + 1), {}};
+}
+
+Refusal too_many_failures(Duration wait) {
+  Refusal refusal(429, "TOOMANYREQUESTS",
+                  "too many wrong passwords for this name: the next is looked at later");
+  refusal.headers.add("Retry-After", retry_after(wait));
+  return refusal;
+}
+
+// Empty unless every password of the token soon ends.
+std::string ending_soon(const Token& token, WallTime now) {
+  std::optional<WallTime> last;
+  for (const auto& password : token.passwords) {
+    if (password.hash.empty()) continue;
+    if (!password.expires) return {};
+    last = std::max(last.value_or(*password.expires), *password.expires);
+  }
+  if (!last || *last <= now || *last > now + kNoticeBefore) return {};
+  return fmt::format("the passwords of token {} end at {}: make a new one in time", token.name,
+                     to_utc_text(*last));
 }
 
 }  // namespace
+
+std::string address_of(std::string_view peer) {
+  return std::string(peer.substr(0, peer.rfind(':')));
+}
 
 Result<std::unique_ptr<Gate>> Gate::open(const Config& config, meta::MetadataStore& metadata,
                                          const Clock& clock) {
@@ -54,7 +81,10 @@ net::awaitable<std::expected<Caller, Refusal>> Gate::identify(const net::Request
     co_return co_await identify(std::string(value.substr(kBearer.size())), Claims::Use::kAccess);
   if (lines.size() == 1 && starts_with_scheme(value, kBasic)) {
     auto credentials = basic_credentials(value.substr(kBasic.size()));
-    if (credentials) co_return co_await identify(*std::move(credentials));
+    if (credentials) {
+      credentials->peer = address_of(request.peer);
+      co_return co_await identify(*std::move(credentials));
+    }
   }
   co_return std::unexpected(wrong("the Authorization header is neither Basic nor Bearer"));
 }
@@ -72,7 +102,9 @@ net::awaitable<std::expected<Caller, Refusal>> Gate::identify(std::string token,
 }
 
 std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentials) {
-  const auto& [user, password] = credentials;
+  const auto& [user, password, peer] = credentials;
+  const auto from = fmt::format("{} {}", peer, user);
+  if (const auto wait = failures_.wait(from)) return std::unexpected(too_many_failures(*wait));
   // A refresh token is the password of any name: people write "<token>", or 00000000-….
   if (std::ranges::count(password, '.') == 2) {
     auto caller = check_token(password, Claims::Use::kRefresh);
@@ -84,6 +116,7 @@ std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentia
     return caller_of(Principal(Principal::Kind::kToken, user), std::nullopt);
   if (people_->verify(user, password))
     return caller_of(Principal(Principal::Kind::kUser, user), std::nullopt);
+  failures_.take(from);
   return std::unexpected(wrong("the name or the password is wrong"));
 }
 
@@ -99,29 +132,33 @@ std::expected<Caller, Refusal> Gate::check_token(const std::string& token, Claim
 
 std::expected<Caller, Refusal> Gate::caller_of(Principal principal,
                                                std::optional<std::vector<Scope>> limit) {
-  RUNNEL_TRY(auto grants, grants_of(principal));
-  if (!grants)
+  RUNNEL_TRY(auto rights, rights_of(principal));
+  if (!rights)
     return std::unexpected(wrong(fmt::format("{} may not log in any more", to_string(principal))));
   for (const auto& pattern : config_.auth.anonymous_pull)
-    grants->emplace_back(pattern, access::role("AcrPull").value());
-  return Caller(std::move(principal), *std::move(grants), std::move(limit));
+    rights->grants.emplace_back(pattern, access::role("AcrPull").value());
+  Caller caller(std::move(principal), std::move(rights->grants), std::move(limit));
+  caller.set_notice(std::move(rights->notice));
+  return caller;
 }
 
-Result<std::optional<access::Grants>> Gate::grants_of(const Principal& principal) {
-  if (principal.kind == Principal::Kind::kAnonymous) return access::Grants();
-  if (principal.kind == Principal::Kind::kUser) {
-    if (!people_->has(principal.name)) return std::nullopt;
-    const auto configured = config_.auth.users.find(principal.name);
-    if (configured != config_.auth.users.end()) return configured->second;
-    return access::Grants{
-        {"*", access::role("AcrPush").value() | access::role("AcrDelete").value()}};
-  }
+Result<std::optional<Gate::Rights>> Gate::rights_of(const Principal& principal) {
+  if (principal.kind == Principal::Kind::kAnonymous) return Rights();
+  if (principal.kind == Principal::Kind::kToken) return rights_of_token(principal.name);
+  if (!people_->has(principal.name)) return std::nullopt;
+  const auto configured = config_.auth.users.find(principal.name);
+  if (configured != config_.auth.users.end()) return Rights{configured->second, {}};
+  const auto actions = access::role("AcrPush").value() | access::role("AcrDelete").value();
+  return Rights{{{"*", actions}}, {}};
+}
+
+Result<std::optional<Gate::Rights>> Gate::rights_of_token(const std::string& name) {
   const TokenStore tokens(metadata_);
-  RUNNEL_TRY(const auto token, tokens.token(principal.name));
+  RUNNEL_TRY(const auto token, tokens.token(name));
   if (!token || !token->enabled) return std::nullopt;
   RUNNEL_TRY(const auto map, tokens.scope_map(token->scope_map));
   if (!map) return std::nullopt;
-  return map->grants;
+  return Rights{map->grants, ending_soon(*token, clock_.wall())};
 }
 
 Gate::Signed Gate::access_token(const Caller& caller, const std::vector<Scope>& wanted) const {

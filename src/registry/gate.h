@@ -17,6 +17,7 @@
 #include "net/server.h"
 #include "registry/caller.h"
 #include "registry/config.h"
+#include "registry/rate_limiter.h"
 #include "registry/reply.h"
 
 namespace runnel::registry {
@@ -25,7 +26,11 @@ namespace runnel::registry {
 struct Credentials {
   std::string user;
   std::string password;
+  std::string peer;  // where it came from: the address without the port
 };
+
+// net::Request::peer without its port.
+std::string address_of(std::string_view peer);
 
 // Any thread may call any method.
 class Gate {
@@ -39,7 +44,7 @@ class Gate {
   // refusal (401) when what is sent is wrong.
   net::awaitable<std::expected<Caller, Refusal>> identify(const net::Request& request);
   // The same for credentials: a person's password; a token's password; a refresh token as the
-  // password of any name.
+  // password of any name. After too many wrong ones 429 for that name from there, without a look.
   net::awaitable<std::expected<Caller, Refusal>> identify(Credentials credentials);
   // And for a token, which must be of this use.
   net::awaitable<std::expected<Caller, Refusal>> identify(std::string token,
@@ -71,19 +76,26 @@ class Gate {
         people_(std::move(people)),
         signer_(std::move(signer)),
         metadata_(metadata),
-        clock_(clock) {}
+        clock_(clock),
+        failures_(config.limits.failed_logins_per_minute, clock) {}
 
   std::expected<Caller, Refusal> check_password(const Credentials& credentials);
   std::expected<Caller, Refusal> check_token(const std::string& token, access::Claims::Use use);
   std::expected<Caller, Refusal> caller_of(access::Principal principal,
                                            std::optional<std::vector<access::Scope>> limit);
-  Result<std::optional<access::Grants>> grants_of(const access::Principal& principal);
+  struct Rights {
+    access::Grants grants;
+    std::string notice;
+  };
+  Result<std::optional<Rights>> rights_of(const access::Principal& principal);
+  Result<std::optional<Rights>> rights_of_token(const std::string& name);
 
   const Config& config_;
   const std::unique_ptr<access::Htpasswd> people_;
   const access::TokenSigner signer_;
   meta::MetadataStore& metadata_;
   const Clock& clock_;
+  RateLimiter failures_;  // of logging in, by name and address
   // bcrypt takes a tenth of a second, so passwords never keep other requests from a thread. Last:
   // their tasks use all of the above.
   WorkerPool passwords_{2};

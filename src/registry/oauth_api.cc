@@ -78,8 +78,8 @@ net::awaitable<Answer> get_token(Gate& gate, const Config& config, const net::Re
   co_return token_response(gate, config, *caller, *wanted, offline);
 }
 
-net::awaitable<std::expected<Caller, Refusal>> identify_by_form(Gate& gate,
-                                                                const net::Query& form) {
+net::awaitable<std::expected<Caller, Refusal>> identify_by_form(Gate& gate, const net::Query& form,
+                                                                std::string_view peer) {
   const auto text = [&](std::string_view name) {
     return std::string(form.first(name).value_or(""));
   };
@@ -87,19 +87,20 @@ net::awaitable<std::expected<Caller, Refusal>> identify_by_form(Gate& gate,
   if (grant == "refresh_token")
     co_return co_await gate.identify(text("refresh_token"), Claims::Use::kRefresh);
   if (grant == "password") {
-    Credentials credentials{text("username"), text("password")};
+    Credentials credentials{text("username"), text("password"), address_of(peer)};
     co_return co_await gate.identify(std::move(credentials));
   }
   co_return bad_request(
       fmt::format("grant_type {} is not known here: password, refresh_token", quote(grant)));
 }
 
-net::awaitable<Answer> post_token(Gate& gate, const Config& config, net::RequestBody& body) {
+net::awaitable<Answer> post_token(Gate& gate, const Config& config, const net::Request& request,
+                                  net::RequestBody& body) {
   const auto form = co_await read_form(body);
   if (!form) co_return std::unexpected(form.error());
   const auto wanted = wanted_scopes(*form);
   if (!wanted) co_return std::unexpected(wanted.error());
-  const auto caller = co_await identify_by_form(gate, *form);
+  const auto caller = co_await identify_by_form(gate, *form, request.peer);
   if (!caller) co_return std::unexpected(caller.error());
   const bool offline = form->first("access_type").value_or("") == "offline";
   co_return token_response(gate, config, *caller, *wanted, offline);
@@ -143,7 +144,7 @@ net::awaitable<Answer> handle_oauth(Gate& gate, const Config& config, const net:
   if (request.path == kToken && request.method == "GET")
     co_return co_await get_token(gate, config, request);
   if (request.method == "POST") {
-    if (request.path == kToken) co_return co_await post_token(gate, config, body);
+    if (request.path == kToken) co_return co_await post_token(gate, config, request, body);
     co_return co_await post_exchange(gate, body);
   }
   Refusal refusal(405, "UNSUPPORTED",

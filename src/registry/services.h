@@ -6,6 +6,7 @@
 #include "meta/metadata_store.h"
 #include "registry/config.h"
 #include "registry/gate.h"
+#include "registry/rate_limiter.h"
 #include "registry/uploads.h"
 
 namespace runnel::registry {
@@ -14,7 +15,15 @@ namespace runnel::registry {
 struct Services {
   Services(const Config& c, blob::BlobStore& b, meta::MetadataStore& m, Uploads& u, Gate* g,
            const Clock& t, WorkerPool& r, WorkerPool& w)
-      : config(c), blobs(b), metadata(m), uploads(u), gate(g), clock(t), readers(r), writers(w) {}
+      : config(c),
+        blobs(b),
+        metadata(m),
+        uploads(u),
+        gate(g),
+        clock(t),
+        readers(r),
+        writers(w),
+        manifest_reads(c.limits.manifests_per_minute, t) {}
 
   const Config& config;
   blob::BlobStore& blobs;
@@ -25,6 +34,7 @@ struct Services {
   // Two pools, so that reads do not queue up behind the syncs of pushes.
   WorkerPool& readers;
   WorkerPool& writers;
+  RateLimiter manifest_reads;
 };
 
 }  // namespace runnel::registry
