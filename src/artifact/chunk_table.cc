@@ -35,6 +35,12 @@ Result<void> check_pages(Bytes hashes, Bytes pages) {
 }  // namespace
 
 Result<ChunkTable> ChunkTable::parse(Buffer bytes, const codec::Sha256Value& digest) {
+  const auto kept = std::make_shared<const Buffer>(std::move(bytes));
+  return parse(*kept, kept, digest);
+}
+
+Result<ChunkTable> ChunkTable::parse(Bytes bytes, std::shared_ptr<const void> owner,
+                                     const codec::Sha256Value& digest) {
   ByteReader reader(bytes, "chunk table");
   RUNNEL_TRY(const Bytes magic, reader.bytes(kMagic.size()));
   if (as_text(magic) != kMagic) return fail(Code::kInvalid, "chunk table: wrong magic");
@@ -65,11 +71,12 @@ Result<ChunkTable> ChunkTable::parse(Buffer bytes, const codec::Sha256Value& dig
   table.pages_offset_ = reader.offset();
   RUNNEL_TRY(const Bytes pages, reader.bytes(page_count * kPageSize));
   if (!reader.at_end()) return fail(Code::kInvalid, "chunk table: bytes after the last page");
-  if (codec::sha256(Bytes(bytes).first(table.pages_offset_)) != digest) {
+  if (codec::sha256(bytes.first(table.pages_offset_)) != digest) {
     return fail(Code::kInvalid, "chunk table: index does not match the digest it is trusted by");
   }
   RUNNEL_DO(check_pages(hashes, pages));
-  table.bytes_ = std::move(bytes);
+  table.owner_ = std::move(owner);
+  table.bytes_ = bytes;
   RUNNEL_DO(table.check_entries());
   return table;
 }
@@ -114,6 +121,9 @@ Chunk ChunkTable::at(uint32_t index) const {
   RUNNEL_CHECK(index < chunk_count_);
   const std::byte* from = entry(index);
   const uint64_t end = index + 1 < chunk_count_ ? block_of(index + 1) : device_blocks_;
+  const uint64_t begin = load_le<uint32_t>(from + 12);
+  // Checked when it was parsed; the disk below a mapped file may have changed its mind.
+  RUNNEL_CHECK(begin < end && end - begin <= chunk_max_ / kBlockSize && end <= device_blocks_);
   Chunk chunk{.blob_offset = load_le<uint64_t>(from),
               .stored_size = load_le<uint32_t>(from + 8),
               .device_block = load_le<uint32_t>(from + 12),

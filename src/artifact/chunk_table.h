@@ -20,6 +20,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/bytes.h"
@@ -50,6 +51,10 @@ class ChunkTable {
  public:
   // Verifies index and pages against `digest`, then the rules above. kInvalid says what is wrong.
   static Result<ChunkTable> parse(Buffer bytes, const codec::Sha256Value& digest);
+  // The same over bytes that `owner` keeps, a mapped file for instance. Should they change later,
+  // at() notices entries that make no sense and aborts; a wrong digest makes its chunk unreadable.
+  static Result<ChunkTable> parse(Bytes bytes, std::shared_ptr<const void> owner,
+                                  const codec::Sha256Value& digest);
 
   uint32_t size() const { return chunk_count_; }
   // `index` < size().
@@ -70,7 +75,8 @@ class ChunkTable {
   uint32_t block_of(uint32_t index) const;
   Result<void> check_entries() const;
 
-  Buffer bytes_;
+  std::shared_ptr<const void> owner_;  // copies of a table share its bytes
+  Bytes bytes_;
   codec::Sha256Value digest_{};
   uint64_t pages_offset_ = 0;
   uint64_t device_blocks_ = 0;

@@ -49,6 +49,10 @@ const LayerRecord& Boot::record_of(uint16_t slot) const {
 }
 
 Result<Boot> open_boot(const Artifact& artifact, Bytes bytes) {
+  return open_boot(artifact, bytes, nullptr);
+}
+
+Result<Boot> open_boot(const Artifact& artifact, Bytes bytes, std::shared_ptr<const void> owner) {
   if (bytes.size() < artifact.head_size) {
     return fail(Code::kInvalid, "boot blob: {} bytes, its head alone has {}", bytes.size(),
                 artifact.head_size);
@@ -69,8 +73,9 @@ Result<Boot> open_boot(const Artifact& artifact, Bytes bytes) {
   for (const size_t i : records_with_tables(boot.head.layers)) {
     const auto& record = boot.head.layers[i];
     RUNNEL_TRY(const Bytes table_bytes, reader.bytes(record.parts.table_size));
-    RUNNEL_TRY(auto table, ChunkTable::parse(Buffer(table_bytes.begin(), table_bytes.end()),
-                                             record.parts.table_digest));
+    RUNNEL_TRY(auto table, owner ? ChunkTable::parse(table_bytes, owner, record.parts.table_digest)
+                                 : ChunkTable::parse(Buffer(table_bytes.begin(), table_bytes.end()),
+                                                     record.parts.table_digest));
     if (table.device_blocks() != record.device_blocks ||
         table.frame_bytes() != record.parts.tree_offset) {
       return fail(Code::kInvalid, "boot blob: the table of layer {} is of another blob", i);

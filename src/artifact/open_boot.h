@@ -2,6 +2,7 @@
 // manifest and consistent in itself, and the kernel may mount the metadata.
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "artifact/artifact.h"
@@ -22,5 +23,7 @@ struct Boot {
 
 // `bytes` are the boot blob, or at least its head and tables. kInvalid says what does not agree.
 Result<Boot> open_boot(const Artifact& artifact, Bytes bytes);
+// The tables stay where they are, in bytes that `owner` keeps.
+Result<Boot> open_boot(const Artifact& artifact, Bytes bytes, std::shared_ptr<const void> owner);
 
 }  // namespace runnel::artifact

@@ -115,6 +115,7 @@ void Layer::copy(uint32_t chunk, const Buffer& plain, Read& read) const {
   const uint64_t start = table_.at(chunk).device_offset();
   const uint64_t begin = std::max(read.offset, start);
   const uint64_t end = std::min(read.offset + read.out.size(), start + plain.size());
+  RUNNEL_CHECK(begin < end);
   std::memcpy(read.out.data() + (begin - read.offset), plain.data() + (begin - start), end - begin);
 }
 

@@ -1,10 +1,12 @@
 #include "node/image_store.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 #include <filesystem>
 
 #include "base/durable.h"
 #include "base/fd.h"
+#include "base/mapped_file.h"
 #include "oci/document.h"
 
 namespace runnel::node {
@@ -105,6 +107,19 @@ Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest,
   fs::remove_all(directory, error);
   RUNNEL_DO(durable_rename(part, directory));
   image.directory = directory;
+  // From now on the tables are the file's pages, and no memory of this process.
+  RUNNEL_TRY(const auto boot, MappedFile::open(directory + "/boot", artifact::kMaxHeadSize * 2));
+  uint64_t offset = image.artifact.head_size;
+  for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
+    auto& table = image.boot.tables[image.boot.head.layers[i].slot - 1];
+    const uint64_t size = table.bytes().size();
+    if (offset + size > boot->bytes().size()) {
+      return fail(Code::kUnavailable, "{}/boot is shorter than what was written", directory);
+    }
+    RUNNEL_TRY(table, artifact::ChunkTable::parse(boot->bytes().subspan(offset, size), boot,
+                                                  table.digest()));
+    offset += size;
+  }
   return {};
 }
 
@@ -133,8 +148,8 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
              read_file(directory + "/artifact.json", oci::kMaxDocumentBytes));
   RUNNEL_TRY(const auto manifest, oci::parse_manifest(manifest_bytes));
   RUNNEL_TRY(image.artifact, artifact::parse_artifact(manifest));
-  RUNNEL_TRY(const auto boot, read_file(directory + "/boot", artifact::kMaxHeadSize * 2));
-  RUNNEL_TRY(image.boot, artifact::open_boot(image.artifact, boot));
+  RUNNEL_TRY(const auto boot, MappedFile::open(directory + "/boot", artifact::kMaxHeadSize * 2));
+  RUNNEL_TRY(image.boot, artifact::open_boot(image.artifact, boot->bytes(), boot));
   if (image.chain_ids.size() != image.artifact.layers.size()) {
     return fail(Code::kInvalid, "{} chain IDs for {} layers", image.chain_ids.size(),
                 image.artifact.layers.size());
@@ -143,8 +158,8 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
     return fail(Code::kInvalid, "{} sizes for {} layers", image.layer_sizes.size(),
                 image.chain_ids.size());
   }
-  RUNNEL_TRY(const auto metadata, read_file(image.metadata_path(), artifact::kMaxImageSize));
-  if (metadata != image.boot.head.image) {
+  RUNNEL_TRY(const auto metadata, MappedFile::open(image.metadata_path(), artifact::kMaxImageSize));
+  if (!std::ranges::equal(metadata->bytes(), image.boot.head.image)) {
     RUNNEL_DO(replace_file(image.metadata_path(), image.boot.head.image));
   }
   return image;

@@ -1,0 +1,31 @@
+// A whole file, mapped for reading: its pages are the kernel's to keep or drop, not this process's
+// memory.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "base/bytes.h"
+#include "base/error.h"
+
+namespace runnel {
+
+// Immutable; any thread may read. The file must not get shorter while it is mapped (SIGBUS), and so
+// must belong to us alone; a disk that cannot read it any more is a SIGBUS too.
+class MappedFile {
+ public:
+  // kExhausted when it is larger than `limit` bytes.
+  static Result<std::shared_ptr<const MappedFile>> open(const std::string& path, uint64_t limit);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  Bytes bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(Bytes bytes) : bytes_(bytes) {}
+
+  const Bytes bytes_;
+};
+
+}  // namespace runnel
