@@ -3,9 +3,24 @@
 #include <fcntl.h>
 #include <sys/mman.h>
 
+#include <algorithm>
+
 #include "base/fd.h"
 
 namespace runnel {
+
+namespace {
+
+// A page that the disk cannot give is an error here; in the mapping it would end the process.
+Result<void> read_through(int fd, uint64_t size) {
+  Buffer piece(std::min<uint64_t>(size, 256 << 10));
+  for (uint64_t at = 0; at < size; at += piece.size()) {
+    RUNNEL_DO(read_exact_at(fd, MutableBytes(piece).first(std::min(piece.size(), size - at)), at));
+  }
+  return {};
+}
+
+}  // namespace
 
 Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& path,
                                                            uint64_t limit) {
@@ -15,6 +30,7 @@ Result<std::shared_ptr<const MappedFile>> MappedFile::open(const std::string& pa
     return fail(Code::kExhausted, "{} has {} bytes, more than {}", path, size, limit);
   }
   if (size == 0) return std::shared_ptr<const MappedFile>(new MappedFile({}));
+  RUNNEL_DO(read_through(fd.get(), size));
   void* at = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (at == MAP_FAILED) return fail_errno("map {}", path);
   return std::shared_ptr<const MappedFile>(

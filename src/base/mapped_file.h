@@ -11,10 +11,12 @@
 namespace runnel {
 
 // Immutable; any thread may read. The file must not get shorter while it is mapped (SIGBUS), and so
-// must belong to us alone; a disk that cannot read it any more is a SIGBUS too.
+// must belong to us alone. A disk that loses a page later, when the kernel has dropped it, is a
+// SIGBUS too; the process that is started after that gets an error from open().
 class MappedFile {
  public:
-  // kExhausted when it is larger than `limit` bytes.
+  // Reads it once: what the disk cannot give is an error now. kExhausted when it is larger than
+  // `limit` bytes.
   static Result<std::shared_ptr<const MappedFile>> open(const std::string& path, uint64_t limit);
   ~MappedFile();
   MappedFile(const MappedFile&) = delete;
