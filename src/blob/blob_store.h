@@ -79,6 +79,7 @@ class UploadWriter {
 struct StoredBlob {
   oci::Digest digest;
   WallTime since;  // when it was committed last, about
+  uint64_t size = 0;
   bool operator==(const StoredBlob&) const = default;
 };
 
@@ -89,6 +90,7 @@ class BlobStore {
   // Empty only when the store knows that it has no such blob. That it cannot tell, for whatever
   // reason, is an error: absence makes people push again, or collect what refers to the blob.
   virtual Result<std::optional<uint64_t>> size(const oci::Digest& digest) = 0;
+  virtual Result<std::optional<StoredBlob>> find(const oci::Digest& digest) = 0;
   virtual Result<std::optional<Content>> open(const oci::Digest& digest) = 0;
   // False when there was no such blob. Who has it open can go on reading.
   virtual Result<bool> remove(const oci::Digest& digest) = 0;

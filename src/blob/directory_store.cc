@@ -44,6 +44,13 @@ Result<std::vector<std::string>> names_in(const std::string& path) {
   }
 }
 
+StoredBlob stored_blob(const oci::Digest& digest, const struct stat& info) {
+  // rename(2) sets the time of the last status change.
+  const auto since =
+      std::chrono::seconds(info.st_ctim.tv_sec) + std::chrono::nanoseconds(info.st_ctim.tv_nsec);
+  return {digest, WallTime(since), static_cast<uint64_t>(info.st_size)};
+}
+
 Result<void> check_layout(const std::string& path) {
   RUNNEL_TRY(const Buffer bytes, read_file(path, 4096));
   if (as_text(bytes) == kLayout) return {};
@@ -184,6 +191,15 @@ Result<std::optional<uint64_t>> DirectoryStore::size(const oci::Digest& digest) 
   return size_of(*content);
 }
 
+Result<std::optional<StoredBlob>> DirectoryStore::find(const oci::Digest& digest) {
+  auto file = open_if_present(blob_path(digest), O_RDONLY);
+  if (!file && file.error().code == Code::kNotFound) return std::nullopt;
+  if (!file) return std::unexpected(std::move(file).error());
+  struct stat info;
+  if (::fstat(file->get(), &info) != 0) return fail_errno("stat blob {}", digest);
+  return stored_blob(digest, info);
+}
+
 Result<std::optional<Content>> DirectoryStore::open(const oci::Digest& digest) {
   auto file = open_if_present(blob_path(digest), O_RDONLY);
   if (!file && file.error().code == Code::kNotFound) return std::nullopt;
@@ -232,10 +248,7 @@ Result<std::vector<StoredBlob>> DirectoryStore::list_directory(oci::Algorithm al
     auto digest = oci::Digest::parse(fmt::format("{}:{}", oci::to_string(algorithm), name));
     struct stat info;
     if (!digest || ::stat(fmt::format("{}/{}", path, name).c_str(), &info) != 0) continue;
-    // rename(2) sets the time of the last status change.
-    const auto since =
-        std::chrono::seconds(info.st_ctim.tv_sec) + std::chrono::nanoseconds(info.st_ctim.tv_nsec);
-    found.push_back({*std::move(digest), WallTime(since)});
+    found.push_back(stored_blob(*digest, info));
   }
   return found;
 }

@@ -25,6 +25,7 @@ class DirectoryStore final : public BlobStore {
   static Result<std::unique_ptr<DirectoryStore>> open(const std::string& root);
 
   Result<std::optional<uint64_t>> size(const oci::Digest& digest) override;
+  Result<std::optional<StoredBlob>> find(const oci::Digest& digest) override;
   Result<std::optional<Content>> open(const oci::Digest& digest) override;
   Result<bool> remove(const oci::Digest& digest) override;
   Result<std::vector<StoredBlob>> list(const oci::Digest& after, size_t limit) override;

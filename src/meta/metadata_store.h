@@ -88,6 +88,13 @@ enum class UnlinkOutcome : uint8_t {
   kReferenced,  // a manifest of the repository needs the blob; nothing was changed
 };
 
+struct Reviewed {
+  size_t links = 0;     // that were looked at
+  size_t unlinked = 0;  // of them
+
+  bool operator==(const Reviewed&) const = default;
+};
+
 // What somebody configured, as the caller wrote it: a scope map, a token, attributes.
 struct Document {
   std::string name;
@@ -126,9 +133,13 @@ class MetadataStore {
                                             const oci::Digest& digest) = 0;
 
   // Unlinks blobs that no manifest of their repository needs, not even a deleted one that can come
-  // back, and whose links were made or renewed before `before`; looks at no more than `limit` of
-  // them. How many were unlinked.
-  virtual Result<size_t> unlink_unreferenced(WallTime before, size_t limit) = 0;
+  // back, and whose links were made or renewed before `before`. Looks at no more than `limit` links
+  // of those that were made, or lost a manifest, since they were looked at last.
+  virtual Result<Reviewed> unlink_unreferenced(WallTime before, size_t limit) = 0;
+  // Blobs of which a link went since remove_if_unlinked() was called for them. In the order of
+  // their digests' text, those after `after` (or from the beginning, when that is empty).
+  virtual Result<std::vector<oci::Digest>> unlinked_blobs(const oci::Digest& after,
+                                                          size_t limit) = 0;
   virtual Result<bool> is_linked(const oci::Digest& digest) = 0;
   // Calls `remove` if no repository has the blob, while nobody can link it: who links it later
   // finds out that it is gone. False when somebody has it.

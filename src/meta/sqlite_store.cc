@@ -36,16 +36,6 @@ constexpr const char* kInsertUpload =
 constexpr const char* kLinkOf =
     "SELECT size, linked_at FROM blob_links WHERE digest = ? AND hidden = 0 "
     "AND repository = (SELECT id FROM repositories WHERE name = ?)";
-constexpr const char* kAnyLinkOf = "SELECT 1 FROM blob_links WHERE digest = ? LIMIT 1";
-// The second one asks again what the first one found.
-constexpr const char* kUnreferencedLinks =
-    "SELECT l.repository, l.digest FROM blob_links l WHERE l.linked_at < ? "
-    "AND NOT EXISTS (SELECT 1 FROM manifest_references f JOIN manifests m ON m.id = f.manifest "
-    "WHERE f.digest = l.digest AND f.kind = 0 AND m.repository = l.repository) LIMIT ?";
-constexpr const char* kUnlinkUnreferenced =
-    "DELETE FROM blob_links AS l WHERE l.repository = ? AND l.digest = ? AND l.linked_at < ? "
-    "AND NOT EXISTS (SELECT 1 FROM manifest_references f JOIN manifests m ON m.id = f.manifest "
-    "WHERE f.digest = l.digest AND f.kind = 0 AND m.repository = l.repository)";
 constexpr const char* kDeleteUpload = "DELETE FROM uploads WHERE id = ? AND repository = ?";
 
 }  // namespace
@@ -211,53 +201,6 @@ Result<std::optional<uint64_t>> SqliteStore::lease_blob(std::string_view reposit
   RUNNEL_TRY(const bool found, rows.next());
   if (!found) return std::nullopt;
   return static_cast<uint64_t>(rows.integer(0));
-}
-
-// Looks for them without keeping writers out, which takes a while when there are many links; then
-// unlinks those that still are what was looked for.
-Result<size_t> SqliteStore::unlink_unreferenced(WallTime before, size_t limit) {
-  std::vector<std::pair<int64_t, std::string>> found;
-  {
-    RUNNEL_TRY(const auto connection, reader());
-    RUNNEL_TRY(auto rows, connection->query(kUnreferencedLinks, {to_milliseconds(before),
-                                                                 static_cast<int64_t>(limit)}));
-    while (true) {
-      RUNNEL_TRY(const bool more, rows.next());
-      if (!more) break;
-      found.emplace_back(rows.integer(0), rows.text(1));
-    }
-  }
-  const std::lock_guard lock(writing_);
-  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
-  int64_t unlinked = 0;
-  for (const auto& [repository, digest] : found) {
-    RUNNEL_TRY(const int64_t gone,
-               writer_->run(kUnlinkUnreferenced, {repository, digest, to_milliseconds(before)}));
-    unlinked += gone;
-  }
-  RUNNEL_DO(transaction.commit());
-  return static_cast<size_t>(unlinked);
-}
-
-Result<bool> SqliteStore::is_linked(const oci::Digest& digest) {
-  RUNNEL_TRY(const auto connection, reader());
-  RUNNEL_TRY(auto rows, connection->query(kAnyLinkOf, {digest.to_string()}));
-  return rows.next();
-}
-
-Result<bool> SqliteStore::is_linked_for_writer(const oci::Digest& digest) {
-  RUNNEL_TRY(auto rows, writer_->query(kAnyLinkOf, {digest.to_string()}));
-  return rows.next();
-}
-
-Result<bool> SqliteStore::remove_if_unlinked(const oci::Digest& digest,
-                                             const std::function<Result<void>()>& remove) {
-  const std::lock_guard lock(writing_);
-  RUNNEL_TRY(const auto transaction, Transaction::write(*writer_));
-  RUNNEL_TRY(const bool linked, is_linked_for_writer(digest));
-  if (linked) return false;
-  RUNNEL_DO(remove());
-  return true;  // the transaction has nothing to commit, it only kept others from linking
 }
 
 Result<void> SqliteStore::create_upload(const Upload& upload) {

@@ -36,7 +36,8 @@ class SqliteStore final : public MetadataStore {
   Result<UnlinkOutcome> unlink_blob(std::string_view repository,
                                     const oci::Digest& digest) override;
 
-  Result<size_t> unlink_unreferenced(WallTime before, size_t limit) override;
+  Result<Reviewed> unlink_unreferenced(WallTime before, size_t limit) override;
+  Result<std::vector<oci::Digest>> unlinked_blobs(const oci::Digest& after, size_t limit) override;
   Result<bool> is_linked(const oci::Digest& digest) override;
   Result<bool> remove_if_unlinked(const oci::Digest& digest,
                                   const std::function<Result<void>()>& remove) override;

@@ -12,15 +12,26 @@ constexpr size_t kDeletionBatch = 20;  // each may be a whole repository
 
 Result<Collected> Collector::collect(const std::stop_token& stop) {
   Collected collected;
-  RUNNEL_DO(forget(stop, collected));
   const WallTime before = clock_.wall() - lifetime_;
-  RUNNEL_DO(unlink(before, collected));
+  RUNNEL_DO(forget(stop, collected));
+  RUNNEL_DO(unlink(before, stop, collected));
+  RUNNEL_DO(remove_unlinked(before, stop, collected));
+  return collected;
+}
+
+Result<Collected> Collector::sweep(const std::stop_token& stop) {
+  Collected collected;
+  const WallTime before = clock_.wall() - lifetime_;
   oci::Digest after;
   while (!stop.stop_requested()) {
     RUNNEL_TRY(const auto page, blobs_.list(after, kBatch));
     if (page.empty()) break;
-    for (const auto& stored : page)
-      if (stored.since < before) RUNNEL_DO(remove(stored, collected));
+    for (const auto& stored : page) {
+      if (stored.since >= before) continue;
+      // Asked first without a transaction, because most blobs are linked.
+      RUNNEL_TRY(const bool linked, metadata_.is_linked(stored.digest));
+      if (!linked) RUNNEL_DO(remove(stored.digest, stored, collected));
+    }
     after = page.back().digest;
   }
   return collected;
@@ -36,29 +47,45 @@ Result<void> Collector::forget(const std::stop_token& stop, Collected& collected
   return {};
 }
 
-Result<void> Collector::unlink(WallTime before, Collected& collected) {
-  while (true) {
-    RUNNEL_TRY(const size_t count, metadata_.unlink_unreferenced(before, kBatch));
-    collected.links += count;
-    if (count < kBatch) return {};
+Result<void> Collector::unlink(WallTime before, const std::stop_token& stop, Collected& collected) {
+  while (!stop.stop_requested()) {
+    RUNNEL_TRY(const auto reviewed, metadata_.unlink_unreferenced(before, kBatch));
+    collected.links += reviewed.unlinked;
+    if (reviewed.links < kBatch) break;
   }
+  return {};
 }
 
-Result<void> Collector::remove(const blob::StoredBlob& stored, Collected& collected) {
-  // Asked first without a transaction, because most blobs are linked.
-  RUNNEL_TRY(const bool linked, metadata_.is_linked(stored.digest));
-  if (linked) return {};
-  RUNNEL_TRY(const auto size, blobs_.size(stored.digest));
+Result<void> Collector::remove_unlinked(WallTime before, const std::stop_token& stop,
+                                        Collected& collected) {
+  oci::Digest after;
+  while (!stop.stop_requested()) {
+    RUNNEL_TRY(const auto page, metadata_.unlinked_blobs(after, kBatch));
+    if (page.empty()) break;
+    for (const auto& digest : page) {
+      RUNNEL_TRY(const auto stored, blobs_.find(digest));
+      // Pushed again, and perhaps not linked yet: its turn comes later.
+      if (stored && stored->since >= before) continue;
+      RUNNEL_DO(remove(digest, stored, collected));
+    }
+    after = page.back();
+  }
+  return {};
+}
+
+Result<void> Collector::remove(const oci::Digest& digest,
+                               const std::optional<blob::StoredBlob>& stored,
+                               Collected& collected) {
   bool existed = false;
   const auto remove_blob = [&]() -> Result<void> {
-    RUNNEL_TRY(existed, blobs_.remove(stored.digest));
+    RUNNEL_TRY(existed, blobs_.remove(digest));
     return {};
   };
   RUNNEL_TRY([[maybe_unused]] const bool removed,
-             metadata_.remove_if_unlinked(stored.digest, remove_blob));
+             metadata_.remove_if_unlinked(digest, remove_blob));
   if (!existed) return {};
   ++collected.blobs;
-  collected.bytes += size.value_or(0);
+  collected.bytes += stored ? stored->size : 0;
   return {};
 }
 

@@ -1,4 +1,6 @@
-// Gives back the space of blobs that nothing needs any more, while everything goes on.
+// Gives back the space of blobs that nothing needs any more, while everything goes on. Its cost is
+// in proportion to what was pushed and deleted since, not to what is stored; only sweep() looks at
+// every blob, for those that a crash left between a blob's rename and its link.
 //
 // Three steps. Deletions that are older than the time to undo them are forgotten. A repository
 // loses its link to a blob that none of its manifests needs, once the link is older than a
@@ -13,6 +15,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <stop_token>
 
 #include "base/clock.h"
@@ -43,11 +46,15 @@ class Collector {
 
   // Ends early, with what it did so far, when `stop` asks for it.
   Result<Collected> collect(const std::stop_token& stop = {});
+  // Removes blobs that have no link, whether one went or there never was one.
+  Result<Collected> sweep(const std::stop_token& stop = {});
 
  private:
   Result<void> forget(const std::stop_token& stop, Collected& collected);
-  Result<void> unlink(WallTime before, Collected& collected);
-  Result<void> remove(const blob::StoredBlob& stored, Collected& collected);
+  Result<void> unlink(WallTime before, const std::stop_token& stop, Collected& collected);
+  Result<void> remove_unlinked(WallTime before, const std::stop_token& stop, Collected& collected);
+  Result<void> remove(const oci::Digest& digest, const std::optional<blob::StoredBlob>& stored,
+                      Collected& collected);
 
   blob::BlobStore& blobs_;
   meta::MetadataStore& metadata_;

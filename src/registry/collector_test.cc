@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <future>
 #include <thread>
 
 #include "blob/directory_store.h"
@@ -10,6 +11,7 @@
 #include "registry/uploads.h"
 #include "support/fake_clock.h"
 #include "support/temp_dir.h"
+#include "support/watched_blob_store.h"
 
 namespace runnel::registry {
 namespace {
@@ -114,9 +116,97 @@ TEST_F(CollectorTest, RemovesWhatACrashLeftBetweenBlobAndLink) {
   ASSERT_TRUE(writer->append(as_bytes("orphan")));
   ASSERT_TRUE(writer->commit(digest("orphan")));
 
-  EXPECT_EQ(process_.collector.collect()->blobs, 1u);
+  EXPECT_EQ(process_.collector.collect()->blobs, 0u);
+  EXPECT_EQ(process_.collector.sweep()->blobs, 1u);
 
   EXPECT_FALSE(process_.blobs->size(digest("orphan")).value());
+}
+
+TEST_F(CollectorTest, ForgetsDeletionsInTheirTimeAndCollectsTheirBlobs) {
+  ASSERT_TRUE(process_.push("a", "layer"));
+  ASSERT_TRUE(process_.put("a", "manifest", "layer"));
+  ASSERT_TRUE(
+      process_.metadata->delete_manifest("a", digest("manifest"), meta::Undo::kPossible).value());
+
+  clock_.advance(std::chrono::days(6));
+  EXPECT_EQ(process_.collector.collect()->deletions, 0u);
+  EXPECT_TRUE(process_.has("a", "layer"));
+  clock_.advance(std::chrono::days(2));
+  const auto collected = process_.collector.collect().value();
+
+  EXPECT_EQ(collected.deletions, 1u);
+  EXPECT_EQ(collected.blobs, 1u);
+}
+
+TEST_F(CollectorTest, CostsWhatChangedAndNotWhatIsStored) {
+  test::WatchedBlobStore watched(*process_.blobs);
+  Collector collector(watched, *process_.metadata, clock_, std::chrono::hours(1),
+                      std::chrono::days(7));
+  for (int i = 0; i < 20; ++i) {
+    const auto text = fmt::format("layer {}", i);
+    ASSERT_TRUE(process_.push("a", text));
+    ASSERT_TRUE(process_.put("a", fmt::format("manifest {}", i), text));
+  }
+  clock_.advance(std::chrono::hours(2));
+  ASSERT_TRUE(collector.collect());
+  ASSERT_TRUE(
+      process_.metadata->delete_manifest("a", digest("manifest 7"), meta::Undo::kNever).value());
+  watched.calls = 0;
+
+  EXPECT_EQ(collector.collect()->blobs, 1u);
+  EXPECT_EQ(watched.calls, 2);  // it looked for that one blob, and removed it
+  EXPECT_EQ(collector.collect()->blobs, 0u);
+  EXPECT_EQ(watched.calls, 2);
+}
+
+// A blob that lost its last link, pushed again in the very moment in which it is collected.
+class CollectorRace : public CollectorTest {
+ protected:
+  CollectorRace() {
+    EXPECT_TRUE(process_.push("a", "layer"));
+    EXPECT_TRUE(process_.metadata->unlink_blob("a", digest("layer")));
+    clock_.advance(std::chrono::hours(2));
+  }
+
+  test::WatchedBlobStore watched_{*process_.blobs};
+  Collector collector_{watched_, *process_.metadata, clock_, std::chrono::hours(1),
+                       std::chrono::days(7)};
+  Process other_{directory_.path(), clock_, std::chrono::hours(1)};
+};
+
+TEST_F(CollectorRace, APushThatEndsBeforeTheRemovalKeepsItsBlob) {
+  watched_.after_find = [&] { ASSERT_TRUE(other_.push("b", "layer")); };
+
+  EXPECT_EQ(collector_.collect()->blobs, 0u);
+
+  EXPECT_TRUE(other_.has("b", "layer"));
+}
+
+TEST_F(CollectorRace, APushThatComesTooLateIsToldSo) {
+  test::WatchedBlobStore pushed_to(*other_.blobs);
+  Uploads uploads(pushed_to, *other_.metadata, clock_, std::chrono::hours(1));
+  std::promise<void> committed;
+  pushed_to.after_commit = [&] { committed.set_value(); };
+  Result<void> outcome;
+  std::thread pusher;
+  watched_.before_remove = [&] {
+    pusher = std::thread([&] {
+      const auto upload = uploads.start("b", "").value();
+      const auto receiving = uploads.receive("b", "", upload.id, oci::Algorithm::kSha256).value();
+      ASSERT_TRUE(receiving->append(as_bytes("layer")));
+      outcome = receiving->finish(digest("layer"));
+    });
+    committed.get_future().wait();
+  };
+
+  EXPECT_EQ(collector_.collect()->blobs, 1u);
+  pusher.join();
+
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kUnavailable);
+  EXPECT_FALSE(other_.metadata->blob_size("b", digest("layer")).value());
+  EXPECT_TRUE(other_.push("b", "layer"));
+  EXPECT_TRUE(other_.has("b", "layer"));
 }
 
 // Pushes and deletes images of the same few blobs again and again, in repositories of its own.

@@ -27,6 +27,7 @@ namespace {
 constexpr unsigned kDefaultThreads = 8;
 constexpr auto kCleanInterval = std::chrono::minutes(10);
 constexpr int kCleansPerCollection = 6;
+constexpr int kCleansPerSweep = 6 * 24;
 
 // Throws away what nobody needs, at the start and then now and again, until it goes.
 class Housekeeper {
@@ -42,7 +43,8 @@ class Housekeeper {
     std::condition_variable_any wake;
     for (int round = 0; !stop.stop_requested(); ++round) {
       clean(uploads);
-      if (round % kCleansPerCollection == 0) collect(collector, stop);
+      if (round % kCleansPerCollection == 0) report(collector.collect(stop));
+      if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
       std::unique_lock lock(mutex);
       wake.wait_for(lock, stop, kCleanInterval, [] { return false; });
     }
@@ -57,8 +59,7 @@ class Housekeeper {
       log::info("threw away {} uploads that nobody finished", *count);
   }
 
-  void collect(Collector& collector, const std::stop_token& stop) {
-    const auto collected = collector.collect(stop);
+  void report(const Result<Collected>& collected) {
     if (collected) traffic_.add_collection(*collected, std::chrono::system_clock::now());
     if (!collected)
       log::warning("collecting blobs: {}", collected.error().message);

@@ -39,7 +39,7 @@ class DeletionConformance : public MetadataStoreConformance {
   // The collector's step, with everything old.
   size_t unlink_all() {
     fixture().clock().advance(std::chrono::hours(1));
-    return store().unlink_unreferenced(fixture().clock().wall(), 100).value();
+    return store().unlink_unreferenced(fixture().clock().wall(), 100)->unlinked;
   }
 };
 

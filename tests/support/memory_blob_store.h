@@ -26,6 +26,13 @@ class MemoryBlobStore final : public blob::BlobStore {
     return found->second->size();
   }
 
+  Result<std::optional<blob::StoredBlob>> find(const oci::Digest& digest) override {
+    const std::lock_guard lock(mutex_);
+    const auto found = blobs_.find(digest);
+    if (found == blobs_.end()) return std::nullopt;
+    return blob::StoredBlob{digest, WallTime(), found->second->size()};
+  }
+
   Result<std::optional<blob::Content>> open(const oci::Digest& digest) override {
     const std::lock_guard lock(mutex_);
     const auto found = blobs_.find(digest);
@@ -45,7 +52,7 @@ class MemoryBlobStore final : public blob::BlobStore {
     const std::lock_guard lock(mutex_);
     std::vector<blob::StoredBlob> found;
     for (auto at = blobs_.upper_bound(after); at != blobs_.end() && found.size() < limit; ++at)
-      found.push_back({at->first, WallTime()});
+      found.push_back({at->first, WallTime(), at->second->size()});
     return found;
   }
 

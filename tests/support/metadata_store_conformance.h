@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 #include <limits>
 #include <memory>
@@ -389,15 +390,53 @@ TEST_P(MetadataStoreConformance, UnlinksBlobsThatNoManifestNeedsOnceTheyAreOld) 
   EXPECT_EQ(store().lease_blob("a", digest("loose"), std::chrono::hours(3)).value(), 1u);
   EXPECT_EQ(store().lease_blob("b", digest("loose"), std::chrono::hours(1)).value(), std::nullopt);
 
-  EXPECT_EQ(store().unlink_unreferenced(pushed, 10).value(), 0u);
-  EXPECT_EQ(store().unlink_unreferenced(pushed + std::chrono::hours(1), 1).value(), 1u);
-  EXPECT_EQ(store().unlink_unreferenced(pushed + std::chrono::hours(1), 10).value(), 1u);
+  const auto soon = pushed + std::chrono::hours(1);
+  EXPECT_EQ(store().unlink_unreferenced(pushed, 10).value(), (Reviewed{0, 0}));
+  EXPECT_EQ(store().unlink_unreferenced(soon, 1)->links, 1u);
+  EXPECT_EQ(store().unlink_unreferenced(soon, 10)->links, 3u);
+  EXPECT_EQ(store().unlink_unreferenced(soon, 10).value(), (Reviewed{0, 0}));
 
   EXPECT_TRUE(store().blob_size("a", digest("needed")).value());
   EXPECT_TRUE(store().blob_size("a", digest("leased")).value());
   EXPECT_FALSE(store().blob_size("a", digest("loose")).value());
   EXPECT_FALSE(store().blob_size("a", digest("needed elsewhere")).value());
   EXPECT_TRUE(store().blob_size("b", digest("needed elsewhere")).value());
+}
+
+TEST_P(MetadataStoreConformance, LooksAgainAtALinkThatLostItsManifest) {
+  ASSERT_TRUE(store().link_blob("a", digest("x"), 1));
+  auto made = manifest("m");
+  made.blobs = {digest("x")};
+  put("a", made);
+  const auto later = fixture().clock().wall() + std::chrono::hours(1);
+  EXPECT_EQ(store().unlink_unreferenced(later, 10).value(), (Reviewed{1, 0}));
+  EXPECT_EQ(store().unlink_unreferenced(later, 10).value(), (Reviewed{0, 0}));
+
+  ASSERT_TRUE(store().delete_manifest("a", digest("m"), Undo::kNever).value());
+
+  EXPECT_EQ(store().unlink_unreferenced(later, 10).value(), (Reviewed{1, 1}));
+}
+
+TEST_P(MetadataStoreConformance, NotesBlobsThatLostALink) {
+  using Digests = std::vector<oci::Digest>;
+  for (const auto* name : {"a", "b"}) ASSERT_TRUE(store().link_blob(name, digest("x"), 1));
+  ASSERT_TRUE(store().link_blob("c", digest("y"), 1));
+  EXPECT_TRUE(store().unlinked_blobs({}, 10)->empty());
+
+  ASSERT_TRUE(store().unlink_blob("a", digest("x")));
+  ASSERT_TRUE(store().delete_repository("c", Undo::kNever).value());
+
+  auto all = Digests{digest("x"), digest("y")};
+  std::ranges::sort(all);
+  EXPECT_EQ(store().unlinked_blobs({}, 10).value(), all);
+  EXPECT_EQ(store().unlinked_blobs({}, 1).value(), Digests{all[0]});
+  EXPECT_EQ(store().unlinked_blobs(all[0], 10).value(), Digests{all[1]});
+  EXPECT_FALSE(store().remove_if_unlinked(digest("x"), [] { return Result<void>(); }).value());
+  const auto failing = [] { return Result<void>(fail(Code::kUnavailable, "disk")); };
+  EXPECT_FALSE(store().remove_if_unlinked(digest("y"), failing));
+  EXPECT_EQ(store().unlinked_blobs({}, 10).value(), Digests{digest("y")});
+  EXPECT_TRUE(store().remove_if_unlinked(digest("y"), [] { return Result<void>(); }).value());
+  EXPECT_TRUE(store().unlinked_blobs({}, 10)->empty());
 }
 
 TEST_P(MetadataStoreConformance, LetsABlobBeRemovedWhenNobodyHasIt) {
