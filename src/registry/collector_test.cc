@@ -185,17 +185,16 @@ TEST_F(CollectorRace, APushThatEndsBeforeTheRemovalKeepsItsBlob) {
 TEST_F(CollectorRace, APushThatComesTooLateIsToldSo) {
   test::WatchedBlobStore pushed_to(*other_.blobs);
   Uploads uploads(pushed_to, *other_.metadata, clock_, std::chrono::hours(1));
+  const auto upload = uploads.start("b", "").value();
+  const auto receiving = uploads.receive("b", "", upload.id, oci::Algorithm::kSha256).value();
+  ASSERT_TRUE(receiving->append(as_bytes("layer")));
   std::promise<void> committed;
   pushed_to.after_commit = [&] { committed.set_value(); };
   Result<void> outcome;
   std::thread pusher;
+  // The push's bytes are in place before the removal, its link cannot come before its end.
   watched_.before_remove = [&] {
-    pusher = std::thread([&] {
-      const auto upload = uploads.start("b", "").value();
-      const auto receiving = uploads.receive("b", "", upload.id, oci::Algorithm::kSha256).value();
-      ASSERT_TRUE(receiving->append(as_bytes("layer")));
-      outcome = receiving->finish(digest("layer"));
-    });
+    pusher = std::thread([&] { outcome = receiving->finish(digest("layer")); });
     committed.get_future().wait();
   };
 
