@@ -64,15 +64,15 @@ std::string chain_id_of(const Record& record) {
   return last.starts_with("sha256:") ? last : std::string();
 }
 
-bool overlay_has_index() {
-  return ::access("/sys/module/overlay/parameters/index", F_OK) == 0;
+// Whether containerd is about to unpack a layer into the snapshot: it says for which chain, or
+// names the key so (NAMESPACE/NUMBER/extract-…).
+bool is_unpacked_into(const std::string& key, const std::string& target) {
+  const auto slash = key.rfind('/');
+  return !target.empty() || std::string_view(key).substr(slash + 1).starts_with("extract-");
 }
 
-// Waits until what was written to the file system of `path` is on disk.
-Result<void> sync_file_system(const std::string& path) {
-  RUNNEL_TRY(const UniqueFd fd, open_file(path, O_RDONLY | O_DIRECTORY));
-  if (::syncfs(fd.get()) != 0) return fail_errno("syncfs {}", path);
-  return {};
+bool overlay_has_index() {
+  return ::access("/sys/module/overlay/parameters/index", F_OK) == 0;
 }
 
 }  // namespace
@@ -136,7 +136,9 @@ Result<std::vector<Mount>> Snapshotter::prepare(const std::string& key, const st
     RUNNEL_TRY(const bool streamed, streams(target, parent, labels));
     if (streamed) return fail(Code::kExists, "target snapshot {} is streamed", quote(target));
   }
-  return create(Kind::kActive, key, parent, labels);
+  auto created = create(Kind::kActive, key, parent, labels);
+  if (created && is_unpacked_into(key, target)) early_sync_.begin(key);
+  return created;
 }
 
 Result<std::vector<Mount>> Snapshotter::view(const std::string& key, const std::string& parent,
@@ -325,7 +327,7 @@ Result<void> Snapshotter::commit(const std::string& key, const std::string& name
   if (!content) return failed(content.error());
   const auto used = disk_usage(*content);
   if (!used) return failed(used.error());
-  if (auto synced = sync_file_system(*content); !synced) return failed(synced.error());
+  if (auto synced = early_sync_.finish(key); !synced) return failed(synced.error());
   RUNNEL_DO(store_.commit(key, name, labels, *used));
   release_chain_below(record.info.parent);
   return {};
@@ -339,6 +341,7 @@ Result<void> Snapshotter::remove(const std::string& name) {
     if (!held) streaming_.forget(record.chain_id);
     return {};
   }
+  early_sync_.drop(name);
   discard(path_of(record.number));
   if (record.info.kind != Kind::kCommitted) release_chain_below(record.info.parent);
   return {};

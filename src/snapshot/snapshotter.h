@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "snapshot/early_sync.h"
 #include "snapshot/id_mapping.h"
 #include "snapshot/snapshot.h"
 #include "snapshot/store.h"
@@ -60,7 +61,10 @@ class Snapshotter {
   class NewDirectory;
 
   Snapshotter(std::string directory, Store& store, Streaming& streaming)
-      : directory_(std::move(directory)), store_(store), streaming_(streaming) {}
+      : directory_(std::move(directory)),
+        store_(store),
+        streaming_(streaming),
+        early_sync_(directory_) {}
 
   Result<bool> streams(const std::string& target, const std::string& parent, const Labels& labels);
   Result<std::vector<Mount>> create(Kind kind, const std::string& key, const std::string& parent,
@@ -78,6 +82,7 @@ class Snapshotter {
   const std::string directory_;
   Store& store_;
   Streaming& streaming_;
+  EarlySync early_sync_;  // of what containerd unpacks
 
   std::mutex new_mutex_;
   std::set<int64_t> new_directories_;

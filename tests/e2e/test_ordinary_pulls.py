@@ -70,6 +70,31 @@ def test_that_there_is_no_artifact_is_asked_once_a_minute(fresh_streaming, netwo
     assert side.image_status(reference)["reason"] == "NoArtifact"
 
 
+def test_a_pull_without_an_artifact_makes_two_more_requests(lab, fresh_streaming, network, pushed):
+    """Is there an artifact, and which chain IDs has the image; containerd's own are as ever."""
+    reference = through(network, pushed)
+    plain = Containerd(lab.directory("counted") / "c")
+    try:
+        plain.start()
+        plain.use_mirror(network.host, None)
+        before = len(network.requests())
+        services.pull(reference, plain.socket)
+        without = [(r.method, r.path) for r in network.requests()[before:]]
+    finally:
+        plain.stop()
+    side = fresh_streaming(ENGINE, registry=network.host)
+    before = len(network.requests())
+
+    side.pull(reference)
+
+    assert side.image_status(reference)["reason"] == "NoArtifact"
+    more = [(r.method, r.path) for r in network.requests()[before:]]
+    for request in without:
+        more.remove(request)
+    assert len([path for _, path in more if "/referrers/" in path]) == 1, more
+    assert len(more) == 2 and all(method == "GET" for method, _ in more), more
+
+
 def test_a_dead_mirror_costs_no_pull(lab, fresh_streaming, pushed):
     side = fresh_streaming(ENGINE)
     side.containerd.use_mirror(lab.registry.host, f"127.0.0.1:{daemons.free_port()}")
