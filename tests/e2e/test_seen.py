@@ -8,15 +8,18 @@ import random
 import re
 import signal
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from corpus import layers
-from sandbox import daemons, services
+from runnel_env import Streaming
+from sandbox import cri, daemons, services
 from sandbox.containerd import run
 from test_fallback import artifact_blobs, damage
 
 SIZE = 300_000
+BUSYBOX = Path("/bin/busybox").read_bytes()
 LINE = re.compile(r"(# (HELP|TYPE) runnel_node_\w+ .+|runnel_node_\w+(\{[^}]*\})? [0-9.e+-]+|"
                   r"runnel_node_\w+_bucket\{[^}]*le=\"\+Inf\"\} \d+)")
 
@@ -143,6 +146,34 @@ def test_a_running_container_is_found_by_its_id(lab, streaming, converted_recipe
     assert started.seconds_to_ready is not None, started.output
     assert seen[0]["reason"] == "Streaming"
     assert seen[0]["bytes_fetched"] > 0
+
+
+def test_a_container_of_a_pod_is_found_by_its_id(lab):
+    """As kubelet starts it, with the ID that kubelet knows."""
+    busybox = lambda t: t.directory("bin").file("bin/busybox", BUSYBOX, 0o755)
+    sleep = ["/bin/busybox", "sleep", "1000"]
+    pause = lab.push("seen-pause", layers(lab.directory("pause"), lambda t: t.file("p", b"p"),
+                                            busybox), sleep)
+    image = lab.push("seen-pod", layers(lab.directory("pod"), busybox,
+                                        lambda t: t.file("more", content("pod"))))
+    services.convert(image.reference)
+    side = Streaming(lab, "auto")
+    side.containerd.pod_image = pause.reference
+    try:
+        side.start()
+        side.pull(image.reference)
+        with cri.Pod(side.containerd.socket, "seen") as pod:
+            name = pod.start(image.reference, "main", sleep)
+            one, paused = container(side, name), container(side, pod.id)
+    finally:
+        side.close()
+
+    assert (one["reason"], one["layers"], one["streamed_layers"]) == ("Streaming", 2, 2), one
+    assert one["reference"] == image.reference
+    assert one["namespace"] == "k8s.io"
+    assert 0 < one["bytes_present"] < one["bytes"], "a start reads a part"
+    assert one["bytes_fetched"] > 0
+    assert (paused["reason"], paused["engine"]) == ("NoArtifact", "overlayfs"), paused
 
 
 def test_metrics_count_what_happens(streaming, pushed):

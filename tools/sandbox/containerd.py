@@ -44,6 +44,9 @@ disabled_plugins = [
 [plugins."io.containerd.internal.v1.opt"]
   path = "{root}/opt"
 [plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "{pod_image}"
+  disable_cgroup = true
+  restrict_oom_score_adj = true
   disable_tcp_service = true
   stream_server_address = "127.0.0.1"
   stream_server_port = "0"
@@ -101,6 +104,7 @@ class Containerd:
         self.directory = directory
         self.snapshotter = snapshotter
         self.node_socket = node_socket
+        self.pod_image = "localhost/none"  # what sandbox.cri's pods pause in
         self.socket = directory / "containerd.sock"
         self.certs = directory / "certs.d"
         self.daemon = daemons.Daemon("containerd", directory)
@@ -116,7 +120,7 @@ class Containerd:
 
     def configuration(self) -> str:
         text = _CONFIG.format(root=self.directory, socket=self.socket, certs=self.certs,
-                              snapshotter=self.snapshotter)
+                              snapshotter=self.snapshotter, pod_image=self.pod_image)
         if self.node_socket is not None:
             text += _PROXY.format(node_socket=self.node_socket)
         return text
