@@ -199,7 +199,7 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
     log::info(log::Fields{{"image", image->name()}}, "streams");
   }
   const bool by_token = streamed && registries_.only_by_token(image->host, image->repository);
-  if (by_token) hurry(**streamed);
+  if (by_token && registries_.cannot_renew(image->host, image->repository)) hurry(**streamed);
   const std::lock_guard lock(mutex_);
   image->only_by_token = by_token;
   image->preparing = false;

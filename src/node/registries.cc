@@ -65,12 +65,18 @@ bool Registries::only_by_token(const std::string& host, const std::string& repos
   return !renewable || !*renewable;
 }
 
+bool Registries::cannot_renew(const std::string& host, const std::string& repository) const {
+  const auto shown = parts_.shown->find(host, repository);
+  return shown && *shown && (*shown)->kind == remote::Credential::Kind::kBearer;
+}
+
 std::optional<WallTime> Registries::token_end(const std::string& host,
                                               const std::string& repository) const {
   const auto shown = parts_.shown->find(host, repository);
-  const bool token = shown && *shown && (*shown)->kind == remote::Credential::Kind::kBearer;
-  if (!token) return std::nullopt;
-  return (*shown)->expires.value_or(WallTime::max());
+  if (!shown || !*shown) return std::nullopt;
+  if ((*shown)->expires) return (*shown)->expires;
+  const bool token = (*shown)->kind == remote::Credential::Kind::kBearer;
+  return token ? std::optional(WallTime::max()) : std::nullopt;
 }
 
 }  // namespace runnel::node

@@ -45,9 +45,11 @@ class Registries {
   // credentials.
   std::optional<std::string> denied(const std::string& host, const std::string& repository) const;
 
-  // What we may read there hangs on a token that a client showed and nobody can renew. May block
-  // for a bounded time (credential helpers run).
+  // What we may read there hangs on a token that a client showed, or on what the registry gave for
+  // it. May block for a bounded time (credential helpers run).
   bool only_by_token(const std::string& host, const std::string& repository);
+  // The registry gave nothing for it: it ends when the client's token does.
+  bool cannot_renew(const std::string& host, const std::string& repository) const;
   // The token's end; nothing when there is no such token, max() when it does not say.
   std::optional<WallTime> token_end(const std::string& host, const std::string& repository) const;
 

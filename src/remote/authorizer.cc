@@ -4,6 +4,7 @@
 
 #include "base/base64.h"
 #include "base/log.h"
+#include "remote/capability.h"
 #include "remote/challenge.h"
 #include "remote/url.h"
 
@@ -199,6 +200,8 @@ Result<Authorizer::Held> Authorizer::fetch_with(const std::string& host, const S
                                                 const Way& way,
                                                 std::optional<Credential> credential) {
   if (credential && credential->kind == Credential::Kind::kBearer) {
+    if (auto better = exchange(host, scope, way, *credential))
+      return fetch_bearer(host, scope, way, std::move(better));
     SteadyTime expires = SteadyTime::max();
     if (credential->expires)
       expires =
@@ -216,6 +219,22 @@ Result<Authorizer::Held> Authorizer::fetch_with(const std::string& host, const S
               .credential = credential,
               .renew_at = SteadyTime::max(),
               .expires = SteadyTime::max()};
+}
+
+// A token alone ends soon; our own registry gives one that lasts a day for it.
+std::optional<Credential> Authorizer::exchange(const std::string& host, const Scope& scope,
+                                               const Way& way, const Credential& bearer) {
+  if (way.kind != Way::Kind::kBearer) return std::nullopt;
+  const auto endpoint = hosts_.endpoint(host);
+  const auto address = exchange_address(endpoint, way.realm);
+  if (!address) return std::nullopt;
+  auto better = exchange_token(client_, endpoint, *address, bearer, clock_, token_timeout_);
+  if (!better) {
+    log::debug("{}: going on with the token as it is: {}", host, better.error().message);
+    return std::nullopt;
+  }
+  credentials_->exchanged(host, repository_of(scope), bearer, *better);
+  return *std::move(better);
 }
 
 Result<Authorizer::Held> Authorizer::fetch_bearer(const std::string& host, const Scope& scope,

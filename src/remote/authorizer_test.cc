@@ -4,7 +4,9 @@
 
 #include <thread>
 
+#include "remote/capability.h"
 #include "remote/repository.h"
+#include "remote/shown_credentials.h"
 #include "support/fake_clock.h"
 #include "support/fake_registry.h"
 
@@ -149,6 +151,70 @@ TEST_F(RemoteLogin, UsesAnIdentityTokenWithPostOrGet) {
     EXPECT_EQ(registry_.count("POST /token"), 1u);
     EXPECT_EQ(registry_.count("GET /token"), post ? 0u : 1u);
   }
+}
+
+// What a pod's client showed: a token, and nobody knows where it came from.
+class LoneToken : public RemoteLogin {
+ protected:
+  LoneToken() { credentials_ = shown_; }
+
+  void show(const std::string& token) {
+    shown_->show(registry_.host(), "team/app",
+                 {.user = {}, .secret = Secret(token), .kind = Credential::Kind::kBearer});
+  }
+  Credential kept() { return shown_->find(registry_.host(), "team/app").value().value(); }
+
+  const std::shared_ptr<ShownCredentials> shown_ = std::make_shared<ShownCredentials>(clock_);
+};
+
+TEST_F(LoneToken, IsExchangedForADayAtARegistryOfOurs) {
+  require({.auth = FakeRegistry::Auth::kBearer, .exchanges = true});
+  show(registry_.token_for("repository:team/app:pull"));
+
+  ASSERT_TRUE(repository().manifest("v1"));
+
+  EXPECT_EQ(kept().kind, Credential::Kind::kIdentityToken);
+  EXPECT_EQ(kept().expires, clock_.wall() + 24h);
+  registry_.expire_tokens();
+  clock_.advance(1h);
+  EXPECT_TRUE(repository().manifest("v1"));
+  EXPECT_EQ(registry_.count("/oauth2/exchange"), 1u);
+  clock_.advance(24h);
+  EXPECT_FALSE(repository().manifest("v1"));
+}
+
+TEST_F(LoneToken, IsUsedAsItIsElsewhereAndNotSentToWhatLooksLikeATokenServer) {
+  require({.auth = FakeRegistry::Auth::kBearer});
+  const auto token = registry_.token_for("repository:team/app:pull");
+  show(token);
+
+  ASSERT_TRUE(repository().manifest("v1"));
+
+  EXPECT_EQ(kept().secret.reveal(), token);
+  EXPECT_EQ(registry_.count("/oauth2/exchange"), 0u);
+}
+
+TEST_F(LoneToken, IsUsedAsItIsWhenTheExchangeIsNotKnown) {
+  require({.auth = FakeRegistry::Auth::kBearer, .exchanges = true});
+  registry_.inject("/oauth2/exchange", {.status = 404});
+  const auto token = registry_.token_for("repository:team/app:pull");
+  show(token);
+
+  ASSERT_TRUE(repository().manifest("v1"));
+
+  EXPECT_EQ(kept().secret.reveal(), token);
+}
+
+TEST(ExchangeAddress, IsTheRegistrysOwnAndAtItsRoot) {
+  Endpoint registry;
+  registry.url = "https://registry.example";
+
+  EXPECT_EQ(exchange_address(registry, "https://registry.example/oauth2/token"),
+            "https://registry.example/oauth2/exchange");
+  EXPECT_EQ(exchange_address(registry, "https://auth.example/oauth2/token"), std::nullopt);
+  EXPECT_EQ(exchange_address(registry, "http://registry.example/oauth2/token"), std::nullopt);
+  EXPECT_EQ(exchange_address(registry, "https://registry.example/a/oauth2/token"), std::nullopt);
+  EXPECT_EQ(exchange_address(registry, "https://registry.example/token"), std::nullopt);
 }
 
 TEST_F(RemoteLogin, ManyThreadsShareOneToken) {

@@ -60,4 +60,16 @@ bool CredentialChain::refused(std::string_view host, std::string_view repository
   return sources_[source]->refused(host, repository, credential) || sources_.size() > 1;
 }
 
+void CredentialChain::exchanged(std::string_view host, std::string_view repository,
+                                const Credential& credential, Credential better) {
+  size_t source = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto given = given_.find(Place(host, repository));
+    if (given == given_.end()) return;
+    source = given->second;
+  }
+  sources_[source]->exchanged(host, repository, credential, std::move(better));
+}
+
 }  // namespace runnel::remote

@@ -28,6 +28,8 @@ class CredentialChain final : public CredentialSource {
                                          std::string_view repository) override;
   bool refused(std::string_view host, std::string_view repository,
                const Credential& credential) override;
+  void exchanged(std::string_view host, std::string_view repository, const Credential& credential,
+                 Credential better) override;
 
  private:
   using Place = std::pair<std::string, std::string>;  // host, repository

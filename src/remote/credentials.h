@@ -21,7 +21,7 @@ struct Credential {
   std::string user;
   Secret secret;
   Kind kind = Kind::kPassword;
-  // A kBearer's end, where it is known.
+  // The end of a token, where it is known.
   std::optional<WallTime> expires = std::nullopt;
 
   bool operator==(const Credential&) const = default;
@@ -47,6 +47,12 @@ class CredentialSource {
                        const Credential& credential) {
     (void)host, (void)repository, (void)credential;
     return false;
+  }
+
+  // What find() gave could be exchanged for one that lasts longer; `better` is for that repository.
+  virtual void exchanged(std::string_view host, std::string_view repository,
+                         const Credential& credential, Credential better) {
+    (void)host, (void)repository, (void)credential, (void)better;
   }
 };
 

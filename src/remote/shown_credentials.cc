@@ -122,6 +122,15 @@ bool ShownCredentials::refused(std::string_view host, std::string_view repositor
   return false;
 }
 
+void ShownCredentials::exchanged(std::string_view host, std::string_view repository,
+                                 const Credential& credential, Credential better) {
+  const std::lock_guard lock(mutex_);
+  const auto found = known_.find(Place(host, repository));
+  if (found == known_.end() || found->second != credential) return;  // a newer one came
+  found->second = std::move(better);
+  save_locked();
+}
+
 std::optional<WallTime> expiry_of_token(std::string_view token) {
   const size_t first = token.find('.');
   const size_t second = first == token.npos ? first : token.find('.', first + 1);

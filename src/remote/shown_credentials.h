@@ -33,6 +33,9 @@ class ShownCredentials final : public CredentialSource {
   // Forgets it.
   bool refused(std::string_view host, std::string_view repository,
                const Credential& credential) override;
+  // Keeps the better one instead, in memory as well.
+  void exchanged(std::string_view host, std::string_view repository, const Credential& credential,
+                 Credential better) override;
 
  private:
   using Place = std::pair<std::string, std::string>;  // host, repository

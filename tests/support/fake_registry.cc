@@ -256,7 +256,9 @@ Response FakeRegistry::misbehave(const Fault& fault, const net::Request& request
 }
 
 Response FakeRegistry::answer(const net::Request& request, const std::string& body) {
-  if (request.path == "/token") return token(request, body);
+  if (request.path == (behaviour_.exchanges ? "/oauth2/token" : "/token"))
+    return token(request, body);
+  if (request.path == "/oauth2/exchange") return exchange(body);
   if (request.path.starts_with("/storage/")) return storage(request, request.path.substr(9));
   if (request.path.starts_with("/v2/")) return answer_v2(request, body);
   return error(404, "UNSUPPORTED", "no such route");
@@ -438,6 +440,24 @@ Response FakeRegistry::token(const net::Request& request, const std::string& bod
       fmt::format(R"({{"token":"{}","expires_in":{}}})", value, behaviour_.token_seconds));
 }
 
+Response FakeRegistry::exchange(const std::string& body) {
+  const auto form = net::Query::parse(body).value_or(net::Query());
+  if (text_of(form.first("grant_type")) != "access_token" ||
+      !tokens_.contains(text_of(form.first("access_token")))) {
+    return error(401, "UNAUTHORIZED", "no token of mine");
+  }
+  return Response(
+      200, Headers{{"Content-Type", "application/json"}},
+      fmt::format(R"({{"refresh_token":"{}","expires_in":86400}})", behaviour_.identity_token));
+}
+
+std::string FakeRegistry::token_for(const std::string& scope) {
+  const std::lock_guard lock(mutex_);
+  std::string value = "token-" + std::to_string(next_++);
+  tokens_[value].scopes.push_back(scope);
+  return value;
+}
+
 std::optional<Response> FakeRegistry::refuse(const net::Request& request, const std::string& name,
                                              bool push) {
   const std::string sent = text_of(request.headers.first("Authorization"));
@@ -460,8 +480,9 @@ std::optional<Response> FakeRegistry::refuse(const net::Request& request, const 
   Response refusal = error(401, "UNAUTHORIZED", "a token is needed");
   refusal.headers.add(
       "WWW-Authenticate",
-      fmt::format(R"(Bearer realm="http://{}/token",service="fake",scope="repository:{}:{}")",
-                  host(), name, push ? "pull,push" : "pull"));
+      fmt::format(R"(Bearer realm="http://{}{}/token",service="fake",scope="repository:{}:{}")",
+                  host(), behaviour_.exchanges ? "/oauth2" : "", name,
+                  push ? "pull,push" : "pull"));
   return refusal;
 }
 

@@ -57,6 +57,9 @@ class FakeRegistry final : public net::Handler {
     std::string user = "user";
     std::string password = "password";
     std::string identity_token = "identity";
+    // As Runnel's own registry: tokens come from /oauth2/token, and /oauth2/exchange gives the
+    // identity token for one of them.
+    bool exchanges = false;
   };
 
   // One request, as it came.
@@ -82,6 +85,8 @@ class FakeRegistry final : public net::Handler {
   void inject(std::string what, Fault fault, int times = 1);
   void forget_faults();
   void expire_tokens();
+  // One that somebody got elsewhere.
+  std::string token_for(const std::string& scope);
   void expire_redirects();
   // Uploads that were started are forgotten.
   void lose_uploads();
@@ -134,6 +139,7 @@ class FakeRegistry final : public net::Handler {
   net::Response referrers(const net::Request& request, const std::string& name,
                           const std::string& digest);
   net::Response storage(const net::Request& request, const std::string& digest);
+  net::Response exchange(const std::string& body);
   net::Response token(const net::Request& request, const std::string& body);
   net::Response ranged(const net::Request& request, const std::string& bytes);
   std::optional<net::Response> refuse(const net::Request& request, const std::string& name,

@@ -1,0 +1,30 @@
+// A bearer token that cannot be renewed, turned into one that can, for a day.
+//
+//   POST /oauth2/exchange   grant_type=access_token&access_token=…
+//   200  {"refresh_token": …, "expires_in": seconds}
+//
+// Only Runnel's own registry does this (docs/registry.md): what comes back reads the repositories
+// that the token was for, and nothing else.
+#pragma once
+
+#include <optional>
+#include <string_view>
+
+#include "base/clock.h"
+#include "net/client.h"
+#include "remote/credentials.h"
+#include "remote/hosts.h"
+
+namespace runnel::remote {
+
+// Where to ask: when `realm`, the token server that the registry names, is the registry itself and
+// looks like ours. The token is good there already, so nobody sees it who has not.
+std::optional<std::string> exchange_address(const Endpoint& registry, std::string_view realm);
+
+// A kIdentityToken with its end. Blocks for at most `timeout`. kUnsupported when the server does
+// not know the way, kDenied when it does not take the token.
+Result<Credential> exchange_token(net::Client& client, const Endpoint& registry,
+                                  const std::string& address, const Credential& bearer,
+                                  const Clock& clock, Duration timeout);
+
+}  // namespace runnel::remote
