@@ -60,6 +60,7 @@ void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority,
                        SteadyTime deadline) {
   if (chunks.empty()) return;
   std::vector<fetch::RangeSource::Part> parts;
+  parts.reserve(chunks.size());
   for (const uint32_t chunk : chunks) {
     parts.push_back(begin_fetch({.first = chunk, .last = chunk}, priority, deadline, false));
   }
