@@ -1,5 +1,7 @@
 #include "command_line.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <functional>
 
@@ -110,6 +112,22 @@ void add_login(CLI::App& app, Action& action) {
   out->callback([&action, host] { action = [host] { return cli::logout(*host); }; });
 }
 
+void add_node_image_command(CLI::App& node, Action& action, const char* name, const char* what,
+                            int (*run)(const cli::NodeImageOptions&)) {
+  auto* command = node.add_subcommand(name, what);
+  command->footer(fmt::format("Example: runnel node {} registry.example/team/app:v1", name));
+  auto options = std::make_shared<cli::NodeImageOptions>();
+  command->add_option("IMAGE", options->image, "as containerd names it: HOST/REPO:TAG")->required();
+  add_control_flags(*command, options->control);
+  command->add_option("--address", options->address, "containerd's socket")
+      ->envname("CONTAINERD_ADDRESS")
+      ->capture_default_str();
+  command->add_option("--namespace", options->name_space, "containerd's namespace")
+      ->envname("CONTAINERD_NAMESPACE")
+      ->capture_default_str();
+  command->callback([&action, options, run] { action = [options, run] { return run(*options); }; });
+}
+
 void add_node_commands(CLI::App& node, Action& action) {
   const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&),
                        bool of_image = false) {
@@ -145,6 +163,12 @@ void add_node_commands(CLI::App& node, Action& action) {
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
   add_install_commands(node, action);
   add_check_registry(node, action);
+  add_node_image_command(node, action, "materialize",
+                         "bring a streamed image's layers into containerd, for export and push",
+                         cli::node_materialize);
+  add_node_image_command(node, action, "repull",
+                         "make an image stream that was unpacked the ordinary way",
+                         cli::node_repull);
 }
 
 // Where a node and what it talks to are.

@@ -70,6 +70,17 @@ int node_profile(const NodeOptions& options);
 int node_install(const install::Options& options);
 int node_uninstall(const install::Options& options);
 
+struct NodeImageOptions {
+  std::string image;
+  std::string control = "/run/runnel/control.sock";
+  std::string address = "/run/containerd/containerd.sock";  // of containerd
+  std::string name_space = "k8s.io";
+};
+// Brings the layers that a streamed pull left out into containerd's content store.
+int node_materialize(const NodeImageOptions& options);
+// Makes an image stream that containerd unpacked the ordinary way.
+int node_repull(const NodeImageOptions& options);
+
 struct CheckRegistryOptions {
   NodeOptions node;
   std::string reference;

@@ -16,6 +16,8 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr auto kJobPatience = std::chrono::seconds(1);
+
 net::Response json_response(int status, const json::object& body) {
   return net::Response(status, net::Headers{{"Content-Type", "application/json"}},
                        json::serialize(body));
@@ -76,7 +78,9 @@ const Control::Route* Control::find(const net::Request& request) {
                                       {"POST", "/profile", &Control::profile},
                                       {"POST", "/login", &Control::login},
                                       {"POST", "/logout", &Control::logout},
-                                      {"POST", "/check-registry", &Control::check_registry}};
+                                      {"POST", "/check-registry", &Control::check_registry},
+                                      {"POST", "/materialize", &Control::materialize},
+                                      {"POST", "/repull", &Control::repull}};
   const auto* found = std::ranges::find_if(kRoutes, [&](const Route& route) {
     return request.method == route.method && request.path == route.path;
   });
@@ -168,6 +172,35 @@ net::Response Control::check_registry(const std::string& body) {
         {"step", step.name}, {"ok", step.ok}, {"detail", step.detail}, {"next", step.next}});
   }
   return json_response(200, {{"ok", ok}, {"steps", std::move(steps)}});
+}
+
+net::Response Control::materialize(const std::string& body) {
+  return job("materialize", body);
+}
+
+net::Response Control::repull(const std::string& body) {
+  return job("repull", body);
+}
+
+net::Response Control::job(const std::string& work, const std::string& body) {
+  const auto request = [&]() -> Result<ImageRequest> {
+    RUNNEL_TRY(const auto object, parse_body(body));
+    ImageRequest asked;
+    RUNNEL_TRY(asked.image, text_member(object, "image"));
+    RUNNEL_TRY(asked.address, text_member(object, "address"));
+    if (object.contains("namespace")) {
+      RUNNEL_TRY(asked.name_space, text_member(object, "namespace"));
+    }
+    return asked;
+  }();
+  if (!request) return refusal(request.error());
+  const auto state = parts_.jobs.ask(work, *request, kJobPatience);
+  return json_response(200, {{"ended", state.ended},
+                             {"error", state.error},
+                             {"layers", state.progress.layers},
+                             {"layers_here", state.progress.layers_here},
+                             {"bytes", state.progress.done},
+                             {"bytes_total", state.progress.total}});
 }
 
 }  // namespace runnel::node

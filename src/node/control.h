@@ -8,6 +8,10 @@
 //   POST /profile          {"image"}: what its start read, as artifact/profile.h has it
 //   POST /login            {"host", "user", "secret"}: tries them, and keeps good ones
 //   POST /logout           {"host"}
+//   POST /materialize, /repull   {"image", "address"[, "namespace"]}: begins it or joins it
+//                          (image_jobs.h), waits a second at most, and says how far it is:
+//                          {"ended", "error", "layers", "layers_here", "bytes", "bytes_total"};
+//                          whoever wants the end asks again until "ended"
 //   POST /check-registry   {"reference"}: {"ok", "steps": [{"step", "ok", "detail", "next"}]}
 //
 // A refusal has {"error": "a sentence"}.
@@ -20,6 +24,7 @@
 #include "engine/engine.h"
 #include "net/server.h"
 #include "node/completion.h"
+#include "node/image_jobs.h"
 #include "node/images.h"
 #include "node/logins.h"
 #include "node/registry_check.h"
@@ -36,6 +41,7 @@ class Control final : public net::Handler {
     remote::Gateway& gateway;
     Logins& logins;
     const RegistryCheck& check;
+    ImageJobs& jobs;
     std::function<std::string()> status;
     std::function<Result<std::string>()> containers;
   };
@@ -60,10 +66,13 @@ class Control final : public net::Handler {
   net::Response login(const std::string& body);
   net::Response logout(const std::string& body);
   net::Response check_registry(const std::string& body);
+  net::Response materialize(const std::string& body);
+  net::Response repull(const std::string& body);
+  net::Response job(const std::string& work, const std::string& body);
 
   const Parts parts_;
   Completion completion_;
-  WorkerPool pool_{2};  // one may wait for a registry while the other answers
+  WorkerPool pool_{3};  // one may wait for a registry, one for a job, while another answers
 };
 
 }  // namespace runnel::node

@@ -159,6 +159,51 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
 }
 
+Verdict Images::prepare_now(const mirror::SeenManifest& seen) {
+  manifest_seen(seen);
+  const auto deadline = clock_.now() + options_.offer_timeout;
+  bool asked_again = false;  // its verdict may be from before there was an artifact
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    const auto found = images_.find(seen.digest);
+    if (found == images_.end()) {
+      return {.reason = Reason::kRegistryNotConfigured,
+              .detail = "runnel node check-registry says more"};
+    }
+    const auto image = found->second;
+    if (!image->preparing && (image->streamed || asked_again)) return image->verdict;
+    if (!image->preparing) {
+      asked_again = true;
+      image->preparing = true;
+      pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
+    }
+    if (clock_.now() >= deadline) break;
+    changed_.wait_for(lock, deadline - clock_.now());
+  }
+  return {.reason = Reason::kSourceUnavailable, .detail = "no verdict yet; try again"};
+}
+
+void Images::let_go_unless_used(const oci::Digest& manifest) {
+  std::shared_ptr<Image> image;
+  std::shared_ptr<const StreamedImage> streamed;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = images_.find(manifest);
+    if (found == images_.end() || !found->second->streamed) return;
+    image = found->second;
+    if (image->preparing || is_held_locked(*image)) return;
+    image->preparing = true;  // nobody begins anew while it goes
+    streamed = std::move(image->streamed);
+    image->streamed = nullptr;
+  }
+  drop(*streamed);
+  const std::lock_guard lock(mutex_);
+  image->preparing = false;
+  image->verdict = {.reason = Reason::kAlreadyUnpacked, .detail = "repull it to make it stream"};
+  image->decided = clock_.now();
+  changed_.notify_all();
+}
+
 // A registry that nobody has told this node about is not contacted.
 void Images::leave_alone(const std::string& reference, const std::string& host) {
   constexpr size_t kMost = 256;
@@ -183,7 +228,8 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
     std::vector<oci::Digest> diff_ids;
     RUNNEL_DO(read_config(*image, repository, image->manifest, diff_ids));
     if (when == Prepare::kWhenOfUse && all_unpacked(*image)) {
-      return fail(Code::kExists, "all of its layers were unpacked before");
+      return fail(Code::kExists,
+                  "all of its layers were unpacked before; runnel node repull makes it stream");
     }
     return stream(*image, diff_ids, if_denied);
   }();

@@ -56,6 +56,13 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   void manifest_seen(const mirror::SeenManifest& manifest) override;
 
+  // What an ordinarily unpacked image would be if it were pulled now: looks for an artifact again,
+  // and mounts it. Waits for offer_timeout at most. What streams then is kept until
+  // let_go_unless_used().
+  Verdict prepare_now(const mirror::SeenManifest& manifest);
+  // The image is unpacked again unless a snapshot needs it.
+  void let_go_unless_used(const oci::Digest& manifest);
+
   Result<bool> offer(const std::string& chain_id, const std::string& parent_chain,
                      const snapshot::Labels& labels) override;
   Result<std::string> mount(const std::string& chain_id) override;

@@ -20,9 +20,11 @@
 #include "node/images.h"
 #include "node/listeners.h"
 #include "node/logins.h"
+#include "node/materialize.h"
 #include "node/metrics.h"
 #include "node/registries.h"
 #include "node/registry_check.h"
+#include "node/repull.h"
 #include "node/status_json.h"
 #include "remote/gateway.h"
 #include "snapshot/service.h"
@@ -162,11 +164,12 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
 
   RUNNEL_TRY(auto store, snapshot::Store::open(config.root + "/snapshots.db", clock));
   RUNNEL_TRY(const auto held, streamed_chains(*store));
-  Images::Options image_options;
-  image_options.trust = config.trust;
-  image_options.is_unpacked = [&store](const std::string& chain_id) {
+  const IsUnpacked is_unpacked = [&store](const std::string& chain_id) {
     return store->chain_is_unpacked(chain_id);
   };
+  Images::Options image_options;
+  image_options.trust = config.trust;
+  image_options.is_unpacked = is_unpacked;
   RUNNEL_TRY(auto images,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
@@ -175,11 +178,19 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
   RUNNEL_TRY(auto mirror_server, net::Server::listen(on_socket(listeners.mirror), mirror));
   const RegistryCheck check(gateway, config.trust, is_configured);
+  ImageJobs jobs({{"materialize",
+                   [&](const auto& request, const auto& progress) {
+                     return materialize(request, registries, clock, progress);
+                   }},
+                  {"repull", [&](const auto& request, const auto& progress) {
+                     return repull(request, *images, is_unpacked, progress);
+                   }}});
   Control control({.engine = *engine,
                    .images = *images,
                    .gateway = *gateway,
                    .logins = logins,
                    .check = check,
+                   .jobs = jobs,
                    .status = status,
                    .containers = [&]() -> Result<std::string> {
                      RUNNEL_TRY(const auto containers, list_containers(*store, *images, *engine));

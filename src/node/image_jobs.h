@@ -1,0 +1,69 @@
+// What the node does to an image in containerd when somebody asks for it, and may take minutes:
+// materialize (materialize.h) and repull (repull.h). It runs in the background, so that whoever
+// asked can go away and ask again.
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <mutex>
+#include <string>
+#include <utility>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "base/worker_pool.h"
+
+namespace runnel::node {
+
+struct ImageRequest {
+  std::string image;    // as containerd names it
+  std::string address;  // containerd's socket
+  std::string name_space = "k8s.io";
+
+  auto operator<=>(const ImageRequest&) const = default;
+};
+
+struct ImageProgress {
+  size_t layers = 0;       // of the image
+  size_t layers_here = 0;  // of those, done
+  uint64_t done = 0;       // bytes
+  uint64_t total = 0;
+
+  bool operator==(const ImageProgress&) const = default;
+};
+
+// Any thread may call any method.
+class ImageJobs {
+ public:
+  using Progress = std::function<void(const ImageProgress&)>;
+  // Blocks, for a bounded time.
+  using Work = std::function<Result<ImageProgress>(const ImageRequest&, const Progress&)>;
+
+  // By name.
+  explicit ImageJobs(std::map<std::string, Work> works) : works_(std::move(works)) {}
+
+  struct State {
+    ImageProgress progress;
+    bool ended = false;
+    std::string error;  // once it ended; empty when it is done
+  };
+  // Begins the work, or joins the same that runs, and waits `patience` at most for its end. The end
+  // is told once; whoever asks after that begins anew.
+  State ask(const std::string& work, const ImageRequest& request, Duration patience);
+  bool has(const std::string& work) const { return works_.contains(work); }
+
+ private:
+  using Key = std::pair<std::string, ImageRequest>;
+
+  void run(const Key& key);
+
+  const std::map<std::string, Work> works_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::map<Key, State> jobs_;
+  WorkerPool pool_{1};  // last: its tasks use all of the above
+};
+
+}  // namespace runnel::node

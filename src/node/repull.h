@@ -1,0 +1,24 @@
+// Makes an image stream that containerd unpacked the ordinary way: its snapshots go, and containerd
+// asks for them anew. Nothing is removed before it is sure that the image would stream.
+#pragma once
+
+#include <functional>
+#include <string>
+
+#include "base/error.h"
+#include "node/image_jobs.h"
+#include "node/images.h"
+
+namespace runnel::node {
+
+// Whether an ordinary snapshot of a chain ID is committed.
+using IsUnpacked = std::function<Result<bool>(const std::string& chain_id)>;
+
+// Blocks. Layers that another image stands on stay unpacked, and so does everything below them.
+// kConflict, with the containers, when something uses the image, or with the reason when it would
+// not stream; kNotFound when containerd does not have it in that namespace.
+Result<ImageProgress> repull(const ImageRequest& request, Images& images,
+                             const IsUnpacked& is_unpacked,
+                             const std::function<void(const ImageProgress&)>& progress);
+
+}  // namespace runnel::node

@@ -1,0 +1,74 @@
+"""What is left on a node when containerd needs nothing of an image any more."""
+
+from __future__ import annotations
+
+import pytest
+
+from corpus import layers
+from sandbox import daemons, scratch, services
+
+CONTENT = bytes(range(256)) * 4_000
+
+
+@pytest.fixture(scope="module")
+def pushed(lab):
+    made = lab.push("last-snapshot", layers(
+        lab.directory("last-snapshot"),
+        lambda t: t.directory("d").file("d/f", CONTENT),
+        lambda t: t.file("top", b"on top")))
+    services.convert(made.reference)
+    return made
+
+
+def use(side, pushed) -> None:
+    side.pull(pushed.reference)
+    with side.containerd.active(pushed.image.chain_ids[-1]) as (_, root):
+        assert (root / "d/f").read_bytes() == CONTENT
+        (root / "written").write_bytes(b"by a container")
+
+
+def mounts_of(side) -> list[str]:
+    return [mount.point for mount in scratch.mounts()
+            if mount.point.startswith(str(side.node.root) + "/mounts/")]
+
+
+def layers_in_cache(side) -> list[str]:
+    return [str(device) for device in (side.node.root / "cache").glob("*/device")]
+
+
+def bytes_on_disk(side) -> int:
+    return sum(512 * device.stat().st_blocks for device in
+               (side.node.root / "cache").glob("*/device"))
+
+
+def test_nothing_stays_but_the_cache(fresh_streaming, pushed):
+    side = fresh_streaming("auto")
+    use(side, pushed)
+    assert mounts_of(side)
+    assert list((side.node.root / "images").iterdir())
+
+    side.containerd.remove_image(pushed.reference)
+
+    assert mounts_of(side) == []
+    assert list((side.node.root / "images").iterdir()) == []
+    assert side.containerd.snapshots() == {}
+    daemons.wait_until(lambda: not list((side.node.root / "snapshots").glob("*")), 60,
+                       "no snapshot's directory is left")
+    assert side.image_status(pushed.reference) == {}
+    status = side.node.status()["cache"]
+    assert layers_in_cache(side), "the next pull finds its bytes"
+    assert status["bytes"] <= status["max_bytes"]
+    side.node.clear()
+    assert layers_in_cache(side) == []
+    assert side.node.status()["images"] == []
+
+
+def test_the_bytes_go_at_once_when_the_disk_is_short(fresh_streaming, pushed):
+    side = fresh_streaming("auto", more_arguments=("--cache-min-free", str(1 << 60)))
+    use(side, pushed)
+    daemons.wait_until(lambda: bytes_on_disk(side) > 0, 60, "what was read is in the cache")
+    assert side.node.status()["cache"]["state"] == "no filling"
+
+    side.containerd.remove_image(pushed.reference)
+
+    assert bytes_on_disk(side) == 0
