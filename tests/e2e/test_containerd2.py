@@ -11,7 +11,7 @@ import pytest
 from corpus import layers
 from machine import Machine, succeeded
 from sandbox import containerd2, services
-from sandbox.containerd import CommandError
+from sandbox.containerd import CommandError, run
 
 PROGRAMS = containerd2.find()
 pytestmark = pytest.mark.skipif(isinstance(PROGRAMS, str), reason=str(PROGRAMS))
@@ -132,3 +132,27 @@ def test_a_pull_of_what_is_not_there_says_so(lab, side):
         pull(containerd, lab.reference("nothing-here"))
 
     assert "not found" in str(refused.value)
+
+
+@pytest.mark.parametrize("side", ["cri-transfer"], indirect=True)
+def test_containerd_2_exports_what_was_materialized_and_repulls(lab, side, pushed):
+    node, containerd, pull = side
+    plain = lab.push("two-later", layers(lab.directory("two-later"), data_layer))
+    pull(containerd, pushed.reference)
+    pull(containerd, plain.reference)
+    services.convert(plain.reference)
+
+    def command(name: str, reference: str) -> str:
+        return run([services.program(), "node", name, reference, "--control", str(node.control),
+                    "--address", str(containerd.socket)])
+
+    assert command("materialize", pushed.reference).startswith("2 layers are in containerd")
+    containerd.ctr("images", "export", str(lab.directory("two-export") / "image.tar"),
+                   pushed.reference)
+    assert "1 of 1 layers" in command("repull", plain.reference)
+    containerd.ctr("leases", "create", "--id", "nothing")
+    containerd.ctr("leases", "rm", "--sync", "nothing")  # collects
+    assert [image["reason"] for image in node.status()["images"]] == ["Streaming", "Streaming"]
+    with containerd.view(plain.image.chain_ids[0]) as root:
+        for name, content in FILES.items():
+            assert (root / name).read_bytes() == content
