@@ -20,7 +20,7 @@ using Action = std::function<int()>;
 
 void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
   command.add_flag("--plain-http", options.plain_http,
-                   "speak plain HTTP (loopback registries always do)");
+                   "speak plain HTTP (loopback registries do without --ca-file)");
   command.add_option("--ca-file", options.ca_file, "PEM file of the authorities to trust");
   command
       .add_option("--timeout", options.timeout_s,

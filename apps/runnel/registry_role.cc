@@ -28,16 +28,25 @@ Result<registry::Config> registry_config(const RegistryFlags& flags) {
   return config;
 }
 
+void reload(registry::Registry& registry) {
+  registry.reopen_logs();
+  const auto reloaded = registry.reload_certificate();
+  if (reloaded)
+    log::info("the certificate was read again");
+  else if (reloaded.error().code != Code::kUnsupported)
+    log::error("{}; the certificate of before is shown on", reloaded.error().message);
+}
+
 Result<void> serve(const RegistryFlags& flags) {
   RUNNEL_TRY(const auto config, registry_config(flags));
   if (flags.check_config) return {};
   log::open(config.log);
-  const StopSignal stop;
+  const StopSignal stop(true);
   const SystemClock clock;
   RUNNEL_TRY(const auto registry, registry::Registry::start(config, clock));
   fmt::print(stderr, "runnel registry: serving {} on {}:{}, metrics {}\n", config.data,
              config.address, registry->port(), registry->metrics_address());
-  stop.wait();
+  stop.wait([&] { reload(*registry); });
   registry->stop();
   return {};
 }

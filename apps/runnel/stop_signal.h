@@ -1,27 +1,38 @@
-// SIGINT and SIGTERM as something to wait for.
+// SIGINT and SIGTERM as something to wait for; and SIGHUP, for whom it means something.
 #pragma once
 
 #include <csignal>
 #include <ctime>
+#include <functional>
 
 #include "base/log.h"
 
 namespace runnel {
 
-// Blocks both signals in this thread and all that it starts later; make it before other threads.
+// Blocks the signals in this thread and all that it starts later; make it before other threads.
 class StopSignal {
  public:
-  StopSignal() {
+  // With `takes_hangup` wait() calls its function at every SIGHUP.
+  explicit StopSignal(bool takes_hangup = false) {
     sigemptyset(&signals_);
     sigaddset(&signals_, SIGINT);
     sigaddset(&signals_, SIGTERM);
+    if (takes_hangup) sigaddset(&signals_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &signals_, nullptr);
   }
 
   // Until one comes. Once a second it lets the log write its counts.
-  void wait() const {
+  void wait(const std::function<void()>& on_hangup = {}) const {
     constexpr timespec kTick{.tv_sec = 1, .tv_nsec = 0};
-    while (::sigtimedwait(&signals_, nullptr, &kTick) < 0) log::tick();
+    while (true) {
+      const int signal = ::sigtimedwait(&signals_, nullptr, &kTick);
+      if (signal < 0)
+        log::tick();
+      else if (signal == SIGHUP)
+        on_hangup();
+      else
+        return;
+    }
   }
 
  private:

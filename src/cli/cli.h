@@ -16,7 +16,7 @@ namespace runnel::cli {
 
 // How a command reaches registries.
 struct RegistryOptions {
-  bool plain_http = false;  // for hosts other than loopback, which are always plain
+  bool plain_http = false;  // also without it for loopback, unless there is a ca_file
   std::string ca_file;
   unsigned timeout_s = 30;  // a registry that is silent for so long has failed
 };

@@ -17,6 +17,8 @@ net::Client::Options client_options(const RegistryOptions& options) {
 remote::Hosts hosts_of(const RegistryOptions& options) {
   remote::HostSettings settings;
   if (options.plain_http) settings.plain_http = true;
+  // Who names an authority wants TLS, on loopback as well.
+  if (!options.plain_http && !options.ca_file.empty()) settings.plain_http = false;
   return remote::Hosts(settings);
 }
 

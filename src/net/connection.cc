@@ -3,11 +3,13 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/use_awaitable.hpp>
 
 #include "base/log.h"
 #include "base/quote.h"
 #include "net/connection_body.h"
+#include "net/server_tls.h"
 
 namespace runnel::net {
 
@@ -23,6 +25,18 @@ constexpr size_t kRequestTurn = 64 * 1024;
 constexpr Duration kLingerTime = std::chrono::seconds(5);
 constexpr Duration kLingerTimeAtStop = std::chrono::milliseconds(200);
 
+// What is said to a client that speaks HTTP where TLS is spoken.
+constexpr std::string_view kSpeakTls =
+    "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 48\r\n"
+    "Connection: close\r\n\r\nthis port speaks TLS: ask it with https, please\n";
+
+std::unique_ptr<TlsStream> tls_for(const ConnectionContext& context, int fd) {
+  if (!context.options->tls) return nullptr;
+  auto stream = context.options->tls->stream(fd);
+  if (!stream) throw std::bad_alloc();
+  return stream;
+}
+
 Response plain_text(int status, std::string text) {
   Headers headers;
   headers.add("Content-Type", "text/plain; charset=utf-8");
@@ -34,7 +48,7 @@ Response plain_text(int status, std::string text) {
 Connection::Connection(const asio::any_io_executor& executor, UniqueFd socket, std::string peer,
                        const ConnectionContext& context)
     : socket_(executor, socket.release()),
-      stream_(socket_.native_handle()),
+      stream_(socket_.native_handle(), tls_for(context, socket_.native_handle())),
       peer_(std::move(peer)),
       context_(context),
       options_(*context.options),
@@ -69,6 +83,7 @@ void Connection::abort(const char* why) {
 // Until the connection ends. An error is the peer's or the deadline's; ours are logged where they
 // are met.
 awaitable<Result<void>> Connection::serve() {
+  if (stream_.tls()) RUNNEL_CO_DO(co_await shake_hands());
   for (;;) {
     RUNNEL_CO_TRY(const bool asked, co_await read_head());
     if (!asked) co_return Result<void>();
@@ -76,6 +91,27 @@ awaitable<Result<void>> Connection::serve() {
     if (!next) co_return Result<void>();
     since_yield_ += kRequestTurn;
     if (since_yield_ >= kTurnBytes) co_await give_way();
+  }
+}
+
+awaitable<Result<void>> Connection::shake_hands() {
+  watchdog_.set(options_.header_timeout);
+  for (;;) {
+    if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+    const Io io = stream_.tls()->handshake();
+    if (io.kind == Io::Kind::kDone) co_return Result<void>();
+    if (io.kind == Io::Kind::kEnd) co_return fail(Code::kUnavailable, "the peer went away");
+    if (io.kind == Io::Kind::kFailed) {
+      const auto failure = stream_.tls()->failure();
+      if (stream_.tls()->met_http()) {
+        stream_.leave_tls();
+        const std::array<Bytes, 1> answer = {as_bytes(kSpeakTls)};
+        stream_.plain().write_some(answer, false);
+        co_await linger_a_while();
+      }
+      co_return fail(Code::kInvalid, "no TLS: {}", failure);
+    }
+    RUNNEL_CO_DO(co_await wait_for(io.kind, Purpose::kReceive));
   }
 }
 
@@ -198,6 +234,7 @@ awaitable<Result<bool>> Connection::drain(Body& body) {
 awaitable<void> Connection::linger_a_while() {
   idle_ = true;
   if (aborted_) co_return;
+  if (auto* tls = stream_.tls()) tls->say_end();
   ::shutdown(socket_.native_handle(), SHUT_WR);
   watchdog_.set(context_.stopping() ? kLingerTimeAtStop : kLingerTime);
   Buffer scratch(16 * 1024);

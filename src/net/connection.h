@@ -18,9 +18,33 @@
 #include "net/response_head.h"
 #include "net/server.h"
 #include "net/socket_stream.h"
+#include "net/tls_stream.h"
 #include "net/watchdog.h"
 
 namespace runnel::net {
+
+// One of the two, chosen when the connection comes.
+class AnyStream {
+ public:
+  AnyStream(int fd, std::unique_ptr<TlsStream> tls) : plain_(fd), tls_(std::move(tls)) {}
+
+  Io read_some(MutableBytes into) { return tls_ ? tls_->read_some(into) : plain_.read_some(into); }
+  Io write_some(std::span<const Bytes> pieces, bool more) {
+    return tls_ ? tls_->write_some(pieces, more) : plain_.write_some(pieces, more);
+  }
+  Io send_file_some(int file, uint64_t offset, size_t length) {
+    return tls_ ? tls_->send_file_some(file, offset, length)
+                : plain_.send_file_some(file, offset, length);
+  }
+  SocketStream& plain() { return plain_; }
+  TlsStream* tls() { return tls_.get(); }
+  void leave_tls() { tls_.reset(); }
+
+ private:
+  SocketStream plain_;
+  std::unique_ptr<TlsStream> tls_;
+};
+static_assert(Stream<AnyStream>);
 
 // What connections share on one I/O thread.
 struct ConnectionContext {
@@ -57,6 +81,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   // connection.cc
 
   awaitable<Result<void>> serve();
+  awaitable<Result<void>> shake_hands();
   awaitable<Result<bool>> read_head();
   awaitable<Result<bool>> serve_request();
   awaitable<Response> ask(Request& request, RequestBody& body);
@@ -76,14 +101,15 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   awaitable<Result<size_t>> receive(MutableBytes into);
   awaitable<Result<bool>> fill_input();
-  awaitable<Result<void>> wait_for(Io::Kind want);
+  enum class Purpose { kReceive, kSend };
+  awaitable<Result<void>> wait_for(Io::Kind want, Purpose purpose);
   awaitable<void> give_way();
 
   Bytes input() const { return Bytes(input_).subspan(input_begin_, input_end_ - input_begin_); }
   void consume(size_t bytes);
 
   boost::asio::posix::stream_descriptor socket_;
-  SocketStream stream_;
+  AnyStream stream_;
   const std::string peer_;
   const ConnectionContext& context_;
   const Server::Options& options_;

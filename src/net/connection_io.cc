@@ -66,7 +66,7 @@ awaitable<Result<void>> Connection::send_range(const FileRange& range) {
         log::error("a response was cut: {}", system_error(io.error, "sendfile").message);
       co_return std::unexpected(system_error(io.error, "sendfile"));
     } else {
-      RUNNEL_CO_DO(co_await wait_for(io.kind));
+      RUNNEL_CO_DO(co_await wait_for(io.kind, Purpose::kSend));
     }
   }
   co_return Result<void>();
@@ -115,7 +115,7 @@ awaitable<Result<void>> Connection::send_all(std::span<Bytes> pieces, bool more)
     if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
     const Io io = stream_.write_some(pieces, more);
     if (io.kind == Io::Kind::kFailed) co_return std::unexpected(system_error(io.error, "send"));
-    if (io.kind != Io::Kind::kDone) RUNNEL_CO_DO(co_await wait_for(io.kind));
+    if (io.kind != Io::Kind::kDone) RUNNEL_CO_DO(co_await wait_for(io.kind, Purpose::kSend));
     size_t sent = io.bytes;
     for (auto& piece : pieces) {
       const size_t part = std::min(sent, piece.size());
@@ -135,7 +135,7 @@ awaitable<Result<size_t>> Connection::receive(MutableBytes into) {
       case Io::Kind::kEnd: co_return size_t{0};
       case Io::Kind::kFailed: co_return std::unexpected(system_error(io.error, "receive"));
       case Io::Kind::kWantRead:
-      case Io::Kind::kWantWrite: RUNNEL_CO_DO(co_await wait_for(io.kind)); break;
+      case Io::Kind::kWantWrite: RUNNEL_CO_DO(co_await wait_for(io.kind, Purpose::kReceive)); break;
     }
   }
 }
@@ -161,16 +161,18 @@ void Connection::consume(size_t bytes) {
   input_begin_ += bytes;
 }
 
-// Writes have the stall deadline, each wait anew; for reads the caller has set one.
-awaitable<Result<void>> Connection::wait_for(Io::Kind want) {
+// To send has the stall deadline, each wait anew; to receive, the caller has set one. (With TLS
+// either may wait for the other direction.)
+awaitable<Result<void>> Connection::wait_for(Io::Kind want, Purpose purpose) {
   if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
   const bool write = want == Io::Kind::kWantWrite;
-  if (write) watchdog_.set(options_.body_stall_timeout);
+  const bool sends = purpose == Purpose::kSend;
+  if (sends) watchdog_.set(options_.body_stall_timeout);
   boost::system::error_code error;
   co_await socket_.async_wait(write ? asio::posix::stream_descriptor::wait_write
                                     : asio::posix::stream_descriptor::wait_read,
                               asio::redirect_error(asio::use_awaitable, error));
-  if (write) watchdog_.clear();
+  if (sends) watchdog_.clear();
   if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
   if (error) co_return std::unexpected(system_error(error.value(), "wait for the connection"));
   co_return Result<void>();

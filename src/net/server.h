@@ -21,6 +21,8 @@
 
 namespace runnel::net {
 
+class ServerTls;
+
 struct Request {
   Request() = default;
 
@@ -30,6 +32,8 @@ struct Request {
   Query query;
   Headers headers;
   std::string peer;  // "192.0.2.1:1234"; "uid 0" for a Unix socket
+  // Who asks, once the handler has found out: for logs of requests.
+  std::string principal;
 };
 
 // The request's body, in the order in which it arrives.
@@ -88,6 +92,8 @@ class Server {
     Duration body_stall_timeout = std::chrono::seconds(30);  // no byte in either direction
     // What is read of a body that the handler left, to keep the connection for the next request.
     uint64_t drain_limit = 256 * 1024;
+    // TLS, with this certificate; null: plain HTTP.
+    std::shared_ptr<const ServerTls> tls;
     // How long stop() lets running requests go on.
     Duration stop_grace = std::chrono::seconds(2);
   };

@@ -3,6 +3,8 @@
 #include "base/quote.h"
 #include "oci/document.h"
 #include "oci/reference.h"
+#include "registry/attributes.h"
+#include "registry/attributes_api.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
 #include "registry/management_api.h"
@@ -64,6 +66,8 @@ std::expected<Route, Refusal> find_resource(const net::Request& request) {
 
 Answer read(Services& services, const Caller& caller, const Route& route,
             const net::Request& request) {
+  if (route.kind == Kind::kManifest || route.kind == Kind::kBlob || route.kind == Kind::kReferrers)
+    RUNNEL_DO(check_attributes(services.metadata, Attribute::kRead, route));
   switch (route.kind) {
     case Kind::kBase: return json_response(200, "application/json", "{}");
     case Kind::kCatalog: return list_repositories(services, caller, request);
@@ -81,6 +85,7 @@ Answer remove(Services& services, const Caller& caller, const Route& route) {
   if (route.kind == Kind::kUpload) return cancel_upload(services, caller, route);
   if (!services.config.deletion)
     return refuse(405, "UNSUPPORTED", "deletion is switched off in this registry's configuration");
+  RUNNEL_DO(check_attributes(services.metadata, Attribute::kDelete, route));
   return route.kind == Kind::kBlob ? delete_blob(services, route)
                                    : delete_manifest(services, route);
 }
@@ -97,7 +102,11 @@ net::awaitable<Answer> receive_manifest(Services& services, const Caller& caller
                                         net::RequestBody& body) {
   const auto bytes = co_await read_whole(body, oci::kMaxDocumentBytes);
   if (!bytes) co_return std::unexpected(body_refusal(bytes.error()));
-  auto work = [&] { return put_manifest(services, caller, route, request, *bytes); };
+  auto work = [&]() -> Answer {
+    RUNNEL_DO(
+        check_attributes(services.metadata, Attribute::kWrite, route, request.query.all("tag")));
+    return put_manifest(services, caller, route, request, *bytes);
+  };
   co_return co_await net::on_pool(services.writers, std::move(work));
 }
 
@@ -111,6 +120,11 @@ net::awaitable<Answer> dispatch(Services& services, const Caller& caller, const 
   if (method == "DELETE") {
     auto work = [&] { return remove(services, caller, route); };
     co_return co_await net::on_pool(services.writers, std::move(work));
+  }
+  if (route.kind == Kind::kUploads || route.kind == Kind::kUpload) {
+    auto check = [&] { return check_attributes(services.metadata, Attribute::kWrite, route); };
+    const auto may_write = co_await net::on_pool(services.readers, std::move(check));
+    if (!may_write) co_return std::unexpected(may_write.error());
   }
   if (method == "POST") co_return co_await start_upload(services, caller, route, request, body);
   if (method == "PATCH") co_return co_await append_upload(services, caller, route, request, body);
@@ -152,20 +166,21 @@ net::awaitable<Answer> answer_as(Services& services, const Caller& caller, const
 }
 
 net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route route,
-                                      const net::Request& request, net::RequestBody& body) {
+                                      net::Request& request, net::RequestBody& body) {
   auto caller = co_await gate.identify(request);
   if (!caller) co_return std::unexpected(not_identified(gate, request, caller.error()));
+  request.principal = caller->id();
   const auto decision = authorize(gate, *caller, route, request);
   if (!decision) co_return std::unexpected(decision.error());
   route.hidden = *decision == Decision::kHidden;
   co_return co_await answer_as(services, *caller, route, request, body);
 }
 
-net::awaitable<Answer> answer(Services& services, const net::Request& request,
-                              net::RequestBody& body) {
+net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
   if (services.gate != nullptr && is_oauth(request.path))
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
   if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
+  if (is_attributes(request)) co_return co_await handle_attributes(services, request, body);
   if (is_management(request.path)) co_return co_await handle_management(services, request, body);
   auto route = find_resource(request);
   if (!route) co_return std::unexpected(route.error());

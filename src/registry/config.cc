@@ -48,6 +48,12 @@ Section limits_section(LimitsConfig& limits) {
   return keys;
 }
 
+Section tls_section(TlsConfig& tls) {
+  Section keys;
+  keys.text("certificate", tls.certificate).text("key", tls.key);
+  return keys;
+}
+
 Result<void> add_notice(Notices& notices, const std::string& pattern, const std::string& text) {
   RUNNEL_DO(access::check_pattern(pattern));
   RUNNEL_DO(check_notice(text));
@@ -114,6 +120,9 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
                  RUNNEL_TRY(config.log.format, log::parse_format(text));
                  return {};
                })
+      .text("audit_log", config.audit_log)
+      .text("access_log", config.access_log)
+      .number("drain_s", 0, 3600, [&config](int64_t value) { config.drain = seconds(value); })
       .flag("sparse_manifests", config.sparse_manifests)
       .flag("deletion", config.deletion)
       .flag("soft_delete", config.soft_delete)
@@ -122,6 +131,7 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       .meaning("external_url",
                [&config](const std::string& text) { return set_external_url(config, text); })
       .section("auth", auth_section(config.auth))
+      .section("tls", tls_section(config.tls))
       .section("limits", limits_section(config.limits))
       .each_text("notices",
                  [&config](const std::string& pattern, const std::string& text) {
@@ -151,6 +161,8 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
   for (const auto& [user, keys] : users)
     for (const auto& pattern : keys.repositories)
       config.auth.users[user].emplace_back(pattern, keys.actions);
+  if (!config.tls.enabled() && !config.tls.key.empty())
+    return fail(Code::kInvalid, "{}: [tls] key means nothing without certificate = \"FILE\"", name);
   if (!config.auth.enabled() && !(users.empty() && config.auth.anonymous_pull.empty()))
     return fail(Code::kInvalid,
                 "{}: [users] and anonymous_pull mean nothing without [auth] htpasswd = \"FILE\"",

@@ -34,7 +34,7 @@ struct TlsConfig {
   bool enabled() const { return !certificate.empty(); }
 
   std::string certificate;  // path of a PEM file, the chain included
-  std::string key;          // path
+  std::string key;          // path; "": in the certificate's file
 };
 
 // How often; 0: no limit. Who asks more often gets 429 with Retry-After.
@@ -67,6 +67,12 @@ struct Config {
   bool soft_delete = true;
   std::chrono::days soft_delete_days = std::chrono::days(7);
   meta::Undo undo() const { return soft_delete ? meta::Undo::kPossible : meta::Undo::kNever; }
+  // Files of JSON lines. The audit log: "" for audit.log among the data when there is
+  // authentication, and "off".
+  std::string audit_log;
+  std::string access_log;  // "": none
+  // What requests that run get to end when the registry is told to stop.
+  std::chrono::seconds drain = std::chrono::seconds(30);
   log::Options log;
   // "https://registry.example": how clients reach the registry when a proxy stands before it;
   // empty: as the request says.
@@ -90,6 +96,9 @@ struct Config {
 //   metrics = "127.0.0.1:5001"           # or "off"
 //   soft_delete = true
 //   soft_delete_days = 7                 # 1 to 90
+//   audit_log = "/var/log/runnel/audit.log"    # or "off"
+//   access_log = "/var/log/runnel/access.log"  # default: none
+//   drain_s = 30
 //   log_level = "info"
 //   log_format = "auto"
 //   external_url = "https://registry.example"
@@ -103,6 +112,10 @@ struct Config {
 //   [users.alice]                        # a person who is not here may pull, push and delete
 //   roles = ["AcrPush", "AcrDelete"]     # AcrPull, AcrPush, AcrDelete, Converter, Owner
 //   repositories = ["team/*"]            # default: all
+//
+//   [tls]
+//   certificate = "/etc/runnel/tls.crt"  # PEM, with the chain; read again when it changes
+//   key = "/etc/runnel/tls.key"
 //
 //   [limits]
 //   failed_logins_per_minute = 30        # of one name from one address; 0: no limit

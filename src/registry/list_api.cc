@@ -4,6 +4,7 @@
 
 #include "base/quote.h"
 #include "oci/media_types.h"
+#include "registry/attributes.h"
 #include "registry/blob_api.h"
 #include "registry/manifest_api.h"
 #include "registry/referrers.h"
@@ -62,6 +63,26 @@ net::Response names_response(json::object body, std::string_view member, std::st
   return response;
 }
 
+// `count` tags after `last` that are listed, or as many as there are; empty for an unknown
+// repository.
+Result<std::optional<std::vector<std::string>>> listed_tags(meta::MetadataStore& metadata,
+                                                            std::string_view repository,
+                                                            std::string last, size_t count) {
+  RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(metadata, repository));
+  if (attributes.all().empty()) return metadata.tags(repository, last, count);
+  std::vector<std::string> listed;
+  while (listed.size() < count) {
+    RUNNEL_TRY(auto tags, metadata.tags(repository, last, count));
+    if (!tags) return std::nullopt;
+    if (tags->empty()) break;
+    last = tags->back();
+    for (auto& tag : *tags)
+      if (listed.size() < count && attributes.has(Attribute::kList, tag))
+        listed.push_back(std::move(tag));
+  }
+  return listed;
+}
+
 // `count` repositories after `last` that the caller may see, or as many as there are.
 Result<std::vector<std::string>> visible_repositories(Services& services, const Caller& caller,
                                                       std::string last, size_t count) {
@@ -71,7 +92,10 @@ Result<std::vector<std::string>> visible_repositories(Services& services, const 
     if (names.empty()) break;
     last = names.back();
     for (auto& name : names)
-      if (visible.size() < count && may_see(caller, name)) visible.push_back(std::move(name));
+      if (visible.size() < count && may_see(caller, name)) {
+        RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, name));
+        if (attributes.own().has(Attribute::kList)) visible.push_back(std::move(name));
+      }
   }
   return visible;
 }
@@ -81,7 +105,7 @@ Result<std::vector<std::string>> visible_repositories(Services& services, const 
 Answer list_tags(Services& services, const Route& route, const net::Request& request) {
   RUNNEL_TRY(const size_t limit, page_size(request));
   const auto last = request.query.first("last").value_or("");
-  RUNNEL_TRY(auto tags, services.metadata.tags(route.key(), last, limit + 1));
+  RUNNEL_TRY(auto tags, listed_tags(services.metadata, route.key(), std::string(last), limit + 1));
   if (!tags)
     return refuse(404, "NAME_UNKNOWN", fmt::format("there is no repository {}", route.repository));
   json::object body;
@@ -111,8 +135,12 @@ Answer list_referrers(Services& services, const Route& route, const net::Request
     if (!before)
       return refuse(400, "UNSUPPORTED", fmt::format("before={} is not a number", quote(*text)));
   }
-  RUNNEL_TRY(const auto page,
-             referrers_page(services.metadata, route.key(), subject, types, before));
+  RUNNEL_TRY(auto page, referrers_page(services.metadata, route.key(), subject, types, before));
+  RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, route.key()));
+  if (attributes.names_digests())
+    std::erase_if(page.index.manifests, [&](const oci::Descriptor& each) {
+      return !attributes.of(each.digest.to_string()).has(Attribute::kList);
+    });
   auto response = json_response(200, oci::kOciIndex, oci::to_json(page.index));
   if (!types.empty()) response.headers.add("OCI-Filters-Applied", "artifactType");
   if (page.next) {

@@ -217,7 +217,7 @@ bool is_management(std::string_view path) {
   return path.starts_with(kRoot);
 }
 
-net::awaitable<Answer> handle_management(Services& services, const net::Request& request,
+net::awaitable<Answer> handle_management(Services& services, net::Request& request,
                                          net::RequestBody& body) {
   std::string_view rest = request.path;
   rest.remove_prefix(kRoot.size());
@@ -233,6 +233,7 @@ net::awaitable<Answer> handle_management(Services& services, const net::Request&
         "registry.toml) first");
   auto caller = co_await services.gate->identify(request);
   if (!caller) co_return std::unexpected(caller.error());
+  request.principal = caller->id();
   const auto owner = check_owner(*services.gate, *caller, request);
   if (!owner) co_return std::unexpected(owner.error());
 

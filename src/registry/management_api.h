@@ -20,7 +20,7 @@ namespace runnel::registry {
 // Whether the path is below /runnel/v1/.
 bool is_management(std::string_view path);
 
-net::awaitable<Answer> handle_management(Services& services, const net::Request& request,
+net::awaitable<Answer> handle_management(Services& services, net::Request& request,
                                          net::RequestBody& body);
 
 }  // namespace runnel::registry

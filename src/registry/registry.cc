@@ -13,10 +13,12 @@
 #include "meta/sqlite_store.h"
 #include "net/metrics_server.h"
 #include "net/server.h"
+#include "net/server_tls.h"
 #include "net/url.h"
 #include "registry/api.h"
 #include "registry/collector.h"
 #include "registry/gate.h"
+#include "registry/recorded.h"
 #include "registry/traffic.h"
 
 namespace runnel::registry {
@@ -83,6 +85,28 @@ Result<void> check_address(const Config& config) {
       address);
 }
 
+void warn_of_clear_text(const Config& config) {
+  if (config.tls.enabled() || net::is_loopback_host(config.address) ||
+      config.external_url.starts_with("https://"))
+    return;
+  log::warning(
+      "passwords come to {} in clear text: name a certificate ([tls] certificate, key), or say "
+      "with "
+      "external_url that a proxy speaks TLS",
+      config.address);
+}
+
+std::string audit_path(const Config& config) {
+  if (config.audit_log == "off") return {};
+  if (!config.audit_log.empty() || !config.auth.enabled()) return config.audit_log;
+  return config.data + "/audit.log";
+}
+
+Result<std::unique_ptr<Journal>> open_journal(const std::string& path) {
+  if (path.empty()) return nullptr;
+  return Journal::open(path);
+}
+
 // A database without its blobs is a disk that is not mounted, not a new registry.
 Result<void> check_complete(const std::string& metadata, const std::string& content) {
   const bool has_metadata = ::access(metadata.c_str(), F_OK) == 0;
@@ -114,6 +138,9 @@ struct Registry::Parts {
   std::optional<Services> services;
   std::optional<Api> api;
   std::optional<Counted> counted;
+  std::optional<Recorded> recorded;
+  std::shared_ptr<net::ServerTls> tls;
+  std::optional<net::CertificateWatch> certificate_watch;
   std::unique_ptr<net::Server> server;
   std::unique_ptr<net::MetricsServer> metrics;
 };
@@ -139,13 +166,23 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
                           parts->gate.get(), clock, *parts->readers, *parts->writers);
   parts->api.emplace(*parts->services);
   parts->counted.emplace(*parts->api, parts->traffic);
+  RUNNEL_TRY(auto audit, open_journal(audit_path(config)));
+  RUNNEL_TRY(auto access, open_journal(config.access_log));
+  parts->recorded.emplace(*parts->counted, *parts->services, std::move(audit), std::move(access));
   net::Server::Options options;
+  options.stop_grace = config.drain;
   options.address = config.address;
   options.port = config.port;
+  if (config.tls.enabled()) {
+    RUNNEL_TRY(parts->tls, net::ServerTls::load(config.tls.certificate, config.tls.key));
+    parts->certificate_watch.emplace(*parts->tls);
+    options.tls = parts->tls;
+  }
   parts->metrics = net::MetricsServer::listen_or_warn(
       config.metrics.empty() ? net::kNoMetrics : config.metrics,
       [traffic = &parts->traffic] { return traffic->metrics_text(); });
-  RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->counted));
+  RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
+  warn_of_clear_text(config);
   parts->housekeeper.emplace(*parts->uploads, *parts->collector, parts->traffic);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }
@@ -162,7 +199,17 @@ std::string Registry::metrics_address() const {
   return parts_->metrics ? parts_->metrics->address() : net::kNoMetrics;
 }
 
+Result<void> Registry::reload_certificate() {
+  if (!parts_->tls) return fail(Code::kUnsupported, "there is no [tls] in the configuration");
+  return parts_->tls->reload();
+}
+
+void Registry::reopen_logs() {
+  parts_->recorded->reopen();
+}
+
 void Registry::stop() {
+  parts_->recorded->stop();
   parts_->server->stop();
 }
 

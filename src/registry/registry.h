@@ -39,7 +39,14 @@ class Registry {
   // "127.0.0.1:5001", or "off".
   std::string metrics_address() const;
 
-  // Takes no new connections, and gives requests that run a moment to end.
+  // Reads the certificate and its key again, now; after an error the old ones are shown on.
+  // kUnsupported without TLS.
+  Result<void> reload_certificate();
+
+  // Goes on in new files of the audit and access log: the old ones were moved away.
+  void reopen_logs();
+
+  // Takes no new connections, and gives requests that run Config::drain to end.
   void stop();
 
  private:

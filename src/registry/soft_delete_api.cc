@@ -7,6 +7,7 @@
 
 #include "base/quote.h"
 #include "oci/reference.h"
+#include "registry/attributes.h"
 #include "registry/authorize.h"
 #include "registry/utc_time.h"
 
@@ -145,6 +146,8 @@ Answer list(const Call& call) {
 
 Answer restore(const Call& call, std::string_view id) {
   RUNNEL_TRY(const auto found, find(call, id, Action::kContentWrite));
+  RUNNEL_DO(
+      check_repository_attributes(call.services.metadata, Attribute::kWrite, found.repository));
   RUNNEL_TRY(const auto restored, call.services.metadata.restore(found.id));
   if (!restored) return std::unexpected(no_such_deletion(id));
   json::object body;
@@ -174,6 +177,7 @@ Answer delete_repository(const Call& call) {
   const Refusal absent(404, "NAME_UNKNOWN", fmt::format("there is no repository {}", name));
   RUNNEL_DO(check(call, Action::kContentDelete, name, absent));
   if (!call.services.config.deletion) return deletion_is_off();
+  RUNNEL_DO(check_repository_attributes(call.services.metadata, Attribute::kDelete, name));
   RUNNEL_TRY(const bool existed,
              call.services.metadata.delete_repository(name, call.services.config.undo()));
   if (!existed) return std::unexpected(absent);
@@ -208,13 +212,14 @@ bool is_soft_delete(const net::Request& request) {
          path.find("/_") == std::string_view::npos;
 }
 
-net::awaitable<Answer> handle_soft_delete(Services& services, const net::Request& request) {
+net::awaitable<Answer> handle_soft_delete(Services& services, net::Request& request) {
   auto caller = Caller::anyone();
   if (services.gate != nullptr) {
     auto identified = co_await services.gate->identify(request);
     if (!identified) co_return std::unexpected(identified.error());
     caller = *std::move(identified);
   }
+  request.principal = caller.id();
   auto work = [&] { return answer({services, caller, request}); };
   co_return co_await net::on_pool(services.writers, std::move(work));
 }

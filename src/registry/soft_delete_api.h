@@ -20,6 +20,6 @@ namespace runnel::registry {
 
 bool is_soft_delete(const net::Request& request);
 
-net::awaitable<Answer> handle_soft_delete(Services& services, const net::Request& request);
+net::awaitable<Answer> handle_soft_delete(Services& services, net::Request& request);
 
 }  // namespace runnel::registry

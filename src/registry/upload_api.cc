@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/quote.h"
 #include "oci/reference.h"
+#include "registry/attributes.h"
 #include "registry/blob_api.h"
 #include "registry/byte_range.h"
 
@@ -180,14 +181,23 @@ Result<bool> mount(Services& services, const Caller& caller, const std::string& 
   const auto may_read = [&](std::string_view source) {
     return caller.may(access::Action::kContentRead, source);
   };
+  const auto is_readable = [&](std::string_view source) -> Result<bool> {
+    RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, source));
+    return attributes.own().has(Attribute::kRead);
+  };
   if (from && !may_read(*from)) return false;
   RUNNEL_TRY(const auto stored, services.blobs.size(digest));
   if (!stored) return false;
-  if (from) return services.metadata.mount_blob(*from, repository, digest);
+  if (from) {
+    RUNNEL_TRY(const bool readable, is_readable(*from));
+    return readable ? services.metadata.mount_blob(*from, repository, digest) : false;
+  }
   RUNNEL_TRY(const auto sources,
              services.metadata.repositories_with_blob(digest, kMaxMountSources));
   for (const auto& source : sources) {
     if (!may_read(source)) continue;
+    RUNNEL_TRY(const bool readable, is_readable(source));
+    if (!readable) continue;
     RUNNEL_TRY(const bool mounted, services.metadata.mount_blob(source, repository, digest));
     if (mounted) return true;
   }

@@ -51,7 +51,7 @@ def help_of(*command: str) -> str:
 
 def test_every_row_is_looked_at_here():
     assert set(ROWS) == {
-        "program", "registry", "node", "install", "paths", "configuration", "node.toml",
+        "program", "registry", "registry's HTTP", "node", "install", "paths", "configuration", "node.toml",
         "artifact type", "media types", "annotations", "finding it", "mirror", "control socket",
         "metrics", "reason codes", "command line",
         "processes", "engines"}
@@ -90,6 +90,21 @@ def test_engines():
 
     assert "{" + ",".join(engines) + "}" in help_of("node")
     assert runnel("node", "--engine", "no-such").returncode == 2
+
+
+def test_http_of_the_registry(registry):
+    health, ready, *names = fixed("registry's HTTP")[:6]
+    url = f"http://{registry.host}"
+
+    for call in (health, ready):
+        assert images.request(url + call.removeprefix("GET "))[0] == 200
+    assert images.request(f"{url}/v2/a/b/blobs/uploads/?digest=sha256:"
+                          "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                          "POST", data=b"")[0] == 201
+    status, _, body = images.request(f"{url}/acr/v1/a/b", "PATCH", data=b'{"readEnabled":false}')
+    assert status == 200
+    assert set(json.loads(body)["changeableAttributes"]) == set(names)
+    assert "PATCH /acr/v1/REPOSITORY" in fixed("registry's HTTP")
 
 
 # The roles' configuration -------------------------------------------------------------------------

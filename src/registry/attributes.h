@@ -1,0 +1,74 @@
+// What an owner may switch off on a repository, a tag or a manifest: reading, writing, deleting,
+// listing. Everything is on until somebody switches it off.
+//
+// They belong to the name: a tag that is deleted and pushed again has those of before. They are
+// looked up before the request's own transaction, so a request that has begun is not stopped.
+#pragma once
+
+#include <array>
+#include <expected>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "meta/metadata_store.h"
+#include "net/server.h"
+#include "registry/reply.h"
+#include "registry/route.h"
+
+namespace runnel::registry {
+
+enum class Attribute : uint8_t { kRead, kWrite, kDelete, kList };
+inline constexpr size_t kAttributes = 4;
+
+// "readEnabled", …: as the API spells them.
+std::string_view attribute_name(Attribute attribute);
+
+struct Attributes {
+  bool has(Attribute attribute) const { return on[static_cast<size_t>(attribute)]; }
+  void set(Attribute attribute, bool to) { on[static_cast<size_t>(attribute)] = to; }
+  bool operator==(const Attributes&) const = default;
+
+  std::array<bool, kAttributes> on = {true, true, true, true};
+};
+
+// All that is switched off in one repository, as it was when it was read.
+class RepositoryAttributes {
+ public:
+  static Result<RepositoryAttributes> load(meta::MetadataStore& metadata,
+                                           std::string_view repository);
+
+  // Of the repository itself, or of a tag or digest in it.
+  Attributes own() const { return of("*"); }
+  Attributes of(std::string_view reference) const;
+
+  // Whether the repository and the reference in it have the attribute.
+  bool has(Attribute attribute, std::string_view reference) const {
+    return own().has(attribute) && of(reference).has(attribute);
+  }
+  // The first reference whose attribute is off; empty when there is none.
+  std::string first_without(Attribute attribute) const;
+  // Tags and digests that something is switched off for.
+  const std::map<std::string, Attributes, std::less<>>& all() const { return all_; }
+  bool names_digests() const;
+
+ private:
+  std::map<std::string, Attributes, std::less<>> all_;
+};
+
+// Replaces those of a repository ("*") or of a tag or digest in it.
+Result<void> put_attributes(meta::MetadataStore& metadata, std::string_view repository,
+                            std::string_view reference, const Attributes& attributes);
+
+// The refusals, with the rule in `detail`. 405 for deleting, 403 otherwise.
+
+// To read, push or delete what the route names. `tags` are those that a push sets besides.
+std::expected<void, Refusal> check_attributes(meta::MetadataStore& metadata, Attribute attribute,
+                                              const Route& route,
+                                              const std::vector<std::string_view>& tags = {});
+// The repository as a whole; for its deletion also all that is in it.
+std::expected<void, Refusal> check_repository_attributes(meta::MetadataStore& metadata,
+                                                         Attribute attribute,
+                                                         std::string_view repository);
+
+}  // namespace runnel::registry

@@ -1,0 +1,175 @@
+#include "registry/attributes_api.h"
+
+#include <boost/json.hpp>
+
+#include "base/quote.h"
+#include "oci/reference.h"
+#include "registry/attributes.h"
+#include "registry/authorize.h"
+#include "registry/blob_api.h"
+#include "registry/request_body.h"
+
+namespace runnel::registry {
+
+namespace json = boost::json;
+
+using access::Action;
+
+namespace {
+
+constexpr std::string_view kRoot = "/acr/v1/";
+constexpr std::string_view kTags = "/_tags/";
+constexpr std::string_view kManifests = "/_manifests/";
+constexpr size_t kMaxBody = 64 * 1024;
+
+struct Target {
+  std::string repository;
+  std::string reference = "*";  // a tag or a digest; "*" for the repository
+  std::string digest;           // of what a tag points to
+};
+
+std::expected<Target, Refusal> parse_target(std::string_view path) {
+  path.remove_prefix(kRoot.size());
+  Target target;
+  for (const auto part : {kTags, kManifests}) {
+    const auto at = path.rfind(part);
+    if (at == std::string_view::npos) continue;
+    target.reference = path.substr(at + part.size());
+    path = path.substr(0, at);
+    if (part == kManifests) {
+      RUNNEL_TRY(const auto digest, digest_of(target.reference));
+      target.reference = digest.to_string();
+    } else if (!oci::is_valid_tag(target.reference)) {
+      return refuse(400, "TAG_INVALID", fmt::format("{} is not a tag", quote(target.reference)));
+    }
+    break;
+  }
+  target.repository = path;
+  if (!oci::is_valid_repository(path))
+    return refuse(400, "NAME_INVALID", fmt::format("{} is not a repository's name", quote(path)));
+  return target;
+}
+
+Refusal absent(const Target& target) {
+  if (target.reference == "*")
+    return {404, "NAME_UNKNOWN", fmt::format("there is no repository {}", target.repository)};
+  return {404, "MANIFEST_UNKNOWN",
+          fmt::format("{} has no manifest {}", target.repository, target.reference)};
+}
+
+// As authorize() does it for the distribution API.
+std::expected<void, Refusal> may(const Services& services, const Caller& caller, Action action,
+                                 const Target& target, const net::Request& request) {
+  const auto& repository = target.repository;
+  if (caller.may(action, repository)) return {};
+  const auto granted = caller.granted(repository);
+  if (caller.is_anonymous() || granted.has(action)) {
+    const access::Scope scope(repository, {Action::kMetadataRead, action});
+    return std::unexpected(services.gate->unauthorized(
+        request, to_string(scope), caller.limit() ? "insufficient_scope" : "",
+        fmt::format("{} needs {}", repository, to_string(action))));
+  }
+  if (!granted.has(Action::kMetadataRead)) return std::unexpected(absent(target));
+  return std::unexpected(denied(caller, repository, action));
+}
+
+std::expected<void, Refusal> check_exists(meta::MetadataStore& metadata, Target& target) {
+  if (target.reference == "*") {
+    RUNNEL_TRY(const bool exists, metadata.repository_exists(target.repository));
+    if (!exists) return std::unexpected(absent(target));
+    return {};
+  }
+  meta::ManifestName name = target.reference;
+  if (const auto digest = oci::Digest::parse(target.reference)) name = *digest;
+  RUNNEL_TRY(const auto info, metadata.manifest_info(target.repository, name));
+  if (!info) return std::unexpected(absent(target));
+  target.digest = info->digest.to_string();
+  return {};
+}
+
+std::expected<void, Refusal> change(Attributes& attributes, Bytes body) {
+  json::error_code failed;
+  const auto value = json::parse(as_text(body), failed);
+  if (failed || !value.is_object())
+    return refuse(400, "UNSUPPORTED", "the body is not a JSON object");
+  for (const auto& [key, wanted] : value.get_object()) {
+    bool known = false;
+    for (const auto each :
+         {Attribute::kRead, Attribute::kWrite, Attribute::kDelete, Attribute::kList}) {
+      if (key != attribute_name(each)) continue;
+      if (!wanted.is_bool())
+        return refuse(400, "UNSUPPORTED",
+                      fmt::format("\"{}\" is true or false", attribute_name(each)));
+      attributes.set(each, wanted.get_bool());
+      known = true;
+    }
+    if (!known)
+      return refuse(
+          400, "UNSUPPORTED",
+          fmt::format("{} cannot be changed: readEnabled, writeEnabled, deleteEnabled and "
+                      "listEnabled can",
+                      quote(std::string_view(key))));
+  }
+  return {};
+}
+
+net::Response describe(const Target& target, const Attributes& attributes,
+                       const net::Request& request) {
+  json::object changeable;
+  for (const auto each :
+       {Attribute::kDelete, Attribute::kWrite, Attribute::kRead, Attribute::kList})
+    changeable[attribute_name(each)] = attributes.has(each);
+  json::object body;
+  body["registry"] = request.headers.first("Host").value_or("");
+  body["imageName"] = target.repository;
+  if (target.reference == "*") {
+    body["changeableAttributes"] = std::move(changeable);
+  } else {
+    json::object one;
+    const bool manifest = target.reference == target.digest;
+    if (!manifest) one["name"] = target.reference;
+    one["digest"] = target.digest;
+    one["changeableAttributes"] = std::move(changeable);
+    body[manifest ? "manifest" : "tag"] = std::move(one);
+  }
+  return json_response(200, "application/json", json::serialize(body));
+}
+
+Answer answer(Services& services, const Caller& caller, const net::Request& request, Bytes body) {
+  RUNNEL_TRY(auto target, parse_target(request.path));
+  const bool changes = request.method == "PATCH";
+  RUNNEL_DO(may(services, caller, changes ? Action::kMetadataWrite : Action::kMetadataRead, target,
+                request));
+  RUNNEL_DO(check_exists(services.metadata, target));
+  RUNNEL_TRY(const auto all, RepositoryAttributes::load(services.metadata, target.repository));
+  auto attributes = all.of(target.reference);
+  if (changes) {
+    RUNNEL_DO(change(attributes, body));
+    RUNNEL_DO(put_attributes(services.metadata, target.repository, target.reference, attributes));
+  }
+  return describe(target, attributes, request);
+}
+
+}  // namespace
+
+bool is_attributes(const net::Request& request) {
+  return request.path.starts_with(kRoot) &&
+         (request.method == "GET" || request.method == "HEAD" || request.method == "PATCH");
+}
+
+net::awaitable<Answer> handle_attributes(Services& services, net::Request& request,
+                                         net::RequestBody& body) {
+  auto caller = Caller::anyone();
+  if (services.gate != nullptr) {
+    auto identified = co_await services.gate->identify(request);
+    if (!identified) co_return std::unexpected(identified.error());
+    caller = *std::move(identified);
+  }
+  request.principal = caller.id();
+  const auto bytes = co_await read_whole(body, kMaxBody);
+  if (!bytes) co_return std::unexpected(Refusal(bytes.error()));
+  auto work = [&] { return answer(services, caller, request, *bytes); };
+  co_return co_await net::on_pool(services.writers, std::move(work));
+}
+
+}  // namespace runnel::registry

@@ -1,0 +1,77 @@
+#include "registry/attributes.h"
+
+#include <gtest/gtest.h>
+
+#include "meta/sqlite_store.h"
+#include "support/fake_clock.h"
+#include "support/temp_dir.h"
+
+namespace runnel::registry {
+namespace {
+
+class AttributesTest : public testing::Test {
+ protected:
+  void off(std::string_view repository, std::string_view reference, Attribute attribute) {
+    Attributes changed;
+    changed.set(attribute, false);
+    ASSERT_TRUE(put_attributes(*store_, repository, reference, changed));
+  }
+  RepositoryAttributes of(std::string_view repository) {
+    return RepositoryAttributes::load(*store_, repository).value();
+  }
+
+  test::FakeClock clock_;
+  test::TempDir directory_;
+  std::unique_ptr<meta::MetadataStore> store_ =
+      meta::SqliteStore::open(directory_.path() + "/db", clock_).value();
+};
+
+TEST_F(AttributesTest, AreAllOnWhereNobodySwitchedOneOff) {
+  EXPECT_TRUE(of("team/app").all().empty());
+  EXPECT_EQ(of("team/app").own(), Attributes());
+  EXPECT_EQ(of("team/app").first_without(Attribute::kRead), "");
+}
+
+TEST_F(AttributesTest, BelongToOneRepositoryAndNotToItsNeighbours) {
+  off("team/app", "*", Attribute::kWrite);
+  off("team/app", "v1", Attribute::kDelete);
+
+  const auto app = of("team/app");
+
+  EXPECT_FALSE(app.own().has(Attribute::kWrite));
+  EXPECT_FALSE(app.has(Attribute::kWrite, "v1"));
+  EXPECT_FALSE(app.has(Attribute::kDelete, "v1"));
+  EXPECT_TRUE(app.has(Attribute::kDelete, "v2"));
+  EXPECT_EQ(app.first_without(Attribute::kDelete), "v1");
+  for (const auto* other :
+       {"team", "team/ap", "team/app2", "team/app-2", "team/app/x", "team/app.x"})
+    EXPECT_TRUE(of(other).all().empty()) << other;
+}
+
+TEST_F(AttributesTest, AreAllFoundHoweverManyThereAre) {
+  for (int i = 0; i < 40; ++i) off("a", fmt::format("t{}", i), Attribute::kList);
+  off("b", "*", Attribute::kList);
+
+  EXPECT_EQ(of("a").all().size(), 40);
+  EXPECT_TRUE(of("a").own().has(Attribute::kList));
+}
+
+TEST_F(AttributesTest, AreRefusedWithTheRule) {
+  off("a/b", "v1", Attribute::kDelete);
+  Route route;
+  route.kind = Route::Kind::kManifest;
+  route.repository = "a/b";
+  route.target = "v1";
+
+  const auto refused = check_attributes(*store_, Attribute::kDelete, route);
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().status, 405);
+  EXPECT_TRUE(refused.error().detail.contains("deleteEnabled is false on a/b:v1"));
+  EXPECT_TRUE(check_attributes(*store_, Attribute::kRead, route));
+  EXPECT_FALSE(check_repository_attributes(*store_, Attribute::kDelete, "a/b"));
+  EXPECT_TRUE(check_repository_attributes(*store_, Attribute::kWrite, "a/b"));
+}
+
+}  // namespace
+}  // namespace runnel::registry

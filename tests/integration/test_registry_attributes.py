@@ -1,0 +1,164 @@
+"""What is switched off on a repository, a tag or a manifest, and on which paths that counts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from registry_calls import (IMAGE, INDEX, Calls, Answer, digest, image, push_blob, push_image,
+                            push_manifest)
+from sandbox import services
+
+
+@pytest.fixture(scope="module")
+def served(runnel, tmp_path_factory):  # noqa: ARG001
+    made = services.Registry(tmp_path_factory.mktemp("registry"))
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def call(served):
+    made = Calls(served.host)
+    yield made
+    made.close()
+
+
+def switch(call: Calls, target: str, **to: bool) -> Answer:
+    answer = call("PATCH", f"/acr/v1/{target}", json.dumps(to).encode())
+    assert answer.status == 200, answer
+    return answer
+
+
+def rule(answer: Answer) -> str:
+    return answer.json()["errors"][0]["detail"]["rule"]
+
+
+def test_all_is_on_at_first_and_what_is_not_named_stays(call):
+    name = push_image(call, "at/first", "v1")
+
+    every = {"deleteEnabled": True, "writeEnabled": True, "readEnabled": True, "listEnabled": True}
+    assert call("GET", "/acr/v1/at/first").json()["changeableAttributes"] == every
+    tag = call("GET", "/acr/v1/at/first/_tags/v1").json()
+    assert tag["tag"] == {"name": "v1", "digest": name, "changeableAttributes": every}
+    switch(call, f"at/first/_manifests/{name}", listEnabled=False)
+    switch(call, f"at/first/_manifests/{name}", deleteEnabled=False)
+    manifest = call("GET", f"/acr/v1/at/first/_manifests/{name}").json()["manifest"]
+    assert manifest["changeableAttributes"] == every | {"listEnabled": False, "deleteEnabled": False}
+    assert call("GET", "/acr/v1/at/first").json()["changeableAttributes"] == every
+
+
+@pytest.mark.parametrize(("target", "body", "status"), [
+    ("no/such", b"{}", 404), ("at/bad/_tags/none", b"{}", 404), ("at/bad/_tags/-", b"{}", 400),
+    ("at/bad/_manifests/sha256:bad", b"{}", 400), ("UPPER", b"{}", 400),
+    ("at/bad", b"[]", 400), ("at/bad", b'{"readEnabled": 1}', 400), ("at/bad", b'{"other": true}', 400),
+])
+def test_what_is_none_is_refused(call, target, body, status):
+    push_blob(call, "at/bad", b"{}")
+
+    assert call("PATCH", f"/acr/v1/{target}", body).status == status
+
+
+def test_a_tag_that_is_not_written_is_neither_moved_nor_hit_by_a_parameter(call):
+    name = push_image(call, "at/write", "v1")
+    push_manifest(call, "at/write", "latest", image())
+    other = image(annotations={"other": "1"})
+    switch(call, "at/write/_tags/latest", writeEnabled=False)
+
+    for target in ("manifests/latest", f"manifests/{digest(other)}?tag=v9&tag=latest"):
+        answer = call("PUT", f"/v2/at/write/{target}", other, {"Content-Type": IMAGE})
+        assert (answer.status, answer.code) == (403, "DENIED")
+        assert rule(answer) == "writeEnabled is false on at/write:latest"
+
+    assert call("HEAD", "/v2/at/write/manifests/latest")["Docker-Content-Digest"] == name
+    assert call("HEAD", "/v2/at/write/manifests/v9").status == 404
+    push_manifest(call, "at/write", "v1", other)
+    assert call("DELETE", "/v2/at/write/manifests/latest").status == 202
+
+
+def test_a_repository_that_is_not_written_takes_nothing(call):
+    name = push_image(call, "at/frozen", "v1")
+    source = push_blob(call, "at/source", b"mounted")
+    place = call("POST", "/v2/at/frozen/blobs/uploads/")["Location"]
+    switch(call, "at/frozen", writeEnabled=False)
+
+    for answer in (call("POST", "/v2/at/frozen/blobs/uploads/"),
+                   call("POST", f"/v2/at/frozen/blobs/uploads/?mount={source}&from=at/source"),
+                   call("POST", f"/v2/at/frozen/blobs/uploads/?digest={digest(b'x')}", b"x"),
+                   call("PATCH", place, b"x"),
+                   call("PUT", f"{place}?digest={digest(b'')}"),
+                   call("PUT", "/v2/at/frozen/manifests/v2", image(), {"Content-Type": IMAGE})):
+        assert (answer.status, answer.code) == (403, "DENIED")
+        assert rule(answer) == "writeEnabled is false on at/frozen"
+    assert call("GET", f"/v2/at/frozen/manifests/{name}").status == 200
+    switch(call, "at/frozen", writeEnabled=True)
+    assert call("POST", "/v2/at/frozen/blobs/uploads/").status == 202
+
+
+def test_what_is_not_deleted_is_not_deleted_by_another_name(call):
+    name = push_image(call, "at/keep", "v1", annotations={"keep": "1"})
+    push_manifest(call, "at/keep", "v2", image(annotations={"keep": "1"}))
+    switch(call, "at/keep/_tags/v1", deleteEnabled=False)
+
+    for target in ("/v2/at/keep/manifests/v1", f"/v2/at/keep/manifests/{name}", "/acr/v1/at/keep"):
+        answer = call("DELETE", target)
+        assert (answer.status, answer.code) == (405, "UNSUPPORTED")
+        assert rule(answer) == "deleteEnabled is false on at/keep:v1"
+    assert call("DELETE", "/v2/at/keep/manifests/v2").status == 202
+
+    switch(call, "at/keep/_tags/v1", deleteEnabled=True)
+    switch(call, f"at/keep/_manifests/{name}", deleteEnabled=False)
+    assert call("DELETE", f"/v2/at/keep/manifests/{name}").status == 405
+    assert call("DELETE", "/acr/v1/at/keep").status == 405
+    switch(call, f"at/keep/_manifests/{name}", deleteEnabled=True)
+    unneeded = push_blob(call, "at/keep", b"no manifest needs this")
+    switch(call, "at/keep", deleteEnabled=False)
+    for target in (f"manifests/{name}", "manifests/v1", f"blobs/{unneeded}"):
+        assert call("DELETE", f"/v2/at/keep/{target}").status == 405
+    assert call("DELETE", "/acr/v1/at/keep").status == 405
+    switch(call, "at/keep", deleteEnabled=True)
+    assert call("DELETE", "/acr/v1/at/keep").status == 202
+
+
+def test_what_is_not_read_is_not_read_by_another_name(call):
+    name = push_image(call, "at/secret", "v1")
+    push_manifest(call, "at/secret", "v2", image())
+    switch(call, f"at/secret/_manifests/{name}", readEnabled=False)
+    for reference in (name, "v1", "v2"):
+        answer = call("GET", f"/v2/at/secret/manifests/{reference}")
+        assert (answer.status, answer.code) == (403, "DENIED")
+        assert call("HEAD", f"/v2/at/secret/manifests/{reference}").status == 403
+
+    switch(call, f"at/secret/_manifests/{name}", readEnabled=True)
+    switch(call, "at/secret", readEnabled=False)
+    blob = digest(b"{}")
+    for target in (f"manifests/{name}", f"blobs/{blob}", f"referrers/{name}"):
+        assert call("GET", f"/v2/at/secret/{target}").status == 403
+    for query in (f"mount={blob}&from=at/secret", f"mount={blob}"):
+        assert call("POST", f"/v2/at/elsewhere/blobs/uploads/?{query}").status in (201, 202)
+    only_here = push_blob(call, "at/secret", b"only here")
+    for query in (f"mount={only_here}&from=at/secret", f"mount={only_here}"):
+        assert call("POST", f"/v2/at/elsewhere/blobs/uploads/?{query}").status == 202
+
+
+def test_what_is_not_listed_can_still_be_named(call):
+    push_blob(call, "at/list", b"{}")
+    for tag in ("a", "b", "c", "d"):
+        push_manifest(call, "at/list", tag, image())
+    subject = digest(image())
+    signature = image(subject={"mediaType": IMAGE, "digest": subject, "size": 1})
+    push_manifest(call, "at/list", digest(signature), signature)
+    switch(call, "at/list/_tags/b", listEnabled=False)
+    switch(call, f"at/list/_manifests/{digest(signature)}", listEnabled=False)
+
+    assert call("GET", "/v2/at/list/tags/list").json()["tags"] == ["a", "c", "d"]
+    first = call("GET", "/v2/at/list/tags/list?n=2")
+    assert first.json()["tags"] == ["a", "c"] and "last=c" in first["Link"]
+    assert call("HEAD", "/v2/at/list/manifests/b").status == 200
+    referrers = call("GET", f"/v2/at/list/referrers/{subject}")
+    assert (referrers["Content-Type"], referrers.json()["manifests"]) == (INDEX, [])
+    assert "at/list" in call("GET", "/v2/_catalog").json()["repositories"]
+    switch(call, "at/list", listEnabled=False)
+    assert "at/list" not in call("GET", "/v2/_catalog").json()["repositories"]

@@ -1,0 +1,127 @@
+"""What the registry writes down of requests, whether it says that it is well, and how it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+
+import pytest
+from registry_calls import Calls, basic, digest, image, push_blob, push_manifest, with_query
+from sandbox import daemons, services
+from test_registry_security import PEOPLE, Guarded, make_token, token_of
+
+
+@pytest.fixture
+def recorded(runnel, tmp_path):  # noqa: ARG001
+    made = Guarded(tmp_path / "guarded")
+    made.directory.mkdir()
+    plain = made._argv
+
+    def argv() -> list[str]:
+        given = plain()
+        config = made.directory / "registry.toml"
+        config.write_text(config.read_text().replace(
+            "version = 1\n", f'version = 1\naccess_log = "{made.directory}/access.log"\n'))
+        return given
+
+    made._argv = argv
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_the_audit_log_says_who_did_what_and_who_was_refused(recorded):
+    audit = recorded.directory / "data/audit.log"
+    owner = Calls(recorded.host, basic("owner", PEOPLE["owner"]))
+
+    def login(name, password=None):
+        return Calls(recorded.host, basic(name, password or PEOPLE[name]))
+
+    password = make_token(login, "ci", ["repositories/team/*/content/read",
+                                        "repositories/team/*/content/write"])
+    ci = login("ci", password)
+    blob = push_blob(ci, "team/app", b"{}")
+    push_manifest(ci, "team/app", "v1", image())
+    assert ci("DELETE", "/v2/team/app/manifests/v1?secret=1").status == 403
+    assert login("reader", "wr0ng")("GET", "/v2/team/app/tags/list").status == 401
+    assert login("reader")("GET", "/v2/team/app/tags/list").status == 200
+    assert owner("DELETE", "/v2/team/app/manifests/v1").status == 202
+
+    told = [(line["principal"], line["method"], line["path"], line["status"], line["result"])
+            for line in lines(audit)]
+    assert told == [
+        ("user:owner", "PUT", "/runnel/v1/_scope-maps/ci", 200, "done"),
+        ("user:owner", "PUT", "/runnel/v1/_tokens/ci", 200, "done"),
+        ("user:owner", "POST", "/runnel/v1/_tokens/ci:generate", 200, "done"),
+        ("token:ci", "POST", "/v2/team/app/blobs/uploads/", 201, "done"),
+        ("token:ci", "PUT", "/v2/team/app/manifests/v1", 201, "done"),
+        ("token:ci", "DELETE", "/v2/team/app/manifests/v1", 403, "denied"),
+        ("", "GET", "/v2/team/app/tags/list", 401, "denied"),
+        ("user:owner", "DELETE", "/v2/team/app/manifests/v1", 202, "done")]
+    pushed = lines(audit)[4]
+    assert pushed["repository"] == "team/app" and pushed["reference"] == "v1"
+    assert pushed["digest"] == digest(image()) and pushed["via"] == "password"
+    assert lines(audit)[3]["digest"] == blob
+    text = audit.read_text()
+    assert all(secret not in text for secret in (*PEOPLE.values(), password, "wr0ng", "secret=1"))
+    assert oct(audit.stat().st_mode & 0o777) == "0o640"
+
+
+def test_the_access_log_has_every_request_and_goes_on_in_a_new_file(recorded):
+    access = recorded.directory / "access.log"
+    reader = Calls(recorded.host, basic("reader", PEOPLE["reader"]))
+    token = token_of(reader, "repository:team/app:pull")
+    assert reader("GET", f"/v2/?token={token}", headers={"User-Agent": 'a"\n b'.replace("\n", " ")}).status == 200
+    daemons.wait_until(lambda: len(access.read_text().splitlines()) == 2, 30, "both lines")
+    line = lines(access)[1]
+    assert (line["principal"], line["method"], line["path"], line["status"], line["bytes"]) == (
+        "user:reader", "GET", "/v2/", 200, 2)
+    assert line["agent"] == 'a"  b' and line["seconds"] >= 0 and ":" in line["peer"]
+    assert token not in access.read_text()
+
+    moved = access.rename(recorded.directory / "access.log.1")
+    os.kill(recorded.daemon.pid, signal.SIGHUP)
+    daemons.wait_until(access.exists, 30, "the new file")
+    assert reader("GET", "/v2/").status == 200
+    daemons.wait_until(lambda: len(access.read_text().splitlines()) == 1, 30, "a line in it")
+    assert len(lines(moved)) == 2
+
+
+def test_health_needs_no_login(recorded):
+    call = Calls(recorded.host)
+    for path, text in (("/healthz", b"ok\n"), ("/readyz", b"ready\n")):
+        answer = call("GET", path)
+        assert (answer.status, answer.body) == (200, text)
+    assert call("POST", "/healthz").status == 404
+
+
+def test_a_push_that_runs_ends_well_when_the_registry_is_told_to_stop(registry):
+    call = Calls(registry.host)
+    idle = Calls(registry.host)
+    assert idle("GET", "/v2/").status == 200
+    data = os.urandom(200_000)
+    place = call("POST", "/v2/a/b/blobs/uploads/")["Location"]
+    target = with_query(place, f"digest={digest(data)}")
+    with socket.create_connection(("127.0.0.1", registry.port), timeout=60) as pushing:
+        pushing.sendall(f"PUT {target} HTTP/1.1\r\nHost: a\r\nContent-Length: {len(data)}\r\n"
+                        "Expect: 100-continue\r\n\r\n".encode())
+        assert pushing.recv(65536).startswith(b"HTTP/1.1 100 ")  # now the request runs
+        pushing.sendall(data[:100_000])
+        stopping = threading.Thread(target=registry.stop)
+        stopping.start()
+        daemons.wait_until(lambda: not daemons.accepts(registry.port), 30, "no new connections")
+        pushing.sendall(data[100_000:])
+        answer = pushing.recv(65536)
+        stopping.join(timeout=60)
+    assert answer.startswith(b"HTTP/1.1 201 ") and b"Connection: close" in answer
+    registry.start()
+    fresh = Calls(registry.host)
+    assert fresh("GET", f"/v2/a/b/blobs/{digest(data)}").body == data
