@@ -10,6 +10,7 @@
 #include "node/config.h"
 #include "registry/config.h"
 #include "roles.h"
+#include "token_commands.h"
 
 namespace runnel {
 
@@ -356,6 +357,7 @@ int run_command_line(int argc, char** argv) {
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
   add_pull(app, action);
   add_login(app, action);
+  add_token_commands(app, action, add_registry_flags);
   add_doctor(app, action);
   auto* version = app.add_subcommand("version", "print the version");
   version->footer("Example: runnel version");
