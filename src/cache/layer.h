@@ -137,6 +137,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   const artifact::ChunkTable& table() const { return table_; }
   std::string device_path() const { return storage_->path("device"); }
   LayerStats stats() const;
+  // Of the device file, in the kernel's memory. Does not wait for the disk.
+  uint64_t page_cache_bytes() const { return device_->in_page_cache(); }
   // The device file alone will do.
   bool complete() const { return stats().complete; }
 

@@ -11,6 +11,7 @@
 
 #include "base/durable.h"
 #include "base/fd.h"
+#include "cache/page_cache.h"
 
 namespace runnel::cache {
 
@@ -69,6 +70,11 @@ class DiskFile final : public File {
     struct stat info;
     if (::fstat(fd_.get(), &info) != 0) return 0;
     return static_cast<uint64_t>(info.st_blocks) * 512;
+  }
+
+  uint64_t in_page_cache() const override {
+    const auto bytes = size();
+    return bytes ? page_cache_bytes(fd_.get(), *bytes).value_or(0) : 0;
   }
 
  private:

@@ -30,6 +30,8 @@ class File {
   virtual Result<void> resize(uint64_t size) = 0;
   // Bytes that it takes on the disk.
   virtual uint64_t allocated() const = 0;
+  // Bytes that the kernel has in memory; 0 when it does not say. Does not wait for the disk.
+  virtual uint64_t in_page_cache() const = 0;
 };
 
 class Storage {

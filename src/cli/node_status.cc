@@ -82,18 +82,19 @@ void print_engine(const json::object& status) {
 }
 
 void print_layers(const json::object& image) {
-  Table table({"  LAYER", "HERE", "FETCHED", "MOUNTED", "FAILURES"});
+  Table table({"  LAYER", "HERE", "FETCHED", "PAGE CACHE", "MOUNTED", "FAILURES"});
   for (const auto& each : list(image, "layers")) {
     const auto& layer = each.as_object();
     table.row({"  " + shortened(text(layer, "digest")), here(layer),
-               amount(number(layer, "bytes_fetched")), mount_of(layer), failures_of(layer)});
+               amount(number(layer, "bytes_fetched")), amount(number(layer, "page_cache_bytes")),
+               mount_of(layer), failures_of(layer)});
   }
   fmt::print("{}\n", table.to_string());
 }
 
 std::vector<std::string> image_row(const json::object& image) {
   return {shortened(text(image, "image")), text(image, "reason"), here(image),
-          amount(number(image, "bytes_fetched"))};
+          amount(number(image, "bytes_fetched")), amount(number(image, "page_cache_bytes"))};
 }
 
 void print_images(const json::object& status, bool layers) {
@@ -102,7 +103,7 @@ void print_images(const json::object& status, bool layers) {
     fmt::print("no image was pulled through this node yet\n");
     return;
   }
-  Table table({"IMAGE", "REASON", "HERE", "FETCHED"});
+  Table table({"IMAGE", "REASON", "HERE", "FETCHED", "PAGE CACHE"});
   for (const auto& each : images) table.row(image_row(each.as_object()));
   if (!layers) fmt::print("{}", table.to_string());
   for (const auto& each : images) {

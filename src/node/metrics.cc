@@ -62,6 +62,8 @@ void add_cache(MetricsPage& page, const cache::Cache::Totals& cache) {
              static_cast<double>(cache.bytes_present));
   page.gauge("runnel_node_layer_bytes", "Bytes of the same layers when they are complete.",
              static_cast<double>(cache.bytes));
+  page.gauge("runnel_node_page_cache_bytes", "Of the layers' files, in the kernel's page cache.",
+             static_cast<double>(cache.page_cache_bytes));
   page.gauge("runnel_node_cache_unsynced_bytes", "Bytes in memory that are not durable yet.",
              static_cast<double>(cache.unsynced_bytes));
   page.counter("runnel_node_corrupt_chunks_total", "Chunks that came with wrong bytes.",

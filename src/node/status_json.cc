@@ -31,6 +31,7 @@ json::object to_json(const Images::LayerStatus& layer) {
           {"bytes", layer.bytes},
           {"bytes_present", layer.present},
           {"bytes_fetched", layer.fetched},
+          {"page_cache_bytes", layer.page_cache},
           {"complete", layer.complete},
           {"mounted", to_string(layer.mounted)},
           {"failed_reads", layer.failed_reads},
@@ -43,10 +44,12 @@ json::object to_json(const Images::ImageStatus& image) {
   uint64_t bytes = 0;
   uint64_t present = 0;
   uint64_t fetched = image.boot_bytes;
+  uint64_t page_cache = 0;
   for (const auto& layer : image.layers) {
     bytes += layer.bytes;
     present += layer.present;
     fetched += layer.fetched;
+    page_cache += layer.page_cache;
     layers.push_back(to_json(layer));
   }
   json::object out{{"image", image.name},
@@ -56,6 +59,7 @@ json::object to_json(const Images::ImageStatus& image) {
                    {"bytes", bytes},
                    {"bytes_present", present},
                    {"bytes_fetched", fetched},
+                   {"page_cache_bytes", page_cache},
                    {"layers", std::move(layers)}};
   if (image.readable_until) out["readable_until"] = time_text(*image.readable_until);
   return out;

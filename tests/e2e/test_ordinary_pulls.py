@@ -70,6 +70,26 @@ def test_that_there_is_no_artifact_is_asked_once_a_minute(fresh_streaming, netwo
     assert side.image_status(reference)["reason"] == "NoArtifact"
 
 
+@pytest.mark.heavy
+def test_an_artifact_is_found_a_minute_after_there_was_none(fresh_streaming, network, pushed):
+    side = fresh_streaming(ENGINE, registry=network.host)
+    reference = through(network, pushed)
+    side.pull(reference)
+    assert side.image_status(reference)["reason"] == "NoArtifact"
+    asked = len(asks_for_artifacts(network))
+    services.convert(pushed.reference)
+    side.containerd.remove_image(reference)
+
+    def asked_again() -> bool:
+        side.pull(reference)
+        side.image_status(reference)
+        side.containerd.remove_image(reference)
+        return len(asks_for_artifacts(network)) > asked
+    daemons.wait_until(asked_again, 600, "the node asks again")
+
+    assert side.image_status(reference)["reason"] == "Streaming"
+
+
 def test_a_pull_without_an_artifact_makes_two_more_requests(lab, fresh_streaming, network, pushed):
     """Is there an artifact, and which chain IDs has the image; containerd's own are as ever."""
     reference = through(network, pushed)

@@ -66,8 +66,11 @@ def test_status_tells_of_each_layer_whether_it_is_here_and_how_it_is_mounted(str
     with streaming.containerd.view(pushed.image.chain_ids[-1]) as root:
         assert len((root / "d/f").read_bytes()) == SIZE
         text = status_text(streaming, "--layers")
-    layer = streaming.image_status(pushed.reference)["layers"][1]
+    status = streaming.image_status(pushed.reference)
+    layer = status["layers"][1]
     assert 0 < layer["bytes_present"] <= layer["bytes"]
+    assert all(0 <= each["page_cache_bytes"] <= each["bytes"] for each in status["layers"])
+    assert status["page_cache_bytes"] <= status["bytes"]
     assert layer["bytes_fetched"] > 0
 
     whole = streaming.node.status()

@@ -150,6 +150,7 @@ class LossyDisk::LossyFile final : public cache::File {
     return {};
   }
   uint64_t allocated() const override { return file_.seen.size(); }
+  uint64_t in_page_cache() const override { return 0; }
 
  private:
   static Result<void> read_locked(const Buffer& from, MutableBytes into, uint64_t offset) {
