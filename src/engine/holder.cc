@@ -141,7 +141,7 @@ class Holder {
         fuse_(handover.get(kFuse)),
         requests_(handover.get(kRequests)),
         pulse_(pulse),
-        watch_(static_cast<uint32_t>(options.read_timeout_s)),
+        watch_(static_cast<uint32_t>(options.read_timeout_s), pulse.beats()),
         signals_(signals),
         inherited_(inherited),
         worker_(pointers_to(options.worker)),

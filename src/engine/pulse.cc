@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/memory_file.h"
 
 namespace runnel::engine {
 
@@ -34,11 +35,8 @@ Result<Pulse> Pulse::map(UniqueFd memory) {
 }
 
 Result<Pulse> Pulse::create() {
-  UniqueFd memory(::memfd_create("runnel-pulse", 0));  // stays open in the worker
-  if (!memory || ::ftruncate(memory.get(), kSize) != 0) return fail_errno("make the pulse");
-  if (::setenv(kVariable, std::to_string(memory.get()).c_str(), 1) != 0)
-    return fail_errno("setenv");
-  return map(std::move(memory));
+  RUNNEL_TRY(const int memory, keep_memory_file(kVariable, "runnel-pulse", kSize));
+  return map(UniqueFd(::fcntl(memory, F_DUPFD_CLOEXEC, 3)));
 }
 
 Result<Pulse> Pulse::inherited() {

@@ -42,7 +42,9 @@ class Pulse {
 // In the holder. Counts its own ticks and not the clock's: when both are stopped, nobody is late.
 class Watch {
  public:
-  explicit Watch(uint32_t patience_ticks) : patience_(patience_ticks) {}
+  // `beats` were counted before, by workers of an earlier holder.
+  explicit Watch(uint32_t patience_ticks, uint32_t beats = 0)
+      : patience_(patience_ticks), last_(beats) {}
 
   enum class Verdict : uint8_t {
     kFine,
@@ -59,7 +61,7 @@ class Watch {
   static constexpr uint32_t kGraceTicks = 5;
 
   const uint32_t patience_;
-  uint32_t last_ = 0;
+  uint32_t last_;
   uint32_t quiet_ = 0;  // ticks since the last beat, of whichever worker
   bool alive_ = false;  // this worker has shown a beat
   bool killed_ = false;

@@ -1,11 +1,11 @@
 #include "node/credentials.h"
 
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
 
+#include "base/memory_file.h"
 #include "remote/credential_providers.h"
 #include "remote/docker_config.h"
 
@@ -37,11 +37,8 @@ std::vector<std::string> docker_configs(const CredentialPlaces& places) {
 }  // namespace
 
 Result<void> prepare_memory() {
-  UniqueFd memory(::memfd_create("runnel-credentials", 0));  // survives exec
-  if (!memory) return fail_errno("memfd_create");
-  if (::setenv(kMemoryVariable, std::to_string(memory.get()).c_str(), 1) != 0)
-    return fail_errno("setenv");
-  (void)memory.release();  // as long as this process lives
+  RUNNEL_TRY(const int memory, keep_memory_file(kMemoryVariable, "runnel-credentials", 0));
+  (void)memory;
   return {};
 }
 

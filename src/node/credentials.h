@@ -20,8 +20,9 @@ struct Credentials {
   std::shared_ptr<remote::CredentialSource> all;
 };
 
-// In the holder, before it starts a worker: makes a file in memory that all of them inherit, so
-// that what clients showed outlives one of them and never touches a disk.
+// In the holder, before it starts a worker: makes a file in memory that all of them inherit, and a
+// newer version of this program too, so that what clients showed outlives them and never touches a
+// disk.
 Result<void> prepare_memory();
 
 // `clock` must outlive what it returns.

@@ -10,6 +10,7 @@ import base64
 import datetime
 import json
 import os
+import signal
 import stat
 import subprocess
 import threading
@@ -180,6 +181,12 @@ def test_a_pods_secret_reads_on_for_its_repository_and_not_after_a_restart(guard
     side.kill_worker()
     side.wait_for_containerd()
     assert_reads_after_the_token(side, guard, pushed, "cold/2")
+
+    worker = side.node.worker
+    os.kill(side.node.daemon.pid, signal.SIGHUP)  # a newer version of the program takes over
+    side.wait_for_another_worker(worker)
+    side.wait_for_containerd()
+    assert_reads_after_the_token(side, guard, pushed, "cold/3")
 
     restart(side)
     missing = wait_for_reason(side, guard, "CredentialsMissing")

@@ -94,6 +94,7 @@ def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed,
     side = fresh_streaming(engine)
     side.pull(pushed.reference)
     holder = side.node.daemon.pid
+    descriptors = {len(os.listdir(f"/proc/{holder}/fd"))}
     with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
         for number in range(RELOADS):
             assert readers.progress(20, 60), "readers are stuck"
@@ -102,10 +103,12 @@ def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed,
             daemons.wait_until(lambda: runs(holder, inode), 40, "the new version runs")
             assert len(side.containerd.snapshots()) == len(pushed.image.chain_ids) + 1
             assert runs(side.node.worker, inode)
+            descriptors.add(len(os.listdir(f"/proc/{holder}/fd")))
         assert readers.progress(FILES, 60), "readers are stuck after the last reload"
 
     print(f"{engine}: {readers.read} reads, {RELOADS} reloads, slowest {readers.slowest:.2f} s")
     assert side.node.daemon.pid == holder
+    assert len(descriptors) == 1, f"the holder's open files: {descriptors}"
     assert readers.wrong == []
     assert readers.errors == []
 
