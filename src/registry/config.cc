@@ -48,6 +48,23 @@ Section limits_section(LimitsConfig& limits) {
   return keys;
 }
 
+Section webhook_section(WebhookConfig& webhook) {
+  Section keys;
+  keys.meaning("url",
+               [&webhook](const std::string& text) -> Result<void> {
+                 if (!net::parse_url(text))
+                   return fail(Code::kInvalid, "{} is not a URL", quote(text));
+                 webhook.url = text;
+                 return {};
+               })
+      .texts("repositories",
+             [&webhook](std::vector<std::string> patterns) {
+               return set_patterns(webhook.repositories, std::move(patterns));
+             })
+      .text("authorization", webhook.authorization);
+  return keys;
+}
+
 Section tls_section(TlsConfig& tls) {
   Section keys;
   keys.text("certificate", tls.certificate).text("key", tls.key);
@@ -131,6 +148,8 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       .meaning("external_url",
                [&config](const std::string& text) { return set_external_url(config, text); })
       .section("auth", auth_section(config.auth))
+      .each("webhooks",
+            [&config](const std::string& name) { return webhook_section(config.webhooks[name]); })
       .section("tls", tls_section(config.tls))
       .section("limits", limits_section(config.limits))
       .each_text("notices",
@@ -161,6 +180,9 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
   for (const auto& [user, keys] : users)
     for (const auto& pattern : keys.repositories)
       config.auth.users[user].emplace_back(pattern, keys.actions);
+  for (const auto& [webhook, keys] : config.webhooks)
+    if (keys.url.empty())
+      return fail(Code::kInvalid, "{}: [webhooks.{}] has no url", name, webhook);
   if (!config.tls.enabled() && !config.tls.key.empty())
     return fail(Code::kInvalid, "{}: [tls] key means nothing without certificate = \"FILE\"", name);
   if (!config.auth.enabled() && !(users.empty() && config.auth.anonymous_pull.empty()))

@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "meta/deletion.h"
 #include "registry/warnings.h"
+#include "registry/webhooks.h"
 
 namespace runnel::registry {
 
@@ -81,6 +82,7 @@ struct Config {
   TlsConfig tls;
   LimitsConfig limits;
   Notices notices;
+  Webhooks webhooks;
 };
 
 // Reads TOML:
@@ -123,6 +125,11 @@ struct Config {
 //
 //   [notices]                            # what clients print when they use these repositories
 //   "team/old/*" = "moved to team/new; this goes away in March"
+//
+//   [webhooks.ci]                        # gets a POST of JSON for every push, delete and restore
+//   url = "https://ci.example/registry"
+//   repositories = ["team/*"]            # default: all
+//   authorization = "Bearer …"           # default: none
 //
 // kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
 Result<Config> load_config(const std::string& path);

@@ -91,5 +91,44 @@ TEST(RegistryConfig, IsReadFromAFile) {
   EXPECT_EQ(load_config(path + ".none").error().code, Code::kNotFound);
 }
 
+TEST(RegistryConfig, ReadsTlsLimitsNoticesLogsAndWebhooks) {
+  const auto config = parse_config(R"(version = 1
+audit_log = "off"
+access_log = "/l/access.log"
+drain_s = 5
+[tls]
+certificate = "/c"
+key = "/k"
+[limits]
+failed_logins_per_minute = 7
+manifests_per_minute = 9
+[notices]
+"team/old/*" = "moved"
+[webhooks.ci]
+url = "https://ci.example/hook"
+repositories = ["team/*"]
+)",
+                                   "file")
+                          .value();
+
+  EXPECT_EQ(config.audit_log, "off");
+  EXPECT_EQ(config.access_log, "/l/access.log");
+  EXPECT_EQ(config.drain, std::chrono::seconds(5));
+  EXPECT_EQ(config.tls.certificate, "/c");
+  EXPECT_EQ(config.tls.key, "/k");
+  EXPECT_EQ(config.limits.failed_logins_per_minute, 7);
+  EXPECT_EQ(config.limits.manifests_per_minute, 9);
+  EXPECT_EQ(config.notices, (Notices{{"team/old/*", "moved"}}));
+  ASSERT_EQ(config.webhooks.size(), 1);
+  EXPECT_EQ(config.webhooks.at("ci").url, "https://ci.example/hook");
+}
+
+TEST(RegistryConfig, RefusesWhatWouldMeanNothing) {
+  for (const auto* text : {"[tls]\nkey = \"/k\"\n", "[webhooks.ci]\nrepositories = [\"a\"]\n",
+                           "[webhooks.ci]\nurl = \"nowhere\"\n", "[notices]\n\"a*b\" = \"x\"\n",
+                           "[notices]\na = \"two\\nlines\"\n", "drain_s = -1\n"})
+    EXPECT_FALSE(parse_config(std::string("version = 1\n") + text, "file")) << text;
+}
+
 }  // namespace
 }  // namespace runnel::registry

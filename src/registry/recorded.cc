@@ -109,6 +109,13 @@ net::awaitable<net::Response> Recorded::handle(net::Request& request, net::Reque
       co_await net::on_pool(services_.writers, std::move(work));
     }
   }
+  if (webhooks_ != nullptr && !only_reads(request) && response.status < 300) {
+    auto work = [&] {
+      webhooks_->remember(request, response);
+      return true;
+    };
+    co_await net::on_pool(services_.writers, std::move(work));
+  }
   if (access_) record_access(request, response, duration);
   co_return response;
 }

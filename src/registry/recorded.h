@@ -12,16 +12,21 @@
 #include "net/server.h"
 #include "registry/journal.h"
 #include "registry/services.h"
+#include "registry/webhooks.h"
 
 namespace runnel::registry {
 
 // Any thread may call any method.
 class Recorded final : public net::Handler {
  public:
-  // Either journal may be null. The references must outlive it.
+  // Either journal, and the webhooks, may be null. The references must outlive it.
   Recorded(net::Handler& api, Services& services, std::unique_ptr<Journal> audit,
-           std::unique_ptr<Journal> access)
-      : api_(api), services_(services), audit_(std::move(audit)), access_(std::move(access)) {}
+           std::unique_ptr<Journal> access, WebhookSender* webhooks)
+      : api_(api),
+        services_(services),
+        audit_(std::move(audit)),
+        access_(std::move(access)),
+        webhooks_(webhooks) {}
 
   // A line of the audit log is written before its answer goes, one of the access log after.
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
@@ -38,6 +43,7 @@ class Recorded final : public net::Handler {
   Services& services_;
   const std::unique_ptr<Journal> audit_;
   const std::unique_ptr<Journal> access_;
+  WebhookSender* const webhooks_;
   std::atomic<bool> stopping_ = false;
   std::atomic<size_t> waiting_ = 0;  // lines of the access log that are not written yet
   std::atomic<size_t> dropped_ = 0;

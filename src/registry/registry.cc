@@ -138,6 +138,7 @@ struct Registry::Parts {
   std::optional<Services> services;
   std::optional<Api> api;
   std::optional<Counted> counted;
+  std::optional<WebhookSender> webhooks;
   std::optional<Recorded> recorded;
   std::shared_ptr<net::ServerTls> tls;
   std::optional<net::CertificateWatch> certificate_watch;
@@ -168,7 +169,10 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   parts->counted.emplace(*parts->api, parts->traffic);
   RUNNEL_TRY(auto audit, open_journal(audit_path(config)));
   RUNNEL_TRY(auto access, open_journal(config.access_log));
-  parts->recorded.emplace(*parts->counted, *parts->services, std::move(audit), std::move(access));
+  if (!config.webhooks.empty())
+    parts->webhooks.emplace(parts->config.webhooks, *parts->metadata, clock);
+  parts->recorded.emplace(*parts->counted, *parts->services, std::move(audit), std::move(access),
+                          parts->webhooks ? &*parts->webhooks : nullptr);
   net::Server::Options options;
   options.stop_grace = config.drain;
   options.address = config.address;
