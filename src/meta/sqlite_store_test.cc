@@ -6,6 +6,7 @@
 
 #include "base/durable.h"
 #include "support/deletion_conformance.h"
+#include "support/memory_metadata_store.h"
 #include "support/metadata_store_conformance.h"
 #include "support/temp_dir.h"
 
@@ -42,6 +43,32 @@ INSTANTIATE_TEST_SUITE_P(Sqlite, DeletionConformance,
                          testing::Values([]() -> std::unique_ptr<test::MetadataStoreFixture> {
                            return std::make_unique<SqliteFixture>();
                          }));
+
+// Slow: every call lets another thread go first.
+class MemoryFixture final : public test::MetadataStoreFixture {
+ public:
+  MetadataStore& store() override { return *store_; }
+  std::unique_ptr<MetadataStore> second() override { return open(); }
+  test::FakeClock& clock() override { return clock_; }
+  void reopen() override { store_ = open(); }
+
+ private:
+  std::unique_ptr<MetadataStore> open() {
+    return std::make_unique<test::MemoryMetadataStore>(
+        data_, clock_, [] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); });
+  }
+
+  test::FakeClock clock_;
+  const std::shared_ptr<test::MemoryMetadataStore::Data> data_ =
+      test::MemoryMetadataStore::new_data();
+  std::unique_ptr<MetadataStore> store_ = open();
+};
+
+const auto kMemory = testing::Values([]() -> std::unique_ptr<test::MetadataStoreFixture> {
+  return std::make_unique<MemoryFixture>();
+});
+INSTANTIATE_TEST_SUITE_P(Memory, MetadataStoreConformance, kMemory);
+INSTANTIATE_TEST_SUITE_P(Memory, DeletionConformance, kMemory);
 
 class SqliteFile : public testing::Test {
  protected:
