@@ -11,28 +11,34 @@ from sandbox.containerd import CommandError
 from test_materialize import collect_garbage, node_command
 
 
-@pytest.fixture
-def unpacked(lab, fresh_streaming, request):
-    """A node with an image that was pulled before it had an artifact."""
-    name = request.node.name.replace("_", "-")[:40]
-    tars = layers(lab.directory("repull"),
-                  lambda t: t.directory("d").file("d/f", name.encode() * 9_000),
-                  lambda t: t.file("top", name.encode()))
-    pushed = lab.push(name, tars)
-    side = fresh_streaming("auto")
-    side.pull(pushed.reference)
-    assert side.image_status(pushed.reference)["reason"] == "NoArtifact"
-    return side, pushed
-
-
 def mounts_of(side) -> list[str]:
     at = str(side.node.root / "mounts") + "/"
     return [mount.point for mount in scratch.mounts() if mount.point.startswith(at)]
 
 
-def test_an_unpacked_image_streams_after_a_repull(lab, unpacked):
-    side, pushed = unpacked
+def refused(side, reference: str) -> str:
+    """What a repull says that fails and changes nothing."""
+    before = side.containerd.snapshots()
+    with pytest.raises(CommandError) as failure:
+        node_command(side, "repull", reference)
+    assert side.containerd.snapshots() == before
+    assert mounts_of(side) == []
+    return str(failure.value)
+
+
+def test_an_unpacked_image_streams_after_a_repull(lab, fresh_streaming):
+    pushed = lab.push("repull", layers(
+        lab.directory("repull"),
+        lambda t: t.directory("d").file("d/f", b"some bytes" * 9_000),
+        lambda t: t.file("top", b"on top")))
+    side = fresh_streaming("auto")
+    side.pull(pushed.reference)
+    assert side.image_status(pushed.reference)["reason"] == "NoArtifact"
+    assert "would not stream: NoArtifact" in refused(side, pushed.reference)
     services.convert(pushed.reference)
+    with side.containerd.active(pushed.image.chain_ids[-1]) as (key, _):
+        words = refused(side, pushed.reference)
+        assert "in use" in words and key in words
 
     said = node_command(side, "repull", pushed.reference)
 
@@ -48,29 +54,3 @@ def test_an_unpacked_image_streams_after_a_repull(lab, unpacked):
     side.kill_worker()
     side.wait_for_containerd()
     assert side.image_status(pushed.reference)["reason"] == "Streaming", "it is stored"
-
-
-def test_an_image_in_use_is_not_repulled(unpacked):
-    side, pushed = unpacked
-    services.convert(pushed.reference)
-    before = side.containerd.snapshots()
-
-    with side.containerd.active(pushed.image.chain_ids[-1]) as (key, _):
-        with pytest.raises(CommandError) as refused:
-            node_command(side, "repull", pushed.reference)
-
-    assert "in use" in str(refused.value)
-    assert key in str(refused.value)
-    assert side.containerd.snapshots() == before
-    assert mounts_of(side) == []
-
-
-def test_an_image_that_would_not_stream_is_left_as_it_is(unpacked):
-    side, pushed = unpacked
-    before = side.containerd.snapshots()
-
-    with pytest.raises(CommandError) as refused:
-        node_command(side, "repull", pushed.reference)
-
-    assert "would not stream: NoArtifact" in str(refused.value)
-    assert side.containerd.snapshots() == before
