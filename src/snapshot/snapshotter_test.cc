@@ -57,6 +57,7 @@ class SnapshotterTest : public testing::Test {
 
   void open() {
     snapshotter_.reset();
+    store_.reset();  // one at a time has the database
     store_ = Store::open(dir_.path() + "/snapshots.db", clock_).value();
     snapshotter_ = Snapshotter::open(dir_.path(), *store_, streaming_).value();
   }

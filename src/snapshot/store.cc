@@ -174,6 +174,9 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, const Clock&
     return fail(Code::kUnavailable, "open {}: {}", path, sqlite3_errmsg(database));
   }
   sqlite3_busy_timeout(database, 10'000);
+  // One process uses it at a time. Said before WAL, that needs no shared index: a file whose blocks
+  // a full disk could not give, and a worker that cannot start serves nobody.
+  RUNNEL_DO(store->execute("PRAGMA locking_mode = EXCLUSIVE"));
   RUNNEL_DO(store->execute("PRAGMA journal_mode = WAL"));
   RUNNEL_DO(store->execute("PRAGMA synchronous = FULL"));
   int64_t version = 0;
