@@ -56,9 +56,9 @@ struct ServerTls::Files {
   bool operator==(const Files&) const = default;
 };
 
-ServerTls::ServerTls(std::string certificate_file, std::string key_file)
+ServerTls::ServerTls(std::string certificate_file, const std::string& key_file)
     : certificate_file_(std::move(certificate_file)),
-      key_file_(key_file.empty() ? certificate_file_ : std::move(key_file)) {}
+      key_file_(key_file.empty() ? certificate_file_ : key_file) {}
 
 ServerTls::~ServerTls() = default;
 

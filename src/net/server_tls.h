@@ -33,7 +33,7 @@ class ServerTls {
   std::unique_ptr<TlsStream> stream(int fd) const;
 
  private:
-  ServerTls(std::string certificate_file, std::string key_file);
+  ServerTls(std::string certificate_file, const std::string& key_file);
   struct Files;
   Files look() const;
   Result<std::shared_ptr<ssl_ctx_st>> read() const;
