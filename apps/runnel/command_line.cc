@@ -9,6 +9,7 @@
 #include "install_commands.h"
 #include "node/config.h"
 #include "registry/config.h"
+#include "registry_commands.h"
 #include "roles.h"
 #include "token_commands.h"
 
@@ -64,7 +65,12 @@ void add_registry(CLI::App& app, Action& action) {
   command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
   add_metrics_flag(*command, flags->metrics, registry::kMetricsAddress);
   add_log_flags(*command, flags->log);
-  command->callback([&action, flags] { action = [flags] { return run_registry(*flags); }; });
+  command->require_subcommand(0, 1);
+  add_registry_commands(*command, action);
+  command->callback([&action, command, flags] {
+    if (command->get_subcommands().empty())
+      action = [flags] { return run_registry(*flags); };
+  });
 }
 
 // --control or --root of a command that asks the node.

@@ -219,6 +219,33 @@ Result<bool> DirectoryStore::remove(const oci::Digest& digest) {
   return fail_errno("remove {}", path);
 }
 
+Result<bool> DirectoryStore::set_aside(const oci::Digest& digest) {
+  RUNNEL_DO(check_writable());
+  const auto directory = root_ + "/damaged";
+  RUNNEL_DO(make_directories(directory, kDirectoryMode));
+  const auto from = blob_path(digest);
+  const auto to = fmt::format("{}/{}", directory, digest.hex());
+  if (::rename(from.c_str(), to.c_str()) != 0) {
+    if (errno == ENOENT) return false;
+    return fail_errno("rename {} to {}", from, to);
+  }
+  RUNNEL_DO(sync_directory(blob_directory(digest)));
+  return true;
+}
+
+Result<std::vector<std::string>> DirectoryStore::leftovers(bool remove) {
+  RUNNEL_TRY(const auto names, names_in(root_));
+  std::vector<std::string> found;
+  for (const auto& name : names) {
+    if (!name.starts_with("layout.tmp.")) continue;
+    const auto path = root_ + "/" + name;
+    if (remove && ::unlink(path.c_str()) != 0 && errno != ENOENT)
+      return fail_errno("remove {}", path);
+    found.push_back(path);
+  }
+  return found;
+}
+
 Result<std::vector<StoredBlob>> DirectoryStore::list(const oci::Digest& after, size_t limit) {
   std::vector<StoredBlob> found;
   for (const auto algorithm : {oci::Algorithm::kSha256, oci::Algorithm::kSha512}) {

@@ -3,6 +3,7 @@
 //   ROOT/layout                    "runnel blobs 1\n", written last when the store is made
 //   ROOT/blobs/sha256/ab/ab12…     one file a blob, spread over 256 directories by its first byte
 //   ROOT/uploads/ID                one file an upload, in the same file system as the blobs
+//   ROOT/damaged/ab12…             what was a blob and had other bytes than its digest says
 //
 // A blob comes into being by rename(2) of an upload whose bytes are durable, so a file below blobs/
 // is complete and never changes. The writer of an upload holds flock(2) on its file, which ends
@@ -32,6 +33,12 @@ class DirectoryStore final : public BlobStore {
   Result<std::unique_ptr<UploadWriter>> open_upload(const std::string& id, uint64_t size) override;
   Result<bool> discard_upload(const std::string& id) override;
   Result<std::vector<std::string>> uploads() override;
+
+  // As remove(), for a blob whose bytes are not what its digest says: they are kept where people can
+  // look at them, and nobody gets them as the blob any more.
+  Result<bool> set_aside(const oci::Digest& digest);
+  // Files that a crash left and that nothing uses; removes them when asked. Their names.
+  Result<std::vector<std::string>> leftovers(bool remove);
 
  private:
   class Writer;

@@ -11,6 +11,7 @@
 
 #include "meta/metadata_store.h"
 #include "meta/sqlite.h"
+#include "meta/survey.h"
 
 namespace runnel::meta {
 
@@ -41,6 +42,19 @@ class SqliteStore final : public MetadataStore {
   Result<bool> is_linked(const oci::Digest& digest) override;
   Result<bool> remove_if_unlinked(const oci::Digest& digest,
                                   const std::function<Result<void>()>& remove) override;
+
+  // Calls `work` while nobody can link or unlink a blob: briefly.
+  Result<void> keep_links(const std::function<Result<void>()>& work);
+  // Every blob that has a link, hidden ones too: in the order of the digests' text, after `after`.
+  Result<std::vector<LinkedBlob>> linked_blobs(const oci::Digest& after, size_t limit);
+  // Every manifest, deleted ones too, after the position (0 for the first page).
+  Result<std::vector<PlacedManifest>> all_manifests(int64_t after, size_t limit);
+  // What in the database does not fit together, in words. Reads all of it.
+  Result<std::vector<std::string>> find_damage();
+  Result<Usage> usage();
+  // Writes one state of the database to a new file at `path`, durably. Others read and write
+  // meanwhile.
+  Result<void> copy_to(const std::string& path);
 
   Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                           const NewManifest& manifest) override;

@@ -19,6 +19,7 @@
 #include "registry/collector.h"
 #include "registry/gate.h"
 #include "registry/recorded.h"
+#include "registry/scrub_thread.h"
 #include "registry/traffic.h"
 
 namespace runnel::registry {
@@ -29,6 +30,7 @@ namespace {
 constexpr unsigned kDefaultThreads = 8;
 constexpr auto kCleanInterval = std::chrono::minutes(10);
 constexpr int kCleansPerCollection = 6;
+constexpr uint64_t kScrubBytesPerSecond = 8 << 20;
 constexpr int kCleansPerSweep = 6 * 24;
 
 // Throws away what nobody needs, at the start and then now and again, until it goes.
@@ -127,11 +129,12 @@ struct Registry::Parts {
 
   const Config config;
   Traffic traffic;
-  std::unique_ptr<blob::BlobStore> blobs;
-  std::unique_ptr<meta::MetadataStore> metadata;
+  std::unique_ptr<blob::DirectoryStore> blobs;
+  std::unique_ptr<meta::SqliteStore> metadata;
   std::optional<Uploads> uploads;
   std::optional<Collector> collector;
   std::optional<Housekeeper> housekeeper;
+  std::optional<ScrubThread> scrub;
   std::unique_ptr<Gate> gate;
   std::optional<WorkerPool> readers;
   std::optional<WorkerPool> writers;
@@ -188,6 +191,7 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
   warn_of_clear_text(config);
   parts->housekeeper.emplace(*parts->uploads, *parts->collector, parts->traffic);
+  parts->scrub.emplace(*parts->blobs, *parts->metadata, kScrubBytesPerSecond);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }
 

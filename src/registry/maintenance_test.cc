@@ -1,0 +1,260 @@
+// fsck, scrub, backup, the dry run and the account, on stores in a directory.
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "base/durable.h"
+#include "base/fd.h"
+#include "blob/directory_store.h"
+#include "registry/backup.h"
+#include "registry/dry_run.h"
+#include "registry/fsck.h"
+#include "registry/scrub.h"
+#include "registry/uploads.h"
+#include "support/fake_clock.h"
+#include "support/temp_dir.h"
+
+namespace runnel::registry {
+namespace {
+
+constexpr auto kLifetime = std::chrono::hours(1);
+constexpr auto kUndoTime = std::chrono::days(7);
+
+oci::Digest digest(std::string_view text) {
+  return oci::Digest::of(as_bytes(text));
+}
+
+struct Stores {
+  Stores(const std::string& data, const Clock& clock)
+      : blobs(blob::DirectoryStore::open(data + "/content").value()),
+        metadata(meta::SqliteStore::open(data + "/metadata.sqlite", clock).value()) {}
+
+  std::unique_ptr<blob::DirectoryStore> blobs;
+  std::unique_ptr<meta::SqliteStore> metadata;
+};
+
+class Maintenance : public testing::Test {
+ protected:
+  Maintenance() {
+    clock_.advance(std::chrono::hours(24 * 365 * 50));
+    push("a", "image", "layer");
+  }
+
+  void push_blob(const std::string& repository, std::string_view text) {
+    Uploads uploads(*stores_.blobs, *stores_.metadata, clock_, kLifetime);
+    const auto upload = uploads.start(repository, "").value();
+    const auto receiving =
+        uploads.receive(repository, "", upload.id, oci::Algorithm::kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes(text)));
+    ASSERT_TRUE(receiving->finish(digest(text)));
+  }
+
+  void push(const std::string& repository, std::string_view name, std::string_view layer) {
+    push_blob(repository, layer);
+    meta::NewManifest made;
+    made.digest = digest(name);
+    made.media_type = "application/x";
+    made.bytes = as_bytes(name);
+    made.descriptor.media_type = "application/x";
+    made.descriptor.digest = made.digest;
+    made.blobs = {digest(layer)};
+    ASSERT_TRUE(stores_.metadata->put_manifest(repository, made)->missing.empty());
+  }
+
+  std::string file_of(std::string_view text) {
+    const auto name = digest(text);
+    return fmt::format("{}/content/blobs/sha256/{}/{}", data_, name.hex().substr(0, 2), name.hex());
+  }
+  void damage(std::string_view text) {
+    ASSERT_TRUE(replace_file(file_of(text), as_bytes("bad!!")));
+  }
+
+  std::vector<std::string> findings(bool repair = false) {
+    std::vector<std::string> found;
+    for (auto& each : fsck(*stores_.blobs, *stores_.metadata, repair)->findings)
+      found.push_back((each.repaired ? "repaired: " : "") + each.what);
+    return found;
+  }
+
+  const test::TempDir directory_;
+  const std::string data_ = directory_.path() + "/data";
+  const bool made_ = make_directories(data_).has_value();
+  test::FakeClock clock_;
+  Stores stores_{data_, clock_};
+};
+
+TEST_F(Maintenance, FsckFindsNothingInAGoodStore) {
+  ASSERT_TRUE(
+      stores_.metadata->delete_manifest("a", digest("image"), meta::Undo::kPossible).value());
+  push("b", "another", "layer");
+  ASSERT_TRUE(stores_.metadata->delete_repository("b", meta::Undo::kPossible).value());
+
+  const auto checked = fsck(*stores_.blobs, *stores_.metadata, false).value();
+
+  EXPECT_TRUE(checked.findings.empty());
+  EXPECT_EQ(checked.manifests, 2u);
+  EXPECT_EQ(checked.blobs, 1u);
+}
+
+TEST_F(Maintenance, FsckSetsADamagedBlobAsideAndAPushRepairsIt) {
+  damage("layer");
+
+  EXPECT_EQ(findings(), std::vector{fmt::format("blob {} of a has other bytes: push it again",
+                                                digest("layer"))});
+  EXPECT_TRUE(findings(true).at(0).starts_with("repaired: "));
+  EXPECT_EQ(findings(),
+            std::vector{fmt::format("blob {} of a is gone: push it again", digest("layer"))});
+
+  push_blob("a", "layer");
+  EXPECT_TRUE(findings().empty());
+}
+
+TEST_F(Maintenance, FsckFindsWrongSizesManifestsAndLeftovers) {
+  ASSERT_TRUE(stores_.metadata->link_blob("a", digest("layer"), 99));
+  ASSERT_TRUE(stores_.blobs->open_upload("lost", 0).value()->append(as_bytes("x")));
+  ASSERT_TRUE(replace_file(data_ + "/content/layout.tmp.1", as_bytes("x")));
+  auto connection =
+      meta::Connection::open(data_ + "/metadata.sqlite", meta::Connection::Durability::kEveryCommit)
+          .value();
+  ASSERT_TRUE(connection->script("UPDATE manifests SET bytes = 'imago'"));
+
+  EXPECT_EQ(findings().size(), 4u);
+  for (const auto& each : findings(true)) EXPECT_TRUE(each.starts_with("repaired: ")) << each;
+
+  EXPECT_TRUE(findings().empty());
+  EXPECT_EQ(stores_.metadata->blob_size("a", digest("layer")).value(), 5u);
+}
+
+TEST_F(Maintenance, FsckFindsATagOfADeletedManifest) {
+  auto connection =
+      meta::Connection::open(data_ + "/metadata.sqlite", meta::Connection::Durability::kEveryCommit)
+          .value();
+  ASSERT_TRUE(connection->script("UPDATE manifests SET deletion = 7"));
+
+  ASSERT_EQ(findings().size(), 1u);
+  EXPECT_TRUE(findings()[0].find("no deletion that could bring it back") != std::string::npos);
+}
+
+TEST_F(Maintenance, ScrubSetsDamagedBlobsAsideAtItsPace) {
+  push_blob("a", std::string(3'000'000, 'x'));
+  damage("layer");
+  Duration rested{};
+  const auto rest = [&](Duration time) {
+    rested += time;
+    return true;
+  };
+  Scrubber scrubber(*stores_.blobs, *stores_.metadata, 1'000'000, rest);
+
+  const auto scrubbed = scrubber.scrub(digest("anywhere")).value();
+
+  EXPECT_EQ(scrubbed.blobs, 2u);
+  EXPECT_EQ(scrubbed.damaged, std::vector{digest("layer")});
+  EXPECT_GE(rested, std::chrono::seconds(3));
+  EXPECT_LT(rested, std::chrono::milliseconds(3001));
+  EXPECT_FALSE(stores_.blobs->size(digest("layer")).value());
+  EXPECT_TRUE(
+      std::filesystem::exists(fmt::format("{}/content/damaged/{}", data_, digest("layer").hex())));
+}
+
+TEST_F(Maintenance, ScrubEndsWhenItIsTold) {
+  int rests = 0;
+  Scrubber scrubber(*stores_.blobs, *stores_.metadata, 1, [&](Duration) { return ++rests > 1; });
+
+  EXPECT_EQ(scrubber.scrub({})->blobs, 0u);
+  EXPECT_EQ(rests, 1);
+}
+
+TEST_F(Maintenance, ScrubLeavesABlobThatWasPushedAgainMeanwhile) {
+  const auto seen = stores_.blobs->find(digest("layer")).value().value();
+  damage("layer");
+  push_blob("a", "layer");
+
+  EXPECT_FALSE(set_aside_if_unchanged(*stores_.blobs, *stores_.metadata, seen).value());
+
+  EXPECT_TRUE(findings().empty());
+}
+
+TEST_F(Maintenance, ABackupIsADataDirectoryOfItsOwn) {
+  ASSERT_TRUE(replace_file(data_ + "/token.key", as_bytes("key"), 0600));
+  const auto to = directory_.path() + "/backup";
+
+  const auto first = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to).value();
+  EXPECT_EQ(first.blobs, 1u);
+  push("b", "another", "another layer");
+  ASSERT_TRUE(stores_.metadata->delete_repository("a", meta::Undo::kNever).value());
+  const auto second = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to).value();
+  EXPECT_EQ(second.blobs, 1u);
+
+  Stores copy(to, clock_);
+  EXPECT_TRUE(fsck(*copy.blobs, *copy.metadata, false)->findings.empty());
+  EXPECT_EQ(copy.metadata->repositories("", 9).value(), std::vector<std::string>{"b"});
+  EXPECT_EQ(copy.metadata->manifest("b", digest("another")).value()->bytes, "another");
+  EXPECT_TRUE(copy.blobs->uploads()->empty());
+  EXPECT_TRUE(std::filesystem::exists(to + "/token.key"));
+  EXPECT_FALSE(std::filesystem::exists(to + "/metadata.new"));
+}
+
+TEST_F(Maintenance, ABackupDoesNotCopyADamagedBlob) {
+  const auto to = directory_.path() + "/backup";
+  ASSERT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
+  push_blob("a", "other");
+  damage("other");
+
+  const auto outcome = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to);
+
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kInvalid);
+  Stores copy(to, clock_);
+  EXPECT_TRUE(fsck(*copy.blobs, *copy.metadata, false)->findings.empty());
+}
+
+TEST_F(Maintenance, ADryRunEqualsTheRun) {
+  push("a", "other", "other layer");
+  push("b", "other", "other layer");
+  push_blob("a", "loose");
+  push("c", "kept", "kept layer");
+  ASSERT_TRUE(
+      stores_.metadata->delete_manifest("a", digest("image"), meta::Undo::kPossible).value());
+  ASSERT_TRUE(stores_.metadata->delete_manifest("a", digest("other"), meta::Undo::kNever).value());
+  clock_.advance(std::chrono::days(8));
+  ASSERT_TRUE(stores_.metadata->delete_repository("b", meta::Undo::kPossible).value());
+  const auto before = stores_.blobs->list({}, 100).value();
+
+  const auto dry =
+      collect_dry(*stores_.blobs, *stores_.metadata, clock_, kLifetime, kUndoTime).value();
+  EXPECT_EQ(stores_.blobs->list({}, 100).value(), before);
+  Collector collector(*stores_.blobs, *stores_.metadata, clock_, kLifetime, kUndoTime);
+  const auto run = collector.collect().value();
+
+  EXPECT_EQ(run.deletions, 1u);
+  EXPECT_EQ(run.blobs, 2u);
+  EXPECT_EQ(dry.collected.deletions, run.deletions);
+  EXPECT_EQ(dry.collected.links, run.links);
+  EXPECT_EQ(dry.collected.blobs, run.blobs);
+  EXPECT_EQ(dry.collected.bytes, run.bytes);
+  std::vector<oci::Digest> removed;
+  for (const auto& each : before)
+    if (!stores_.blobs->size(each.digest).value()) removed.push_back(each.digest);
+  EXPECT_EQ(dry.blobs, removed);
+  EXPECT_TRUE(findings().empty());
+}
+
+TEST_F(Maintenance, CountsLogicalUniqueAndSharedBytes) {
+  push("b", "another", "layer");
+  push_blob("b", "four");
+
+  const auto usage = stores_.metadata->usage().value();
+
+  ASSERT_EQ(usage.repositories.size(), 2u);
+  EXPECT_EQ(usage.repositories[0].name, "a");
+  EXPECT_EQ(usage.repositories[0].logical, 5u + 5u);  // "layer" and the manifest "image"
+  EXPECT_EQ(usage.repositories[0].unique, 5u);
+  EXPECT_EQ(usage.repositories[1].logical, 5u + 4u + 7u);
+  EXPECT_EQ(usage.repositories[1].unique, 4u + 7u);
+  EXPECT_EQ(usage.logical, 26u);
+  EXPECT_EQ(usage.stored, 21u);
+  EXPECT_EQ(usage.shared, 5u);
+}
+
+}  // namespace
+}  // namespace runnel::registry
