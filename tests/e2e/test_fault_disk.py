@@ -27,7 +27,6 @@ def cached_bytes(now) -> int:
     return sum(path.stat().st_blocks * 512 for path in (now.node.root / "cache").glob("*/device"))
 
 
-@pytest.mark.heavy  # its limits are missed on a machine that is busy with other things
 @on("erofs-file")
 def test_a_full_disk_costs_what_is_not_there_yet(lab, pushed, engine, entry):
     with Disk(lab.directory("full")) as disk, \
