@@ -68,8 +68,7 @@ void add_registry(CLI::App& app, Action& action) {
   command->require_subcommand(0, 1);
   add_registry_commands(*command, action);
   command->callback([&action, command, flags] {
-    if (command->get_subcommands().empty())
-      action = [flags] { return run_registry(*flags); };
+    if (command->get_subcommands().empty()) action = [flags] { return run_registry(*flags); };
   });
 }
 

@@ -34,8 +34,8 @@ class DirectoryStore final : public BlobStore {
   Result<bool> discard_upload(const std::string& id) override;
   Result<std::vector<std::string>> uploads() override;
 
-  // As remove(), for a blob whose bytes are not what its digest says: they are kept where people can
-  // look at them, and nobody gets them as the blob any more.
+  // As remove(), for a blob whose bytes are not what its digest says: they are kept where people
+  // can look at them, and nobody gets them as the blob any more.
   Result<bool> set_aside(const oci::Digest& digest);
   // Files that a crash left and that nothing uses; removes them when asked. Their names.
   Result<std::vector<std::string>> leftovers(bool remove);

@@ -62,14 +62,19 @@ RequestParser::HeadStep RequestParser::feed_head(Bytes input) {
   return step;
 }
 
+// Beast asserts that the last chunk, once begun, is given to it with at least so many bytes; and no
+// chunked body ends with fewer ("0" CRLF CRLF), so nobody waits in vain.
+constexpr size_t kLeastRest = 5;
+
 Result<RequestParser::BodyStep> RequestParser::feed_chunked(Bytes input, MutableBytes into) {
   auto& parser = *state_->parser;
   auto& body = parser.get().body();
   body.data = into.data();
   body.size = into.size();
   BodyStep step;
-  while (step.used < input.size() && body.size > 0 && !parser.is_done()) {
+  while (body.size > 0 && !parser.is_done()) {
     const auto rest = input.subspan(step.used);
+    if (rest.empty() || (rest.size() < kLeastRest && rest.front() == std::byte{'0'})) break;
     error_code error;
     step.used += parser.put(boost::asio::const_buffer(rest.data(), rest.size()), error);
     if (error == http::error::need_more || error == http::error::need_buffer) break;

@@ -181,6 +181,10 @@ TEST_F(LoneToken, IsExchangedForADayAtARegistryOfOurs) {
   EXPECT_EQ(registry_.count("/oauth2/exchange"), 1u);
   clock_.advance(24h);
   EXPECT_FALSE(repository().manifest("v1"));
+
+  show(registry_.token_for("repository:team/app:pull"));
+  EXPECT_TRUE(repository().manifest("v1"))
+      << "a day that is over does not stand in a new one's way";
 }
 
 TEST_F(LoneToken, IsUsedAsItIsElsewhereAndNotSentToWhatLooksLikeATokenServer) {

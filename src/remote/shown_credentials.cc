@@ -84,8 +84,10 @@ void ShownCredentials::show(std::string host, std::string repository, Credential
   const std::lock_guard lock(mutex_);
   const auto found = known_.find(place);
   if (found != known_.end()) {
+    const auto& end = found->second.expires;
     const bool worse = credential.kind == Credential::Kind::kBearer &&
-                       found->second.kind != Credential::Kind::kBearer;
+                       found->second.kind != Credential::Kind::kBearer &&
+                       (!end || *end > clock_.wall());
     if (worse || found->second == credential) return;
     found->second = std::move(credential);
     return save_locked();
