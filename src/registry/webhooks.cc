@@ -1,5 +1,6 @@
 #include "registry/webhooks.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "access/grant.h"
@@ -72,10 +73,20 @@ WebhookSender::WebhookSender(const Webhooks& webhooks, meta::MetadataStore& meta
     : webhooks_(webhooks),
       metadata_(metadata),
       clock_(clock),
-      next_(static_cast<uint64_t>(clock.wall().time_since_epoch().count())),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 WebhookSender::~WebhookSender() = default;
+
+// The wall clock's time, which is what events are given up by, or more: none is used twice.
+uint64_t WebhookSender::next_number() {
+  const auto now =
+      static_cast<uint64_t>(std::chrono::nanoseconds(clock_.wall().time_since_epoch()).count());
+  auto last = last_.load();
+  while (true) {
+    const auto next = std::max(last + 1, now);
+    if (last_.compare_exchange_weak(last, next)) return next;
+  }
+}
 
 void WebhookSender::remember(const net::Request& request, const net::Response& response) {
   auto event = event_of(request, response);
@@ -86,7 +97,7 @@ void WebhookSender::remember(const net::Request& request, const net::Response& r
   for (const auto& [name, webhook] : webhooks_) {
     if (!is_wanted(webhook, repository)) continue;
     // In the order of time; the secret part keeps two processes apart.
-    const auto id = fmt::format("{:020}-{}", next_++, access::make_secret().substr(0, 12));
+    const auto id = fmt::format("{:020}-{}", next_number(), access::make_secret().substr(0, 12));
     json::object document;
     document["webhook"] = name;
     (*event)["id"] = id;

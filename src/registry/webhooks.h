@@ -38,6 +38,7 @@ class WebhookSender {
   void remember(const net::Request& request, const net::Response& response);
 
  private:
+  uint64_t next_number();
   void run(const std::stop_token& stop);
   // How many could not be sent.
   size_t send_due(const std::stop_token& stop);
@@ -47,7 +48,7 @@ class WebhookSender {
   meta::MetadataStore& metadata_;
   const Clock& clock_;
   net::Client client_;
-  std::atomic<uint64_t> next_;
+  std::atomic<uint64_t> last_ = 0;  // event's number
   std::mutex mutex_;
   std::condition_variable_any wake_;
   bool news_ = true;  // what a process before this one left
