@@ -14,6 +14,7 @@ namespace {
 constexpr std::string_view kKind = "attributes";
 // Documents of a repository stand together and are few: one small page nearly always.
 constexpr size_t kPage = 16;
+constexpr int kAttempts = 10;  // to change a document that others change too
 constexpr std::array<Attribute, kAttributes> kAll = {Attribute::kRead, Attribute::kWrite,
                                                      Attribute::kDelete, Attribute::kList};
 
@@ -116,16 +117,26 @@ bool RepositoryAttributes::names_digests() const {
   return std::ranges::any_of(all_, [](const auto& entry) { return is_digest(entry.first); });
 }
 
-Result<void> put_attributes(meta::MetadataStore& metadata, std::string_view repository,
-                            std::string_view reference, const Attributes& attributes) {
+std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metadata,
+                                                     std::string_view repository,
+                                                     std::string_view reference,
+                                                     const ChangeAttributes& change) {
   const auto name = document_name(repository, reference);
-  json::object body;
-  for (const auto each : kAll) body[attribute_name(each)] = attributes.has(each);
-  RUNNEL_TRY(const auto before, metadata.document(kKind, name));
-  RUNNEL_TRY(
-      [[maybe_unused]] const auto version,
-      metadata.put_document(kKind, name, json::serialize(body), before ? before->version : 0));
-  return {};
+  for (int attempt = 1;; ++attempt) {
+    RUNNEL_TRY(const auto before, metadata.document(kKind, name));
+    Attributes attributes;
+    if (before) {
+      RUNNEL_TRY(attributes, attributes_of(*before));
+    }
+    RUNNEL_DO(change(attributes));
+    json::object body;
+    for (const auto each : kAll) body[attribute_name(each)] = attributes.has(each);
+    const auto put =
+        metadata.put_document(kKind, name, json::serialize(body), before ? before->version : 0);
+    if (put) return attributes;
+    if (put.error().code != Code::kConflict || attempt == kAttempts)
+      return std::unexpected(Refusal(put.error()));
+  }
 }
 
 std::expected<void, Refusal> check_attributes(meta::MetadataStore& metadata, Attribute attribute,

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <expected>
+#include <functional>
 #include <map>
 #include <string>
 #include <string_view>
@@ -56,9 +57,13 @@ class RepositoryAttributes {
   std::map<std::string, Attributes, std::less<>> all_;
 };
 
-// Replaces those of a repository ("*") or of a tag or digest in it.
-Result<void> put_attributes(meta::MetadataStore& metadata, std::string_view repository,
-                            std::string_view reference, const Attributes& attributes);
+// Changes those of a repository ("*") or of a tag or digest in it, and returns what they are then.
+// `change` is called again, with what is there, when somebody else was faster.
+using ChangeAttributes = std::function<std::expected<void, Refusal>(Attributes&)>;
+std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metadata,
+                                                     std::string_view repository,
+                                                     std::string_view reference,
+                                                     const ChangeAttributes& change);
 
 // The refusals, with the rule in `detail`. 405 for deleting, 403 otherwise.
 

@@ -144,8 +144,9 @@ Answer answer(Services& services, const Caller& caller, const net::Request& requ
   RUNNEL_TRY(const auto all, RepositoryAttributes::load(services.metadata, target.repository));
   auto attributes = all.of(target.reference);
   if (changes) {
-    RUNNEL_DO(change(attributes, body));
-    RUNNEL_DO(put_attributes(services.metadata, target.repository, target.reference, attributes));
+    const auto wanted = [&](Attributes& each) { return change(each, body); };
+    RUNNEL_TRY(attributes,
+               change_attributes(services.metadata, target.repository, target.reference, wanted));
   }
   return describe(target, attributes, request);
 }

@@ -4,6 +4,7 @@
 
 #include "meta/sqlite_store.h"
 #include "support/fake_clock.h"
+#include "support/memory_metadata_store.h"
 #include "support/temp_dir.h"
 
 namespace runnel::registry {
@@ -12,9 +13,13 @@ namespace {
 class AttributesTest : public testing::Test {
  protected:
   void off(std::string_view repository, std::string_view reference, Attribute attribute) {
-    Attributes changed;
-    changed.set(attribute, false);
-    ASSERT_TRUE(put_attributes(*store_, repository, reference, changed));
+    ASSERT_TRUE(change_attributes(*store_, repository, reference, switching_off(attribute)));
+  }
+  static ChangeAttributes switching_off(Attribute attribute) {
+    return [attribute](Attributes& each) -> std::expected<void, Refusal> {
+      each.set(attribute, false);
+      return {};
+    };
   }
   RepositoryAttributes of(std::string_view repository) {
     return RepositoryAttributes::load(*store_, repository).value();
@@ -54,6 +59,25 @@ TEST_F(AttributesTest, AreAllFoundHoweverManyThereAre) {
 
   EXPECT_EQ(of("a").all().size(), 40);
   EXPECT_TRUE(of("a").own().has(Attribute::kList));
+}
+
+TEST_F(AttributesTest, LoseNoChangeWhenTwoAreMadeAtOnce) {
+  const auto data = test::MemoryMetadataStore::new_data();
+  test::MemoryMetadataStore other(data, clock_);
+  int calls = 0;
+  test::MemoryMetadataStore slow(data, clock_, [&] {
+    // Between its reading and its writing.
+    if (++calls == 2)
+      EXPECT_TRUE(change_attributes(other, "a", "*", switching_off(Attribute::kWrite)));
+  });
+
+  const auto changed = change_attributes(slow, "a", "*", switching_off(Attribute::kDelete));
+
+  ASSERT_TRUE(changed);
+  EXPECT_FALSE(changed->has(Attribute::kWrite));
+  const auto found = RepositoryAttributes::load(other, "a").value().own();
+  EXPECT_EQ(found, *changed);
+  EXPECT_FALSE(found.has(Attribute::kDelete));
 }
 
 TEST_F(AttributesTest, AreRefusedWithTheRule) {

@@ -131,7 +131,9 @@ Answer list_tokens(const TokenStore& tokens) {
   return ok(body);
 }
 
-Answer put_token(const TokenStore& tokens, const Call& call, WallTime now) {
+// As it shall be: what the call does not name stays.
+std::expected<Token, Refusal> wanted_token(const TokenStore& tokens, const Call& call,
+                                           WallTime now) {
   RUNNEL_TRY(auto found, tokens.token(call.name));
   Token token = found ? *std::move(found) : Token();
   if (!found) token.created = now;
@@ -142,8 +144,17 @@ Answer put_token(const TokenStore& tokens, const Call& call, WallTime now) {
   if (status != "enabled" && status != "disabled")
     return refuse(400, "UNSUPPORTED", "\"status\" is \"enabled\" or \"disabled\"");
   token.enabled = status == "enabled";
-  RUNNEL_DO(tokens.put(token));
-  return ok(to_json(token));
+  return token;
+}
+
+Answer put_token(const TokenStore& tokens, const Call& call, WallTime now) {
+  for (int attempt = 1;; ++attempt) {
+    RUNNEL_TRY(const auto token, wanted_token(tokens, call, now));
+    const auto put = tokens.put(token);
+    if (put) return ok(to_json(token));
+    if (put.error().code != Code::kConflict || attempt == kPutAttempts)
+      return std::unexpected(Refusal(put.error()));
+  }
 }
 
 Answer generate_password(const TokenStore& tokens, std::string_view name, const Call& call,

@@ -104,6 +104,7 @@ Result<Token> token_of(const meta::Document& document) {
   RUNNEL_TRY(const auto object, object_of(document));
   Token token;
   token.name = document.name;
+  token.version = document.version;
   token.scope_map = text_of(object, "scopeMap");
   const auto* enabled = object.if_contains("enabled");
   token.enabled = enabled != nullptr && enabled->is_bool() && enabled->get_bool();
@@ -131,14 +132,17 @@ ScopeMap system_map(const std::string& name) {
   return map;
 }
 
-// Writes over whatever version is there: whoever came last wins.
-Result<void> put_document(meta::MetadataStore& metadata, std::string_view kind,
-                          std::string_view name, std::string_view body) {
-  for (int attempt = 0;; ++attempt) {
-    RUNNEL_TRY(const auto current, metadata.document(kind, name));
-    const auto put = metadata.put_document(kind, name, body, current ? current->version : 0);
+// Writes over whatever version is there: a scope map is replaced as a whole, so whoever came last
+// wins.
+Result<void> put_scope_map(meta::MetadataStore& metadata, const ScopeMap& map) {
+  const auto body = body_of(map);
+  for (int attempt = 1;; ++attempt) {
+    RUNNEL_TRY(const auto current, metadata.document(kScopeMaps, map.name));
+    const auto put =
+        metadata.put_document(kScopeMaps, map.name, body, current ? current->version : 0);
     if (put) return {};
-    if (put.error().code != Code::kConflict || attempt == 3) return std::unexpected(put.error());
+    if (put.error().code != Code::kConflict || attempt == kPutAttempts)
+      return std::unexpected(put.error());
   }
 }
 
@@ -167,7 +171,7 @@ Result<void> TokenStore::put(const ScopeMap& map) const {
   RUNNEL_DO(check_name(map.name));
   if (access::to_scope_map_actions(map.grants).size() > kMaxActions)
     return fail(Code::kInvalid, "a scope map has at most {} actions", kMaxActions);
-  return put_document(metadata_, kScopeMaps, map.name, body_of(map));
+  return put_scope_map(metadata_, map);
 }
 
 Result<bool> TokenStore::delete_scope_map(std::string_view name) const {
@@ -201,19 +205,25 @@ Result<void> TokenStore::put(const Token& token) const {
   RUNNEL_DO(check_name(token.name));
   RUNNEL_TRY(const auto map, scope_map(token.scope_map));
   if (!map) return fail(Code::kNotFound, "there is no scope map {}", quote(token.scope_map));
-  return put_document(metadata_, kTokens, token.name, body_of(token));
+  RUNNEL_TRY([[maybe_unused]] const auto version,
+             metadata_.put_document(kTokens, token.name, body_of(token), token.version));
+  return {};
 }
 
 Result<std::string> TokenStore::generate_password(std::string_view name, size_t number,
                                                   WallTime now,
                                                   std::optional<WallTime> expires) const {
-  RUNNEL_TRY(auto found, token(name));
-  if (!found) return fail(Code::kNotFound, "there is no token {}", quote(name));
   const auto password = access::make_secret();
-  found->passwords.at(number) = {
-      .hash = access::hash_secret(password), .created = now, .expires = expires};
-  RUNNEL_DO(put_document(metadata_, kTokens, name, body_of(*found)));
-  return password;
+  for (int attempt = 1;; ++attempt) {
+    RUNNEL_TRY(auto found, token(name));
+    if (!found) return fail(Code::kNotFound, "there is no token {}", quote(name));
+    found->passwords.at(number) = {
+        .hash = access::hash_secret(password), .created = now, .expires = expires};
+    const auto put = metadata_.put_document(kTokens, name, body_of(*found), found->version);
+    if (put) return password;
+    if (put.error().code != Code::kConflict || attempt == kPutAttempts)
+      return std::unexpected(put.error());
+  }
 }
 
 Result<bool> TokenStore::delete_token(std::string_view name) const {

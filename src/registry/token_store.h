@@ -36,7 +36,11 @@ struct Token {
   bool enabled = true;
   WallTime created;
   std::array<TokenPassword, 2> passwords;  // "password1", "password2"
+  int64_t version = 0;                     // of what it was read from; 0: it is new
 };
+
+// How often to try again when others change the same.
+inline constexpr int kPutAttempts = 10;
 
 // Any thread; calls block. Names are 1 to 50 letters, digits, "-" and "_"; system scope maps cannot
 // be changed.
@@ -54,7 +58,8 @@ class TokenStore {
 
   Result<std::optional<Token>> token(std::string_view name) const;
   Result<std::vector<Token>> tokens() const;
-  // Makes or replaces it. kNotFound when its scope map does not exist.
+  // Makes it, or replaces what it was read from. kNotFound when its scope map does not exist;
+  // kConflict when somebody else changed it since: read it again.
   Result<void> put(const Token& token) const;
   // Makes up password `number` (0 or 1) of the token, and returns it: it is not kept anywhere.
   // kNotFound when there is no such token.
