@@ -57,7 +57,13 @@ int with_data(const RegistryToolOptions& options, Work work) {
   return code ? *code : cli::report(code.error());
 }
 
-Result<int> gc(Opened& opened, bool dry_run) {
+Result<int> gc(Opened& opened, const std::string& config, bool dry_run) {
+  if (config.empty()) {
+    return fail(Code::kInvalid,
+                "gc needs --config FILE, the registry's own: it says for how long deletions can be "
+                "undone, and collecting by shorter times than those would lose them (a registry "
+                "without a file has the defaults: write \"version = 1\" into one)");
+  }
   const auto lifetime = opened.config.unreferenced_lifetime;
   const auto undo_time = opened.config.soft_delete_days;
   registry::WouldCollect result;
@@ -168,7 +174,8 @@ Result<int> restore(Opened& opened, int64_t id) {
 }  // namespace
 
 int registry_gc(const RegistryToolOptions& options) {
-  return with_data(options, [&](Opened& opened) { return gc(opened, options.dry_run); });
+  return with_data(options,
+                   [&](Opened& opened) { return gc(opened, options.config, options.dry_run); });
 }
 
 int registry_fsck(const RegistryToolOptions& options) {

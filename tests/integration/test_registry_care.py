@@ -35,6 +35,12 @@ def care(command: str, data: Path, *arguments: str, code: int = 0) -> str:
     return done.stdout.decode()
 
 
+def collect(data: Path, *arguments: str) -> str:
+    config = data.parent / "registry.toml"
+    config.write_text("version = 1\n")
+    return care("gc", data, "--config", str(config), *arguments)
+
+
 @pytest.fixture
 def served(tmp_path):
     """A registry, its data directory, and the URL of a repository."""
@@ -69,8 +75,8 @@ def test_usage_collection_check_and_backup_of_a_registry_that_serves(served, tmp
     assert usage["repositories"][0]["name"] == "team/app"
     assert usage["stored"] > len(layer)
 
-    assert care("gc", data, "--dry-run").startswith("would be: 0 deletions")
-    assert care("gc", data).startswith("done: 0 deletions")
+    assert collect(data, "--dry-run").startswith("would be: 0 deletions")
+    assert collect(data).startswith("done: 0 deletions")
     assert "0 findings" in care("fsck", data)
     backup = tmp_path / "backup"
     care("backup", data, "--to", str(backup))
@@ -115,7 +121,7 @@ def test_two_registries_on_one_directory_push_delete_and_collect_together(served
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            care("gc", data)
+            collect(data)
         for thread in threads:
             thread.join()
     finally:
@@ -123,3 +129,12 @@ def test_two_registries_on_one_directory_push_delete_and_collect_together(served
 
     assert not problems
     assert "0 findings" in care("fsck", data)
+
+
+def test_gc_does_not_guess_for_how_long_deletions_can_be_undone(served):
+    _, data, _ = served
+
+    done = runnel("registry", "gc", "--data", str(data))
+
+    assert done.returncode == 1
+    assert b"gc needs --config" in done.stderr
