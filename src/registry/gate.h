@@ -44,7 +44,8 @@ class Gate {
   // refusal (401) when what is sent is wrong.
   net::awaitable<std::expected<Caller, Refusal>> identify(const net::Request& request);
   // The same for credentials: a person's password; a token's password; a refresh token as the
-  // password of any name. After too many wrong ones 429 for that name from there, without a look.
+  // password of any name. After too many wrong ones a person's gets 429 for that name from there,
+  // without a look.
   net::awaitable<std::expected<Caller, Refusal>> identify(Credentials credentials);
   // And for a token, which must be of this use.
   net::awaitable<std::expected<Caller, Refusal>> identify(std::string token,

@@ -93,11 +93,17 @@ std::expected<void, Refusal> check(const Call& call, Action action, std::string_
 }
 
 std::expected<Deletion, Refusal> find(const Call& call, std::string_view text, Action action) {
-  const auto absent = no_such_deletion(text);
+  // Who has not logged in gets one answer for all: numbers follow one another, and each would tell
+  // a repository's name.
+  const bool stranger = call.caller.is_anonymous() && call.services.gate != nullptr;
+  const auto absent =
+      stranger ? call.services.gate->unauthorized(call.request, "", "", "log in to see deletions")
+               : no_such_deletion(text);
   const auto id = number(text);
   if (!id) return std::unexpected(absent);
   RUNNEL_TRY(auto found, call.services.metadata.deletion(*id));
   if (!found) return std::unexpected(absent);
+  if (stranger && !call.caller.may(action, found->repository)) return std::unexpected(absent);
   RUNNEL_DO(check(call, action, found->repository, absent));
   return *std::move(found);
 }

@@ -216,6 +216,31 @@ def test_wrong_passwords_are_not_looked_at_for_ever(login):
     assert login("other")("GET", "/v2/").status == 200
 
 
+def test_guesses_at_a_tokens_name_do_not_lock_the_token_out(login):
+    password = make_token(login, "robot", ["repositories/team/*/content/read"])
+    for _ in range(4):
+        login("robot", "guess")("GET", "/v2/")
+
+    assert login("robot", "guess")("GET", "/v2/").status == 429
+    assert login("robot", password)("GET", "/v2/").status == 200
+
+
+def test_who_has_not_logged_in_learns_no_name_from_the_numbers_of_deletions(login):
+    owner = login("owner")
+    push_blob(owner, "secret/app", b"{}")
+    push_manifest(owner, "secret/app", "v1", image())
+    assert owner("DELETE", "/v2/secret/app/manifests/v1").status == 202
+    newest = json.loads(owner("GET", "/runnel/v1/_soft-delete?repository=secret/app").body)
+    number = re.search(r'"id":\s*(\d+)', json.dumps(newest))[1]
+
+    there = login()("GET", f"/runnel/v1/_soft-delete/{number}")
+    absent = login()("GET", "/runnel/v1/_soft-delete/999999")
+
+    assert (there.status, there.body) == (absent.status, absent.body) == (401, absent.body)
+    assert there["WWW-Authenticate"] == absent["WWW-Authenticate"]
+    assert b"secret" not in there.body and "secret" not in there["WWW-Authenticate"]
+
+
 def test_manifests_are_limited_and_blobs_are_not(login):
     password = make_token(login, "eager", ["repositories/limited/*/content/read"])
     owner = login("owner")
