@@ -80,10 +80,6 @@ Result<std::string> pull_image(const std::string& socket, const std::string& ima
     request.mutable_auth()->set_username(auth.user);
     request.mutable_auth()->set_password(auth.secret);
   }
-  if (!auth.user.empty()) {
-    request.mutable_auth()->set_username(auth.user);
-    request.mutable_auth()->set_password(auth.secret);
-  }
   cri::PullImageResponse response;
   RUNNEL_DO(
       Call(socket, timeout).run(&cri::ImageService::Stub::PullImage, request, response, stop));

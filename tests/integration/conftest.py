@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools"), str(HERE.parent / "support")]
 sys.path.append(str(HERE.parent / "e2e"))  # tars
 
+from registry_calls import Calls  # noqa: E402
 from sandbox import services  # noqa: E402
 
 
@@ -34,3 +35,20 @@ def registry(runnel, tmp_path):
         yield made.start()
     finally:
         made.stop()
+
+
+@pytest.fixture(scope="module")
+def served(runnel, tmp_path_factory):  # noqa: ARG001
+    """A registry for the tests of one file, which keep apart by their repositories' names."""
+    made = services.Registry(tmp_path_factory.mktemp("registry"))
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def call(served):
+    made = Calls(served.host)
+    yield made
+    made.close()

@@ -7,23 +7,6 @@ import json
 import pytest
 from registry_calls import (IMAGE, INDEX, Calls, Answer, digest, image, push_blob, push_image,
                             push_manifest)
-from sandbox import services
-
-
-@pytest.fixture(scope="module")
-def served(runnel, tmp_path_factory):  # noqa: ARG001
-    made = services.Registry(tmp_path_factory.mktemp("registry"))
-    try:
-        yield made.start()
-    finally:
-        made.stop()
-
-
-@pytest.fixture
-def call(served):
-    made = Calls(served.host)
-    yield made
-    made.close()
 
 
 def switch(call: Calls, target: str, **to: bool) -> Answer:

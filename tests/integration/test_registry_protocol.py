@@ -14,26 +14,9 @@ import socket
 import pytest
 from registry_calls import (IMAGE, INDEX, Calls, descriptor, digest, image, index, push_blob,
                             push_image, push_manifest, target_of, with_query)
-from sandbox import services
 
 ABSENT = digest(b"nobody has this")
 UPLOAD_PATH = re.compile(r"^/v2/p/a/blobs/uploads/[0-9a-f-]{32,}(\?|$)")
-
-
-@pytest.fixture(scope="module")
-def served(runnel, tmp_path_factory):  # noqa: ARG001
-    made = services.Registry(tmp_path_factory.mktemp("registry"))
-    try:
-        yield made.start()
-    finally:
-        made.stop()
-
-
-@pytest.fixture
-def call(served):
-    made = Calls(served.host)
-    yield made
-    made.close()
 
 
 def begin(call: Calls, repository: str = "p/a") -> str:
