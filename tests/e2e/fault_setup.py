@@ -96,8 +96,7 @@ class Scene:
         self.side.kill_worker()
 
     def worker(self) -> int:
-        daemons.wait_until(lambda: self.node.worker is not None, 30, "a worker runs")
-        return self.node.worker
+        return self.node.running_worker()
 
     def wait_for_another(self, than: int) -> int:
         return self.side.wait_for_another_worker(than)

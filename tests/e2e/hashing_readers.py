@@ -97,8 +97,7 @@ class Readers:
 
 
 def kill_worker(node: services.Node) -> int:
-    daemons.wait_until(lambda: node.worker is not None, 30, "a worker runs")
-    worker = node.worker
+    worker = node.running_worker()
     os.kill(worker, signal.SIGKILL)
-    daemons.wait_until(lambda: node.worker not in (None, worker), 30, "another worker runs")
+    node.running_worker(worker)
     return worker

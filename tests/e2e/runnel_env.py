@@ -117,16 +117,13 @@ class Streaming:
 
     def kill_worker(self) -> int:
         """Returns when the holder has started another; the pid of the dead one."""
-        daemons.wait_until(lambda: self.node.worker is not None, 30, "a worker runs")
-        worker = self.node.worker
+        worker = self.node.running_worker()
         os.kill(worker, signal.SIGKILL)
         self.wait_for_another_worker(worker)
         return worker
 
     def wait_for_another_worker(self, than: int, seconds: float = 60) -> int:
-        daemons.wait_until(lambda: self.node.worker not in (None, than), seconds,
-                           f"a worker after {than}; {self.node.daemon.last_words(5)}")
-        return self.node.worker
+        return self.node.running_worker(than, seconds)
 
     def wait_for_containerd(self) -> None:
         """containerd's connection to the snapshotter comes back with gRPC's back-off."""

@@ -111,6 +111,19 @@ class Node:
         children = Path(f"/proc/{holder}/task/{holder}/children").read_text().split()
         return int(children[0]) if children else None
 
+    def running_worker(self, other_than: int | None = None, seconds: float = 30) -> int:
+        """Waits for one; asking `worker` again may find it dead and the next not started."""
+        seen = []
+
+        def runs() -> bool:
+            worker = self.worker
+            if worker not in (None, other_than):
+                seen.append(worker)
+            return bool(seen)
+        daemons.wait_until(runs, seconds, f"a worker{f' after {other_than}' if other_than else ''} "
+                           f"runs; {self.daemon.last_words(5)}")
+        return seen[0]
+
     def status(self) -> dict:
         return json.loads(run([program(), "node", "status", "--json",
                                "--control", str(self.control)], seconds=60))
