@@ -135,8 +135,9 @@ Answer list_tokens(const TokenStore& tokens) {
 std::expected<Token, Refusal> wanted_token(const TokenStore& tokens, const Call& call,
                                            WallTime now) {
   RUNNEL_TRY(auto found, tokens.token(call.name));
-  Token token = found ? *std::move(found) : Token();
-  if (!found) token.created = now;
+  Token fresh;
+  fresh.created = now;
+  Token token = std::move(found).value_or(std::move(fresh));
   token.name = call.name;
   RUNNEL_TRY(token.scope_map, text_member(call.body, "scopeMap", token.scope_map));
   RUNNEL_TRY(const auto status,
