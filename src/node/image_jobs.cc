@@ -7,6 +7,11 @@ namespace runnel::node {
 namespace {
 
 constexpr size_t kMaxJobs = 16;
+constexpr auto kToldFor = std::chrono::seconds(10);
+
+ImageJobs::State refused(const char* why) {
+  return {.progress = {}, .ended = true, .error = why};
+}
 
 }  // namespace
 
@@ -14,42 +19,66 @@ ImageJobs::State ImageJobs::ask(const std::string& work, const ImageRequest& req
                                 Duration patience) {
   const Key key(work, request);
   std::unique_lock lock(mutex_);
-  if (!jobs_.contains(key)) {
-    if (jobs_.size() >= kMaxJobs) {
-      std::erase_if(jobs_, [](const auto& job) { return job.second.ended; });
+  forget_old_locked();
+  auto& known = jobs_[key];
+  if (!known) {
+    const bool too_many = jobs_.size() > kMaxJobs;
+    if (stopping_ || too_many) {
+      jobs_.erase(key);
+      return refused(too_many ? "too many images are waiting; try again" : "the node stops");
     }
-    if (jobs_.size() >= kMaxJobs) {
-      return {.progress = {}, .ended = true, .error = "too many images are waiting; try again"};
-    }
-    jobs_[key] = {};
-    pool_.submit([this, key] { run(key); });
+    known = std::make_shared<Job>();
+    pool_.submit([this, key, job = known] { run(key, *job); });
   }
-  changed_.wait_for(lock, patience, [&] { return !jobs_.contains(key) || jobs_.at(key).ended; });
-  const auto job = jobs_.find(key);
-  if (job == jobs_.end()) return {.progress = {}, .ended = true, .error = {}};  // told to another
-  State state = job->second;
-  if (state.ended) jobs_.erase(job);
-  return state;
+  const auto job = known;
+  changed_.wait_for(lock, patience, [&] { return job->state.ended; });
+  const auto still = jobs_.find(key);
+  if (job->state.ended && still != jobs_.end() && still->second == job) jobs_.erase(still);
+  return job->state;
 }
 
-void ImageJobs::run(const Key& key) {
-  const auto& [work, request] = key;
-  const auto ended = works_.at(work)(request, [&](const ImageProgress& now) {
-    const std::lock_guard lock(mutex_);
-    jobs_[key].progress = now;
+// Nobody has asked for them any more: what they say may not be true by now.
+void ImageJobs::forget_old_locked() {
+  const auto now = clock_.now();
+  std::erase_if(jobs_, [&](const auto& each) {
+    return each.second->state.ended && now - each.second->ended_at > kToldFor;
   });
+}
+
+bool ImageJobs::begins() {
+  const std::lock_guard lock(mutex_);
+  running_ = !stopping_;
+  return running_;
+}
+
+void ImageJobs::run(const Key& key, Job& job) {
+  const auto& [work, request] = key;
+  const auto ended = [&]() -> Result<ImageProgress> {
+    if (!begins()) return fail(Code::kUnavailable, "the node stops");
+    return works_.at(work)(request, [&](const ImageProgress& now) {
+      const std::lock_guard lock(mutex_);
+      job.state.progress = now;
+    });
+  }();
   if (!ended) {
     log::warning(log::Fields{{"image", request.image}}, "{}: {}", work, ended.error().message);
   }
   const std::lock_guard lock(mutex_);
-  State& state = jobs_[key];
-  state.ended = true;
+  running_ = false;
+  job.state.ended = true;
+  job.ended_at = clock_.now();
   if (ended) {
-    state.progress = *ended;
+    job.state.progress = *ended;
   } else {
-    state.error = ended.error().message;
+    job.state.error = ended.error().message;
   }
   changed_.notify_all();
+}
+
+void ImageJobs::stop(Duration patience) {
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  changed_.wait_for(lock, patience, [&] { return !running_; });
 }
 
 }  // namespace runnel::node

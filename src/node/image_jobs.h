@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <utility>
@@ -41,8 +42,9 @@ class ImageJobs {
   // Blocks, for a bounded time.
   using Work = std::function<Result<ImageProgress>(const ImageRequest&, const Progress&)>;
 
-  // By name.
-  explicit ImageJobs(std::map<std::string, Work> works) : works_(std::move(works)) {}
+  // Works by name; `clock` must outlive this.
+  ImageJobs(const Clock& clock, std::map<std::string, Work> works)
+      : clock_(clock), works_(std::move(works)) {}
 
   struct State {
     ImageProgress progress;
@@ -50,19 +52,32 @@ class ImageJobs {
     std::string error;  // once it ended; empty when it is done
   };
   // Begins the work, or joins the same that runs, and waits `patience` at most for its end. The end
-  // is told once; whoever asks after that begins anew.
+  // is told once, and for some seconds only; whoever asks after that begins anew.
   State ask(const std::string& work, const ImageRequest& request, Duration patience);
   bool has(const std::string& work) const { return works_.contains(work); }
 
+  // At the node's end, while containerd still has its snapshotter: what has not begun does not, and
+  // what runs has `patience`.
+  void stop(Duration patience);
+
  private:
   using Key = std::pair<std::string, ImageRequest>;
+  struct Job {
+    State state;
+    SteadyTime ended_at{};
+  };
 
-  void run(const Key& key);
+  void run(const Key& key, Job& job);
+  bool begins();
+  void forget_old_locked();
 
+  const Clock& clock_;
   const std::map<std::string, Work> works_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<Key, State> jobs_;
+  std::map<Key, std::shared_ptr<Job>> jobs_;  // whoever waits for one has it, too
+  bool stopping_ = false;
+  bool running_ = false;
   WorkerPool pool_{1};  // last: its tasks use all of the above
 };
 

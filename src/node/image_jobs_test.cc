@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <thread>
+
+#include "support/fake_clock.h"
 
 namespace runnel::node {
 namespace {
@@ -13,12 +16,14 @@ using std::chrono::minutes;
 const ImageRequest kRequest{.image = "registry/app:1", .address = "/run/containerd.sock"};
 
 TEST(ImageJobs, TellTheEndOnceAndBeginAnewThen) {
+  test::FakeClock clock;
   int runs = 0;
-  ImageJobs jobs({{"work", [&](const ImageRequest& request, const auto&) {
-                     EXPECT_EQ(request, kRequest);
-                     ++runs;
-                     return ImageProgress{.layers = 3, .layers_here = 3, .done = 7, .total = 7};
-                   }}});
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest& request, const auto&) {
+                            EXPECT_EQ(request, kRequest);
+                            ++runs;
+                            return ImageProgress{
+                                .layers = 3, .layers_here = 3, .done = 7, .total = 7};
+                          }}});
 
   const auto first = jobs.ask("work", kRequest, minutes(1));
   const auto second = jobs.ask("work", kRequest, minutes(1));
@@ -32,16 +37,17 @@ TEST(ImageJobs, TellTheEndOnceAndBeginAnewThen) {
 }
 
 TEST(ImageJobs, JoinWhoeverAsksForTheSameAndSayHowFarItIs) {
+  test::FakeClock clock;
   std::promise<void> may_end;
   std::promise<void> is_half;
   int runs = 0;
-  ImageJobs jobs({{"work", [&](const ImageRequest&, const auto& progress) {
-                     ++runs;
-                     progress(ImageProgress{.layers = 2, .layers_here = 1});
-                     is_half.set_value();
-                     may_end.get_future().wait();
-                     return ImageProgress{.layers = 2, .layers_here = 2};
-                   }}});
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest&, const auto& progress) {
+                            ++runs;
+                            progress(ImageProgress{.layers = 2, .layers_here = 1});
+                            is_half.set_value();
+                            may_end.get_future().wait();
+                            return ImageProgress{.layers = 2, .layers_here = 2};
+                          }}});
   EXPECT_FALSE(jobs.ask("work", kRequest, milliseconds(0)).ended);
   is_half.get_future().wait();
 
@@ -57,9 +63,10 @@ TEST(ImageJobs, JoinWhoeverAsksForTheSameAndSayHowFarItIs) {
 }
 
 TEST(ImageJobs, TellWhatWentWrong) {
-  ImageJobs jobs({{"work", [](const ImageRequest&, const auto&) -> Result<ImageProgress> {
-                     return fail(Code::kNotFound, "no such image");
-                   }}});
+  test::FakeClock clock;
+  ImageJobs jobs(clock, {{"work", [](const ImageRequest&, const auto&) -> Result<ImageProgress> {
+                            return fail(Code::kNotFound, "no such image");
+                          }}});
 
   const auto state = jobs.ask("work", kRequest, minutes(1));
 
@@ -67,6 +74,77 @@ TEST(ImageJobs, TellWhatWentWrong) {
   EXPECT_EQ(state.error, "no such image");
   EXPECT_TRUE(jobs.has("work"));
   EXPECT_FALSE(jobs.has("another"));
+}
+
+TEST(ImageJobs, TellAFailureToEverybodyWhoWaits) {
+  test::FakeClock clock;
+  std::promise<void> may_end;
+  std::promise<void> runs;
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest&, const auto&) -> Result<ImageProgress> {
+                            runs.set_value();
+                            may_end.get_future().wait();
+                            return fail(Code::kNotFound, "gone");
+                          }}});
+  EXPECT_FALSE(jobs.ask("work", kRequest, milliseconds(0)).ended);
+  runs.get_future().wait();
+  const auto wait = [&] { return jobs.ask("work", kRequest, minutes(1)); };
+  auto first = std::async(std::launch::async, wait);
+  auto second = std::async(std::launch::async, wait);
+  // Both wait by then; one that came later would begin anew, and fail at the promise.
+  std::this_thread::sleep_for(milliseconds(50));
+
+  may_end.set_value();
+
+  EXPECT_EQ(first.get().error, "gone");
+  EXPECT_EQ(second.get().error, "gone");
+}
+
+TEST(ImageJobs, DoNotTellWhatEndedLongAgo) {
+  test::FakeClock clock;
+  std::promise<void> ended;
+  int runs = 0;
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest& request, const auto&) {
+                            if (request == kRequest) ++runs;
+                            if (request != kRequest) ended.set_value();
+                            return ImageProgress{};
+                          }}});
+  (void)jobs.ask("work", kRequest, milliseconds(0));
+  ImageRequest other = kRequest;
+  other.image = "registry/other:1";
+  (void)jobs.ask("work", other, milliseconds(0));
+  ended.get_future().wait();  // and so the first has ended too: there is one thread
+  clock.advance(minutes(1));
+
+  EXPECT_TRUE(jobs.ask("work", kRequest, minutes(1)).ended);
+
+  EXPECT_EQ(runs, 2);
+}
+
+TEST(ImageJobs, DoNotBeginWhenTheNodeStops) {
+  test::FakeClock clock;
+  std::promise<void> may_end;
+  std::promise<void> runs;
+  int others = 0;
+  ImageJobs jobs(clock, {{"work",
+                          [&](const ImageRequest&, const auto&) {
+                            runs.set_value();
+                            may_end.get_future().wait();
+                            return ImageProgress{.layers = 1};
+                          }},
+                         {"other", [&](const ImageRequest&, const auto&) {
+                            ++others;
+                            return ImageProgress{};
+                          }}});
+  (void)jobs.ask("work", kRequest, milliseconds(0));
+  (void)jobs.ask("other", kRequest, milliseconds(0));
+  runs.get_future().wait();
+
+  jobs.stop(milliseconds(1));
+  may_end.set_value();
+
+  EXPECT_EQ(jobs.ask("work", kRequest, minutes(1)).error, "");
+  EXPECT_EQ(jobs.ask("other", kRequest, minutes(1)).error, "the node stops");
+  EXPECT_EQ(others, 0);
 }
 
 }  // namespace

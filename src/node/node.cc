@@ -84,6 +84,8 @@ class LatePage {
   std::function<std::string()> make_;
 };
 
+constexpr auto kJobPatience = std::chrono::seconds(10);  // the holder has three times that
+
 // Shuts the fetcher down before the engine goes: its answers use the engine's threads.
 class FetcherGuard {
  public:
@@ -178,13 +180,13 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
   RUNNEL_TRY(auto mirror_server, net::Server::listen(on_socket(listeners.mirror), mirror));
   const RegistryCheck check(gateway, config.trust, is_configured);
-  ImageJobs jobs({{"materialize",
-                   [&](const auto& request, const auto& progress) {
-                     return materialize(request, registries, clock, progress);
-                   }},
-                  {"repull", [&](const auto& request, const auto& progress) {
-                     return repull(request, *images, is_unpacked, progress);
-                   }}});
+  ImageJobs jobs(clock, {{"materialize",
+                          [&](const auto& request, const auto& progress) {
+                            return materialize(request, registries, clock, progress);
+                          }},
+                         {"repull", [&](const auto& request, const auto& progress) {
+                            return repull(request, *images, is_unpacked, progress);
+                          }}});
   Control control({.engine = *engine,
                    .images = *images,
                    .gateway = *gateway,
@@ -211,6 +213,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
             config.control_socket, worker.metrics);
   wait_for_stop();
   page.set({});
+  jobs.stop(kJobPatience);
   service->stop();
   mirror_server->stop();
   control_server->stop();
