@@ -148,6 +148,12 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
     // This request's credentials may be the missing ones; its snapshots may be gone.
     const bool changed = image->verdict.reason == Reason::kCredentialsMissing ||
                          image->verdict.reason == Reason::kAlreadyUnpacked;
+    if (image->leaving) {
+      image->wanted_again = true;
+      image->host = seen.host;
+      image->repository = seen.repository;
+      return;
+    }
     const bool try_again = elsewhere || changed || (old && may_change(image->verdict.reason));
     if (image->preparing || image->streamed || !try_again) return;
   }
@@ -569,22 +575,38 @@ void Images::release_layers(const StreamedImage& image) {
   engine_.release(unneeded);
 }
 
+// An image that was seen while it was being taken away.
+void Images::prepare_again_locked(const Image& gone) {
+  const auto image = std::make_shared<Image>();
+  image->host = gone.host;
+  image->repository = gone.repository;
+  image->subject = gone.subject;
+  image->manifest = gone.manifest;
+  images_[image->subject] = image;
+  pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
+}
+
 void Images::forget(const std::string& chain_id) {
-  std::vector<std::shared_ptr<const StreamedImage>> unneeded;
+  std::vector<std::pair<oci::Digest, std::shared_ptr<const StreamedImage>>> unneeded;
   {
     const std::lock_guard lock(mutex_);
     held_.erase(chain_id);
-    std::erase_if(images_, [&](const auto& each) {
-      const auto& image = *each.second;
-      const bool concerned = std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
-      if (!image.streamed || !concerned || is_held_locked(image)) return false;
-      unneeded.push_back(image.streamed);
-      return true;
-    });
+    for (const auto& [manifest, image] : images_) {
+      const auto& chain_ids = image->chain_ids;
+      const bool concerned = std::ranges::find(chain_ids, chain_id) != chain_ids.end();
+      if (!image->streamed || image->preparing || !concerned || is_held_locked(*image)) continue;
+      image->preparing = image->leaving = true;
+      unneeded.emplace_back(manifest, std::exchange(image->streamed, nullptr));
+    }
   }
-  for (const auto& image : unneeded) {
+  for (const auto& [manifest, image] : unneeded) {
     log::info(log::Fields{{"image", image->name()}}, "no snapshot needs it any more");
     drop(*image);
+    const std::lock_guard lock(mutex_);
+    const auto gone = images_.extract(manifest).mapped();
+    gone->preparing = false;  // for who waits for it
+    if (gone->wanted_again) prepare_again_locked(*gone);
+    changed_.notify_all();
   }
 }
 

@@ -110,6 +110,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     std::string repository;
     oci::Digest subject;
     bool preparing = true;
+    bool leaving =
+        false;  // forget() takes it away; nobody begins anew at the same paths until then
+    bool wanted_again = false;  // was seen meanwhile
     Verdict verdict;
     SteadyTime decided{};  // and so mounted, when it streams
     oci::Manifest manifest;
@@ -134,6 +137,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
   void prepare(const std::shared_ptr<Image>& image, Prepare when);
+  void prepare_again_locked(const Image& gone);
   Result<std::shared_ptr<const StreamedImage>> stream(Image& image,
                                                       const std::vector<oci::Digest>& diff_ids,
                                                       Reason& if_denied);
