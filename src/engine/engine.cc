@@ -246,6 +246,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
     record.layers.push_back(digest.to_string());
     if (way_ == Way::kFuse) {
       record.fuse_device = fuse_device_;
+      record.served.push_back(digest.to_string());
     } else if (layer->complete()) {
       devices.push_back(layer->device_path());
     } else {
