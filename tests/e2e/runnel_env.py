@@ -8,6 +8,7 @@ that the kernel picked and ends with the fixture that made it.
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,7 +94,7 @@ class Streaming:
                  registry: str | None = None, more_arguments: tuple[str, ...] = (),
                  root: Path | None = None, env: dict[str, str] | None = None):
         self.lab = lab
-        directory = lab.directory(f"node-{engine}")
+        directory = self.directory = lab.directory(f"node-{engine}")
         self.node = services.Node(directory / "n", engine, background_fill,
                                   more_arguments=more_arguments, root=root, env=env)
         self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
@@ -106,7 +107,8 @@ class Streaming:
         return self
 
     def close(self) -> None:
-        """Unused snapshots first: a stopped node leaves no mount behind it."""
+        """Unused snapshots first: a stopped node leaves no mount behind it. What was cached and unpacked
+        goes at once: all the tests' of it together are tens of gigabytes."""
         for image in self.containerd.images() if self.containerd.daemon.pid else []:
             self.containerd.remove_image(image)
         self.containerd.stop()
@@ -114,6 +116,8 @@ class Streaming:
         for mount in self.lab.scratch.mounts():
             if mount.point.startswith(str(self.containerd.directory / "mnt")):
                 unmount_at(Path(mount.point))
+        if not any(mount.point.startswith(f"{self.directory}/") for mount in self.lab.scratch.mounts()):
+            shutil.rmtree(self.directory, ignore_errors=True)
 
     def kill_worker(self) -> int:
         """Returns when the holder has started another; the pid of the dead one."""
