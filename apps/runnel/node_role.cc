@@ -50,8 +50,8 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   set(config.control_socket, flags.control);
   set(config.hosts_dir, flags.hosts_dir);
   set(config.background_fill, flags.background_fill);
-  if (flags.cache_max_bytes) config.cache.max_bytes = *flags.cache_max_bytes;
-  if (flags.cache_min_free) config.cache.min_free = *flags.cache_min_free;
+  if (flags.cache_max_bytes) config.cache.max_bytes = flags.cache_max_bytes;
+  if (flags.cache_min_free) config.cache.min_free = flags.cache_min_free;
   set(config.cache.reserve, flags.cache_reserve);
   set(config.read_ahead, flags.read_ahead);
   if (flags.read_timeout_s) config.read_timeout = std::chrono::seconds(*flags.read_timeout_s);

@@ -155,9 +155,8 @@ Result<void> put_scope_map(TokenApi& api, const TokenOptions& options) {
   return {};
 }
 
-Result<void> put_token(TokenApi& api, const TokenOptions& options, json::object body) {
-  RUNNEL_TRY([[maybe_unused]] const auto made,
-             api.call("PUT", "_tokens", options.name, std::move(body)));
+Result<void> put_token(TokenApi& api, const TokenOptions& options, const json::object& body) {
+  RUNNEL_TRY([[maybe_unused]] const auto made, api.call("PUT", "_tokens", options.name, body));
   return {};
 }
 

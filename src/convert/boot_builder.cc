@@ -145,6 +145,7 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
 
   std::vector<artifact::MergeLayer> parts;
+  parts.reserve(trees.size());
   for (size_t i = 0; i < trees.size(); ++i) {
     parts.push_back({.tree = std::move(trees[i]), .slot = head.layers[i].slot});
   }

@@ -173,8 +173,9 @@ void flatten(const toml::node& node, const std::string& prefix,
              std::vector<std::pair<std::string, std::string>>& found) {
   if (const auto* table = node.as_table()) {
     for (const auto& [key, value] : *table) {
-      const auto name = key_text(std::string(key.str()));
-      flatten(value, prefix.empty() ? name : prefix + "." + name, found);
+      auto name = key_text(std::string(key.str()));
+      if (!prefix.empty()) name.insert(0, prefix + ".");
+      flatten(value, name, found);
     }
     return;
   }

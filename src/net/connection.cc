@@ -67,7 +67,7 @@ awaitable<void> Connection::run() {
   }
   watchdog_.clear();
   boost::system::error_code ignored;
-  socket_.close(ignored);
+  (void)socket_.close(ignored);
 }
 
 // The descriptor is closed here and its number may soon be somebody else's: whoever uses stream_
@@ -77,7 +77,7 @@ void Connection::abort(const char* why) {
   aborted_ = why;
   if (!idle_) reset_at_close();
   boost::system::error_code ignored;
-  socket_.close(ignored);
+  (void)socket_.close(ignored);
 }
 
 // Until the connection ends. An error is the peer's or the deadline's; ours are logged where they

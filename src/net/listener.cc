@@ -73,7 +73,8 @@ Result<UniqueFd> listen_tcp(const std::string& address, uint16_t port) {
 // Whether somebody answers at that path.
 bool is_alive(const sockaddr_un& address) {
   const UniqueFd probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  return ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
+  return probe &&
+         ::connect(probe.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0;
 }
 
 Result<UniqueFd> inherited_listener(const std::string& text) {

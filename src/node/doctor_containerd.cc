@@ -24,6 +24,7 @@ Result<void> try_connect(const std::string& socket) {
   if (socket.size() >= sizeof address.sun_path) return fail(Code::kInvalid, "{}: too long", socket);
   socket.copy(address.sun_path, socket.size());
   const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return fail_errno("make a socket");
   // Limits connect(2) as well: nobody accepts where a worker stands still.
   const timeval limit{.tv_sec = kPatience.count(), .tv_usec = 0};
   ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);

@@ -29,6 +29,7 @@ constexpr auto kAccessTimeout = std::chrono::seconds(60);
 
 std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
   std::vector<uint64_t> sizes;
+  sizes.reserve(layers.size());
   for (const auto& layer : layers) sizes.push_back(layer.size);
   return sizes;
 }

@@ -22,9 +22,8 @@ constexpr size_t kMaxPage = 10'000;
 template <class Integer>
 std::optional<Integer> number(std::string_view text) {
   Integer value = 0;
-  const auto* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
-  if (error != std::errc() || at != end) return std::nullopt;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
   return value;
 }
 
