@@ -31,16 +31,22 @@ def pushed(lab):
     return made
 
 
+END = "END\n"
 SCRIPT = ("echo READY; stat -c '%n %u %g' /mine /theirs /; cat /mine; "
-          "echo changed >> /mine; cat /mine; stat -c '%u' /mine")
+          "echo changed >> /mine; cat /mine; stat -c '%u' /mine; echo END")
 
 
 def run(side, pushed, *arguments: str) -> str:
-    return side.containerd.ctr(
-        "run", "--rm", "--snapshotter", "runnel", "--cgroup", "",
-        "--runc-root", str(side.containerd.directory / "runc"),
-        "--fifo-dir", str(side.containerd.directory / "fifo"), *arguments,
-        pushed.reference, "userns", "/bin/sh", "-c", SCRIPT, seconds=120)
+    """What it says. ctr loses the last of it now and then, when the container ends before it has read."""
+    for _ in range(3):
+        said = side.containerd.ctr(
+            "run", "--rm", "--snapshotter", "runnel", "--cgroup", "",
+            "--runc-root", str(side.containerd.directory / "runc"),
+            "--fifo-dir", str(side.containerd.directory / "fifo"), *arguments,
+            pushed.reference, "userns", "/bin/sh", "-c", SCRIPT, seconds=120)
+        if said.endswith(END):
+            return said
+    raise AssertionError(f"not all of it came, three times: {said}")
 
 
 def let_others_enter(directory):
