@@ -144,7 +144,6 @@ Cache::Totals Cache::totals() const {
     totals.complete += stats.complete ? 1 : 0;
     totals.bytes += layer->size();
     totals.bytes_present += stats.bytes_present;
-    totals.page_cache_bytes += layer->page_cache_bytes();
     totals.failed_reads += stats.failed_reads;
     totals.corrupt_chunks += stats.corrupt_chunks;
     totals.bytes_restored += stats.bytes_restored;

@@ -73,11 +73,10 @@ class Cache {
   // All open layers together.
   struct Totals {
     uint64_t layers = 0;
-    uint64_t complete = 0;          // of those
-    uint64_t bytes = 0;             // of their device images
-    uint64_t bytes_present = 0;     // of those, here
-    uint64_t page_cache_bytes = 0;  // of their device files, in the kernel's memory
-    uint64_t unsynced_bytes = 0;    // verified, in memory, not durable yet
+    uint64_t complete = 0;        // of those
+    uint64_t bytes = 0;           // of their device images
+    uint64_t bytes_present = 0;   // of those, here
+    uint64_t unsynced_bytes = 0;  // verified, in memory, not durable yet
     uint64_t failed_reads = 0;
     uint64_t corrupt_chunks = 0;
     uint64_t bytes_restored = 0;  // made from original layers

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "mirror/answers.h"
+#include "net/async.h"
 #include "oci/document.h"
 #include "oci/reference.h"
 
@@ -23,6 +24,7 @@ constexpr std::array kResponseHeaders = {
     "Retry-After",  "WWW-Authenticate", "Warning",       "Docker-Distribution-Api-Version"};
 
 constexpr auto kConnectTimeout = std::chrono::seconds(10);
+constexpr unsigned kMaxAskingStatus = 16;  // at a time
 
 template <size_t N>
 Headers selected(const Headers& from, const std::array<const char*, N>& names) {
@@ -109,7 +111,7 @@ net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody&
     co_return error_response(405, "UNSUPPORTED", "the mirror only reads");
   }
   if (request.path == "/status") {
-    co_return Response(200, Headers{{"Content-Type", "application/json"}}, status_());
+    co_return co_await answer_status();
   }
   if (request.path == "/v2/" || request.path == "/v2") {
     co_return Response(200, Headers{{"Content-Type", "application/json"}}, std::string("{}"));
@@ -126,6 +128,23 @@ net::awaitable<Response> Mirror::handle(net::Request& request, net::RequestBody&
   const std::string host(*ns);
   if (for_desk) co_return co_await desk_.handle(request, body, host);
   co_return co_await forward(request, host);
+}
+
+// It takes as long as it takes, and pulls go on meanwhile. Any local process may ask.
+net::awaitable<Response> Mirror::answer_status() {
+  struct Asking {
+    explicit Asking(std::atomic<unsigned>& c) : count(c), before(count++) {}
+    ~Asking() { --count; }
+    Asking(const Asking&) = delete;
+    Asking& operator=(const Asking&) = delete;
+    std::atomic<unsigned>& count;
+    const unsigned before;
+  };
+  const Asking asking(asking_status_);
+  if (asking.before >= kMaxAskingStatus)
+    co_return error_response(503, "UNAVAILABLE", "too many ask for the status; try again");
+  auto text = co_await net::on_pool(status_pool_, status_);
+  co_return Response(200, Headers{{"Content-Type", "application/json"}}, std::move(text));
 }
 
 // The client asks us for its token, and not the registry's token server.

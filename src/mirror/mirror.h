@@ -10,11 +10,13 @@
 // TCP serves GET and HEAD of /v2/… with ?ns=, and GET /status. Everything else is refused.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <optional>
 #include <string>
 
 #include "base/bytes.h"
+#include "base/worker_pool.h"
 #include "mirror/token_desk.h"
 #include "net/client.h"
 #include "net/server.h"
@@ -43,13 +45,14 @@ class Observer {
 // Thread-safe. The references must outlive it.
 class Mirror final : public net::Handler {
  public:
-  // `status` makes the JSON that GET /status answers; it must not block.
+  // `status` makes the JSON that GET /status answers, on a thread that does nothing else.
   Mirror(net::Client& client, const remote::Hosts& hosts, Observer& observer,
          remote::ShownCredentials& shown, std::function<std::string()> status);
 
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
 
  private:
+  net::awaitable<net::Response> answer_status();
   net::awaitable<net::Response> forward(const net::Request& request, const std::string& host);
   void send_to_desk(const net::Request& request, const std::string& host, net::Response& response);
 
@@ -58,6 +61,8 @@ class Mirror final : public net::Handler {
   Observer& observer_;
   TokenDesk desk_;
   std::function<std::string()> status_;
+  std::atomic<unsigned> asking_status_ = 0;
+  WorkerPool status_pool_{1};  // last: its tasks use status_
 };
 
 // What of the registry a path below /v2/ means; nothing when it is no manifest or blob.

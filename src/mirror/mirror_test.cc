@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
 #include <mutex>
 
 namespace runnel::mirror {
@@ -166,6 +167,44 @@ TEST_F(MirrorTest, LendsNobodyACertificateOrAHeaderOfThisMachine) {
   hosts_.set(host_, with_certificate);
   EXPECT_EQ(get("/v2/app/manifests/v1" + ns()).head.status, 503);
   EXPECT_TRUE(upstream_.seen.empty());
+}
+
+// The mirror has one thread.
+TEST(MirrorStatus, DelaysNoPull) {
+  net::Client client;
+  remote::Hosts hosts;
+  FakeUpstream upstream;
+  Recorder recorder;
+  const SystemClock clock;
+  remote::ShownCredentials shown{clock};
+  std::promise<void> asked;
+  std::promise<void> may_answer;
+  Mirror mirror(client, hosts, recorder, shown, [&] {
+    asked.set_value();
+    may_answer.get_future().wait();
+    return std::string("late");
+  });
+  const auto upstream_server = net::Server::listen({}, upstream).value();
+  net::Server::Options one_thread;
+  one_thread.threads = 1;
+  const auto server = net::Server::listen(one_thread, mirror).value();
+  const auto fetch = [&](const std::string& target) {
+    net::ClientRequest request("GET", fmt::format("http://127.0.0.1:{}{}", server->port(), target));
+    request.total_timeout = std::chrono::seconds(20);
+    return client.fetch(std::move(request), 1 << 20);
+  };
+  auto status = std::async(std::launch::async, [&] { return fetch("/status"); });
+  asked.get_future().wait();
+
+  const auto pulled =
+      fetch(fmt::format("/v2/app/manifests/v1?ns=127.0.0.1:{}", upstream_server->port()));
+  may_answer.set_value();
+
+  ASSERT_TRUE(pulled) << pulled.error().message;
+  EXPECT_EQ(pulled->head.status, 200);
+  const auto late = status.get();
+  ASSERT_TRUE(late) << late.error().message;
+  EXPECT_EQ(as_text(late->body), "late");
 }
 
 TEST_F(MirrorTest, ServesNothingElse) {

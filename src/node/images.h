@@ -24,6 +24,7 @@
 #include "mirror/mirror.h"
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
+#include "node/page_cache_meter.h"
 #include "node/reason.h"
 #include "node/registries.h"
 #include "node/tree_keeper.h"
@@ -75,7 +76,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     uint64_t bytes = 0;       // of the device image
     uint64_t present = 0;     // of those, on this node
     uint64_t fetched = 0;     // over the network, compressed
-    uint64_t page_cache = 0;  // of the cache's file, in the kernel's memory
+    uint64_t page_cache = 0;  // of the cache's file, in the kernel's memory: add_page_cache()
     bool complete = false;
     // How mounts have it: through this process, or as a plain file that needs nobody.
     enum class Mounted : uint8_t { kNo, kServed, kPlain } mounted = Mounted::kNo;
@@ -94,7 +95,11 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     uint64_t boot_bytes = 0;  // fetched for head, tables and hot pack
     std::vector<LayerStatus> layers;
   };
+  // Waits for no disk and holds no lock that a read or a pull needs for longer than a copy takes.
   std::vector<ImageStatus> status() const;
+  // Measures what the kernel has in memory of those layers: half a second, and the walk over one
+  // layer's pages.
+  void add_page_cache(std::vector<ImageStatus>& statuses);
   // The layers below and with a chain ID, of any image that streams and has it; empty for others.
   std::vector<LayerStatus> layers_of(const std::string& chain_id) const;
 
@@ -145,7 +150,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void prepare_after_all_locked(const std::string& chain_id);
   void check_access(const StreamedImage& image);
   void hurry(const StreamedImage& image);
-  ImageStatus status_of(const Image& image) const;
+  static ImageStatus status_of(const Image& image);
+  void add_layers(const StreamedImage& image, bool only_by_token, bool disk_full,
+                  ImageStatus& status) const;
   void leave_alone(const std::string& reference, const std::string& host);
   Result<void> read_config(Image& image, const remote::Repository& repository,
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
@@ -162,7 +169,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
   bool is_held_locked(const Image& image) const;
-  std::vector<LayerStatus> layers_of(const Place& place) const;
+  std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count) const;
   void drop(const StreamedImage& image);
   void release_layers(const StreamedImage& image);
 
@@ -171,6 +178,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Registries& registries_;
   engine::Engine& engine_;
   const Clock& clock_;
+
+  PageCacheMeter page_cache_{clock_};
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;

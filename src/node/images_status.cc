@@ -1,5 +1,6 @@
 // What people and programs are told of the images.
 #include <algorithm>
+#include <iterator>
 
 #include "node/images.h"
 
@@ -23,7 +24,7 @@ LayerStatus layer_status(const std::string& digest, const cache::Layer& layer,
           .bytes = layer.size(),
           .present = stats.bytes_present,
           .fetched = stats.bytes_fetched,
-          .page_cache = layer.page_cache_bytes(),
+          .page_cache = 0,
           .complete = stats.complete,
           .mounted = how_mounted(mounted, digest),
           .failed_reads = stats.failed_reads,
@@ -33,10 +34,10 @@ LayerStatus layer_status(const std::string& digest, const cache::Layer& layer,
 
 }  // namespace
 
-std::vector<LayerStatus> Images::layers_of(const Place& place) const {
+std::vector<LayerStatus> Images::layers_of(const StreamedImage& image, size_t count) const {
   std::vector<LayerStatus> layers;
   const auto mounted = engine_.served_layers();
-  for (const auto& digest : device_digests(place.image->boot, place.layers)) {
+  for (const auto& digest : device_digests(image.boot, count)) {
     const auto layer = engine_.layer(digest);
     if (layer) layers.push_back(layer_status(digest.to_string(), *layer, mounted));
   }
@@ -44,57 +45,87 @@ std::vector<LayerStatus> Images::layers_of(const Place& place) const {
 }
 
 std::vector<LayerStatus> Images::layers_of(const std::string& chain_id) const {
-  const std::lock_guard lock(mutex_);
-  const auto place = find_locked(chain_id);
-  return place ? layers_of(*place) : std::vector<LayerStatus>();
+  const auto place = find(chain_id);
+  return place ? layers_of(*place->image, place->layers) : std::vector<LayerStatus>();
 }
 
-Images::ImageStatus Images::status_of(const Image& image) const {
-  ImageStatus status{.name = image.name(),
-                     .verdict = image.verdict,
-                     .preparing = image.preparing,
-                     .streamed = image.streamed != nullptr,
-                     .chain_ids = image.chain_ids,
-                     .readable_until = std::nullopt,
-                     .boot_bytes = 0,
-                     .layers = {}};
-  if (!image.streamed) return status;
-  status.boot_bytes = image.streamed->artifact.boot_size;
-  bool complete = true;
-  status.layers = layers_of({.image = image.streamed, .layers = image.chain_ids.size()});
-  for (const auto& layer : status.layers) complete = complete && layer.complete;
-  if (complete) return status;
-  if (image.only_by_token)
-    status.readable_until = registries_.token_end(image.host, image.repository);
+Images::ImageStatus Images::status_of(const Image& image) {
+  return {.name = image.name(),
+          .verdict = image.verdict,
+          .preparing = image.preparing,
+          .streamed = image.streamed != nullptr,
+          .chain_ids = image.chain_ids,
+          .readable_until = std::nullopt,
+          .boot_bytes = 0,
+          .layers = {}};
+}
+
+// What the layers of an image that streams say.
+void Images::add_layers(const StreamedImage& image, bool only_by_token, bool disk_full,
+                        ImageStatus& status) const {
+  status.boot_bytes = image.artifact.boot_size;
+  status.layers = layers_of(image, image.chain_ids.size());
+  if (std::ranges::all_of(status.layers, &LayerStatus::complete)) return;
+  if (only_by_token) status.readable_until = registries_.token_end(image.host, image.repository);
   if (auto words = registries_.denied(image.host, image.repository))
     status.verdict = {.reason = Reason::kCredentialsMissing,
                       .detail = fmt::format("what is not here yet cannot be read: {}; runnel login "
                                             "{}, or pull the image again",
                                             *words, image.host)};
-  return status;
+  if (disk_full)
+    status.verdict = {.reason = Reason::kDiskFull,
+                      .detail = "reads of what is not here fail until there is room"};
 }
 
+// Under the lock only what the images are; their layers are asked after it.
 std::vector<Images::ImageStatus> Images::status() const {
-  std::vector<ImageStatus> statuses;
-  const bool disk_full = engine_.cache_status().state == cache::Budget::State::kFull;
-  const std::lock_guard lock(mutex_);
-  for (const auto& [subject, image] : images_) {
-    auto status = status_of(*image);
-    const bool incomplete = std::ranges::any_of(
-        status.layers, [](const LayerStatus& layer) { return !layer.complete; });
-    if (disk_full && incomplete) {
-      status.verdict = {.reason = Reason::kDiskFull,
-                        .detail = "reads of what is not here fail until there is room"};
-    }
-    statuses.push_back(std::move(status));
-  }
-  for (const auto& [reference, verdict] : left_alone_) {
+  struct Seen {
     ImageStatus status;
-    status.name = reference;
-    status.verdict = verdict;
-    statuses.push_back(std::move(status));
+    std::shared_ptr<const StreamedImage> streamed;
+    bool only_by_token;
+  };
+  std::vector<Seen> seen;
+  std::vector<ImageStatus> left_alone;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, image] : images_)
+      seen.push_back({.status = status_of(*image),
+                      .streamed = image->streamed,
+                      .only_by_token = image->only_by_token});
+    for (const auto& [reference, verdict] : left_alone_) {
+      ImageStatus status;
+      status.name = reference;
+      status.verdict = verdict;
+      left_alone.push_back(std::move(status));
+    }
   }
+  const bool disk_full = engine_.cache_status().state == cache::Budget::State::kFull;
+  std::vector<ImageStatus> statuses;
+  for (auto& each : seen) {
+    if (each.streamed) add_layers(*each.streamed, each.only_by_token, disk_full, each.status);
+    statuses.push_back(std::move(each.status));
+  }
+  std::ranges::move(left_alone, std::back_inserter(statuses));
   return statuses;
+}
+
+void Images::add_page_cache(std::vector<ImageStatus>& statuses) {
+  std::map<std::string, PageCacheMeter::Measure> layers;
+  for (const auto& status : statuses) {
+    for (const auto& layer : status.layers) {
+      const auto digest = oci::Digest::parse(layer.digest);
+      auto open = digest ? engine_.layer(*digest) : nullptr;
+      if (open)
+        layers[layer.digest] = [open = std::move(open)] { return open->page_cache_bytes(); };
+    }
+  }
+  const auto measured = page_cache_.measure(layers);
+  for (auto& status : statuses) {
+    for (auto& layer : status.layers) {
+      const auto found = measured.find(layer.digest);
+      if (found != measured.end()) layer.page_cache = found->second;
+    }
+  }
 }
 
 }  // namespace runnel::node

@@ -62,8 +62,6 @@ void add_cache(MetricsPage& page, const cache::Cache::Totals& cache) {
              static_cast<double>(cache.bytes_present));
   page.gauge("runnel_node_layer_bytes", "Bytes of the same layers when they are complete.",
              static_cast<double>(cache.bytes));
-  page.gauge("runnel_node_page_cache_bytes", "Of the layers' files, in the kernel's page cache.",
-             static_cast<double>(cache.page_cache_bytes));
   page.gauge("runnel_node_cache_unsynced_bytes", "Bytes in memory that are not durable yet.",
              static_cast<double>(cache.unsynced_bytes));
   page.counter("runnel_node_corrupt_chunks_total", "Chunks that came with wrong bytes.",
@@ -82,6 +80,17 @@ void add_images(MetricsPage& page, const std::vector<Images::ImageStatus>& image
     page.gauge("runnel_node_images", "Images that this node was asked about, by reason.",
                static_cast<double>(images_of), {{"reason", reason}});
   }
+}
+
+void add_page_cache(MetricsPage& page, const std::vector<Images::ImageStatus>& images) {
+  std::map<std::string, uint64_t> bytes;  // images share layers
+  for (const auto& image : images) {
+    for (const auto& layer : image.layers) bytes[layer.digest] = layer.page_cache;
+  }
+  uint64_t sum = 0;
+  for (const auto& [digest, of_layer] : bytes) sum += of_layer;
+  page.gauge("runnel_node_page_cache_bytes", "Of the layers' files, in the kernel's page cache.",
+             static_cast<double>(sum));
 }
 
 void add_calls(MetricsPage& page, const snapshot::CallCounts::Snapshot& calls) {
@@ -109,7 +118,10 @@ std::string metrics_text(const Measured& measured) {
   add_reads(page, engine.reads);
   add_fetches(page, measured.fetcher.stats());
   add_cache(page, engine.cache);
-  add_images(page, measured.images.status());
+  auto images = measured.images.status();
+  measured.images.add_page_cache(images);
+  add_images(page, images);
+  add_page_cache(page, images);
   page.gauge("runnel_node_mounts", "Streamed images, or lower parts of them, that are mounted.",
              static_cast<double>(engine.mounts.size()));
   add_calls(page, measured.calls.snapshot());

@@ -12,14 +12,14 @@ namespace runnel::node {
 
 // All of it counts since the worker's start, except the restarts, which count since the holder's.
 struct Measured {
-  const Images& images;
+  Images& images;
   const engine::Engine& engine;
   const fetch::Fetcher& fetcher;
   const snapshot::CallCounts& calls;
   unsigned worker_restarts = 0;
 };
 
-// Any thread; waits for no disk.
+// Any thread; as long as Images::add_page_cache().
 std::string metrics_text(const Measured& measured);
 
 }  // namespace runnel::node

@@ -80,10 +80,11 @@ const char* reason_of_choice(const engine::Engine::Status& status) {
 
 }  // namespace
 
-std::string status_json(const Images& images, const engine::Engine& engine,
-                        const WorkerInfo& worker) {
+std::string status_json(Images& images, const engine::Engine& engine, const WorkerInfo& worker) {
   json::array list;
-  for (const auto& image : images.status()) list.push_back(to_json(image));
+  auto known = images.status();
+  images.add_page_cache(known);
+  for (const auto& image : known) list.push_back(to_json(image));
   json::array ways;
   const auto status = engine.status();
   for (const auto& probe : status.probes) {

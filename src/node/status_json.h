@@ -18,9 +18,8 @@ struct WorkerInfo {
   unsigned restarts = 0;
 };
 
-// Engine, images, layers, bytes. Waits for no disk.
-std::string status_json(const Images& images, const engine::Engine& engine,
-                        const WorkerInfo& worker);
+// Engine, images, layers, bytes. Waits for no disk, but for as long as Images::add_page_cache().
+std::string status_json(Images& images, const engine::Engine& engine, const WorkerInfo& worker);
 
 std::string containers_json(const std::vector<ContainerStatus>& containers);
 
