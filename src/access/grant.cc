@@ -77,6 +77,7 @@ Result<Grants> system_scope_map(std::string_view name) {
 
 std::vector<std::string> system_scope_maps() {
   std::vector<std::string> names;
+  names.reserve(std::size(kSystemScopeMaps));
   for (const auto& known : kSystemScopeMaps) names.emplace_back(known.name);
   return names;
 }

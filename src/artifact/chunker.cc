@@ -134,6 +134,7 @@ Result<void> Chunker::finish() {
 
 Result<void> begin_file(Chunker& chunker, const tar::Entry& entry) {
   std::vector<DataRange> ranges;
+  ranges.reserve(entry.data_extents.size());
   for (const auto& extent : entry.data_extents) ranges.push_back({extent.offset, extent.length});
   return chunker.begin_file(entry.size, ranges);
 }

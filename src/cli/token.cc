@@ -188,7 +188,7 @@ Result<void> create(const TokenOptions& options) {
   if (!options.actions.empty()) RUNNEL_DO(put_scope_map(api, options));
   json::object body;
   body["scopeMap"] = options.actions.empty() ? options.scope_map : options.name;
-  RUNNEL_DO(put_token(api, options, std::move(body)));
+  RUNNEL_DO(put_token(api, options, body));
   return print_password(api, options);
 }
 
@@ -203,7 +203,7 @@ Result<void> set_status(const TokenOptions& options, std::string_view status) {
   RUNNEL_TRY([[maybe_unused]] const auto found, api.call("GET", "_tokens", options.name));
   json::object body;
   body["status"] = status;
-  return put_token(api, options, std::move(body));
+  return put_token(api, options, body);
 }
 
 Result<void> remove(const TokenOptions& options, std::string_view kind) {

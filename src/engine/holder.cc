@@ -31,6 +31,8 @@ namespace {
 constexpr const char* kFuse = "fuse";
 constexpr const char* kRequests = "requests";
 constexpr const char* kRestartsVariable = "RUNNEL_WORKER_RESTARTS";
+constexpr int kTickMs = 1000;
+constexpr int kRefusalsPerTick = 50;
 constexpr int kStopSeconds = 30;
 // A worker that was killed after so long had started well; one that gave up by itself before
 // kStartMs had not, on a slow machine too.
@@ -190,11 +192,12 @@ class Holder {
   }
 
   // The kernel repeats what was refused page by page, and a reader waits for all of them.
-  int tick_ms() const { return refusing_ ? 20 : 1000; }
+  int tick_ms() const { return refusing_ ? kTickMs / kRefusalsPerTick : kTickMs; }
 
   // At every tick. `worker` is 0 when none runs.
   void look_after(pid_t worker) {
-    switch (watch_.tick(pulse_.beats())) {
+    const bool between = refusing_ && ++refusals_ % kRefusalsPerTick != 0;
+    switch (between && pulse_.beats() == beats_ ? Watch::Verdict::kRefuse : tick()) {
       case Watch::Verdict::kFine: refusing_ = false; break;
       case Watch::Verdict::kKill:
         log::error("the worker has given no sign of life for {} s; killing it", read_timeout_s_);
@@ -208,6 +211,11 @@ class Holder {
         RequestSlots::refuse_held(requests_, fuse_);
         break;
     }
+  }
+
+  Watch::Verdict tick() {
+    beats_ = pulse_.beats();
+    return watch_.tick(beats_);
   }
 
   // Asks the program that would replace this one. Its own trouble must not become ours.
@@ -276,6 +284,8 @@ class Holder {
   bool stopping_ = false;
   bool reloading_ = false;
   bool refusing_ = false;
+  int refusals_ = 0;    // rounds of them, as long as it refuses
+  uint32_t beats_ = 0;  // at the last tick of the watch
 };
 
 // The connection of an earlier holder, or a new one.

@@ -71,6 +71,7 @@ uint32_t Pulse::beats() const {
 }
 
 Watch::Verdict Watch::tick(uint32_t beats) {
+  if (age_ <= kStartTicks) ++age_;
   if (beats != last_) {
     last_ = beats;
     quiet_ = 0;
@@ -79,8 +80,7 @@ Watch::Verdict Watch::tick(uint32_t beats) {
   }
   if (quiet_ <= patience_ + kGraceTicks) ++quiet_;
   if (quiet_ <= patience_) return Verdict::kFine;
-  // One that has never shown a beat may be busy opening a large cache.
-  if (alive_ && !killed_) {
+  if ((alive_ || age_ > kStartTicks) && !killed_) {
     killed_ = true;
     return Verdict::kKill;
   }

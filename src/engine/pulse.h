@@ -52,17 +52,24 @@ class Watch {
     kRefuse,  // nobody has taken over: answer for it
   };
 
-  void worker_started() { alive_ = killed_ = false; }
+  void worker_started() {
+    alive_ = killed_ = false;
+    age_ = 0;
+  }
   // To be called at equal intervals, whether a worker runs or not.
   Verdict tick(uint32_t beats);
 
  private:
   // What another worker has after a kill, to start and take over.
   static constexpr uint32_t kGraceTicks = 5;
+  // What a worker has until its first beat: it opens the cache, which may be large. One that stands
+  // still before it ever served must not keep its place for ever.
+  static constexpr uint32_t kStartTicks = 600;
 
   const uint32_t patience_;
   uint32_t last_;
   uint32_t quiet_ = 0;  // ticks since the last beat, of whichever worker
+  uint32_t age_ = 0;    // of this worker, in ticks
   bool alive_ = false;  // this worker has shown a beat
   bool killed_ = false;
 };

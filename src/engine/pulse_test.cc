@@ -46,6 +46,17 @@ TEST(Watch, DoesNotKillAWorkerThatIsStillStarting) {
   EXPECT_EQ(watch.tick(0), Verdict::kRefuse) << "readers have waited long enough all the same";
 }
 
+TEST(Watch, KillsAWorkerThatNeverBeginsToServe) {
+  Watch watch(10);
+  watch.worker_started();
+  EXPECT_EQ(quiet(watch, 0, 600), Verdict::kRefuse);
+  EXPECT_EQ(watch.tick(0), Verdict::kKill);
+  EXPECT_EQ(quiet(watch, 0, 100), Verdict::kRefuse) << "once";
+
+  watch.worker_started();
+  EXPECT_EQ(quiet(watch, 0, 600), Verdict::kRefuse) << "the next one has as long";
+}
+
 TEST(Watch, CountsOverWorkersThatDieBeforeTheyServe) {
   Watch watch(10);
   watch.worker_started();

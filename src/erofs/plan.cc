@@ -242,7 +242,8 @@ std::string Plan::path_of(uint32_t index) const {
     const uint32_t parent = placements_[index].parent;
     const auto& entries = tree_->inodes[parent].entries;
     const auto entry = std::ranges::find(entries, index, &DirEntry::inode);
-    path = "/" + (entry == entries.end() ? std::string("?") : entry->name) + path;
+    path.insert(0, entry == entries.end() ? "?" : entry->name);
+    path.insert(0, "/");
     index = parent;
   }
   return path.empty() ? "/" : path;

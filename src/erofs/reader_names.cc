@@ -103,9 +103,10 @@ Result<Node> Reader::resolve(std::string_view path, bool follow_last) const {
       return fail(Code::kInvalid, "{} goes through more than {} symbolic links", quote(path),
                   kMaxSymlinks);
     }
-    RUNNEL_TRY(const std::string target, symlink_target(next));
+    RUNNEL_TRY(std::string target, symlink_target(next));
     if (target.starts_with('/')) at = root_node;
-    rest = target + rest;
+    target += rest;
+    rest = std::move(target);
   }
 }
 

@@ -87,8 +87,9 @@ Result<std::string> program_of(pid_t pid) {
 Result<void> parse_version(Containerd& containerd) {
   std::string_view text = containerd.version;
   if (text.starts_with('v')) text.remove_prefix(1);
-  const auto* end = text.data() + text.size();
-  const auto major = std::from_chars(text.data(), end, containerd.major);
+  const char* begin = text.data();  // NOLINT(bugprone-suspicious-stringview-data-usage): with end
+  const char* end = begin + text.size();
+  const auto major = std::from_chars(begin, end, containerd.major);
   if (major.ec == std::errc() && major.ptr != end && *major.ptr == '.' &&
       std::from_chars(major.ptr + 1, end, containerd.minor).ec == std::errc()) {
     return {};

@@ -12,7 +12,7 @@ constexpr int kBusyTimeoutMs = 10'000;
 
 Code code_of(int sqlite_code) {
   switch (sqlite_code & 0xff) {
-    case SQLITE_FULL: return Code::kExhausted;
+    case SQLITE_FULL:
     case SQLITE_NOMEM: return Code::kExhausted;
     case SQLITE_CONSTRAINT: return Code::kConflict;
     case SQLITE_TOOBIG: return Code::kInvalid;

@@ -11,8 +11,9 @@ namespace {
 // Only digits, and no more than fit.
 std::optional<uint64_t> number(std::string_view text) {
   uint64_t value = 0;
-  const auto* end = text.data() + text.size();
-  const auto [at, error] = std::from_chars(text.data(), end, value);
+  const char* begin = text.data();  // NOLINT(bugprone-suspicious-stringview-data-usage): with end
+  const char* end = begin + text.size();
+  const auto [at, error] = std::from_chars(begin, end, value);
   if (text.empty() || error != std::errc() || at != end) return std::nullopt;
   return value;
 }

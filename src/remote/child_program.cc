@@ -59,6 +59,7 @@ class Child {
 // A list of C strings, as exec wants it; it borrows from `texts`.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
   std::vector<char*> out;
+  out.reserve(texts.size() + 1);
   for (auto& text : texts) out.push_back(text.data());
   out.push_back(nullptr);
   return out;
@@ -74,7 +75,8 @@ std::vector<std::string> environment_of(const ProgramCall& call) {
         call.environment, [&](const auto& added) { return added.first == name; });
     if (!replaced) lines.emplace_back(text);
   }
-  for (const auto& [name, value] : call.environment) lines.push_back(name + "=" + value);
+  for (const auto& [name, value] : call.environment)
+    lines.push_back(fmt::format("{}={}", name, value));
   return lines;
 }
 

@@ -40,7 +40,7 @@ std::string document_text(Bytes body) {
     const std::string message = text_of(one.as_object(), "message");
     if (code.empty() && message.empty()) continue;
     if (!out.empty()) out += "; ";
-    out += code + (code.empty() || message.empty() ? "" : ": ") + message;
+    out += fmt::format("{}{}{}", code, code.empty() || message.empty() ? "" : ": ", message);
   }
   return out;
 }
