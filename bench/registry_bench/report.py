@@ -1,0 +1,83 @@
+"""Results as a file that programs read and a table that people read. What is lost is printed too."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def machine() -> dict:
+    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), "unknown")
+    versions = {}
+    for package in ("docker-registry", "nginx-light"):
+        asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True,
+                               text=True)
+        versions[package] = asked.stdout or "absent"
+    return {"processors": os.cpu_count(), "model": model, "kernel": platform.release(), **versions}
+
+
+def _bytes(count: float) -> str:
+    return f"{count / (1 << 20):,.0f} MiB"
+
+
+def _line(result: dict) -> tuple[str, str]:
+    """What came out, and the ratio with its spread."""
+    if "ratio" in result:
+        sides = [name for name in result if isinstance(result[name], dict) and "rate" in result[name]]
+        parts = []
+        for name in sides:
+            side = result[name]
+            rate = (f"{_bytes(side['bytes_per_second'])}/s" if side["rate"] < 200
+                    and side["bytes_per_second"] > 0 else f"{side['rate']:,.0f}/s")
+            parts.append(f"{name} {rate}, p50 {side['p50_us'] / 1e3:.2f} ms, "
+                         f"p99 {side['p99_us'] / 1e3:.2f} ms, {side['cpu_us_per_request']:,.0f} µs CPU")
+        ratio, cpu = result["ratio"], result["cpu_ratio"]
+        shown = f"**{ratio['median']:.2f}** ({ratio['low']:.2f}–{ratio['high']:.2f})"
+        if cpu:
+            shown += f"; CPU {cpu['median']:.2f}"
+        return "<br>".join(parts), shown
+    if "milliseconds" in result:
+        return (f"{result['entries']:,} entries in {result['pages']} pages of up to "
+                f"{_bytes(result['page_bytes'])}, p99 {result['p99_milliseconds']:.1f} ms",
+                f"**{result['milliseconds']:.1f} ms**")
+    if "manifests" in result:
+        warm, cold = result["seconds"]["warm"], result["seconds"]["page cache dropped"]
+        return (f"{result['manifests']:,} manifests, database {_bytes(result['database_bytes'])}",
+                f"**{warm:.2f} s**, page cache dropped {cold:.2f} s")
+    return (f"{result['uploads']} uploads of {_bytes(result['bytes_each'])} in {result['seconds']:.1f} s, "
+            f"{_bytes(result['bytes_per_second'])}/s", f"**{_bytes(result['peak_resident_bytes'])}**")
+
+
+def markdown(results: dict, cases) -> str:
+    m = results["machine"]
+    lines = [f"Measured {results['date']} by `bench/registry` on {m['processors']} processors "
+             f"({m['model']}), kernel {m['kernel']}, beside docker-registry {m['docker-registry']} and "
+             f"nginx {m['nginx-light']}. Each server on one processor, the load generator on the other; "
+             "medians of interleaved rounds, in parentheses the lowest and the highest ratio.", "",
+             "| what | result | ratio, or the figure | bar | |", "|---|---|---|---|---|"]
+    for case in cases:
+        result = results["cases"].get(case.name)
+        if result is None:
+            continue
+        if "error" in result:
+            lines.append(f"| {case.title} | failed: {result['error']} | | {case.bar} | **no** |")
+            continue
+        what, figure = _line(result)
+        verdict = "" if case.bar == "none" else "met" if result["met"] else "**not met**"
+        lines.append(f"| {case.title} | {what} | {figure} | {case.bar} | {verdict} |")
+    return "\n".join(lines) + "\n"
+
+
+def empty_results() -> dict:
+    return {"date": datetime.date.today().isoformat(), "machine": machine(), "cases": {}}
+
+
+def write(results: dict, cases, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
+    path.with_suffix(".md").write_text(markdown(results, cases))
