@@ -296,8 +296,29 @@ Result<void> SqliteStore::forget_within(int64_t deletion) {
       "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ? AND f.kind = 0)",
       {deletion}));
   RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE deletion = ?", {deletion}));
-  RUNNEL_DO(writer_->run("DELETE FROM repositories WHERE deletion = ?", {deletion}));
+  RUNNEL_DO(forget_repository(deletion));
   RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {deletion}));
+  return {};
+}
+
+// Within a transaction: the repository that the deletion keeps out of sight, if it does. Its row
+// goes with its last deletion; until then the next newest keeps it.
+Result<void> SqliteStore::forget_repository(int64_t deletion) {
+  RUNNEL_TRY(const int64_t kept,
+             writer_->run("UPDATE repositories AS r SET deletion = (SELECT max(d.id) FROM "
+                          "deletions d WHERE d.repository = r.id AND d.id <> ?1) "
+                          "WHERE r.deletion = ?1 AND EXISTS (SELECT 1 FROM deletions d "
+                          "WHERE d.repository = r.id AND d.id <> ?1)",
+                          {deletion}));
+  if (kept == 0) {
+    RUNNEL_DO(writer_->run("DELETE FROM repositories WHERE deletion = ?", {deletion}));
+    return {};
+  }
+  // Links that no manifest ever needed have nothing else that reminds the collector of them.
+  RUNNEL_DO(
+      writer_->run("UPDATE blob_links SET review = 1 WHERE hidden = 1 AND repository = "
+                   "(SELECT repository FROM deletions WHERE id = ?)",
+                   {deletion}));
   return {};
 }
 

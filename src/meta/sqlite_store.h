@@ -125,6 +125,7 @@ class SqliteStore final : public MetadataStore {
   Result<void> take_tags(int64_t deletion);
   Result<void> finish_deletion(int64_t deletion, Undo undo);
   Result<void> forget_within(int64_t deletion);
+  Result<void> forget_repository(int64_t deletion);
   Result<void> revive_manifest(int64_t manifest);
   Result<size_t> revive_all(int64_t deletion);
   Result<void> restore_tags(int64_t deletion, bool replace, Restored& restored);

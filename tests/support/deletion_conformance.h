@@ -247,6 +247,45 @@ TEST_P(DeletionConformance, ForgetsARepositoryButNotWhatCameAfterIt) {
   EXPECT_FALSE(store().is_linked(digest("another layer")).value());
 }
 
+TEST_P(DeletionConformance, ForgetsOneDeletionOfARepositoryAndKeepsTheOthers) {
+  put_image("a", "first", {"v"});
+  ASSERT_TRUE(store().delete_manifest("a", digest("first"), Undo::kPossible).value());
+  const auto first = last();
+  put_image("a", "second", {"v"}, "second layer");
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+  const auto second = last();
+  put_image("a", "third", {"v"}, "third layer");
+  ASSERT_TRUE(store().link_blob("a", digest("no manifest's"), 1));
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+
+  ASSERT_TRUE(store().forget(last().id).value());
+
+  EXPECT_EQ(store().deletions("", kFirstPage, 10).value(), (std::vector{second, first}));
+  EXPECT_FALSE(store().repository_exists("a").value());
+  EXPECT_EQ(unlink_all(), 2u);
+  EXPECT_FALSE(store().is_linked(digest("third layer")).value());
+  EXPECT_FALSE(store().is_linked(digest("no manifest's")).value());
+  EXPECT_EQ(restore(first.id).tags, Names{"v"});
+  EXPECT_EQ(bytes_of("a", "v"), "first");
+  EXPECT_EQ(restore(second.id).kept_tags, Names{"v"});
+  EXPECT_EQ(bytes_of("a", digest("second")), "second");
+  EXPECT_TRUE(store().blob_size("a", digest("second layer")).value());
+}
+
+TEST_P(DeletionConformance, ARepositoryGoesWithTheLastOfItsDeletions) {
+  put_image("a", "first");
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+  put_image("a", "second", {}, "second layer");
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+
+  fixture().clock().advance(std::chrono::hours(1));
+  EXPECT_EQ(store().forget_deletions(fixture().clock().wall(), 10).value(), 2u);
+
+  EXPECT_EQ(deletion_count(), 0u);
+  EXPECT_FALSE(store().is_linked(digest("layer")).value());
+  EXPECT_FALSE(store().is_linked(digest("second layer")).value());
+}
+
 TEST_P(DeletionConformance, ForgetsWhatIsOld) {
   put_image("a", "one");
   put_image("a", "two");

@@ -146,12 +146,6 @@ struct MemoryMetadataStore::Data {
   void forget(int64_t id) {
     const auto name = deletions.at(id).repository;
     auto& repository = repositories.at(name);
-    if (repository.deletion == id) {
-      for (const auto& [digest, link] : repository.links) unlinked.insert(digest);
-      repositories.erase(name);
-      std::erase_if(deletions, [&](const auto& each) { return each.second.repository == name; });
-      return;
-    }
     std::erase_if(repository.manifests, [&](const auto& each) {
       if (each.second.deletion != id) return false;
       for (const auto& blob : each.second.blobs)
@@ -164,6 +158,18 @@ struct MemoryMetadataStore::Data {
       return true;
     });
     deletions.erase(id);
+    if (repository.deletion != id) return;
+    repository.deletion = newest_deletion(name);
+    for (auto& [digest, link] : repository.links) link.review |= link.hidden;
+    if (repository.deletion != 0) return;
+    for (const auto& [digest, link] : repository.links) unlinked.insert(digest);
+    repositories.erase(name);
+  }
+  int64_t newest_deletion(std::string_view name) const {
+    int64_t newest = 0;
+    for (const auto& [id, each] : deletions)
+      if (each.repository == name) newest = id;
+    return newest;
   }
 };
 
