@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "cli/report.h"
 #include "engine/holder.h"
+#include "engine/pulse.h"
 #include "net/metrics_server.h"
 #include "node/config.h"
 #include "node/credentials.h"
@@ -77,6 +78,8 @@ namespace {
 
 Result<void> work(const NodeFlags& flags) {
   const StopSignal stop;
+  RUNNEL_TRY(auto pulse, engine::Pulse::inherited());
+  const engine::Breathing breathing(std::move(pulse));
   RUNNEL_TRY(const auto config, node_config(flags));
   log::open(config.log);
   RUNNEL_TRY(auto handover, engine::Handover::inherited());

@@ -23,6 +23,7 @@
 #include "engine/mounter.h"
 #include "engine/pulse.h"
 #include "engine/request_slots.h"
+#include "engine/watch.h"
 
 namespace runnel::engine {
 
@@ -143,7 +144,7 @@ class Holder {
         fuse_(handover.get(kFuse)),
         requests_(handover.get(kRequests)),
         pulse_(pulse),
-        watch_(static_cast<uint32_t>(options.read_timeout_s), pulse.beats()),
+        watch_(static_cast<uint32_t>(options.read_timeout_s), pulse.signs()),
         signals_(signals),
         inherited_(inherited),
         worker_(pointers_to(options.worker)),
@@ -197,12 +198,9 @@ class Holder {
   // At every tick. `worker` is 0 when none runs.
   void look_after(pid_t worker) {
     const bool between = refusing_ && ++refusals_ % kRefusalsPerTick != 0;
-    switch (between && pulse_.beats() == beats_ ? Watch::Verdict::kRefuse : tick()) {
+    switch (between && pulse_.signs().beats == beats_ ? Watch::Verdict::kRefuse : tick()) {
       case Watch::Verdict::kFine: refusing_ = false; break;
-      case Watch::Verdict::kKill:
-        log::error("the worker has given no sign of life for {} s; killing it", read_timeout_s_);
-        if (worker > 0) ::kill(worker, SIGKILL);
-        break;
+      case Watch::Verdict::kKill: kill_silent(worker); break;
       case Watch::Verdict::kRefuse:
         if (!std::exchange(refusing_, true)) {
           log::error("no worker has served for {} s; reads fail until one does", read_timeout_s_);
@@ -214,8 +212,15 @@ class Holder {
   }
 
   Watch::Verdict tick() {
-    beats_ = pulse_.beats();
-    return watch_.tick(beats_);
+    const auto signs = pulse_.signs();
+    beats_ = signs.beats;
+    return watch_.tick(signs);
+  }
+
+  static void kill_silent(pid_t worker) {
+    if (worker <= 0) return;
+    log::error("worker {} stands still, or has not begun to serve in time; killing it", worker);
+    ::kill(worker, SIGKILL);
   }
 
   // Asks the program that would replace this one. Its own trouble must not become ours.

@@ -30,7 +30,7 @@ struct HolderOptions {
   std::vector<std::string> worker;
   std::vector<std::string> reload;  // the holder's own; empty: SIGHUP is ignored
   std::vector<std::string> check;   // ends with exit code 0 when `reload` may be tried
-  int read_timeout_s = 60;          // how long a worker may show no sign of life; see pulse.h
+  int read_timeout_s = 60;          // how long a worker may show no sign of life; see watch.h
 };
 
 // Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end) or until the

@@ -8,7 +8,10 @@
 #include <atomic>
 #include <cerrno>
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
 #include <cstdlib>
+#include <mutex>
 #include <string>
 #include <utility>
 
@@ -26,12 +29,20 @@ constexpr int kNotifyResend = 7;  // FUSE_NOTIFY_RESEND, Linux 6.9
 using Word = std::atomic<uint32_t>;
 static_assert(Word::is_always_lock_free, "it is shared between processes");
 
+struct Words {
+  Word beats;
+  Word breaths;
+};
+static_assert(sizeof(Words) <= kSize);
+
+constexpr auto kBreath = std::chrono::milliseconds(500);  // two to a tick of the holder
+
 }  // namespace
 
 Result<Pulse> Pulse::map(UniqueFd memory) {
-  void* word = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
-  if (word == MAP_FAILED) return fail_errno("map the pulse");
-  return Pulse(std::move(memory), word);
+  void* words = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, memory.get(), 0);
+  if (words == MAP_FAILED) return fail_errno("map the pulse");
+  return Pulse(std::move(memory), words);
 }
 
 Result<Pulse> Pulse::create() {
@@ -56,36 +67,38 @@ Result<Pulse> Pulse::inherited() {
 }
 
 Pulse::Pulse(Pulse&& other) noexcept
-    : memory_(std::move(other.memory_)), word_(std::exchange(other.word_, nullptr)) {}
+    : memory_(std::move(other.memory_)), words_(std::exchange(other.words_, nullptr)) {}
 
 Pulse::~Pulse() {
-  if (word_ != nullptr) ::munmap(word_, kSize);
+  if (words_ != nullptr) ::munmap(words_, kSize);
 }
 
 void Pulse::beat() {
-  static_cast<Word*>(word_)->fetch_add(1, std::memory_order_relaxed);
+  static_cast<Words*>(words_)->beats.fetch_add(1, std::memory_order_relaxed);
 }
 
-uint32_t Pulse::beats() const {
-  return static_cast<const Word*>(word_)->load(std::memory_order_relaxed);
+void Pulse::breathe() {
+  static_cast<Words*>(words_)->breaths.fetch_add(1, std::memory_order_relaxed);
 }
 
-Watch::Verdict Watch::tick(uint32_t beats) {
-  if (age_ <= kStartTicks) ++age_;
-  if (beats != last_) {
-    last_ = beats;
-    quiet_ = 0;
-    alive_ = true;
-    return Verdict::kFine;
-  }
-  if (quiet_ <= patience_ + kGraceTicks) ++quiet_;
-  if (quiet_ <= patience_) return Verdict::kFine;
-  if ((alive_ || age_ > kStartTicks) && !killed_) {
-    killed_ = true;
-    return Verdict::kKill;
-  }
-  return quiet_ > patience_ + kGraceTicks ? Verdict::kRefuse : Verdict::kFine;
+SignsOfLife Pulse::signs() const {
+  const auto* words = static_cast<const Words*>(words_);
+  return {.beats = words->beats.load(std::memory_order_relaxed),
+          .breaths = words->breaths.load(std::memory_order_relaxed)};
 }
+
+Breathing::Breathing(Pulse pulse) : pulse_(std::move(pulse)) {
+  thread_ = std::jthread([this](const std::stop_token& stop) {
+    std::mutex mutex;
+    std::condition_variable_any wake;
+    std::unique_lock lock(mutex);
+    do {
+      pulse_.breathe();
+    } while (!wake.wait_for(lock, stop, kBreath, [&] { return stop.stop_requested(); }));
+  });
+}
+
+Breathing::~Breathing() = default;
 
 size_t refuse_requests(int fuse) {
   fuse_out_header resend{.len = sizeof resend, .error = kNotifyResend, .unique = 0};

@@ -1,20 +1,30 @@
-// The worker's sign of life, and what the holder does for readers when there is none.
+// The worker's signs of life, which its holder watches (watch.h), and how the holder answers
+// readers when there are none.
 //
-// The thread that ends late reads counts a number in shared memory up; it never waits for a disk or
-// the network. When that number stands still for as long as a read may take, the worker is stopped,
-// frozen, or cannot start: the deadlines that it should keep are nobody's. The holder then kills
-// it, and when no other takes over, answers the kernel's requests with EIO itself: a read ends,
-// whatever became of the worker.
+// A beat says that the worker keeps the deadlines of reads: the thread that ends late ones counts
+// it, and never waits for a disk or the network. A breath says only that the process runs: it comes
+// from the worker's first moment on, so that one which opens a large cache differs from one which
+// is stopped. Both are numbers in shared memory that only grow (and wrap).
 #pragma once
 
 #include <cstdint>
+#include <thread>
+#include <utility>
 
 #include "base/error.h"
 #include "base/fd.h"
 
 namespace runnel::engine {
 
-// One word that holder and worker share.
+// Of all workers of a holder together.
+struct SignsOfLife {
+  uint32_t beats = 0;
+  uint32_t breaths = 0;
+
+  bool operator==(const SignsOfLife&) const = default;
+};
+
+// Two words that holder and worker share. Any thread.
 class Pulse {
  public:
   // In the holder. Workers started afterwards find it by an environment variable.
@@ -29,49 +39,28 @@ class Pulse {
   Pulse& operator=(const Pulse&) = delete;
 
   void beat();
-  uint32_t beats() const;
+  void breathe();
+  SignsOfLife signs() const;
 
  private:
-  Pulse(UniqueFd memory, void* word) : memory_(std::move(memory)), word_(word) {}
+  Pulse(UniqueFd memory, void* words) : memory_(std::move(memory)), words_(words) {}
   static Result<Pulse> map(UniqueFd memory);
 
   UniqueFd memory_;
-  void* word_ = nullptr;
+  void* words_ = nullptr;
 };
 
-// In the holder. Counts its own ticks and not the clock's: when both are stopped, nobody is late.
-class Watch {
+// Breathes from its construction on, twice a second, in a thread of its own that does nothing else.
+class Breathing {
  public:
-  // `beats` were counted before, by workers of an earlier holder.
-  explicit Watch(uint32_t patience_ticks, uint32_t beats = 0)
-      : patience_(patience_ticks), last_(beats) {}
-
-  enum class Verdict : uint8_t {
-    kFine,
-    kKill,    // it was alive and is not any more; once for each worker
-    kRefuse,  // nobody has taken over: answer for it
-  };
-
-  void worker_started() {
-    alive_ = killed_ = false;
-    age_ = 0;
-  }
-  // To be called at equal intervals, whether a worker runs or not.
-  Verdict tick(uint32_t beats);
+  explicit Breathing(Pulse pulse);
+  ~Breathing();
+  Breathing(const Breathing&) = delete;
+  Breathing& operator=(const Breathing&) = delete;
 
  private:
-  // What another worker has after a kill, to start and take over.
-  static constexpr uint32_t kGraceTicks = 5;
-  // What a worker has until its first beat: it opens the cache, which may be large. One that stands
-  // still before it ever served must not keep its place for ever.
-  static constexpr uint32_t kStartTicks = 600;
-
-  const uint32_t patience_;
-  uint32_t last_;
-  uint32_t quiet_ = 0;  // ticks since the last beat, of whichever worker
-  uint32_t age_ = 0;    // of this worker, in ticks
-  bool alive_ = false;  // this worker has shown a beat
-  bool killed_ = false;
+  Pulse pulse_;
+  std::jthread thread_;  // last: it uses the other one
 };
 
 // Takes what the kernel wants of this FUSE connection (non-blocking), that which a worker took and

@@ -19,7 +19,6 @@ from liar import Liar
 from readers import Evictor, Readers, device_names
 from runnel_env import Lab, Pushed, Streaming, engines
 from sandbox import daemons, services
-from sandbox.containerd import CommandError
 
 # Where a worker is killed; see src/cache/fault.h.
 POINTS = ["request-read", "mid-fetch", "arrived", "before-write", "before-sync",
@@ -98,16 +97,6 @@ class Scene:
 
     def worker(self) -> int:
         return self.node.running_worker()
-
-    def serving_worker(self) -> int:
-        """Not only started: it has answered."""
-        def answers() -> bool:
-            try:
-                return bool(self.node.status())
-            except CommandError:
-                return False
-        daemons.wait_until(answers, 60, "the worker answers")
-        return self.worker()
 
     def wait_for_another(self, than: int) -> int:
         return self.side.wait_for_another_worker(than)

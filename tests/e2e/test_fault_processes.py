@@ -167,8 +167,7 @@ def test_a_worker_that_stands_still_is_replaced_or_answered_for(lab, pushed, eng
         with now.readers("read,pread", "mmap") as readers:
             readers.progress(20, 60)
             now.forget_cache()
-            # One that has served: another one may be starting for minutes before it is given up.
-            worker = now.serving_worker()
+            worker = now.worker()
             readers.progress(5, 60)
             if how == "SIGSTOP":
                 os.kill(worker, signal.SIGSTOP)
