@@ -1,9 +1,10 @@
 // meta/ keeps what a registry knows: repositories, which blobs they have, their manifests (as the
 // bytes that were pushed), tags, referrers, and the uploads that are under way.
 //
-// It holds the interface MetadataStore and its drivers: SQLite (sqlite_store.h); PostgreSQL will be
-// another. It does not hold: the blobs' bytes (blob/), the HTTP of it (registry/), who may do what.
-// Every driver passes the suite in tests/support/metadata_store_conformance.h.
+// It holds the interfaces MetadataStore and OperationQueue (operation_queue.h) and their drivers:
+// SQLite (sqlite_store.h, sqlite_operations.h); PostgreSQL will be another. It does not hold: the
+// blobs' bytes (blob/), the HTTP of it (registry/), who may do what. Every driver passes the suite
+// in tests/support/metadata_store_conformance.h.
 //
 // Every call is one transaction: it happened whole and survives power loss, or it did not happen.
 // Several processes may use one store at the same time, so nothing of this is kept in memory.

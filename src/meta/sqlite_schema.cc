@@ -120,6 +120,36 @@ CREATE TRIGGER blob_link_goes AFTER DELETE ON blob_links
   BEGIN INSERT OR IGNORE INTO unlinked_blobs VALUES (old.digest); END;
 PRAGMA user_version = 3;
 )sql",
+    // 4: the queue of conversions. status: 0 NotStarted, 1 Running, 2 Succeeded, 3 Failed,
+    // 4 Canceled; by the repository's name, since what was asked for outlives the repository
+    R"sql(
+CREATE TABLE operations (
+  position      INTEGER PRIMARY KEY AUTOINCREMENT,
+  id            TEXT NOT NULL UNIQUE,
+  repository    TEXT NOT NULL,
+  digest        TEXT NOT NULL,
+  status        INTEGER NOT NULL,
+  priority      INTEGER NOT NULL,
+  principal     TEXT NOT NULL,
+  created_at    INTEGER NOT NULL,
+  started_at    INTEGER NOT NULL DEFAULT 0,
+  ended_at      INTEGER NOT NULL DEFAULT 0,
+  percent       INTEGER NOT NULL DEFAULT 0,
+  attempts      INTEGER NOT NULL DEFAULT 0,
+  code          TEXT NOT NULL DEFAULT '',
+  message       TEXT NOT NULL DEFAULT '',
+  owner         TEXT NOT NULL DEFAULT '',
+  claimed_until INTEGER NOT NULL DEFAULT 0,
+  publishing    INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX operations_ongoing ON operations (repository, digest) WHERE status < 2;
+CREATE INDEX operations_to_claim ON operations (priority DESC, position) WHERE status < 2;
+CREATE INDEX operations_by_image ON operations (repository, digest, position);
+CREATE INDEX operations_by_repository ON operations (repository, position);
+CREATE INDEX operations_by_status ON operations (status, position);
+CREATE INDEX operations_by_end ON operations (ended_at) WHERE status >= 2;
+PRAGMA user_version = 4;
+)sql",
 };
 constexpr int64_t kVersion = 1 + std::size(kSteps);
 

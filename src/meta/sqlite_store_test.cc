@@ -99,7 +99,8 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
     // As the first version made it.
     auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
     ASSERT_TRUE(
-        connection->script("DROP TRIGGER blob_link_goes; DROP TABLE unlinked_blobs;"
+        connection->script("DROP TABLE operations;"
+                           "DROP TRIGGER blob_link_goes; DROP TABLE unlinked_blobs;"
                            "DROP INDEX blob_links_to_review; DROP INDEX manifests_by_deletion;"
                            "DROP INDEX repositories_by_deletion; DROP TABLE deleted_tags;"
                            "DROP TABLE deletions; ALTER TABLE blob_links DROP COLUMN review;"
