@@ -186,8 +186,13 @@ int registry_backup(const RegistryToolOptions& options) {
   return with_data(options, [&](Opened& opened) -> Result<int> {
     RUNNEL_TRY(const auto done, registry::back_up(opened.config.data, *opened.blobs,
                                                   *opened.metadata, opened.clock, options.to));
+    for (const auto& blob : done.lost) fmt::print("not saved: {}\n", blob);
     fmt::print("{} blobs copied, {}\n", done.blobs, cli::amount(done.bytes));
-    return 0;
+    if (done.lost.empty()) return 0;
+    return fail(Code::kUnavailable,
+                "{} blobs could not be saved because the registry itself has lost them; everything "
+                "else is in {}: push them again, then run the backup again",
+                done.lost.size(), options.to);
   });
 }
 

@@ -16,43 +16,78 @@ namespace {
 
 constexpr size_t kBatch = 200;
 constexpr int kAttempts = 5;
+constexpr size_t kNamed = 3;        // repositories of a blob that is lost
 constexpr auto kUpload = "backup";  // one name, so that two backups to one place do not mix
 constexpr uint64_t kMaxKey = 1 << 20;
 
-Result<void> copy_blob(blob::BlobStore& from, blob::BlobStore& to, const oci::Digest& digest) {
-  RUNNEL_TRY(const auto content, from.open(digest));
-  if (!content) return fail(Code::kNotFound, "blob {} is gone", digest);
+// What copying one blob came to: empty when it was copied, otherwise why it could not be read. An
+// error is the backup's own.
+Result<std::string> copy_blob(blob::BlobStore& from, blob::BlobStore& to,
+                              const oci::Digest& digest) {
+  const auto content = from.open(digest);
+  if (!content) return content.error().message;
+  if (!*content) return std::string("it is gone");
   RUNNEL_TRY(const auto writer, to.open_upload(kUpload, 0));
   oci::Digester digester(digest.algorithm());
-  const auto use = [&](Bytes bytes) -> Result<void> {
+  Result<void> written;
+  const auto use = [&](Bytes bytes) {
     digester.update(bytes);
-    return writer->append(bytes);
+    written = writer->append(bytes);
+    return written;
   };
-  RUNNEL_DO(read_blob(*content, use));
-  if (digester.finish() != digest)
-    return fail(Code::kInvalid, "blob {} is damaged: runnel registry fsck --repair, and push it",
-                digest);
-  return writer->commit(digest);
+  const auto read = read_blob(**content, use);
+  if (!written) return std::unexpected(written.error());
+  if (!read) return read.error().message;
+  if (digester.finish() != digest) return std::string("it has other bytes");
+  RUNNEL_DO(writer->commit(digest));
+  return std::string();
 }
 
-// What the database in the backup links and the backup does not have. kNotFound when a blob was
-// collected after the database was copied.
-Result<void> copy_blobs(blob::BlobStore& from, blob::BlobStore& to, meta::SqliteStore& metadata,
-                        BackedUp& done) {
-  oci::Digest after;
-  while (true) {
-    RUNNEL_TRY(const auto page, metadata.linked_blobs(after, kBatch));
-    if (page.empty()) return {};
-    for (const auto& each : page) {
-      RUNNEL_TRY(const auto there, to.size(each.digest));
-      if (there == each.largest) continue;
-      RUNNEL_DO(copy_blob(from, to, each.digest));
-      ++done.blobs;
-      done.bytes += each.largest;
+// One run over what the database in the backup links.
+class BlobCopy {
+ public:
+  BlobCopy(blob::BlobStore& from, blob::BlobStore& to, meta::SqliteStore& served, BackedUp& done)
+      : from_(from), to_(to), served_(served), done_(done) {}
+
+  // False when a blob was collected after the database was copied: then it is not as of now.
+  Result<bool> run(meta::SqliteStore& copy) {
+    done_.lost.clear();
+    oci::Digest after;
+    while (true) {
+      RUNNEL_TRY(const auto page, copy.linked_blobs(after, kBatch));
+      if (page.empty()) return true;
+      for (const auto& each : page) {
+        RUNNEL_TRY(const bool as_of_now, save(each));
+        if (!as_of_now) return false;
+      }
+      after = page.back().digest;
     }
-    after = page.back().digest;
   }
-}
+
+ private:
+  Result<bool> save(const meta::LinkedBlob& linked) {
+    RUNNEL_TRY(const auto there, to_.size(linked.digest));
+    if (there == linked.largest) return true;
+    RUNNEL_TRY(const auto why, copy_blob(from_, to_, linked.digest));
+    if (why.empty()) {
+      ++done_.blobs;
+      done_.bytes += linked.largest;
+      return true;
+    }
+    RUNNEL_TRY(const bool needed, served_.is_linked(linked.digest));
+    if (!needed) return false;
+    RUNNEL_TRY(const auto names, served_.repositories_with_blob(linked.digest, kNamed));
+    done_.lost.push_back(fmt::format(
+        "blob {} of {}: {}", linked.digest,
+        names.empty() ? "what was deleted" : fmt::format("{}", fmt::join(names, ", ")), why));
+    return true;
+  }
+
+  blob::BlobStore& from_;
+  blob::BlobStore& to_;
+  meta::SqliteStore& served_;
+  BackedUp& done_;
+};
 
 // -wal and -shm belong to a database that is replaced; with another one they would be poison.
 void remove_database(const std::string& path) {
@@ -76,17 +111,21 @@ Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
   RUNNEL_TRY(const auto target, blob::DirectoryStore::open(to + "/content"));
   const auto fresh = to + "/metadata.new";
   BackedUp done;
-  Result<void> copied;
-  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+  BlobCopy blob_copy(blobs, *target, metadata, done);
+  const auto copy_all = [&]() -> Result<bool> {
     remove_database(fresh);
     RUNNEL_DO(metadata.copy_to(fresh));
     RUNNEL_TRY(auto copy, meta::SqliteStore::open(fresh, clock));
-    copied = copy_blobs(blobs, *target, *copy, done);
-    if (copied || copied.error().code != Code::kNotFound) break;
-  }
+    return blob_copy.run(*copy);
+  };
+  Result<bool> copied = false;
+  for (int attempt = 0; copied && !*copied && attempt < kAttempts; ++attempt) copied = copy_all();
+  if (copied && !*copied)
+    copied = fail(Code::kUnavailable, "blobs went while they were copied, {} times: try it again",
+                  kAttempts);
+  RUNNEL_DO(target->discard_upload(kUpload));
   if (!copied) {
     remove_database(fresh);
-    RUNNEL_DO(target->discard_upload(kUpload));
     return std::unexpected(copied.error());
   }
   for (const auto* suffix : {"-wal", "-shm"}) ::unlink((fresh + suffix).c_str());

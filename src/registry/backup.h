@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "blob/blob_store.h"
@@ -14,11 +15,14 @@ namespace runnel::registry {
 struct BackedUp {
   size_t blobs = 0;  // that were copied; those of an earlier backup in the same place stay
   uint64_t bytes = 0;
+  // Blobs that the backup lacks because the store itself has lost or damaged them: which, and why.
+  std::vector<std::string> lost;
 };
 
 // Copies what is in the stores, and the token key of the data directory `data`, to the directory
-// `to`, which is absent, empty, or an earlier backup. Every blob is verified on its way: a damaged
-// one ends the backup (kInvalid), after which the earlier backup's database is still in place.
+// `to`, which is absent, empty, or an earlier backup. Every blob is verified on its way: one that
+// is damaged, unreadable or gone is named in `lost`, and everything else is saved. After an error
+// the earlier backup's database is still in place.
 Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
                          meta::SqliteStore& metadata, const Clock& clock, const std::string& to);
 

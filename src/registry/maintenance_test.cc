@@ -1,6 +1,7 @@
 // fsck, scrub, backup, the dry run and the account, on stores in a directory.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/durable.h"
@@ -194,18 +195,49 @@ TEST_F(Maintenance, ABackupIsADataDirectoryOfItsOwn) {
   EXPECT_FALSE(std::filesystem::exists(to + "/metadata.new"));
 }
 
-TEST_F(Maintenance, ABackupDoesNotCopyADamagedBlob) {
+TEST_F(Maintenance, ABackupNamesWhatIsLostAndSavesEverythingElse) {
+  const auto to = directory_.path() + "/backup";
+  push("a", "bad", "damaged layer");
+  push("a", "lost", "lost layer");
+  push("z", "good", "good layer");
+  ASSERT_TRUE(stores_.metadata->delete_manifest("a", digest("lost"), meta::Undo::kPossible));
+  ASSERT_EQ(stores_.metadata->unlink_blob("a", digest("lost layer")).value(),
+            meta::UnlinkOutcome::kRemoved);
+  damage("damaged layer");
+  ASSERT_TRUE(stores_.blobs->remove(digest("lost layer")).value());
+
+  const auto done = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to).value();
+
+  EXPECT_EQ(done.blobs, 2u);
+  auto lost =
+      std::vector{fmt::format("blob {} of a: it has other bytes", digest("damaged layer")),
+                  fmt::format("blob {} of what was deleted: it is gone", digest("lost layer"))};
+  std::ranges::sort(lost);
+  EXPECT_EQ(done.lost, lost);
+  Stores copy(to, clock_);
+  EXPECT_EQ(fsck(*copy.blobs, *copy.metadata, false)->findings.size(), 2u);
+  EXPECT_EQ(copy.blobs->size(digest("good layer")).value(), 10u);
+  EXPECT_FALSE(copy.blobs->size(digest("damaged layer")).value());
+  EXPECT_TRUE(copy.blobs->uploads()->empty());
+
+  push_blob("a", "damaged layer");
+  push_blob("a", "lost layer");
+  EXPECT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to)->lost.empty());
+  Stores again(to, clock_);
+  EXPECT_TRUE(fsck(*again.blobs, *again.metadata, false)->findings.empty());
+}
+
+TEST_F(Maintenance, ABackupThatCannotBeWrittenEndsAndLeavesTheEarlierOne) {
   const auto to = directory_.path() + "/backup";
   ASSERT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
-  push_blob("a", "other");
-  damage("other");
+  push("b", "other", "other layer");
+  ASSERT_TRUE(std::filesystem::remove_all(to + "/content/uploads") > 0);
+  ASSERT_TRUE(replace_file(to + "/content/uploads", as_bytes("no directory")));
 
-  const auto outcome = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to);
+  EXPECT_FALSE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
 
-  ASSERT_FALSE(outcome);
-  EXPECT_EQ(outcome.error().code, Code::kInvalid);
   Stores copy(to, clock_);
-  EXPECT_TRUE(fsck(*copy.blobs, *copy.metadata, false)->findings.empty());
+  EXPECT_EQ(copy.metadata->repositories("", 9).value(), std::vector<std::string>{"a"});
 }
 
 TEST_F(Maintenance, ADryRunEqualsTheRun) {

@@ -91,6 +91,26 @@ def test_usage_collection_check_and_backup_of_a_registry_that_serves(served, tmp
     assert "0 findings" in care("fsck", data)
 
 
+def test_a_backup_names_what_the_registry_lost_and_saves_the_rest(served, tmp_path):
+    _, data, url = served
+    layer = os.urandom(1000)
+    push_image(url, "v1", layer)
+    push_image(url, "v2", b"another layer")
+    name = images.sha256(layer).removeprefix("sha256:")
+    (blob,) = data.glob(f"content/blobs/sha256/*/{name}")
+    blob.unlink()
+
+    done = runnel("registry", "backup", "--data", str(data), "--to", str(tmp_path / "backup"))
+
+    assert done.returncode == 1
+    assert f"not saved: blob sha256:{name} of team/app: it is gone" in done.stdout.decode()
+    assert "1 blobs could not be saved" in done.stderr.decode()
+    assert f"blob sha256:{name} of team/app is gone" in care("fsck", tmp_path / "backup", code=1)
+    push_image(url, "v1", layer)
+    care("backup", data, "--to", str(tmp_path / "backup"))
+    assert "0 findings" in care("fsck", tmp_path / "backup")
+
+
 def test_commands_make_no_data_directory(tmp_path):
     care("fsck", tmp_path / "none", code=1)
     assert not (tmp_path / "none").exists()
