@@ -87,6 +87,9 @@ class BlobStore {
  public:
   virtual ~BlobStore() = default;
 
+  // Whether open() waits for nothing but a local disk: an event loop may then call it itself.
+  virtual bool opens_at_once() const { return false; }
+
   // Empty only when the store knows that it has no such blob. That it cannot tell, for whatever
   // reason, is an error: absence makes people push again, or collect what refers to the blob.
   virtual Result<std::optional<uint64_t>> size(const oci::Digest& digest) = 0;

@@ -25,6 +25,7 @@ class DirectoryStore final : public BlobStore {
   // something else: a store whose disk is not mounted must not be taken for an empty one.
   static Result<std::unique_ptr<DirectoryStore>> open(const std::string& root);
 
+  bool opens_at_once() const override { return true; }
   Result<std::optional<uint64_t>> size(const oci::Digest& digest) override;
   Result<std::optional<StoredBlob>> find(const oci::Digest& digest) override;
   Result<std::optional<Content>> open(const oci::Digest& digest) override;

@@ -37,7 +37,8 @@ Result<Pipe> make_pipe() {
   arguments.push_back(nullptr);
   ::setpgid(0, 0);
   const int null = ::open("/dev/null", O_RDONLY);
-  if (null >= 0) ::dup2(null, 0);
+  if (null < 0) ::_exit(127);  // it must not read from our terminal
+  ::dup2(null, 0);
   ::dup2(output, 1);
   ::dup2(errors, 2);
   sigset_t none;

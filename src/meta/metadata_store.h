@@ -9,7 +9,7 @@
 // Every call is one transaction: it happened whole and survives power loss, or it did not happen.
 // Several processes may use one store at the same time, so nothing of this is kept in memory.
 // A MetadataStore may be called from any thread; calls may take 50 ms, so make them from a pool
-// thread, not from an event loop.
+// thread, not from an event loop, unless the driver says that it looks up at once.
 #pragma once
 
 #include <cstdint>
@@ -108,6 +108,10 @@ struct Document {
 class MetadataStore {
  public:
   virtual ~MetadataStore() = default;
+
+  // Whether blob_size(), manifest(), manifest_info() and documents() cost microseconds and wait for
+  // nothing but a local disk, as sendfile(2) does: an event loop may then call them itself.
+  virtual bool looks_up_at_once() const { return false; }
 
   // A repository begins with its first blob or manifest.
   virtual Result<bool> repository_exists(std::string_view name) = 0;

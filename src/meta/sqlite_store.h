@@ -21,6 +21,8 @@ class SqliteStore final : public MetadataStore {
   // program wrote the file.
   static Result<std::unique_ptr<SqliteStore>> open(const std::string& path, const Clock& clock);
 
+  // Readers of a WAL wait for no writer.
+  bool looks_up_at_once() const override { return true; }
   Result<bool> repository_exists(std::string_view name) override;
   Result<std::vector<std::string>> repositories(std::string_view after, size_t limit) override;
 

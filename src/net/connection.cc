@@ -172,6 +172,9 @@ awaitable<Result<bool>> Connection::serve_request() {
   }
   traits_.keep_alive = parser_.keep_alive() && context_.may_keep_alive() && may_drain(body);
   const auto plan = plan_response(response, traits_);
+  // The others are asked first: a receiver that was woken for one answer then finds more of them
+  // before it sleeps, and waking it costs more than answering.
+  co_await give_way();
   if (auto sent = co_await send(response, plan); !sent) {
     reset_at_close();
     co_return std::unexpected(sent.error().in(request.method + " " + quote(request.path)));

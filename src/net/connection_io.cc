@@ -16,6 +16,9 @@ namespace asio = boost::asio;
 namespace {
 
 constexpr size_t kStreamPiece = 64 * 1024;
+// A file's bytes that share a packet with the head. More of them, and the head would only push the
+// last ones into a small packet of their own, for which the receiver wakes once more.
+constexpr uint64_t kWithHead = 32 * 1024;
 
 // The Date header's value, made once a second.
 const std::string& current_date() {
@@ -40,7 +43,7 @@ awaitable<Result<void>> Connection::send(Response& response, const ResponsePlan&
   const bool has_range = with_body && range && range->length > 0;
 
   std::array<Bytes, 2> pieces = {as_bytes(head), has_text ? as_bytes(*text) : Bytes()};
-  RUNNEL_CO_DO(co_await send_all(pieces, has_range));
+  RUNNEL_CO_DO(co_await send_all(pieces, has_range && range->length <= kWithHead));
   if (has_range) co_return co_await send_range(*range);
   if (auto* stream = std::get_if<std::unique_ptr<BodyStream>>(&response.body);
       with_body && stream && *stream)

@@ -110,10 +110,19 @@ net::awaitable<Answer> receive_manifest(Services& services, const Caller& caller
   co_return co_await net::on_pool(services.writers, std::move(work));
 }
 
+// Waking a thread and being woken by it costs more than these look-ups. A HEAD of a blob may write:
+// it renews the lease.
+bool is_read_at_once(const Services& services, const Route& route, const net::Request& request) {
+  const bool blob = route.kind == Kind::kBlob && request.method == "GET";
+  return (blob || route.kind == Kind::kManifest) && services.metadata.looks_up_at_once() &&
+         services.blobs.opens_at_once();
+}
+
 net::awaitable<Answer> dispatch(Services& services, const Caller& caller, const Route& route,
                                 const net::Request& request, net::RequestBody& body) {
   const auto& method = request.method;
   if (method == "GET" || method == "HEAD") {
+    if (is_read_at_once(services, route, request)) co_return read(services, caller, route, request);
     auto work = [&] { return read(services, caller, route, request); };
     co_return co_await net::on_pool(services.readers, std::move(work));
   }
