@@ -152,7 +152,7 @@ class MetadataStore {
                                           const std::function<Result<void>()>& remove) = 0;
 
   // Stores it if it is new, and points the tags to it. One that was deleted and not yet forgotten
-  // comes back, with its streaming artifacts.
+  // comes back, with its streaming artifacts; one whose stored bytes are others gets these.
   virtual Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                                   const NewManifest& manifest) = 0;
   virtual Result<std::optional<ManifestInfo>> manifest_info(std::string_view repository,

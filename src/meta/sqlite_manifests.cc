@@ -113,14 +113,22 @@ Result<std::pair<int64_t, bool>> SqliteStore::have_manifest(int64_t repository,
                                                             const NewManifest& manifest) {
   int64_t id = 0;
   bool deleted = false;
+  bool good = false;
   {
-    RUNNEL_TRY(auto rows, writer_->query("SELECT id, deletion IS NOT NULL FROM manifests "
-                                         "WHERE repository = ? AND digest = ?",
-                                         {repository, manifest.digest.to_string()}));
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT id, deletion IS NOT NULL, bytes = ?3 AND "
+                              "size = length(?3) FROM manifests "
+                              "WHERE repository = ?1 AND digest = ?2",
+                              {repository, manifest.digest.to_string(), manifest.bytes}));
     RUNNEL_TRY(const bool found, rows.next());
     if (found) id = rows.integer(0);
     deleted = found && rows.integer(1) != 0;
+    good = !found || rows.integer(2) != 0;
   }
+  // A push is the one cure for bytes that went bad.
+  if (!good)
+    RUNNEL_DO(writer_->run("UPDATE manifests SET bytes = ?2, size = length(?2) WHERE id = ?1",
+                           {id, manifest.bytes}));
   if (deleted) {
     RUNNEL_DO(revive_manifest(id));
   } else if (id == 0) {

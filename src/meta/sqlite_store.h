@@ -51,6 +51,11 @@ class SqliteStore final : public MetadataStore {
   Result<std::vector<LinkedBlob>> linked_blobs(const oci::Digest& after, size_t limit);
   // Every manifest, deleted ones too, after the position (0 for the first page).
   Result<std::vector<PlacedManifest>> all_manifests(int64_t after, size_t limit);
+  // Makes every link of the blob, hidden ones too, say this size. How many said another one.
+  Result<size_t> set_link_sizes(const oci::Digest& digest, uint64_t size);
+  // Removes a manifest for good, deleted or not, with its tags and not with its artifacts, unless
+  // its bytes are others by now. False when they are, or it is gone.
+  Result<bool> remove_if_unchanged(const PlacedManifest& placed);
   // What in the database does not fit together, in words. Reads all of it.
   Result<std::vector<std::string>> find_damage();
   Result<Usage> usage();

@@ -59,7 +59,8 @@ Result<std::vector<LinkedBlob>> SqliteStore::linked_blobs(const oci::Digest& aft
 Result<std::vector<PlacedManifest>> SqliteStore::all_manifests(int64_t after, size_t limit) {
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(auto rows,
-             connection->query("SELECT m.id, r.name, m.digest, m.media_type, m.size, m.bytes "
+             connection->query("SELECT m.id, r.name, m.digest, m.media_type, m.size, m.bytes, "
+                               "m.deletion IS NOT NULL "
                                "FROM manifests m JOIN repositories r ON r.id = m.repository "
                                "WHERE m.id > ? ORDER BY m.id LIMIT ?",
                                {after, static_cast<int64_t>(limit)}));
@@ -74,8 +75,45 @@ Result<std::vector<PlacedManifest>> SqliteStore::all_manifests(int64_t after, si
     each.stored.info.media_type = rows.text(3);
     each.stored.info.size = static_cast<uint64_t>(rows.integer(4));
     each.stored.bytes = rows.text(5);
+    each.deleted = rows.integer(6) != 0;
     found.push_back(std::move(each));
   }
+}
+
+Result<size_t> SqliteStore::set_link_sizes(const oci::Digest& digest, uint64_t size) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(const int64_t changed,
+             writer_->run("UPDATE blob_links SET size = ?2 WHERE digest = ?1 AND size <> ?2",
+                          {digest.to_string(), static_cast<int64_t>(size)}));
+  return static_cast<size_t>(changed);
+}
+
+// A manifest whose deletion is its own takes that with it; otherwise the rest of the deletion
+// stays.
+Result<bool> SqliteStore::remove_if_unchanged(const PlacedManifest& placed) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  int64_t own_deletion = 0;
+  {
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT COALESCE(d.id, 0) FROM manifests m LEFT JOIN deletions d "
+                              "ON d.id = m.deletion AND d.manifest = m.id AND d.kind = 0 "
+                              "WHERE m.id = ? AND m.size = ? AND CAST(m.bytes AS BLOB) = ?",
+                              {placed.position, static_cast<int64_t>(placed.stored.info.size),
+                               as_bytes(placed.stored.bytes)}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return false;
+    own_deletion = rows.integer(0);
+  }
+  RUNNEL_DO(
+      writer_->run("UPDATE blob_links SET review = 1 WHERE (repository, digest) IN "
+                   "(SELECT m.repository, f.digest FROM manifests m "
+                   "JOIN manifest_references f ON f.manifest = m.id WHERE m.id = ? AND f.kind = 0)",
+                   {placed.position}));
+  if (own_deletion != 0) RUNNEL_DO(forget_within(own_deletion));
+  RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE id = ?", {placed.position}));
+  RUNNEL_DO(transaction.commit());
+  return true;
 }
 
 Result<std::vector<std::string>> SqliteStore::find_damage() {

@@ -19,6 +19,7 @@ struct LinkedBlob {
 struct PlacedManifest {
   int64_t position = 0;  // where the next page starts
   std::string repository;
+  bool deleted = false;  // and can come back
   StoredManifest stored;
 };
 

@@ -10,8 +10,7 @@ namespace runnel::registry {
 namespace {
 
 constexpr size_t kBatch = 200;
-constexpr size_t kNamed = 3;        // repositories in a finding
-constexpr size_t kRelinked = 1000;  // repositories of which a size is set right
+constexpr size_t kNamed = 3;  // repositories in a finding
 
 class Fsck {
  public:
@@ -49,11 +48,13 @@ class Fsck {
     checked_.bytes += bytes.size();
     const auto found = oci::Digest::of(as_bytes(bytes), info.digest.algorithm());
     if (found == info.digest && bytes.size() == info.size) return {};
-    if (repair_)
-      RUNNEL_DO(metadata_.delete_manifest(placed.repository, info.digest, meta::Undo::kNever));
-    add(fmt::format("manifest {} of {} has other bytes: push it again", info.digest,
-                    placed.repository),
-        repair_);
+    bool removed = false;
+    if (repair_) {
+      RUNNEL_TRY(removed, metadata_.remove_if_unchanged(placed));
+    }
+    add(fmt::format("{}manifest {} of {} has other bytes: push it again",
+                    placed.deleted ? "deleted " : "", info.digest, placed.repository),
+        removed);
     return {};
   }
 
@@ -79,12 +80,12 @@ class Fsck {
     if (state == BlobState::kDamaged) return report_damaged(linked.digest, seen);
     RUNNEL_TRY(const auto stored, blobs_.size(linked.digest));
     if (!stored || (linked.smallest == *stored && linked.largest == *stored)) return {};
-    RUNNEL_TRY(const auto repositories, metadata_.repositories_with_blob(linked.digest, kRelinked));
-    if (repair_)
-      for (const auto& name : repositories)
-        RUNNEL_DO(metadata_.link_blob(name, linked.digest, *stored));
+    size_t changed = 0;
+    if (repair_) {
+      RUNNEL_TRY(changed, metadata_.set_link_sizes(linked.digest, *stored));
+    }
     add(fmt::format("blob {} has {} bytes, a link says another size", linked.digest, *stored),
-        repair_);
+        changed > 0);
     return {};
   }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <limits>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -124,6 +125,46 @@ TEST_F(Maintenance, FsckFindsWrongSizesManifestsAndLeftovers) {
 
   EXPECT_TRUE(findings().empty());
   EXPECT_EQ(stores_.metadata->blob_size("a", digest("layer")).value(), 5u);
+}
+
+TEST_F(Maintenance, FsckRepairsWhatWasDeletedAndSaysNothingElse) {
+  push("a", "kept", "kept layer");
+  push("b", "other", "other layer");
+  ASSERT_TRUE(stores_.metadata->delete_manifest("a", digest("image"), meta::Undo::kPossible));
+  ASSERT_TRUE(stores_.metadata->delete_repository("b", meta::Undo::kPossible).value());
+  auto connection =
+      meta::Connection::open(data_ + "/metadata.sqlite", meta::Connection::Durability::kEveryCommit)
+          .value();
+  ASSERT_TRUE(
+      connection->script("UPDATE manifests SET bytes = 'imago' WHERE deletion NOT NULL;"
+                         "UPDATE blob_links SET size = 99 WHERE hidden = 1"));
+
+  const auto found = findings();
+  ASSERT_EQ(found.size(), 3u);
+  EXPECT_EQ(found[0], fmt::format("deleted manifest {} of a has other bytes: push it again",
+                                  digest("image")));
+  const auto repaired = findings(true);
+  ASSERT_EQ(repaired.size(), 3u);
+  for (size_t i = 0; i < found.size(); ++i) EXPECT_EQ(repaired[i], "repaired: " + found[i]);
+
+  EXPECT_TRUE(findings().empty());
+  EXPECT_EQ(stores_.metadata->manifest("a", digest("kept")).value()->bytes, "kept");
+  const auto left = stores_.metadata->deletions("", std::numeric_limits<int64_t>::max(), 9).value();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].kind, meta::Deletion::Kind::kRepository);
+}
+
+TEST_F(Maintenance, FsckLeavesAManifestThatWasPushedAgainMeanwhile) {
+  auto connection =
+      meta::Connection::open(data_ + "/metadata.sqlite", meta::Connection::Durability::kEveryCommit)
+          .value();
+  ASSERT_TRUE(connection->script("UPDATE manifests SET bytes = 'imago'"));
+  const auto seen = stores_.metadata->all_manifests(0, 1)->at(0);
+  push("a", "image", "layer");
+
+  EXPECT_FALSE(stores_.metadata->remove_if_unchanged(seen).value());
+
+  EXPECT_TRUE(findings().empty());
 }
 
 TEST_F(Maintenance, FsckFindsATagOfADeletedManifest) {

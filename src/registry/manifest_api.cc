@@ -82,6 +82,17 @@ std::unexpected<Refusal> missing_blobs(const Route& route,
   return std::unexpected(std::move(refusal));
 }
 
+// Those whose bytes the store has lost: the client is told to push them as if they were unknown.
+Result<std::vector<oci::Digest>> lost_blobs(blob::BlobStore& blobs,
+                                            const meta::NewManifest& manifest) {
+  std::vector<oci::Digest> lost;
+  for (const auto& digest : manifest.blobs) {
+    RUNNEL_TRY(const auto stored, blobs.size(digest));
+    if (!stored && std::ranges::find(lost, digest) == lost.end()) lost.push_back(digest);
+  }
+  return lost;
+}
+
 // Nodes mount what these say instead of the image.
 bool is_streaming_artifact(const meta::NewManifest& manifest) {
   const auto& type = manifest.descriptor.artifact_type;
@@ -125,6 +136,10 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   manifest.tags = parameters;
   if (const auto* tag = std::get_if<std::string>(&name)) manifest.tags.push_back(*tag);
 
+  if (manifest.blobs_required) {
+    RUNNEL_TRY(const auto lost, lost_blobs(services.blobs, manifest));
+    if (!lost.empty()) return missing_blobs(route, lost);
+  }
   RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));
   if (!outcome.missing.empty()) return missing_blobs(route, outcome.missing);
 

@@ -1,6 +1,7 @@
 // Pushing blobs, over HTTP.
 #include <gtest/gtest.h>
-#include <unistd.h>
+
+#include <filesystem>
 
 #include "support/registry_fixture.h"
 
@@ -13,6 +14,10 @@ class Push : public test::RegistryFixture {
  protected:
   std::string digest_of(std::string_view text) {
     return oci::Digest::of(as_bytes(text)).to_string();
+  }
+  std::string file_of(const oci::Digest& digest) const {
+    return fmt::format("{}/content/blobs/sha256/{}/{}", config_.data, digest.hex().substr(0, 2),
+                       digest.hex());
   }
   // The blob's bytes, or the status when there are none.
   std::string pull(const std::string& repository, std::string_view text) {
@@ -246,11 +251,34 @@ TEST_F(Push, ToARepositoryWithABadNameIsRefused) {
   EXPECT_NE(send("POST", "/v2/A/blobs/uploads/").body.find("NAME_INVALID"), std::string::npos);
 }
 
+TEST_F(Push, OfAManifestIsRefusedWhenTheStoreHasLostABlobOfIt) {
+  const auto bytes = push_image("a", "v1", {"layer"});
+  ASSERT_TRUE(std::filesystem::remove(file_of(oci::Digest::of(as_bytes("layer")))));
+
+  const auto answer = put_manifest("a", "v2", bytes, std::string(oci::kOciManifest));
+
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_NE(answer.body.find("MANIFEST_BLOB_UNKNOWN"), std::string::npos);
+  EXPECT_NE(answer.body.find(oci::Digest::of(as_bytes("layer")).to_string()), std::string::npos);
+  push_blob("a", "layer");
+  EXPECT_EQ(put_manifest("a", "v2", bytes, std::string(oci::kOciManifest)).status, 201);
+}
+
+TEST_F(Push, MountsNoBlobThatWasCutShort) {
+  const auto digest = push_blob("a", "abc");
+  std::filesystem::resize_file(file_of(digest), 2);
+
+  const auto uploads = "/v2/b/blobs/uploads/?mount=" + digest.to_string();
+  EXPECT_EQ(send("POST", uploads + "&from=a").status, 202);
+  EXPECT_EQ(send("POST", uploads).status, 202);
+
+  EXPECT_EQ(push_blob("b", "abc"), digest);
+  EXPECT_EQ(get("/v2/a/blobs/" + digest.to_string()).body, "abc");
+}
+
 TEST_F(Push, RepairsABlobThatTheStoreHasLost) {
   const auto digest = push_blob("a", "x");
-  const auto path = fmt::format("{}/content/blobs/sha256/{}/{}", config_.data,
-                                digest.hex().substr(0, 2), digest.hex());
-  ASSERT_EQ(::truncate(path.c_str(), 0), 0);
+  std::filesystem::resize_file(file_of(digest), 0);
   EXPECT_EQ(send("HEAD", "/v2/a/blobs/" + digest.to_string()).status, 404);
 
   push_blob("a", "x");

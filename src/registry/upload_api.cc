@@ -181,23 +181,25 @@ Result<bool> mount(Services& services, const Caller& caller, const std::string& 
   const auto may_read = [&](std::string_view source) {
     return caller.may(access::Action::kContentRead, source);
   };
-  const auto is_readable = [&](std::string_view source) -> Result<bool> {
-    RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, source));
-    return attributes.own().has(Attribute::kRead);
-  };
   if (from && !may_read(*from)) return false;
   RUNNEL_TRY(const auto stored, services.blobs.size(digest));
   if (!stored) return false;
+  // A blob that was cut short on the disk is not mounted: the client pushes it, which repairs it.
+  const auto gives = [&](std::string_view source) -> Result<bool> {
+    RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, source));
+    RUNNEL_TRY(const auto linked, services.metadata.blob_size(source, digest));
+    return attributes.own().has(Attribute::kRead) && linked == stored;
+  };
   if (from) {
-    RUNNEL_TRY(const bool readable, is_readable(*from));
-    return readable ? services.metadata.mount_blob(*from, repository, digest) : false;
+    RUNNEL_TRY(const bool given, gives(*from));
+    return given ? services.metadata.mount_blob(*from, repository, digest) : false;
   }
   RUNNEL_TRY(const auto sources,
              services.metadata.repositories_with_blob(digest, kMaxMountSources));
   for (const auto& source : sources) {
     if (!may_read(source)) continue;
-    RUNNEL_TRY(const bool readable, is_readable(source));
-    if (!readable) continue;
+    RUNNEL_TRY(const bool given, gives(source));
+    if (!given) continue;
     RUNNEL_TRY(const bool mounted, services.metadata.mount_blob(source, repository, digest));
     if (mounted) return true;
   }

@@ -194,6 +194,17 @@ TEST_P(DeletionConformance, APushBringsADeletedImageBack) {
   EXPECT_EQ(bytes_of("a", "v"), "image");
 }
 
+TEST_P(DeletionConformance, APushBringsBackADeletedManifestWhoseBytesWentBad) {
+  auto bad = manifest("image");
+  bad.bytes = as_bytes("went bad");
+  put("a", bad);
+  ASSERT_TRUE(store().delete_manifest("a", digest("image"), Undo::kPossible).value());
+
+  EXPECT_TRUE(put("a", manifest("image")));
+
+  EXPECT_EQ(bytes_of("a", digest("image")), "image");
+}
+
 TEST_P(DeletionConformance, DeletesARepositoryAndBringsItBack) {
   put_image("a", "m", {"v"});
   put("a", referrer("signature", "m", "signature"));

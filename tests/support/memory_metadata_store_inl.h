@@ -338,6 +338,8 @@ inline Result<meta::PutManifestOutcome> MemoryMetadataStore::put_manifest(
   } else if (stored.deletion != 0) {
     data_->revive_image(made, stored);
   }
+  stored.stored.bytes = as_text(manifest.bytes);
+  stored.stored.info.size = manifest.bytes.size();
   for (const auto& tag : manifest.tags)
     data_->point(std::string(repository), tag, manifest.digest, manifest.undo, clock_.wall());
   return outcome;

@@ -203,6 +203,18 @@ TEST_P(MetadataStoreConformance, ChangesNothingWhenAManifestComesAgain) {
             (Names{"second", "first"}));
 }
 
+TEST_P(MetadataStoreConformance, APushRewritesTheBytesOfAManifestThatWentBad) {
+  auto bad = manifest("good", {"v"});
+  bad.bytes = as_bytes("went bad");
+  put("a", bad);
+  ASSERT_EQ(bytes_of("a", "v"), "went bad");
+
+  EXPECT_FALSE(put("a", manifest("good")));
+
+  EXPECT_EQ(bytes_of("a", "v"), "good");
+  EXPECT_EQ(store().manifest_info("a", "v").value()->size, 4u);
+}
+
 TEST_P(MetadataStoreConformance, MovesATag) {
   put("a", manifest("one", {"v", "w"}));
   put("a", manifest("two", {"v"}));
