@@ -66,7 +66,8 @@ struct PutManifestOutcome {
 
 struct Referrer {
   int64_t position = 0;  // where the next page starts
-  oci::Descriptor descriptor;
+  oci::Digest digest;
+  std::string descriptor;  // what NewManifest said of it, as oci::to_json() writes it
 };
 
 // A referrer of one of these types; of any type when empty.

@@ -214,7 +214,7 @@ Result<std::vector<Referrer>> SqliteStore::referrers(std::string_view repository
                                                      const ArtifactTypes& types, int64_t before,
                                                      size_t limit) {
   RUNNEL_TRY(const auto connection, reader());
-  RUNNEL_TRY(auto rows, connection->query("SELECT m.id, m.artifact_type, m.descriptor "
+  RUNNEL_TRY(auto rows, connection->query("SELECT m.id, m.artifact_type, m.digest, m.descriptor "
                                           "FROM manifests m "
                                           "JOIN repositories r ON r.id = m.repository "
                                           "WHERE r.name = ? AND m.subject = ? AND m.id < ? "
@@ -228,7 +228,8 @@ Result<std::vector<Referrer>> SqliteStore::referrers(std::string_view repository
     if (!types.empty() && std::ranges::find(types, rows.text(1)) == types.end()) continue;
     Referrer referrer;
     referrer.position = rows.integer(0);
-    RUNNEL_TRY(referrer.descriptor, oci::parse_descriptor(as_bytes(rows.text(2))));
+    RUNNEL_TRY(referrer.digest, stored_digest(rows.text(2)));
+    referrer.descriptor = rows.text(3);
     found.push_back(std::move(referrer));
   }
   return found;

@@ -134,13 +134,14 @@ Answer list_referrers(Services& services, const Route& route, const net::Request
     if (!before)
       return refuse(400, "UNSUPPORTED", fmt::format("before={} is not a number", quote(*text)));
   }
-  RUNNEL_TRY(auto page, referrers_page(services.metadata, route.key(), subject, types, before));
   RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, route.key()));
-  if (attributes.names_digests())
-    std::erase_if(page.index.manifests, [&](const oci::Descriptor& each) {
-      return !attributes.of(each.digest.to_string()).has(Attribute::kList);
-    });
-  auto response = json_response(200, oci::kOciIndex, oci::to_json(page.index));
+  const bool all = !attributes.names_digests();
+  const auto is_listed = [&](const oci::Digest& digest) {
+    return all || attributes.of(digest.to_string()).has(Attribute::kList);
+  };
+  RUNNEL_TRY(auto page,
+             referrers_page(services.metadata, route.key(), subject, types, before, is_listed));
+  auto response = json_response(200, oci::kOciIndex, std::move(page.index));
   if (!types.empty()) response.headers.add("OCI-Filters-Applied", "artifactType");
   if (page.next) {
     net::Query next;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "oci/document.h"
 #include "oci/media_types.h"
@@ -10,7 +11,7 @@ namespace runnel::registry {
 
 namespace {
 
-constexpr size_t kBatch = 64;
+constexpr size_t kBatch = 1000;
 
 // "sha256-HEX"; of a longer digest the first 64 digits (distribution-spec, "Referrers Tag Schema").
 std::string fallback_tag(const oci::Digest& subject) {
@@ -37,49 +38,65 @@ Result<std::vector<oci::Descriptor>> fallback_entries(meta::MetadataStore& metad
   return entries;
 }
 
-// Adds to a page as long as there is room.
+// Writes the index entry by entry, as long as there is room: ten thousand of them are a page, and
+// what the store has is JSON already.
 class PageBuilder {
  public:
-  PageBuilder(oci::Index& index, size_t max_bytes) : index_(index), room_(max_bytes) {}
+  explicit PageBuilder(size_t max_bytes)
+      : max_bytes_(max_bytes),
+        room_(max_bytes),
+        index_(
+            fmt::format(R"({{"schemaVersion":2,"mediaType":"{}","manifests":[)", oci::kOciIndex)) {}
+
+  // Takes the whole page's memory at once, which costs nothing until it is used.
+  void expect_many() { index_.reserve(max_bytes_ + kAround); }
 
   // False, and nothing added, when the page is full.
-  bool add(oci::Descriptor descriptor) {
-    const auto size = oci::to_json(descriptor).size() + 1;
-    if (size > room_ && !index_.manifests.empty()) return false;
+  bool add(std::string_view descriptor) {
+    const auto size = descriptor.size() + 1;
+    if (size > room_ && !empty_) return false;
     room_ -= std::min(size, room_);
-    index_.manifests.push_back(std::move(descriptor));
+    if (!std::exchange(empty_, false)) index_ += ',';
+    index_ += descriptor;
     return true;
   }
 
+  ReferrersPage finish(std::optional<int64_t> next) && {
+    index_ += "]}";
+    return {.index = std::move(index_), .next = next};
+  }
+
  private:
-  oci::Index& index_;
+  static constexpr size_t kAround = 256;  // what is around the entries
+
+  const size_t max_bytes_;
   size_t room_;
+  bool empty_ = true;
+  std::string index_;
 };
 
 }  // namespace
 
 Result<ReferrersPage> referrers_page(meta::MetadataStore& metadata, std::string_view repository,
                                      const oci::Digest& subject, const meta::ArtifactTypes& types,
-                                     std::optional<int64_t> before, size_t max_bytes) {
-  ReferrersPage page;
-  page.index.media_type = oci::kOciIndex;
-  PageBuilder builder(page.index, max_bytes);
+                                     std::optional<int64_t> before, const IsListed& is_listed,
+                                     size_t max_bytes) {
+  PageBuilder page(max_bytes);
   if (!before) {
-    RUNNEL_TRY(auto entries, fallback_entries(metadata, repository, subject, types));
-    for (auto& entry : entries)
-      if (!builder.add(std::move(entry))) break;
+    RUNNEL_TRY(const auto entries, fallback_entries(metadata, repository, subject, types));
+    for (const auto& entry : entries)
+      if (is_listed(entry.digest) && !page.add(oci::to_json(entry))) break;
   }
   auto position = before.value_or(std::numeric_limits<int64_t>::max());
   while (true) {
-    RUNNEL_TRY(auto batch, metadata.referrers(repository, subject, types, position, kBatch));
-    for (auto& referrer : batch) {
-      if (!builder.add(std::move(referrer.descriptor))) {
-        page.next = position;
-        return page;
-      }
+    RUNNEL_TRY(const auto batch, metadata.referrers(repository, subject, types, position, kBatch));
+    for (const auto& referrer : batch) {
+      if (is_listed(referrer.digest) && !page.add(referrer.descriptor))
+        return std::move(page).finish(position);
       position = referrer.position;
     }
-    if (batch.size() < kBatch) return page;
+    if (batch.size() < kBatch) return std::move(page).finish(std::nullopt);
+    page.expect_many();
   }
 }
 

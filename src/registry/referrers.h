@@ -2,12 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
+#include <string>
 #include <string_view>
 
 #include "base/error.h"
 #include "meta/metadata_store.h"
-#include "oci/index.h"
 
 namespace runnel::registry {
 
@@ -15,17 +16,21 @@ namespace runnel::registry {
 inline constexpr size_t kMaxReferrersBytes = (4 << 20) - (64 << 10);
 
 struct ReferrersPage {
-  oci::Index index;
+  std::string index;            // JSON of an OCI image index
   std::optional<int64_t> next;  // where the next page starts, if there is one
 };
 
-// One page, newest first, from position `before` (absent for the first page), as long as it stays
-// below `max_bytes`; but one entry at least, if there is any. The first page also has the entries
-// of the index behind the tag "sha256-HEX", where clients of registries without this list keep it,
-// unless the list has them already or the repository does not have them at all.
+// Whether a referrer may be listed.
+using IsListed = std::function<bool(const oci::Digest&)>;
+
+// One page of those that are listed, newest first, from position `before` (absent for the first
+// page), as long as it stays below `max_bytes`; but one entry at least, if there is any. The first
+// page also has the entries of the index behind the tag "sha256-HEX", where clients of registries
+// without this list keep it, unless the list has them already or the repository does not have them
+// at all.
 Result<ReferrersPage> referrers_page(meta::MetadataStore& metadata, std::string_view repository,
                                      const oci::Digest& subject, const meta::ArtifactTypes& types,
-                                     std::optional<int64_t> before,
+                                     std::optional<int64_t> before, const IsListed& is_listed,
                                      size_t max_bytes = kMaxReferrersBytes);
 
 }  // namespace runnel::registry

@@ -52,14 +52,20 @@ class ReferrersTest : public testing::Test {
     put(oci::to_json(index), {"sha256-" + std::string(subject_.hex())});
   }
 
-  std::vector<oci::Digest> digests_of(const ReferrersPage& page) {
+  static oci::Index index_of(const ReferrersPage& page) {
+    return oci::parse_index(as_bytes(page.index), oci::kOciIndex).value();
+  }
+
+  static std::vector<oci::Digest> digests_of(const ReferrersPage& page) {
     std::vector<oci::Digest> digests;
-    for (const auto& each : page.index.manifests) digests.push_back(each.digest);
+    for (const auto& each : index_of(page).manifests) digests.push_back(each.digest);
     return digests;
   }
 
+  static bool all(const oci::Digest& /*digest*/) { return true; }
+
   ReferrersPage first_page(const meta::ArtifactTypes& types = {}) {
-    return referrers_page(*store_, "a", subject_, types, std::nullopt).value();
+    return referrers_page(*store_, "a", subject_, types, std::nullopt, all).value();
   }
 
   const test::TempDir directory_;
@@ -72,8 +78,8 @@ class ReferrersTest : public testing::Test {
 TEST_F(ReferrersTest, AreAnEmptyIndexForWhatNobodyRefersTo) {
   const auto page = first_page();
 
-  EXPECT_TRUE(page.index.manifests.empty());
-  EXPECT_EQ(page.index.media_type, oci::kOciIndex);
+  EXPECT_TRUE(index_of(page).manifests.empty());
+  EXPECT_EQ(index_of(page).media_type, oci::kOciIndex);
   EXPECT_FALSE(page.next);
 }
 
@@ -86,8 +92,8 @@ TEST_F(ReferrersTest, AreCutIntoPagesByTheirSize) {
   std::optional<int64_t> before;
   int pages = 0;
   do {
-    const auto page = referrers_page(*store_, "a", subject_, {}, before, 600).value();
-    EXPECT_LE(oci::to_json(page.index).size(), 800u);
+    const auto page = referrers_page(*store_, "a", subject_, {}, before, all, 600).value();
+    EXPECT_LE(page.index.size(), 800u);
     for (const auto& digest : digests_of(page)) seen.push_back(digest);
     before = page.next;
     ++pages;
@@ -102,14 +108,27 @@ TEST_F(ReferrersTest, LargerThanAPageComeOneByOne) {
   const auto one = put_artifact("t/1", true, large);
   const auto two = put_artifact("t/2", true, large);
 
-  const auto first = referrers_page(*store_, "a", subject_, {}, std::nullopt, 100).value();
+  const auto first = referrers_page(*store_, "a", subject_, {}, std::nullopt, all, 100).value();
   ASSERT_TRUE(first.next);
-  const auto second = referrers_page(*store_, "a", subject_, {}, first.next, 100).value();
+  const auto second = referrers_page(*store_, "a", subject_, {}, first.next, all, 100).value();
 
   EXPECT_EQ(digests_of(first), std::vector{two});
   EXPECT_EQ(digests_of(second), std::vector{one});
-  EXPECT_EQ(second.index.manifests[0].annotations, large);
+  EXPECT_EQ(index_of(second).manifests[0].annotations, large);
   EXPECT_FALSE(second.next);
+}
+
+TEST_F(ReferrersTest, ThatAreNotListedLeaveTheirRoomInThePageToOthers) {
+  const auto one = put_artifact("t/1");
+  const auto two = put_artifact("t/2");
+  const auto hidden = put_artifact("t/hidden");
+  const auto is_listed = [&](const oci::Digest& digest) { return digest != hidden; };
+
+  const auto page =
+      referrers_page(*store_, "a", subject_, {}, std::nullopt, is_listed, 600).value();
+
+  EXPECT_EQ(digests_of(page), (std::vector{two, one}));
+  EXPECT_FALSE(page.next);
 }
 
 TEST_F(ReferrersTest, OfTheFallbackTagAreMerged) {
@@ -134,7 +153,7 @@ TEST_F(ReferrersTest, OfTheFallbackTagOfALongDigestAreMerged) {
   const auto subject = oci::Digest::of(as_bytes("subject"), oci::Algorithm::kSha512);
   put(oci::to_json(index), {"sha512-" + std::string(subject.hex().substr(0, 64))});
 
-  const auto page = referrers_page(*store_, "a", subject, {}, std::nullopt).value();
+  const auto page = referrers_page(*store_, "a", subject, {}, std::nullopt, all).value();
 
   EXPECT_EQ(digests_of(page), std::vector{unlisted});
 }

@@ -511,7 +511,7 @@ inline Result<std::vector<meta::Referrer>> MemoryMetadataStore::referrers(
     const auto& type = each.descriptor.artifact_type;
     if (each.deletion != 0 || each.subject != subject || each.id >= before) continue;
     if (!types.empty() && std::ranges::find(types, type) == types.end()) continue;
-    found.push_back({each.id, each.descriptor});
+    found.push_back({each.id, digest, oci::to_json(each.descriptor)});
   }
   std::ranges::sort(found, std::greater(), &meta::Referrer::position);
   if (found.size() > limit) found.erase(found.begin() + static_cast<ptrdiff_t>(limit), found.end());
