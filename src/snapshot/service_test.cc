@@ -45,6 +45,11 @@ class ServiceTest : public testing::Test {
  protected:
   void SetUp() override {
     store_ = Store::open(dir_.path() + "/snapshots.db", clock_).value();
+    serve();
+  }
+
+  void serve() {
+    service_.reset();
     snapshotter_ = Snapshotter::open(dir_.path(), *store_, streaming_).value();
     service_ = Service::listen(socket(), *snapshotter_).value();
     stub_ = api::Snapshots::NewStub(
@@ -139,6 +144,16 @@ TEST_F(ServiceTest, TellsErrorsByTheCodesThatContainerdKnows) {
   list({"size==1"}, &status);
   EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
   EXPECT_NE(status.error_message().find("no field"), std::string::npos);
+}
+
+TEST_F(ServiceTest, TellsContainerdWhyItDoesNotVouchForACommit) {
+  ASSERT_TRUE(prepare("a", "").ok());
+
+  serve();
+
+  const auto committed = commit("a", "A");
+  EXPECT_EQ(committed.error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_NE(committed.error_message().find("remove it and begin anew"), std::string::npos);
 }
 
 TEST_F(ServiceTest, ListsManyInSeveralMessagesInOrder) {

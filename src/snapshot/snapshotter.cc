@@ -124,7 +124,9 @@ Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, 
   RUNNEL_DO(check_option_path(root));
   const auto directory = root + "/s";
   RUNNEL_DO(make_directories(directory, 0700));
-  std::unique_ptr<Snapshotter> snapshotter(new Snapshotter(directory, store, streaming));
+  RUNNEL_TRY(auto early_sync, EarlySync::open(directory));
+  std::unique_ptr<Snapshotter> snapshotter(
+      new Snapshotter(directory, store, streaming, std::move(early_sync)));
   RUNNEL_DO(snapshotter->cleanup());
   return snapshotter;
 }
@@ -136,9 +138,7 @@ Result<std::vector<Mount>> Snapshotter::prepare(const std::string& key, const st
     RUNNEL_TRY(const bool streamed, streams(target, parent, labels));
     if (streamed) return fail(Code::kExists, "target snapshot {} is streamed", quote(target));
   }
-  auto created = create(Kind::kActive, key, parent, labels);
-  if (created && is_unpacked_into(key, target)) early_sync_.begin(key);
-  return created;
+  return create(Kind::kActive, key, parent, labels);
 }
 
 Result<std::vector<Mount>> Snapshotter::view(const std::string& key, const std::string& parent,
@@ -188,8 +188,14 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
       return failed(made.error());
     }
   }
+  if (kind == Kind::kActive) {
+    early_sync_->begin(created.number, is_unpacked_into(key, label(labels, kTargetLabel))
+                                           ? EarlySync::Use::kUnpack
+                                           : EarlySync::Use::kWrite);
+  }
   const auto record = store_.create(created.number, kind, key, parent, labels);
   if (!record) {
+    early_sync_->drop(created.number);
     if (has_directory) discard(path_of(created.number));
     return std::unexpected(record.error());
   }
@@ -327,8 +333,11 @@ Result<void> Snapshotter::commit(const std::string& key, const std::string& name
   if (!content) return failed(content.error());
   const auto used = disk_usage(*content);
   if (!used) return failed(used.error());
-  if (auto synced = early_sync_.finish(key); !synced) return failed(synced.error());
+  if (auto synced = early_sync_->finish(record.number); !synced) {
+    return failed(synced.error().in(fmt::format("commit snapshot {}", quote(key))));
+  }
   RUNNEL_DO(store_.commit(key, name, labels, *used));
+  early_sync_->drop(record.number);
   release_chain_below(record.info.parent);
   return {};
 }
@@ -341,7 +350,7 @@ Result<void> Snapshotter::remove(const std::string& name) {
     if (!held) streaming_.forget(record.chain_id);
     return {};
   }
-  early_sync_.drop(name);
+  early_sync_->drop(record.number);
   discard(path_of(record.number));
   if (record.info.kind != Kind::kCommitted) release_chain_below(record.info.parent);
   return {};

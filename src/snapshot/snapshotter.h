@@ -9,13 +9,15 @@
 // A directory is made, durably, before its record and removed after it: one without a record is
 // rubbish that cleanup() removes, and a record whose directory is missing was harmed from outside:
 // that is an error, never an empty snapshot. What a commit covers is on disk before its record says
-// "committed", or a power failure would leave layers whose files are empty.
+// "committed", or a power failure would leave layers whose files are empty; when anything was lost
+// on its way to disk since the snapshot was prepared, or that cannot be known, the commit fails.
 //
 // containerd takes "already exists" and "not found" for answers about a snapshot, so what fails
 // below (a directory, a mount) never leaves here under these names.
 #pragma once
 
 #include <condition_variable>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <set>
@@ -45,6 +47,8 @@ class Snapshotter {
   Result<std::vector<Mount>> view(const std::string& key, const std::string& parent,
                                   const Labels& labels);
   Result<std::vector<Mount>> mounts(const std::string& key);
+  // kUnavailable when writes were lost since the snapshot was prepared, or another process had
+  // prepared it (EarlySync); the snapshot stays as it is.
   Result<void> commit(const std::string& key, const std::string& name, const Labels& labels);
   Result<void> remove(const std::string& name);
   Result<Info> stat(const std::string& name) const;
@@ -60,11 +64,12 @@ class Snapshotter {
   // A directory that has no record yet: cleanup() leaves it alone.
   class NewDirectory;
 
-  Snapshotter(std::string directory, Store& store, Streaming& streaming)
+  Snapshotter(std::string directory, Store& store, Streaming& streaming,
+              std::unique_ptr<EarlySync> early_sync)
       : directory_(std::move(directory)),
         store_(store),
         streaming_(streaming),
-        early_sync_(directory_) {}
+        early_sync_(std::move(early_sync)) {}
 
   Result<bool> streams(const std::string& target, const std::string& parent, const Labels& labels);
   Result<std::vector<Mount>> create(Kind kind, const std::string& key, const std::string& parent,
@@ -82,7 +87,7 @@ class Snapshotter {
   const std::string directory_;
   Store& store_;
   Streaming& streaming_;
-  EarlySync early_sync_;  // of what containerd unpacks
+  const std::unique_ptr<EarlySync> early_sync_;  // of what is written into active snapshots
 
   std::mutex new_mutex_;
   std::set<int64_t> new_directories_;

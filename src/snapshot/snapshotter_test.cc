@@ -355,6 +355,30 @@ TEST_F(SnapshotterTest, KeepsEverythingOverARestartAndRemovesWhatNobodyOwns) {
   EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/s/999"));
 }
 
+// The kernel may have told somebody else meanwhile that its files were lost.
+TEST_F(SnapshotterTest, DoesNotCommitWhatWasWrittenUnderAnotherProcess) {
+  ASSERT_TRUE(snapshotter_->prepare("extract-old", "", {}));
+
+  open();
+
+  const auto committed = snapshotter_->commit("extract-old", "A", {});
+  ASSERT_FALSE(committed);
+  EXPECT_EQ(committed.error().code, Code::kUnavailable);
+  EXPECT_TRUE(committed.error().message.contains("before the node started"))
+      << committed.error().message;
+  EXPECT_EQ(snapshotter_->stat("extract-old")->kind, Kind::kActive);
+  ASSERT_TRUE(snapshotter_->remove("extract-old"));
+  layer("A", "");
+}
+
+TEST_F(SnapshotterTest, CommitsUnderAnotherNameAfterOneThatWasTaken) {
+  layer("A", "");
+  ASSERT_TRUE(snapshotter_->prepare("b", "", {}));
+  EXPECT_EQ(snapshotter_->commit("b", "A", {}).error().code, Code::kExists);
+
+  EXPECT_TRUE(snapshotter_->commit("b", "B", {}));
+}
+
 TEST_F(SnapshotterTest, CountsWhatACommittedLayerOccupies) {
   const auto mounts = snapshotter_->prepare("a", "", {}).value();
   ASSERT_TRUE(replace_file(mounts[0].source + "/file", Buffer(100'000)));

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import struct
 import subprocess
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from sandbox import daemons, scratch
 from sandbox.containerd import run
 
 FIFREEZE, FITHAW = 0xC0045877, 0xC0045878
+FIBMAP = 1
 
 
 # The node refuses to fetch below its reserve of 512 MiB.
@@ -25,6 +27,7 @@ class Disk:
         self.directory = directory
         self.point = directory / "disk"
         self._backing = directory / "backing"
+        self._image = self._backing / "disk.img"
         self._filler = self.point / "filler"
         self._megabytes, self._backing_megabytes = megabytes, backing_megabytes
         self._frozen = False
@@ -35,11 +38,11 @@ class Disk:
         if self._backing_megabytes:
             run(["mount", "-t", "tmpfs", "-o", f"size={self._backing_megabytes}m", "runnel-test",
                  str(self._backing)])
-        image = self._backing / "disk.img"
+        image = self._image
         with open(image, "wb") as file:
             file.truncate(self._megabytes << 20)
         # The journal and the tables are written now, so that later only data needs new blocks.
-        run(["mkfs.ext4", "-q", "-F", "-m", "0", "-J", "size=4", "-N", "8192", "-E",
+        run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "8192", "-E",
              "lazy_itable_init=0,lazy_journal_init=0,nodiscard", str(image)])
         run(["mount", "-o", "loop,errors=remount-ro", str(image), str(self.point)])
         return self
@@ -82,6 +85,19 @@ class Disk:
                     file.write(bytes(1 << 20))
             except OSError:
                 pass
+
+    def overdraw_below(self, file: Path) -> None:
+        """The same for what is written over this file, which is synced: the file system stays whole."""
+        size = self._megabytes << 20
+        with open(self._image, "r+b") as image:
+            os.posix_fallocate(image.fileno(), 0, size)
+        with open(file, "rb") as opened:
+            block = os.fstatvfs(opened.fileno()).f_bsize
+            for index in range(file.stat().st_size // block):
+                found = fcntl.ioctl(opened.fileno(), FIBMAP, struct.pack("i", index))
+                run(["fallocate", "--punch-hole", "--offset", str(struct.unpack("i", found)[0] * block),
+                     "--length", str(block), str(self._image)])
+        self.overdraw()
 
     def refund(self) -> None:
         (self._backing / "filler").unlink()

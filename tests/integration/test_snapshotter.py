@@ -9,12 +9,14 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
 import tempfile
 import threading
 from pathlib import Path
 
 import pytest
 import tars
+from disks import Disk
 from needs import needs
 from sandbox import daemons, images, services
 from sandbox.containerd import CommandError, Containerd, run
@@ -26,8 +28,8 @@ HOST = services.project_root() / "build/release/tests/integration/snapshotter_ho
 class Host:
     """snapshotter_host as a daemon that can be killed and started again."""
 
-    def __init__(self, directory: Path):
-        self.root = directory / "root"
+    def __init__(self, directory: Path, root: Path | None = None):
+        self.root = root or directory / "root"
         self.socket = directory / "s.sock"
         self.daemon = daemons.Daemon("snapshotter_host", directory)
 
@@ -45,9 +47,9 @@ class Host:
 
 
 class Lab:
-    def __init__(self, directory: Path):
+    def __init__(self, directory: Path, root: Path | None = None):
         self.scratch = Scratch(directory).create()
-        self.host = Host(self.scratch / "h")
+        self.host = Host(self.scratch / "h", root)
         self.containerd = Containerd(self.scratch / "c", "runnel", self.host.socket)
 
     def start(self) -> "Lab":
@@ -74,6 +76,9 @@ class Lab:
         except CommandError:
             return False
         return True
+
+    def snapshots(self, *arguments: str) -> str:
+        return self.containerd.ctr("snapshots", "--snapshotter", "runnel", *arguments)
 
     def import_image(self, name: str, layers: int = 2) -> tuple[str, images.Image]:
         """An image of busybox and some small layers, imported by containerd's own client."""
@@ -194,6 +199,52 @@ def test_keeps_everything_when_it_is_killed(lab):
         assert (mounted / "before").read_text() == "kept"
 
     lab.remove_images()
+
+
+def test_commits_nothing_that_another_process_began(lab):
+    """While nobody looked, the kernel may have told somebody else that files were lost."""
+    lab.snapshots("prepare", "begun-before")
+    lab.restart_host()
+
+    with pytest.raises(CommandError, match="begun before the node started"):
+        lab.snapshots("commit", "never", "begun-before")
+
+    assert "never" not in lab.containerd.snapshots()
+    lab.snapshots("rm", "begun-before")
+
+
+def test_commits_nothing_whose_files_were_lost_though_somebody_else_was_told(tmp_path):
+    """The kernel tells of a write that was lost once. Here `sync` hears it, before the commit."""
+    def prepare(key: str) -> Path:
+        before = lab.host.directories()
+        lab.snapshots("prepare", key)
+        (number,) = lab.host.directories() - before
+        return lab.host.root / "s" / number / "fs/file"
+
+    with Disk(tmp_path / "thin", 64, backing_megabytes=80) as disk:
+        lab = Lab(tmp_path / "lab", root=disk.point / "root")
+        try:
+            lab.start()
+            file = prepare("harmed")
+            file.write_bytes(os.urandom(64 << 10))
+            os.sync()
+            disk.overdraw_below(file)
+            with open(file, "r+b") as opened:
+                opened.write(os.urandom(64 << 10))
+            assert subprocess.run(["sync", "-f", file], capture_output=True).returncode != 0
+            disk.refund()
+
+            with pytest.raises(CommandError, match="were lost"):
+                lab.snapshots("commit", "never", "harmed")
+
+            assert "never" not in lab.containerd.snapshots()
+            lab.snapshots("rm", "harmed")
+            prepare("next").write_bytes(b"written when there was room again")
+            lab.snapshots("commit", "kept", "next")
+            lab.snapshots("rm", "kept")
+        finally:
+            left = lab.close()
+        assert not left, left
 
 
 def test_leaves_no_rubbish_when_it_is_killed_at_any_moment(lab):
