@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <functional>
 
+#include "api_commands.h"
 #include "cli/cli.h"
 #include "install_commands.h"
 #include "node/config.h"
@@ -16,20 +16,6 @@
 namespace runnel {
 
 namespace {
-
-// What the chosen subcommand does; set by its callback, run after parsing.
-using Action = std::function<int()>;
-
-void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
-  command.add_flag("--plain-http", options.plain_http,
-                   "speak plain HTTP (loopback registries do without --ca-file)");
-  command.add_option("--ca-file", options.ca_file, "PEM file of the authorities to trust");
-  command
-      .add_option("--timeout", options.timeout_s,
-                  "seconds after which a silent registry has failed; a request is tried five times")
-      ->check(CLI::Range(1u, 3600u))
-      ->capture_default_str();
-}
 
 void add_metrics_flag(CLI::App& command, std::optional<std::string>& metrics,
                       const std::string& otherwise) {
@@ -362,6 +348,8 @@ int run_command_line(int argc, char** argv) {
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
   add_pull(app, action);
   add_login(app, action);
+  add_repository_commands(app, action);
+  add_manifest_commands(app, action);
   add_token_commands(app, action, add_registry_flags);
   add_doctor(app, action);
   auto* version = app.add_subcommand("version", "print the version");

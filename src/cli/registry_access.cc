@@ -35,11 +35,14 @@ remote::GatewayOptions gateway_options(const RegistryOptions& options) {
 }  // namespace
 
 RegistryAccess::RegistryAccess(const RegistryOptions& options)
+    : RegistryAccess(
+          options, std::make_shared<remote::DockerConfig>(remote::DockerConfig::default_path())) {}
+
+RegistryAccess::RegistryAccess(const RegistryOptions& options,
+                               std::shared_ptr<remote::CredentialSource> credentials)
     : client_(client_options(options)),
-      gateway_(std::make_shared<remote::Gateway>(
-          client_, hosts_of(options),
-          std::make_shared<remote::DockerConfig>(remote::DockerConfig::default_path()), clock_,
-          gateway_options(options))) {}
+      gateway_(std::make_shared<remote::Gateway>(client_, hosts_of(options), std::move(credentials),
+                                                 clock_, gateway_options(options))) {}
 
 remote::Repository RegistryAccess::repository(const oci::Reference& reference) const {
   return remote::Repository(gateway_, reference.host, reference.repository);

@@ -15,6 +15,8 @@ namespace runnel::cli {
 class RegistryAccess {
  public:
   explicit RegistryAccess(const RegistryOptions& options);
+  RegistryAccess(const RegistryOptions& options,
+                 std::shared_ptr<remote::CredentialSource> credentials);
 
   remote::Repository repository(const oci::Reference& reference) const;
   const std::shared_ptr<remote::Gateway>& gateway() const { return gateway_; }

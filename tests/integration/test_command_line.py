@@ -1,0 +1,254 @@
+"""The commands that speak to a registry's own API, against the real registry."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pty
+import subprocess
+
+import pytest
+from registry_calls import (Calls, basic, bcrypt, digest, image, push_blob, push_image,
+                            push_manifest)
+from sandbox import services
+
+STREAMING = "application/vnd.azure.artifact.streaming.v1"
+PEOPLE = {name: f"{name}-Pa55word" for name in ("owner", "writer", "reader")}
+CONFIG = """\
+version = 1
+[auth]
+htpasswd = "{people}"
+anonymous_pull = ["public/*"]
+[users.owner]
+roles = ["Owner"]
+[users.writer]
+roles = ["AcrPush", "AcrDelete"]
+repositories = ["team/*"]
+[users.reader]
+roles = ["AcrPull"]
+repositories = ["team/*"]
+"""
+
+
+class Guarded(services.Registry):
+    def _argv(self) -> list[str]:
+        people = self.directory / "htpasswd"
+        people.write_text("".join(f"{name}:{bcrypt(word)}\n" for name, word in PEOPLE.items()))
+        config = self.directory / "registry.toml"
+        config.write_text(CONFIG.format(people=people))
+        return [*super()._argv(), "--config", str(config)]
+
+
+@pytest.fixture(scope="module")
+def guarded(runnel, tmp_path_factory):  # noqa: ARG001
+    made = Guarded(tmp_path_factory.mktemp("guarded"))
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module")
+def nobody(tmp_path_factory):
+    """A directory without any login, for DOCKER_CONFIG."""
+    return tmp_path_factory.mktemp("docker")
+
+
+@pytest.fixture
+def run(served, nobody):
+    def go(*command: str, code: int = 0, said: str = "", **more) -> str:
+        environment = {**os.environ, "RUNNEL_REGISTRY": served.host, "DOCKER_CONFIG": str(nobody),
+                       **more}
+        done = subprocess.run([services.program(), *command], capture_output=True, text=True,
+                              timeout=60, env=environment, stdin=subprocess.DEVNULL, check=False)
+        assert done.returncode == code, (command, done.stderr)
+        assert said in done.stderr, (command, done.stderr)
+        return done.stdout
+
+    return go
+
+
+@pytest.fixture
+def ask(run):
+    """A command's answer as JSON."""
+    return lambda *command, **more: json.loads(run(*command, **more))
+
+
+def answers_at_a_terminal(answer: str, host: str, *command: str) -> tuple[int, str]:
+    """The command asks somebody who types `answer`."""
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen([services.program(), *command, "--registry", host], stdin=theirs,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    os.close(theirs)
+    os.write(ours, f"{answer}\n".encode())
+    try:
+        _, error = process.communicate(timeout=60)
+    finally:
+        os.close(ours)
+    return process.returncode, error
+
+
+# repository ---------------------------------------------------------------------------------------
+
+
+def test_repositories_and_tags_are_listed(run, ask, call):
+    for name in ("list/a", "list/b", "list/c"):
+        push_image(call, name, "v1")
+    push_image(call, "list/a", "v2")
+
+    assert {"list/a", "list/b", "list/c"} <= set(ask("repository", "list"))
+    assert len(ask("repository", "list", "--top", "2")) == 2
+    assert ask("repository", "show-tags", "--repository", "list/a") == ["v1", "v2"]
+    assert "list/a\nlist/b\n" in run("repository", "list", "-o", "tsv")
+    assert "Result" in run("repository", "list", "-o", "table")
+    assert ask("repository", "list", "--query", "[?starts_with(@, 'list/')] | length(@)") == 3
+    run("repository", "show-tags", "--repository", "list/none", code=1, said="list/none")
+
+
+def test_attributes_are_shown_and_changed(ask, run, call):
+    manifest = push_image(call, "attributes/app", "v1")
+
+    shown = ask("repository", "show", "--repository", "attributes/app")
+    assert shown["imageName"] == "attributes/app"
+    assert shown["changeableAttributes"] == {"deleteEnabled": True, "writeEnabled": True,
+                                             "readEnabled": True, "listEnabled": True}
+    tag = ask("repository", "show", "--image", "attributes/app:v1")
+    assert (tag["name"], tag["digest"]) == ("v1", manifest)
+    changed = ask("repository", "update", "--image", f"attributes/app@{manifest}", "--read-enabled",
+                  "False")
+    assert changed["digest"] == manifest and not changed["changeableAttributes"]["readEnabled"]
+    assert call("GET", "/v2/attributes/app/manifests/v1").status == 403
+    ask("manifest", "update-metadata", "-n", f"attributes/app@{manifest}", "--read-enabled", "true")
+    metadata = ask("manifest", "show-metadata", "attributes/app:v1")
+    assert metadata["digest"] == manifest and metadata["changeableAttributes"]["readEnabled"]
+    run("repository", "update", "--repository", "attributes/app", code=1, said="nothing to change")
+    run("repository", "show", code=1, said="Usage error: --image IMAGE | --repository REPOSITORY")
+
+
+def test_nothing_is_deleted_without_a_yes(run, call, served):
+    push_image(call, "ask/app", "v1")
+    command = ("repository", "delete", "--repository", "ask/app")
+
+    run(*command, code=1, said="use --yes")
+    code, said = answers_at_a_terminal("n", served.host, *command)
+    assert code == 1 and "Operation cancelled." in said
+    assert "delete the repository 'ask/app' and all images under it?" in said
+    assert call("GET", "/v2/ask/app/manifests/v1").status == 200
+    code, said = answers_at_a_terminal("y", served.host, *command)
+    assert code == 0, said
+    assert call("GET", "/v2/ask/app/manifests/v1").status == 404
+
+
+def test_what_is_deleted_is_listed_and_comes_back(ask, run, call):
+    first = push_image(call, "undo/app", "v1", config=b'{"a":1}')
+    ask("repository", "show", "--image", "undo/app:v1")
+    run("repository", "untag", "--image", "undo/app:v1")
+    assert call("GET", "/v2/undo/app/manifests/v1").status == 404
+    (deleted,) = ask("manifest", "list-deleted-tags", "-n", "undo/app:v1")
+    assert (deleted["tag"], deleted["digest"]) == ("v1", first)
+    assert deleted["deletedAt"] < deleted["expiresAfter"]
+    assert ask("manifest", "restore", "-n", "undo/app:v1")["tags"] == ["v1"]
+
+    run("manifest", "delete", "-n", "undo/app:v1", "--yes")
+    (deleted,) = ask("manifest", "list-deleted", "-n", "undo/app")
+    assert (deleted["digest"], deleted["tags"]) == (first, ["v1"])
+    assert "undo/app" in ask("repository", "list-deleted")
+    second = push_image(call, "undo/app", "v1", config=b'{"a":2}')
+    kept = ask("manifest", "restore", "-n", "undo/app:v1", "-d", first, said="--force")
+    assert kept["keptTags"] == ["v1"]
+    assert call("HEAD", "/v2/undo/app/manifests/v1")["docker-content-digest"] == second
+    run("manifest", "delete", "-n", f"undo/app@{first}", "-y")
+    ask("manifest", "restore", "-n", "undo/app:v1", "-d", first, "--force", "--yes")
+    assert call("GET", f"/v2/undo/app/manifests/{first}").status == 200
+    run("manifest", "restore", "-n", "undo/app:v9", code=1, said="list-deleted-tags")
+
+
+# manifest -----------------------------------------------------------------------------------------
+
+
+def push_referrer(call, repository: str, subject: str, artifact_type: str) -> str:
+    push_blob(call, repository, b"{}")
+    held = call("HEAD", f"/v2/{repository}/manifests/{subject}")
+    manifest = image(artifactType=artifact_type, annotations={"streaming.format": "x"}, subject={
+        "mediaType": held["content-type"], "digest": subject,
+        "size": int(held["content-length"])})
+    push_manifest(call, repository, digest(manifest), manifest)
+    return digest(manifest)
+
+
+def test_referrers_are_listed_as_recorded(ask, call, served):
+    subject = push_image(call, "referrers/app", "v1")
+    assert ask("manifest", "list-referrers", "-n", "referrers/app:v1") == {"manifests": []}
+    streaming = push_referrer(call, "referrers/app", subject, STREAMING)
+    push_referrer(call, "referrers/app", streaming, "application/x-signature")
+
+    (entry,) = ask("manifest", "list-referrers", "-n", "referrers/app:v1")["manifests"]
+    assert list(entry) == ["annotations", "artifactType", "digest", "mediaType", "size"]
+    assert (entry["artifactType"], entry["digest"]) == (STREAMING, streaming)
+    assert ask("manifest", "list-referrers", f"{served.host}/referrers/app:v1", "--query",
+               "manifests[].artifactType") == [STREAMING]
+    none = ask("manifest", "list-referrers", "-n", f"referrers/app@{subject}", "--artifact-type",
+               "application/none")
+    assert none == {"manifests": []}
+    (entry,) = ask("manifest", "list-referrers", "referrers/app:v1", "--recursive")["manifests"]
+    assert [each["artifactType"] for each in entry["referrers"]] == ["application/x-signature"]
+    assert ask("manifest", "show", "referrers/app:v1")["schemaVersion"] == 2
+
+
+# Who asks -----------------------------------------------------------------------------------------
+
+
+def test_docker_knows_who_asks_or_the_flags_do(guarded, nobody, tmp_path):
+    owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
+    for repository in ("team/app", "hidden/app", "public/app"):
+        push_image(owner, repository, "v1")
+
+    def names(*flags: str, config=nobody, text: str = "") -> subprocess.CompletedProcess:
+        return subprocess.run([services.program(), "repository", "list", "-n", guarded.host,
+                               *flags], capture_output=True, text=True, timeout=60, input=text,
+                              env={**os.environ, "DOCKER_CONFIG": str(config)}, check=False)
+
+    refused = names()
+    assert refused.returncode == 1 and f"docker login {guarded.host}" in refused.stderr
+    reader = names("-u", "reader", "-p", PEOPLE["reader"])
+    assert json.loads(reader.stdout) == ["public/app", "team/app"], reader.stderr
+    wrong = names("-u", "reader", "--password-stdin", text="wrong")
+    assert wrong.returncode == 1 and "401" in wrong.stderr
+    assert PEOPLE["reader"] not in reader.stderr
+    login = base64.b64encode(f"owner:{PEOPLE['owner']}".encode()).decode()
+    (tmp_path / "config.json").write_text(
+        json.dumps({"auths": {guarded.host: {"auth": login}}}))
+    assert json.loads(names(config=tmp_path).stdout) == ["hidden/app", "public/app", "team/app"]
+
+
+def test_the_right_to_change_is_the_registrys_to_give(guarded, nobody):
+    def as_user(user: str, *command: str) -> subprocess.CompletedProcess:
+        return subprocess.run([services.program(), *command, "-r", guarded.host, "-u", user,
+                               "--password-stdin"], capture_output=True, text=True, timeout=60,
+                              input=PEOPLE[user], check=False,
+                              env={**os.environ, "DOCKER_CONFIG": str(nobody)})
+
+    owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
+    push_image(owner, "team/own", "v1")
+    denied = as_user("reader", "manifest", "delete", "-n", "team/own:v1", "--yes")
+    assert denied.returncode == 1 and "content/delete" in denied.stderr
+    done = as_user("writer", "manifest", "delete", "-n", "team/own:v1", "--yes")
+    assert done.returncode == 0, done.stderr
+    listed = as_user("reader", "manifest", "list-deleted", "-n", "team/own")
+    assert [each["tags"] for each in json.loads(listed.stdout)] == [["v1"]], listed.stderr
+    names = as_user("reader", "repository", "list-deleted", "-o", "tsv")
+    assert names.stdout == "team/own\n"
+
+
+# Usage --------------------------------------------------------------------------------------------
+
+
+def test_wrong_usage_is_exit_code_2_and_a_missing_registry_says_where_to_name_it(run):
+    run("repository", "list", "--query", "[", code=2, said="query: at 2")
+    run("repository", "list", "-o", "xml", code=2, said="xml")
+    run("manifest", "show", code=2)
+    run("repository", "list", code=1, said="RUNNEL_REGISTRY", RUNNEL_REGISTRY="")
+    run("repository", "list", "-r", "https://a.example", code=1, said="without https://")
+    run("repository", "list", "-r", "no-such", "--suffix", "invalid", "--timeout", "5", code=1,
+        said="no-such.invalid")
