@@ -151,13 +151,16 @@ Result<std::unique_ptr<DirectoryStore>> DirectoryStore::open(const std::string& 
 }
 
 std::string DirectoryStore::blob_directory(const oci::Digest& digest) const {
-  return fmt::format("{}/blobs/{}/{}", root_, oci::to_string(digest.algorithm()),
-                     digest.hex().substr(0, 2));
+  std::string path = root_;
+  path.append("/blobs/").append(oci::to_string(digest.algorithm()));
+  return path.append("/").append(digest.hex().substr(0, 2));
 }
 
 std::string DirectoryStore::blob_path(const oci::Digest& digest) const {
   RUNNEL_CHECK(!digest.empty());
-  return fmt::format("{}/{}", blob_directory(digest), digest.hex());
+  auto path = blob_directory(digest);
+  path.append("/").append(digest.hex());
+  return path;
 }
 
 Result<UniqueFd> DirectoryStore::open_if_present(const std::string& path, int flags) const {

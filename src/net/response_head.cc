@@ -66,16 +66,18 @@ std::string response_head(const Response& response, const ResponsePlan& plan,
                           const RequestTraits& request, std::string_view date) {
   std::string head;
   head.reserve(512);
-  auto out = std::back_inserter(head);
-  fmt::format_to(out, "HTTP/1.1 {} {}\r\nServer: runnel/" RUNNEL_VERSION "\r\nDate: {}\r\n",
-                 response.status, reason_phrase(response.status), date);
+  const auto add = [&head](auto... parts) { (head.append(parts), ...); };
+  const fmt::format_int status(response.status);
+  add("HTTP/1.1 ", status.c_str(), " ", reason_phrase(response.status),
+      "\r\nServer: runnel/" RUNNEL_VERSION "\r\nDate: ", date, "\r\n");
   for (const auto& line : response.headers)
-    fmt::format_to(out, "{}: {}\r\n", line.name, line.value);
+    add(std::string_view(line.name), ": ", std::string_view(line.value), "\r\n");
 
   const bool chunked =
       plan.framing == Framing::kChunked ||
       (request.head && !plan.content_length && !request.http_1_0 && allows_body(response.status));
-  if (plan.content_length) fmt::format_to(out, "Content-Length: {}\r\n", *plan.content_length);
+  if (plan.content_length)
+    add("Content-Length: ", fmt::format_int(*plan.content_length).c_str(), "\r\n");
   if (chunked) head += "Transfer-Encoding: chunked\r\n";
   if (!plan.keep_alive)
     head += "Connection: close\r\n";

@@ -38,9 +38,11 @@ int hex_digit(char c) {
 }
 
 Result<std::string> decode(std::string_view text, bool plus_is_space) {
-  std::string decoded;
+  auto plain = std::min(text.find('%'), text.size());
+  if (plus_is_space) plain = std::min(plain, text.find('+'));
+  std::string decoded(text.substr(0, plain));
   decoded.reserve(text.size());
-  for (size_t at = 0; at < text.size(); ++at) {
+  for (size_t at = plain; at < text.size(); ++at) {
     if (text[at] == '+' && plus_is_space) {
       decoded += ' ';
     } else if (text[at] != '%') {
