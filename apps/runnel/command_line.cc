@@ -348,6 +348,7 @@ int run_command_line(int argc, char** argv) {
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
   add_pull(app, action);
   add_login(app, action);
+  add_streaming_commands(app, action);
   add_repository_commands(app, action);
   add_manifest_commands(app, action);
   add_token_commands(app, action, add_registry_flags);
