@@ -13,6 +13,7 @@ namespace {
 using settings::Section;
 
 constexpr int64_t kMostReadTimeout = 3600;
+constexpr int64_t kMostKeepUnused = 7 * 24 * 3600;
 constexpr uint64_t kMaxPem = 1 << 20;
 
 // What [registry."HOST"] says of TLS; made into settings when all of it is read.
@@ -87,6 +88,8 @@ Section sections(Config& config) {
       .flag("read_ahead", config.read_ahead)
       .number("read_timeout_s", 1, kMostReadTimeout,
               [&config](int64_t seconds) { config.read_timeout = std::chrono::seconds(seconds); })
+      .number("keep_unused_s", 1, kMostKeepUnused,
+              [&config](int64_t seconds) { config.keep_unused = std::chrono::seconds(seconds); })
       .text("hosts_dir", config.hosts_dir)
       .meaning("metrics",
                [&config](const std::string& text) -> Result<void> {

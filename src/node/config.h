@@ -24,6 +24,7 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   background_fill = true
 //   read_ahead = true
 //   read_timeout_s = 60
+//   keep_unused_s = 300                            # an image that streams for nobody
 //   hosts_dir = "/etc/containerd/certs.d"          # how containerd reaches registries
 //   metrics = "127.0.0.1:9863"                     # or "off"
 //   log_level = "info"

@@ -24,22 +24,22 @@ TEST(NodeConfig, ReadsEveryKey) {
   ASSERT_TRUE(replace_file(ca, as_bytes("PEM")));
   Config config;
 
-  const auto outcome = parse_config(
-      config,
-      fmt::format(
-          "version = 1\nroot = \"/r\"\naddress = \"/a\"\ncontrol = \"/c\"\n"
-          "mirror = \"127.0.0.1:1\"\nengine = \"erofs-loop\"\n"
-          "background_fill = false\nread_ahead = false\nread_timeout_s = 5\nhosts_dir = \"/h\"\n"
-          "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
-          "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\nscrub_rate = 4\n"
-          "[trusted_keys]\n\"{}\" = \"{}\"\n"
-          "[credentials]\nprovider_config = \"/p\"\nprovider_directory = "
-          "\"/d\"\ndocker_configs = [\"/x\"]\n"
-          "[registry.\"p.example\"]\nplain_http = true\nca = \"{}\"\n"
-          "client_certificate = \"/c.pem\"\nclient_key = \"/k.pem\"\n"
-          "skip_verify = true\n[registry.\"p.example\".header]\nx = \"y\"\n",
-          kKeyId, kKey, ca),
-      "node.toml");
+  const auto outcome =
+      parse_config(config,
+                   fmt::format("version = 1\nroot = \"/r\"\naddress = \"/a\"\ncontrol = \"/c\"\n"
+                               "mirror = \"127.0.0.1:1\"\nengine = \"erofs-loop\"\n"
+                               "background_fill = false\nread_ahead = false\nread_timeout_s = "
+                               "5\nkeep_unused_s = 7\nhosts_dir = \"/h\"\n"
+                               "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
+                               "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\nscrub_rate = 4\n"
+                               "[trusted_keys]\n\"{}\" = \"{}\"\n"
+                               "[credentials]\nprovider_config = \"/p\"\nprovider_directory = "
+                               "\"/d\"\ndocker_configs = [\"/x\"]\n"
+                               "[registry.\"p.example\"]\nplain_http = true\nca = \"{}\"\n"
+                               "client_certificate = \"/c.pem\"\nclient_key = \"/k.pem\"\n"
+                               "skip_verify = true\n[registry.\"p.example\".header]\nx = \"y\"\n",
+                               kKeyId, kKey, ca),
+                   "node.toml");
 
   ASSERT_TRUE(outcome) << outcome.error().message;
   EXPECT_EQ(config.root, "/r");
@@ -54,6 +54,7 @@ TEST(NodeConfig, ReadsEveryKey) {
   EXPECT_EQ(config.cache.reserve, 9u);
   EXPECT_EQ(config.scrub.least_rate, 4u);
   EXPECT_EQ(config.read_timeout, std::chrono::seconds(5));
+  EXPECT_EQ(config.keep_unused, std::chrono::seconds(7));
   EXPECT_EQ(config.hosts_dir, "/h");
   EXPECT_TRUE(config.trust.has_registry("r.example:5000"));
   ASSERT_EQ(config.trust.keys.size(), 1u);
@@ -83,8 +84,8 @@ TEST(NodeConfig, KeepsTheDefaultsOfWhatIsNotSaid) {
 TEST(NodeConfig, NamesTheLineOfWhatIsWrong) {
   EXPECT_EQ(refusal("version = 1\n\nrot = \"/r\"\n"), "node.toml:3: there is no key \"rot\"");
   for (const std::string bad :
-       {"root = 1", "engine = \"magic\"", "read_timeout_s = 0", "read_timeout_s = 3601",
-        "streaming_registries = [\"a b\"]", "streaming_registries = \"a\"",
+       {"root = 1", "engine = \"magic\"", "read_timeout_s = 0", "keep_unused_s = 0",
+        "read_timeout_s = 3601", "streaming_registries = [\"a b\"]", "streaming_registries = \"a\"",
         "trusted_keys.\"00\" = \"x\"", "registry.\"h\".plain = true",
         "registry.\"h\".ca = \"/no/such/file\"", "credentials.docker_configs = \"/x\""}) {
     EXPECT_TRUE(refusal("version = 1\n" + bad + "\n").starts_with("node.toml:2: ")) << bad;

@@ -23,7 +23,7 @@ ImageJobs::State ImageJobs::ask(const std::string& work, const ImageRequest& req
   auto& known = jobs_[key];
   if (!known) {
     const bool too_many = jobs_.size() > kMaxJobs;
-    if (stopping_ || too_many) {
+    if (stop_.stop_requested() || too_many) {
       jobs_.erase(key);
       return refused(too_many ? "too many images are waiting; try again" : "the node stops");
     }
@@ -47,7 +47,7 @@ void ImageJobs::forget_old_locked() {
 
 bool ImageJobs::begins() {
   const std::lock_guard lock(mutex_);
-  running_ = !stopping_;
+  running_ = !stop_.stop_requested();
   return running_;
 }
 
@@ -55,10 +55,11 @@ void ImageJobs::run(const Key& key, Job& job) {
   const auto& [work, request] = key;
   const auto ended = [&]() -> Result<ImageProgress> {
     if (!begins()) return fail(Code::kUnavailable, "the node stops");
-    return works_.at(work)(request, [&](const ImageProgress& now) {
+    const auto note = [&](const ImageProgress& now) {
       const std::lock_guard lock(mutex_);
       job.state.progress = now;
-    });
+    };
+    return works_.at(work)(request, note, stop_.get_token());
   }();
   if (!ended) {
     log::warning(log::Fields{{"image", request.image}}, "{}: {}", work, ended.error().message);
@@ -76,8 +77,8 @@ void ImageJobs::run(const Key& key, Job& job) {
 }
 
 void ImageJobs::stop(Duration patience) {
+  stop_.request_stop();
   std::unique_lock lock(mutex_);
-  stopping_ = true;
   changed_.wait_for(lock, patience, [&] { return !running_; });
 }
 

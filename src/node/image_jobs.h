@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <stop_token>
 #include <string>
 #include <utility>
 
@@ -39,8 +40,9 @@ struct ImageProgress {
 class ImageJobs {
  public:
   using Progress = std::function<void(const ImageProgress&)>;
-  // Blocks, for a bounded time.
-  using Work = std::function<Result<ImageProgress>(const ImageRequest&, const Progress&)>;
+  // Blocks, for a bounded time; what it has not begun when the token says stop it does not begin.
+  using Work = std::function<Result<ImageProgress>(const ImageRequest&, const Progress&,
+                                                   const std::stop_token&)>;
 
   // Works by name; `clock` must outlive this.
   ImageJobs(const Clock& clock, std::map<std::string, Work> works)
@@ -57,7 +59,7 @@ class ImageJobs {
   bool has(const std::string& work) const { return works_.contains(work); }
 
   // At the node's end, while containerd still has its snapshotter: what has not begun does not, and
-  // what runs has `patience`.
+  // what runs is told and has `patience`.
   void stop(Duration patience);
 
  private:
@@ -76,7 +78,7 @@ class ImageJobs {
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<Key, std::shared_ptr<Job>> jobs_;  // whoever waits for one has it, too
-  bool stopping_ = false;
+  std::stop_source stop_;
   bool running_ = false;
   WorkerPool pool_{1};  // last: its tasks use all of the above
 };

@@ -18,7 +18,7 @@ const ImageRequest kRequest{.image = "registry/app:1", .address = "/run/containe
 TEST(ImageJobs, TellTheEndOnceAndBeginAnewThen) {
   test::FakeClock clock;
   int runs = 0;
-  ImageJobs jobs(clock, {{"work", [&](const ImageRequest& request, const auto&) {
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest& request, const auto&, const auto&) {
                             EXPECT_EQ(request, kRequest);
                             ++runs;
                             return ImageProgress{
@@ -41,7 +41,7 @@ TEST(ImageJobs, JoinWhoeverAsksForTheSameAndSayHowFarItIs) {
   std::promise<void> may_end;
   std::promise<void> is_half;
   int runs = 0;
-  ImageJobs jobs(clock, {{"work", [&](const ImageRequest&, const auto& progress) {
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest&, const auto& progress, const auto&) {
                             ++runs;
                             progress(ImageProgress{.layers = 2, .layers_here = 1});
                             is_half.set_value();
@@ -64,9 +64,10 @@ TEST(ImageJobs, JoinWhoeverAsksForTheSameAndSayHowFarItIs) {
 
 TEST(ImageJobs, TellWhatWentWrong) {
   test::FakeClock clock;
-  ImageJobs jobs(clock, {{"work", [](const ImageRequest&, const auto&) -> Result<ImageProgress> {
-                            return fail(Code::kNotFound, "no such image");
-                          }}});
+  ImageJobs jobs(
+      clock, {{"work", [](const ImageRequest&, const auto&, const auto&) -> Result<ImageProgress> {
+                 return fail(Code::kNotFound, "no such image");
+               }}});
 
   const auto state = jobs.ask("work", kRequest, minutes(1));
 
@@ -80,11 +81,12 @@ TEST(ImageJobs, TellAFailureToEverybodyWhoWaits) {
   test::FakeClock clock;
   std::promise<void> may_end;
   std::promise<void> runs;
-  ImageJobs jobs(clock, {{"work", [&](const ImageRequest&, const auto&) -> Result<ImageProgress> {
-                            runs.set_value();
-                            may_end.get_future().wait();
-                            return fail(Code::kNotFound, "gone");
-                          }}});
+  ImageJobs jobs(
+      clock, {{"work", [&](const ImageRequest&, const auto&, const auto&) -> Result<ImageProgress> {
+                 runs.set_value();
+                 may_end.get_future().wait();
+                 return fail(Code::kNotFound, "gone");
+               }}});
   EXPECT_FALSE(jobs.ask("work", kRequest, milliseconds(0)).ended);
   runs.get_future().wait();
   const auto wait = [&] { return jobs.ask("work", kRequest, minutes(1)); };
@@ -103,7 +105,7 @@ TEST(ImageJobs, DoNotTellWhatEndedLongAgo) {
   test::FakeClock clock;
   std::promise<void> ended;
   int runs = 0;
-  ImageJobs jobs(clock, {{"work", [&](const ImageRequest& request, const auto&) {
+  ImageJobs jobs(clock, {{"work", [&](const ImageRequest& request, const auto&, const auto&) {
                             if (request == kRequest) ++runs;
                             if (request != kRequest) ended.set_value();
                             return ImageProgress{};
@@ -126,12 +128,12 @@ TEST(ImageJobs, DoNotBeginWhenTheNodeStops) {
   std::promise<void> runs;
   int others = 0;
   ImageJobs jobs(clock, {{"work",
-                          [&](const ImageRequest&, const auto&) {
+                          [&](const ImageRequest&, const auto&, const auto&) {
                             runs.set_value();
                             may_end.get_future().wait();
                             return ImageProgress{.layers = 1};
                           }},
-                         {"other", [&](const ImageRequest&, const auto&) {
+                         {"other", [&](const ImageRequest&, const auto&, const auto&) {
                             ++others;
                             return ImageProgress{};
                           }}});
@@ -145,6 +147,26 @@ TEST(ImageJobs, DoNotBeginWhenTheNodeStops) {
   EXPECT_EQ(jobs.ask("work", kRequest, minutes(1)).error, "");
   EXPECT_EQ(jobs.ask("other", kRequest, minutes(1)).error, "the node stops");
   EXPECT_EQ(others, 0);
+}
+
+TEST(ImageJobs, AreToldThatTheNodeStops) {
+  test::FakeClock clock;
+  std::promise<void> runs;
+  ImageJobs jobs(clock, {{"work",
+                          [&](const ImageRequest&, const auto&,
+                              const std::stop_token& stop) -> Result<ImageProgress> {
+                            std::promise<void> told;
+                            const std::stop_callback tell(stop, [&] { told.set_value(); });
+                            runs.set_value();
+                            told.get_future().wait();
+                            return fail(Code::kCancelled, "nothing was changed");
+                          }}});
+  (void)jobs.ask("work", kRequest, milliseconds(0));
+  runs.get_future().wait();
+
+  jobs.stop(minutes(1));
+
+  EXPECT_EQ(jobs.ask("work", kRequest, minutes(1)).error, "nothing was changed");
 }
 
 }  // namespace

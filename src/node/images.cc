@@ -25,6 +25,7 @@ constexpr const char* kImageRefLabels[] = {
     "containerd.io/snapshot/remote/stargz.reference",
 };
 
+constexpr const char* kStopping = "the node stops";
 constexpr auto kAccessTimeout = std::chrono::seconds(60);
 
 std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
@@ -52,19 +53,10 @@ Images::Images(Options options, ImageStore store, Registries& registries, engine
       store_(std::move(store)),
       registries_(registries),
       engine_(engine),
-      clock_(clock) {}
-
-// An image whose layers were all unpacked before streamed for nobody.
-Images::~Images() {
-  std::vector<std::shared_ptr<const StreamedImage>> unneeded;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [subject, image] : images_) {
-      if (image->streamed && !is_held_locked(*image)) unneeded.push_back(image->streamed);
-    }
-  }
-  for (const auto& image : unneeded) drop(*image);
-}
+      clock_(clock),
+      letting_go_(
+          clock_, options_.keep_unused, [this] { return unused(); },
+          [this](const oci::Digest& manifest) { let_go({manifest}); }) {}
 
 Result<std::unique_ptr<Images>> Images::open(Options options, const std::string& root,
                                              const std::set<std::string>& held,
@@ -74,6 +66,7 @@ Result<std::unique_ptr<Images>> Images::open(Options options, const std::string&
   std::unique_ptr<Images> images(
       new Images(std::move(options), std::move(store), registries, engine, clock));
   RUNNEL_DO(images->restore(held));
+  images->letting_go_.start();
   return images;
 }
 
@@ -142,6 +135,7 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   if (!registries_.is_configured(seen.host)) return leave_alone(name, seen.host);
 
   const std::lock_guard lock(mutex_);
+  letting_go_.wanted(seen.digest);
   auto& image = images_[seen.digest];
   if (image) {
     const bool elsewhere = image->host != seen.host || image->repository != seen.repository;
@@ -166,13 +160,27 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
 }
 
-Verdict Images::prepare_now(const mirror::SeenManifest& seen) {
+Verdict Images::prepare_now(const mirror::SeenManifest& seen, const std::stop_token& stop) {
+  const std::stop_callback wake(stop, [this] {
+    const std::lock_guard lock(mutex_);
+    changed_.notify_all();
+  });
+  std::unique_lock lock(mutex_);
+  const auto waited = waited_for_.insert(seen.digest);
+  lock.unlock();
   manifest_seen(seen);
+  lock.lock();
+  auto verdict = wait_for_verdict(seen.digest, stop, lock);
+  if (verdict.reason != Reason::kStreaming) waited_for_.erase(waited);
+  return verdict;
+}
+
+Verdict Images::wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
+                                 std::unique_lock<std::mutex>& lock) {
   const auto deadline = clock_.now() + options_.offer_timeout;
   bool asked_again = false;  // its verdict may be from before there was an artifact
-  std::unique_lock lock(mutex_);
   for (;;) {
-    const auto found = images_.find(seen.digest);
+    const auto found = images_.find(manifest);
     if (found == images_.end()) {
       return {.reason = Reason::kRegistryNotConfigured,
               .detail = "runnel node check-registry says more"};
@@ -184,31 +192,11 @@ Verdict Images::prepare_now(const mirror::SeenManifest& seen) {
       image->preparing = true;
       pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
     }
+    if (stop.stop_requested()) return {.reason = Reason::kSourceUnavailable, .detail = kStopping};
     if (clock_.now() >= deadline) break;
     changed_.wait_for(lock, deadline - clock_.now());
   }
   return {.reason = Reason::kSourceUnavailable, .detail = "no verdict yet; try again"};
-}
-
-void Images::let_go_unless_used(const oci::Digest& manifest) {
-  std::shared_ptr<Image> image;
-  std::shared_ptr<const StreamedImage> streamed;
-  {
-    const std::lock_guard lock(mutex_);
-    const auto found = images_.find(manifest);
-    if (found == images_.end() || !found->second->streamed) return;
-    image = found->second;
-    if (image->preparing || is_held_locked(*image)) return;
-    image->preparing = true;  // nobody begins anew while it goes
-    streamed = std::move(image->streamed);
-    image->streamed = nullptr;
-  }
-  drop(*streamed);
-  const std::lock_guard lock(mutex_);
-  image->preparing = false;
-  image->verdict = {.reason = Reason::kAlreadyUnpacked, .detail = "repull it to make it stream"};
-  image->decided = clock_.now();
-  changed_.notify_all();
 }
 
 // A registry that nobody has told this node about is not contacted.
@@ -520,95 +508,6 @@ Result<std::string> Images::prefix_metadata(const Place& place) {
   RUNNEL_TRY(const Buffer image, erofs::write_image(tree));
   RUNNEL_DO(replace_file(path, image));
   return path;
-}
-
-// Several images may have the chain, and which of them was mounted for it depends on what was there
-// then: none of those mounts is needed any more.
-void Images::idle(const std::string& chain_id) {
-  std::vector<Place> places;
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [subject, image] : images_) {
-      const auto found = std::ranges::find(image->chain_ids, chain_id);
-      if (!image->streamed || found == image->chain_ids.end()) continue;
-      const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
-      places.push_back({.image = image->streamed, .layers = layers});
-    }
-  }
-  for (const auto& place : places) {
-    if (auto done = engine_.unmount(place.mount_name()); !done) {
-      log::info(log::Fields{{"image", place.image->name()}}, "stays mounted: {}",
-                done.error().message);
-    }
-  }
-}
-
-bool Images::is_held_locked(const Image& image) const {
-  return std::ranges::any_of(image.chain_ids, [&](const auto& id) { return held_.contains(id); });
-}
-
-// Takes its mounts and what is stored of it away; the cache keeps the layers.
-void Images::drop(const StreamedImage& image) {
-  for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
-    const auto name = fmt::format("{}-{}", image.subject.hex(), layers);
-    if (auto done = engine_.unmount(name); !done) {
-      log::warning(log::Fields{{"image", image.name()}}, "{}", done.error().message);
-    }
-  }
-  if (auto removed = store_.remove(image); !removed) {
-    log::error(log::Fields{{"image", image.name()}}, "{}", removed.error().message);
-  }
-  release_layers(image);
-}
-
-// Those that no other image has may go now.
-void Images::release_layers(const StreamedImage& image) {
-  auto unneeded = device_digests(image.boot, image.chain_ids.size());
-  {
-    const std::lock_guard lock(mutex_);
-    for (const auto& [subject, other] : images_) {
-      if (!other->streamed || subject == image.subject) continue;
-      for (const auto& digest : device_digests(other->streamed->boot, other->chain_ids.size())) {
-        std::erase(unneeded, digest);
-      }
-    }
-  }
-  engine_.release(unneeded);
-}
-
-// An image that was seen while it was being taken away.
-void Images::prepare_again_locked(const Image& gone) {
-  const auto image = std::make_shared<Image>();
-  image->host = gone.host;
-  image->repository = gone.repository;
-  image->subject = gone.subject;
-  image->manifest = gone.manifest;
-  images_[image->subject] = image;
-  pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
-}
-
-void Images::forget(const std::string& chain_id) {
-  std::vector<std::pair<oci::Digest, std::shared_ptr<const StreamedImage>>> unneeded;
-  {
-    const std::lock_guard lock(mutex_);
-    held_.erase(chain_id);
-    for (const auto& [manifest, image] : images_) {
-      const auto& chain_ids = image->chain_ids;
-      const bool concerned = std::ranges::find(chain_ids, chain_id) != chain_ids.end();
-      if (!image->streamed || image->preparing || !concerned || is_held_locked(*image)) continue;
-      image->preparing = image->leaving = true;
-      unneeded.emplace_back(manifest, std::exchange(image->streamed, nullptr));
-    }
-  }
-  for (const auto& [manifest, image] : unneeded) {
-    log::info(log::Fields{{"image", image->name()}}, "no snapshot needs it any more");
-    drop(*image);
-    const std::lock_guard lock(mutex_);
-    const auto gone = images_.extract(manifest).mapped();
-    gone->preparing = false;  // for who waits for it
-    if (gone->wanted_again) prepare_again_locked(*gone);
-    changed_.notify_all();
-  }
 }
 
 Result<snapshot::Usage> Images::usage(const std::string& chain_id) {

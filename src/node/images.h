@@ -14,6 +14,7 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
 #include <vector>
 
@@ -24,6 +25,7 @@
 #include "mirror/mirror.h"
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
+#include "node/letting_go.h"
 #include "node/page_cache_meter.h"
 #include "node/reason.h"
 #include "node/registries.h"
@@ -43,6 +45,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     Duration offer_timeout = std::chrono::seconds(60);
     // How long a verdict that may change (no artifact, registry unreachable) is kept.
     Duration retry_after = std::chrono::seconds(60);
+    // How long an image stays mounted that streams for nobody.
+    Duration keep_unused = std::chrono::minutes(5);
     // Whether an ordinary snapshot of that chain ID is there.
     std::function<Result<bool>(const std::string& chain_id)> is_unpacked;
   };
@@ -58,10 +62,11 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void manifest_seen(const mirror::SeenManifest& manifest) override;
 
   // What an ordinarily unpacked image would be if it were pulled now: looks for an artifact again,
-  // and mounts it. Waits for offer_timeout at most. What streams then is kept until
-  // let_go_unless_used().
-  Verdict prepare_now(const mirror::SeenManifest& manifest);
-  // The image is unpacked again unless a snapshot needs it.
+  // and mounts it. Waits for offer_timeout at most, or until `stop`. What streams then is kept
+  // until let_go_unless_used(), which must follow; what streams only after that goes after
+  // keep_unused.
+  Verdict prepare_now(const mirror::SeenManifest& manifest, const std::stop_token& stop = {});
+  // The caller of prepare_now() is done. The image goes unless a snapshot or another caller has it.
   void let_go_unless_used(const oci::Digest& manifest);
 
   Result<bool> offer(const std::string& chain_id, const std::string& parent_chain,
@@ -95,7 +100,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     uint64_t boot_bytes = 0;  // fetched for head, tables and hot pack
     std::vector<LayerStatus> layers;
   };
-  // Waits for no disk and holds no lock that a read or a pull needs for longer than a copy takes.
+  // Holds no lock of this over anything slower than a copy. Asks the cache for each layer, and so
+  // waits while it opens or deletes one (Cache::mutex_).
   std::vector<ImageStatus> status() const;
   // Measures what the kernel has in memory of those layers: half a second, and the walk over one
   // layer's pages.
@@ -115,8 +121,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     std::string repository;
     oci::Digest subject;
     bool preparing = true;
-    bool leaving =
-        false;  // forget() takes it away; nobody begins anew at the same paths until then
+    bool leaving = false;  // let_go() takes it away; nobody begins anew at the same paths before
     bool wanted_again = false;  // was seen meanwhile
     Verdict verdict;
     SteadyTime decided{};  // and so mounted, when it streams
@@ -135,6 +140,12 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     std::string mount_name() const;
   };
 
+  // An image that streamed until just now.
+  struct Leaving {
+    std::shared_ptr<Image> image;
+    std::shared_ptr<const StreamedImage> streamed;
+  };
+
   Images(Options options, ImageStore store, Registries& registries, engine::Engine& engine,
          const Clock& clock);
 
@@ -142,7 +153,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
   void prepare(const std::shared_ptr<Image>& image, Prepare when);
-  void prepare_again_locked(const Image& gone);
+  Verdict wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
+                           std::unique_lock<std::mutex>& lock);
   Result<std::shared_ptr<const StreamedImage>> stream(Image& image,
                                                       const std::vector<oci::Digest>& diff_ids,
                                                       Reason& if_denied);
@@ -168,10 +180,17 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                            fetch::Priority priority) const;
   Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
-  bool is_held_locked(const Image& image) const;
   std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count) const;
+
+  // images_leaving.cc
+  bool is_held_locked(const Image& image) const;
+  bool is_unused_locked(const Image& image) const;
+  std::vector<oci::Digest> unused() const;
+  void let_go(const std::vector<oci::Digest>& manifests);
+  void leave(const Leaving& leaving);
   void drop(const StreamedImage& image);
   void release_layers(const StreamedImage& image);
+  void prepare_again_locked(const Image& gone);
 
   const Options options_;
   const ImageStore store_;
@@ -185,11 +204,13 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::condition_variable changed_;
   std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
   std::set<std::string> held_;                            // chain IDs with a snapshot
+  std::multiset<oci::Digest> waited_for_;                 // manifests, by prepare_now()
   std::set<std::string> looking_up_;                      // references
   std::map<std::string, Verdict> left_alone_;             // references, never asked about
 
   std::mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
+  LettingGo letting_go_;
   WorkerPool pool_{4};  // last: its tasks use all of the above
 };
 

@@ -172,6 +172,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   Images::Options image_options;
   image_options.trust = config.trust;
   image_options.is_unpacked = is_unpacked;
+  image_options.keep_unused = config.keep_unused;
   RUNNEL_TRY(auto images,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
@@ -180,13 +181,14 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   mirror::Mirror mirror(mirror_client, hosts, *images, *credentials.shown, status);
   RUNNEL_TRY(auto mirror_server, net::Server::listen(on_socket(listeners.mirror), mirror));
   const RegistryCheck check(gateway, config.trust, is_configured);
-  ImageJobs jobs(clock, {{"materialize",
-                          [&](const auto& request, const auto& progress) {
-                            return materialize(request, registries, clock, progress);
-                          }},
-                         {"repull", [&](const auto& request, const auto& progress) {
-                            return repull(request, *images, is_unpacked, progress);
-                          }}});
+  ImageJobs jobs(clock,
+                 {{"materialize",
+                   [&](const auto& request, const auto& progress, const auto&) {
+                     return materialize(request, registries, clock, progress);
+                   }},
+                  {"repull", [&](const auto& request, const auto& progress, const auto& stop) {
+                     return repull(request, *images, is_unpacked, progress, stop);
+                   }}});
   Control control({.engine = *engine,
                    .images = *images,
                    .gateway = *gateway,

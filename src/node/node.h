@@ -44,7 +44,8 @@ struct Config {
   cache::Limits cache;  // [cache]
   cache::ScrubOptions scrub;
   Duration read_timeout = std::chrono::seconds(60);
-  std::string metrics = "127.0.0.1:9863";  // ADDR:PORT of the page of metrics, or "off"
+  Duration keep_unused = std::chrono::minutes(5);  // Images::Options
+  std::string metrics = "127.0.0.1:9863";          // ADDR:PORT of the page of metrics, or "off"
   log::Options log;
   Trust trust;
   // hosts.toml files of containerd; need not exist.

@@ -23,11 +23,12 @@ constexpr const char* kSnapshotLabel = "containerd.io/gc.ref.snapshot.runnel";
 class Repull {
  public:
   Repull(const ImageRequest& request, Images& images, const IsUnpacked& is_unpacked,
-         const std::function<void(const ImageProgress&)>& progress)
+         const std::function<void(const ImageProgress&)>& progress, const std::stop_token& stop)
       : request_(request),
         images_(images),
         is_unpacked_(is_unpacked),
         tell_(progress),
+        stop_(stop),
         containerd_(request.address, request.name_space) {}
 
   Result<ImageProgress> run() {
@@ -82,7 +83,8 @@ class Repull {
                                               .repository = reference.repository,
                                               .digest = found_.digest,
                                               .media_type = found_.media_type,
-                                              .bytes = found_.bytes});
+                                              .bytes = found_.bytes},
+                                             stop_);
     if (verdict.reason == Reason::kStreaming) return {};
     return fail(Code::kConflict, "it would not stream: {}: {}", to_string(verdict.reason),
                 verdict.detail);
@@ -90,6 +92,9 @@ class Repull {
 
   Result<void> replace() {
     RUNNEL_TRY(const auto lease, containerd_.lease());
+    // What is begun now has a few seconds to end in (ImageJobs::stop).
+    if (stop_.stop_requested())
+      return fail(Code::kCancelled, "the node stops; nothing was changed, repull it again");
     RUNNEL_DO(remove_snapshots());
     if (progress_.layers_here == 0) return find_again();
     // containerd removes lazily, and would take what is about to go for what it asks for.
@@ -132,6 +137,7 @@ class Repull {
   Images& images_;
   const IsUnpacked& is_unpacked_;
   const std::function<void(const ImageProgress&)>& tell_;
+  const std::stop_token stop_;
   ContainerdImages containerd_;
   ContainerdImage found_;
   std::vector<std::string> chain_;
@@ -142,8 +148,9 @@ class Repull {
 
 Result<ImageProgress> repull(const ImageRequest& request, Images& images,
                              const IsUnpacked& is_unpacked,
-                             const std::function<void(const ImageProgress&)>& progress) {
-  return Repull(request, images, is_unpacked, progress).run();
+                             const std::function<void(const ImageProgress&)>& progress,
+                             const std::stop_token& stop) {
+  return Repull(request, images, is_unpacked, progress, stop).run();
 }
 
 }  // namespace runnel::node

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <stop_token>
 #include <string>
 
 #include "base/error.h"
@@ -16,9 +17,11 @@ using IsUnpacked = std::function<Result<bool>(const std::string& chain_id)>;
 
 // Blocks. Layers that another image stands on stay unpacked, and so does everything below them.
 // kConflict, with the containers, when something uses the image, or with the reason when it would
-// not stream; kNotFound when containerd does not have it in that namespace.
+// not stream; kCancelled when it was told to stop before anything was removed, after that it goes
+// on to its end; kNotFound when containerd does not have it in that namespace.
 Result<ImageProgress> repull(const ImageRequest& request, Images& images,
                              const IsUnpacked& is_unpacked,
-                             const std::function<void(const ImageProgress&)>& progress);
+                             const std::function<void(const ImageProgress&)>& progress,
+                             const std::stop_token& stop);
 
 }  // namespace runnel::node

@@ -161,6 +161,10 @@ class Streaming:
         daemons.wait_until(decided, 60, f"the node's verdict about {reference}")
         return found
 
+    def reason_now(self, reference: str) -> str:
+        """Without waiting for a verdict; empty when the image is not known."""
+        return self._status_now(reference).get("reason", "")
+
     def _status_now(self, reference: str) -> dict:
         repository = reference.rsplit(":", 1)[0]
         for image in self.node.status()["images"]:

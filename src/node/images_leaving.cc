@@ -1,0 +1,160 @@
+// Images: how one goes that nobody needs any more. Its mounts and what is stored of it go at once;
+// the cache keeps its layers while it has room.
+#include <algorithm>
+
+#include "base/log.h"
+#include "node/images.h"
+
+namespace runnel::node {
+
+// An image whose layers were all unpacked before streamed for nobody.
+Images::~Images() {
+  letting_go_.stop();
+  std::vector<std::shared_ptr<const StreamedImage>> unneeded;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, image] : images_) {
+      if (image->streamed && !is_held_locked(*image)) unneeded.push_back(image->streamed);
+    }
+  }
+  for (const auto& image : unneeded) drop(*image);
+}
+
+bool Images::is_held_locked(const Image& image) const {
+  return std::ranges::any_of(image.chain_ids, [&](const auto& id) { return held_.contains(id); });
+}
+
+// Whether it streams, and neither a snapshot nor a caller of prepare_now() has a use for that.
+bool Images::is_unused_locked(const Image& image) const {
+  return image.streamed && !image.preparing && !is_held_locked(image) &&
+         !waited_for_.contains(image.subject);
+}
+
+std::vector<oci::Digest> Images::unused() const {
+  std::vector<oci::Digest> unused;
+  const std::lock_guard lock(mutex_);
+  for (const auto& [manifest, image] : images_) {
+    if (is_unused_locked(*image)) unused.push_back(manifest);
+  }
+  return unused;
+}
+
+void Images::let_go_unless_used(const oci::Digest& manifest) {
+  {
+    const std::lock_guard lock(mutex_);
+    const auto waited = waited_for_.find(manifest);
+    if (waited != waited_for_.end()) waited_for_.erase(waited);
+  }
+  let_go({manifest});
+}
+
+// Those of them that are unused.
+void Images::let_go(const std::vector<oci::Digest>& manifests) {
+  std::vector<Leaving> leaving;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& manifest : manifests) {
+      const auto found = images_.find(manifest);
+      if (found == images_.end() || !is_unused_locked(*found->second)) continue;
+      const auto& image = found->second;
+      image->preparing = image->leaving = true;
+      leaving.push_back({.image = image, .streamed = std::exchange(image->streamed, nullptr)});
+    }
+  }
+  for (const auto& each : leaving) leave(each);
+}
+
+// What was unpacked the ordinary way keeps a verdict, for who wonders why it does not stream.
+void Images::leave(const Leaving& leaving) {
+  const auto& image = leaving.image;
+  log::info(log::Fields{{"image", image->name()}}, "nobody needs it any more");
+  drop(*leaving.streamed);
+  const bool unpacked = all_unpacked(*image);
+  const std::lock_guard lock(mutex_);
+  image->preparing = image->leaving = false;  // for who waits for it
+  if (image->wanted_again) {
+    prepare_again_locked(*image);
+  } else if (unpacked) {
+    image->verdict = {.reason = Reason::kAlreadyUnpacked, .detail = "repull it to make it stream"};
+    image->decided = clock_.now();
+  } else {
+    images_.erase(image->subject);
+  }
+  changed_.notify_all();
+}
+
+// Takes its mounts and what is stored of it away; the cache keeps the layers.
+void Images::drop(const StreamedImage& image) {
+  for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
+    const auto name = fmt::format("{}-{}", image.subject.hex(), layers);
+    if (auto done = engine_.unmount(name); !done) {
+      log::warning(log::Fields{{"image", image.name()}}, "{}", done.error().message);
+    }
+  }
+  if (auto removed = store_.remove(image); !removed) {
+    log::error(log::Fields{{"image", image.name()}}, "{}", removed.error().message);
+  }
+  release_layers(image);
+}
+
+// Those that no other image has may go now.
+void Images::release_layers(const StreamedImage& image) {
+  auto unneeded = device_digests(image.boot, image.chain_ids.size());
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, other] : images_) {
+      if (!other->streamed || subject == image.subject) continue;
+      for (const auto& digest : device_digests(other->streamed->boot, other->chain_ids.size())) {
+        std::erase(unneeded, digest);
+      }
+    }
+  }
+  engine_.release(unneeded);
+}
+
+// An image that was seen while it was being taken away.
+void Images::prepare_again_locked(const Image& gone) {
+  const auto image = std::make_shared<Image>();
+  image->host = gone.host;
+  image->repository = gone.repository;
+  image->subject = gone.subject;
+  image->manifest = gone.manifest;
+  images_[image->subject] = image;
+  pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
+}
+
+// Several images may have the chain, and which of them was mounted for it depends on what was there
+// then: none of those mounts is needed any more.
+void Images::idle(const std::string& chain_id) {
+  std::vector<Place> places;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, image] : images_) {
+      const auto found = std::ranges::find(image->chain_ids, chain_id);
+      if (!image->streamed || found == image->chain_ids.end()) continue;
+      const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
+      places.push_back({.image = image->streamed, .layers = layers});
+    }
+  }
+  for (const auto& place : places) {
+    if (auto done = engine_.unmount(place.mount_name()); !done) {
+      log::info(log::Fields{{"image", place.image->name()}}, "stays mounted: {}",
+                done.error().message);
+    }
+  }
+}
+
+void Images::forget(const std::string& chain_id) {
+  std::vector<oci::Digest> concerned;
+  {
+    const std::lock_guard lock(mutex_);
+    held_.erase(chain_id);
+    for (const auto& [manifest, image] : images_) {
+      if (std::ranges::find(image->chain_ids, chain_id) != image->chain_ids.end())
+        concerned.push_back(manifest);
+    }
+  }
+  let_go(concerned);
+}
+
+}  // namespace runnel::node
