@@ -1,8 +1,8 @@
 // `runnel doctor`: tries what a node needs of this machine, and says for each what to do about it.
 //
 // Everything is tried, nothing is concluded from a version number: EROFS and overlayfs are mounted,
-// FUSE is spoken, sockets are asked. What is made for it is gone again afterwards. It needs no
-// running node, and disturbs none.
+// FUSE is spoken, sockets are asked. What is made for it is gone again afterwards, also when SIGINT
+// or SIGTERM end the process in the middle. It needs no running node, and disturbs none.
 #pragma once
 
 #include <string>

@@ -1,14 +1,21 @@
 // The doctor on the kernel: every mount that a node makes, tried.
 
+#include <poll.h>
+#include <sched.h>
+#include <sys/eventfd.h>
 #include <sys/mount.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <csignal>
 #include <cstdlib>
 #include <filesystem>
+#include <thread>
 
 #include "base/clock.h"
 #include "base/durable.h"
+#include "base/fd.h"
 #include "engine/device_fs.h"
 #include "engine/fuse_mount.h"
 #include "engine/probe.h"
@@ -111,16 +118,71 @@ Finding examine_overlay(const std::string& directory) {
   return good(kSubject, "mounts");
 }
 
+// Whatever is mounted by this thread and its children is seen by nobody else, and gone with them.
+// Where that is forbidden, so is mounting, which the findings then say.
+void leave_mount_namespace() {
+  if (::unshare(CLONE_NEWNS) == 0) ::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr);
+}
+
+// SIGINT and SIGTERM, to be read from a descriptor and not to end the process meanwhile.
+class HeldSignals {
+ public:
+  HeldSignals() {
+    sigemptyset(&signals_);
+    sigaddset(&signals_, SIGINT);
+    sigaddset(&signals_, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &signals_, &before_);
+    fd_ = UniqueFd(::signalfd(-1, &signals_, SFD_CLOEXEC));
+  }
+  ~HeldSignals() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
+  HeldSignals(const HeldSignals&) = delete;
+  HeldSignals& operator=(const HeldSignals&) = delete;
+
+  // Waits for one, or until the other descriptor is readable: then 0.
+  int wait_beside(int other) const {
+    pollfd either[] = {{.fd = fd_.get(), .events = POLLIN, .revents = 0},
+                       {.fd = other, .events = POLLIN, .revents = 0}};
+    while (::poll(either, 2, -1) < 0 && errno == EINTR) {
+    }
+    signalfd_siginfo got{};
+    if ((either[0].revents & POLLIN) == 0) return 0;
+    return ::read(fd_.get(), &got, sizeof got) == sizeof got ? static_cast<int>(got.ssi_signo) : 0;
+  }
+
+ private:
+  sigset_t signals_{};
+  sigset_t before_{};
+  UniqueFd fd_;
+};
+
 }  // namespace
 
+// In a mount namespace of a thread's own, so that an end in the middle (Ctrl-C) leaves no mount.
+// Its directory is seen from here without any mount in it, and so can be removed at any time.
 Findings examine_kernel(const std::string& root) {
   const auto parent = existing_part(root);
+  const HeldSignals signals;
+  const UniqueFd done(::eventfd(0, EFD_CLOEXEC));
   const auto scratch = Scratch::make(parent);
   if (!scratch) {
     return {bad("kernel", scratch.error().message, "make the directory writable for root")};
   }
-  auto findings = examine_streaming(scratch->path());
-  findings.push_back(examine_overlay(scratch->path() + "/overlay"));
+  Findings findings;
+  std::thread trial([&, path = scratch->path()] {
+    leave_mount_namespace();
+    findings = examine_streaming(path);
+    findings.push_back(examine_overlay(path + "/overlay"));
+    (void)::eventfd_write(done.get(), 1);
+  });
+  if (const int signal = signals.wait_beside(done.get()); signal != 0) {
+    // The trial goes on until the process ends, and may put back what is removed meanwhile.
+    std::error_code ignored;
+    for (int tries = 0; tries < 100 && fs::exists(scratch->path(), ignored); ++tries) {
+      fs::remove_all(scratch->path(), ignored);
+    }
+    std::_Exit(128 + signal);
+  }
+  trial.join();
   return findings;
 }
 

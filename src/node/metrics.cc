@@ -89,7 +89,9 @@ void add_page_cache(MetricsPage& page, const std::vector<Images::ImageStatus>& i
   }
   uint64_t sum = 0;
   for (const auto& [digest, of_layer] : bytes) sum += of_layer;
-  page.gauge("runnel_node_page_cache_bytes", "Of the layers' files, in the kernel's page cache.",
+  page.gauge("runnel_node_page_cache_bytes",
+             "Of the files of layers that images stream from, in the kernel's page cache; not of "
+             "layers that only the cache still has.",
              static_cast<double>(sum));
 }
 

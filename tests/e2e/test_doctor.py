@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -200,3 +202,42 @@ def test_help_has_an_example():
 
     assert done.returncode == 0
     assert "Example: runnel doctor" in done.stdout
+
+
+def trial_mounts(pid: int | str) -> list[str]:
+    """Mounts of a doctor's trials, as any thread of the process sees them."""
+    seen = []
+    for task in Path(f"/proc/{pid}/task").glob("*/mountinfo"):
+        try:
+            seen += [line.split()[4] for line in task.read_text().splitlines()
+                     if ".runnel-doctor-" in line]
+        except OSError:  # the thread has ended
+            pass
+    return seen
+
+
+@pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_an_end_in_the_middle_of_a_trial_leaves_no_mount(side, doctor, signal_number):
+    """The trial takes a fraction of a second: tried until one is met."""
+    parent = Path(side.node.root).parent
+    before = set(parent.iterdir())
+    met = False
+    for _ in range(20):
+        running = subprocess.Popen(doctor.argv(), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        while running.poll() is None and not trial_mounts(running.pid):
+            pass
+        met = running.poll() is None
+        running.send_signal(signal_number)
+        code = running.wait(60)
+        if met and code not in (0, 1):
+            break
+    assert met and code in (128 + signal_number, -signal_number)
+
+    assert trial_mounts("self") == []
+    left = set(parent.iterdir()) - before
+    if signal_number == signal.SIGKILL:  # files, which nobody could remove
+        for path in left:
+            shutil.rmtree(path)
+    else:
+        assert left == set()
