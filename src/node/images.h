@@ -100,8 +100,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     uint64_t boot_bytes = 0;  // fetched for head, tables and hot pack
     std::vector<LayerStatus> layers;
   };
-  // Holds no lock of this over anything slower than a copy. Asks the cache for each layer, and so
-  // waits while it opens or deletes one (Cache::mutex_).
+  // Waits for no disk (Cache::mutex_, which it takes for each layer, is never held over one), and
+  // holds no lock that a read or a pull needs for longer than a copy takes.
   std::vector<ImageStatus> status() const;
   // Measures what the kernel has in memory of those layers: half a second, and the walk over one
   // layer's pages.

@@ -18,7 +18,7 @@ struct WorkerInfo {
   unsigned restarts = 0;
 };
 
-// Engine, images, layers, bytes. Waits as long as Images::status() and add_page_cache() do.
+// Engine, images, layers, bytes. Waits for no disk, but for as long as Images::add_page_cache().
 std::string status_json(Images& images, const engine::Engine& engine, const WorkerInfo& worker);
 
 std::string containers_json(const std::vector<ContainerStatus>& containers);
