@@ -124,6 +124,10 @@ std::vector<std::shared_ptr<Layer>> Cache::open_layers() const {
   return layers;
 }
 
+void Cache::credentials_changed() {
+  for (const auto& layer : open_layers()) layer->credentials_changed();
+}
+
 Cache::ScrubStatus Cache::scrub_status() const {
   ScrubStatus status;
   for (const auto& layer : open_layers()) {

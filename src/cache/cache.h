@@ -83,6 +83,9 @@ class Cache {
   };
   Totals totals() const;
 
+  // Layer::credentials_changed() for all that are open.
+  void credentials_changed();
+
   // `user` (a mount) has these layers: they are filled in the background and never deleted, until
   // unpin(). They need not be open.
   void pin(const std::string& user, const std::vector<oci::Digest>& digests);

@@ -102,6 +102,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Where else the layer can be had.
   void add_original(const Original& original);
 
+  // Somebody brought a credential: what source and original had refused may be read now.
+  void credentials_changed();
+
   // Ends the reads whose deadline has passed, and begins what is due. Touches no file.
   void expire(SteadyTime now);
 
@@ -173,8 +176,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
     fetch::Priority fetch_priority = fetch::Priority::kBackground;
     int fetches = 0;  // under way; a second one when somebody urgent came
     int attempts = 0;
-    SteadyTime asked{};  // when the first reader came
-    bool lost = false;   // waits for the original; nothing is fetched
+    SteadyTime asked{};   // when the first reader came
+    bool lost = false;    // waits for the original; nothing is fetched
+    bool denied = false;  // by the source, when it was last lost
     SteadyTime lost_at{};
     bool retry = false;                   // to be fetched once more
     std::shared_ptr<const Buffer> plain;  // once verified, until written

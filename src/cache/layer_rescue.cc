@@ -20,8 +20,13 @@ void Layer::add_original(const Original& original) {
   rescue_.add(original);
 }
 
+void Layer::credentials_changed() {
+  const std::lock_guard lock(mutex_);
+  rescue_.credentials_changed();
+}
+
 // The source refuses the chunk, or gives it wrong. It waits for the original, if there is one and
-// there is time.
+// there is time; but not for credentials that neither of the two was given.
 void Layer::lose(uint32_t chunk, const Error& error) {
   const auto now = workers_.clock.now();
   bool waits = false;
@@ -32,7 +37,10 @@ void Layer::lose(uint32_t chunk, const Error& error) {
     if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
     Pending& pending = at->second;
     rescue_.want(Rescue::Cause::kLoss);
-    waits = rescue_.possible() && !pending.waiting.empty() && pending.deadline > rescue_.next(now);
+    pending.denied = error.code == Code::kDenied;
+    const bool refused = pending.denied && rescue_.denied() && !rescue_.running();
+    waits = rescue_.possible() && !refused && !pending.waiting.empty() &&
+            pending.deadline > rescue_.next(now);
     pending.lost = waits;
     pending.lost_at = now;
     if (!rescue_.error().empty()) why += "; " + rescue_.error();
@@ -97,6 +105,7 @@ void Layer::rescue() {
     originals = rescue_.originals();
   }
   Result<void> outcome;
+  bool denied = true;
   for (const auto& original : originals) {
     log::warning(about(), "the layer's blob cannot be read; making it from layer {} of {}",
                  original.digest, original.name);
@@ -109,7 +118,10 @@ void Layer::rescue() {
         });
     if (outcome || outcome.error().code == Code::kCancelled) break;
     log::warning(about(), "{}", outcome.error().message);
+    denied = denied && outcome.error().code == Code::kDenied;
   }
+  if (!outcome && outcome.error().code == Code::kDenied && !denied)
+    outcome = fail(Code::kUnavailable, "{}", outcome.error().message);
   rescue_ended(outcome);
 }
 
@@ -156,15 +168,26 @@ bool Layer::is_wanted(uint32_t chunk, const Buffer& plain) {
   return true;
 }
 
+// What waits for it asks the source again; what the source had refused as well has its error now.
 void Layer::rescue_ended(const Result<void>& outcome) {
+  std::vector<uint32_t> refused;
+  std::string words;
   {
     const std::lock_guard lock(mutex_);
     rescue_.ended(outcome, workers_.clock.now());
-    stats_.rescue_error = rescue_.error();
+    stats_.rescue_error = words = rescue_.error();
     for (auto& [chunk, pending] : pending_) {
-      if (std::exchange(pending.lost, false)) pending.retry = true;
+      if (!std::exchange(pending.lost, false)) continue;
+      if (rescue_.denied() && pending.denied) {
+        refused.push_back(chunk);
+      } else {
+        pending.retry = true;
+      }
     }
   }
+  const Error error(Code::kDenied,
+                    "the registry lets nobody read it whom this node knows; " + words);
+  for (const uint32_t chunk : refused) give_up(chunk, error);
   if (outcome) log::info(about(), "all chunks were made from the original layer");
 }
 

@@ -143,6 +143,72 @@ TEST_F(LayerRescue, MakesALayerWholeWhoseBlobIsGone) {
   }
 }
 
+const Error kRefused(Code::kDenied, "401");
+
+// The readers have an hour; the test has less.
+TEST_F(LayerRescue, WaitsForNobodyWhenBothAreRefusedForWantOfCredentials) {
+  source_->fail(kRefused);
+  original_->fail(kRefused);
+
+  for (int i = 0; i < 3; ++i) {
+    const auto read = wait(start_read(0, 10, std::chrono::hours(1)));
+
+    ASSERT_FALSE(read);
+    EXPECT_EQ(read.error().code, Code::kDenied);
+  }
+  source_->succeed();
+  EXPECT_EQ(wait(start_read(0, 10)).value(), expected(0, 10));
+}
+
+TEST_F(LayerRescue, ReadsFromTheOriginalOnceThereIsACredentialForIt) {
+  source_->fail(kRefused);
+  original_->fail(kRefused);
+  ASSERT_FALSE(wait(start_read(0, 10, std::chrono::hours(1))));
+  original_->succeed();
+
+  layer_->credentials_changed();
+
+  EXPECT_EQ(wait(start_read(0, 10)).value(), expected(0, 10));
+}
+
+// A repository that fails may be back in a second.
+TEST_F(LayerRescue, WaitsWhileOneOfTheOriginalsMayComeBack) {
+  const auto second = std::make_shared<FakeRangeSource>(tar_);
+  second->fail(kGone, 1);
+  layer_->add_original({.name = "registry/other",
+                        .digest = oci::Digest::of(tar_),
+                        .diff_id = oci::Digest::of(tar_),
+                        .source = second});
+  source_->fail(kRefused);
+  original_->fail(kRefused);
+
+  EXPECT_EQ(wait(start_read(0, 10)).value(), expected(0, 10));
+
+  second->shutdown();
+}
+
+TEST(Rescue, RestsAfterARefusalUntilThereIsANewCredential) {
+  const auto source = std::make_shared<FakeRangeSource>("");
+  const auto digest = oci::Digest::of(Bytes());
+  Rescue rescue;
+  rescue.add({.name = "app", .digest = digest, .diff_id = digest, .source = source});
+  const SteadyTime now{std::chrono::hours(1)};
+  const auto begins = [&] {
+    rescue.want(Rescue::Cause::kLoss);
+    return rescue.begin(now);
+  };
+  for (const auto& error : {kRefused, kGone}) {
+    ASSERT_TRUE(begins());
+    rescue.ended(std::unexpected(error), now);
+    EXPECT_FALSE(begins());
+
+    rescue.credentials_changed();
+
+    EXPECT_EQ(begins(), error == kRefused) << "a registry that fails rests on";
+    if (rescue.running()) rescue.ended({}, now - std::chrono::minutes(1));
+  }
+}
+
 TEST_F(LayerRescue, ReadsAChunkThatTheBlobHasWrong) {
   source_->corrupt();
 

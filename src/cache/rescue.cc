@@ -69,7 +69,14 @@ void Rescue::ended(const Result<void>& outcome, SteadyTime now) {
   loss_ = false;
   failures_ = good ? 0 : failures_ + 1;
   error_ = good ? "" : outcome.error().message;
+  denied_ = !good && outcome.error().code == Code::kDenied;
   not_before_ = now + std::min(kRest * (1 << std::clamp(failures_ - 1, 0, 6)), kLongestRest);
+}
+
+void Rescue::credentials_changed() {
+  if (!std::exchange(denied_, false)) return;
+  failures_ = 0;
+  not_before_ = {};
 }
 
 }  // namespace runnel::cache

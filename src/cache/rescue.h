@@ -58,6 +58,10 @@ class Rescue {
   void ended(const Result<void>& outcome, SteadyTime now);
 
   bool running() const { return running_; }
+  // The last attempt was refused by every repository, for want of credentials.
+  bool denied() const { return denied_; }
+  // Somebody may have brought them: what was refused is tried without a rest.
+  void credentials_changed();
   // The earliest time at which a chunk may come this way.
   SteadyTime next(SteadyTime now) const {
     return running_ || now > not_before_ ? now : not_before_;
@@ -71,6 +75,7 @@ class Rescue {
   bool wanted_ = false;
   bool loss_ = false;
   bool running_ = false;
+  bool denied_ = false;
   bool source_works_ = false;  // since it began
   int failures_ = 0;
   SteadyTime not_before_{};

@@ -73,6 +73,9 @@ class Engine {
   // The layers of everything that is mounted, each once. kConflict when one of them was not added.
   Result<std::vector<std::shared_ptr<cache::Layer>>> mounted_layers() const;
 
+  // Somebody brought a credential: what could not be read for want of one is tried again at once.
+  void credentials_changed() { cache_->credentials_changed(); }
+
   // No image needs these layers any more: they go at once when the disk is short.
   void release(const std::vector<oci::Digest>& layers);
   // Deletes the cached layers that no mount needs and forgets them; returns the freed bytes.

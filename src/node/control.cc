@@ -143,7 +143,9 @@ net::Response Control::login(const std::string& body) {
     const remote::Credential credential{.user = user, .secret = remote::Secret(std::move(secret))};
     RUNNEL_DO(remote::try_credential(parts_.gateway.client, parts_.gateway.hosts.endpoint(host),
                                      credential));
-    return parts_.logins.add(host, credential);
+    RUNNEL_DO(parts_.logins.add(host, credential));
+    parts_.engine.credentials_changed();
+    return {};
   }();
   return done ? json_response(200, {}) : refusal(done.error());
 }

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import base64
 import datetime
+import errno
 import json
 import os
 import signal
 import stat
 import subprocess
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -204,6 +206,28 @@ def wait_for_reason(side, guard, reason: str) -> dict:
     daemons.wait_until(lambda: side.image_status(reference(guard)).get("reason") == reason, 30,
                        f"the reason {reason}")
     return side.image_status(reference(guard))
+
+
+def test_what_nobody_may_read_is_an_error_at_once_and_read_again_after_a_login(guarded, side_for,
+                                                                               pushed):
+    """A read has 60 seconds here; who waits for a person's login must not hang for each of them."""
+    guard = guarded()
+    side = side_for(guard)
+    side.pull(reference(guard), USER, PASSWORD)
+    restart(side)
+    wait_for_reason(side, guard, "CredentialsMissing")
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+        began = time.monotonic()
+        with pytest.raises(OSError) as failure:
+            (root / "cold/1").read_bytes()
+        assert failure.value.errno == errno.EIO
+        assert time.monotonic() - began < 30, "half of what one read may take"
+
+        run([services.program(), "login", guard.host, "--user", USER, "--password-stdin",
+             "--control", str(side.node.control)], input=PASSWORD + "\n")
+
+        assert (root / "cold/1").read_bytes() == FILES["cold/1"]
+    assert side.image_status(reference(guard))["reason"] == "Streaming"
 
 
 def test_a_wrong_secret_is_refused_and_not_kept(guarded, side_for):
