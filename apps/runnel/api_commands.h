@@ -43,9 +43,11 @@ AddedCommand<Options> add_api_command(CLI::App& group, Action& action, const std
   return {command, std::move(options)};
 }
 
-// runnel repository …, runnel manifest …, runnel artifact-streaming …
+// runnel repository …, runnel manifest …, and so on
 void add_repository_commands(CLI::App& app, Action& action);
 void add_manifest_commands(CLI::App& app, Action& action);
 void add_streaming_commands(CLI::App& app, Action& action);
+void add_token_commands(CLI::App& app, Action& action);
+void add_scope_map_commands(CLI::App& app, Action& action);
 
 }  // namespace runnel

@@ -6,12 +6,12 @@
 
 #include "api_commands.h"
 #include "cli/cli.h"
+#include "completion_command.h"
 #include "install_commands.h"
 #include "node/config.h"
 #include "registry/config.h"
 #include "registry_commands.h"
 #include "roles.h"
-#include "token_commands.h"
 
 namespace runnel {
 
@@ -351,7 +351,8 @@ int run_command_line(int argc, char** argv) {
   add_streaming_commands(app, action);
   add_repository_commands(app, action);
   add_manifest_commands(app, action);
-  add_token_commands(app, action, add_registry_flags);
+  add_token_commands(app, action);
+  add_scope_map_commands(app, action);
   add_doctor(app, action);
   auto* version = app.add_subcommand("version", "print the version");
   version->footer("Example: runnel version");
@@ -361,6 +362,7 @@ int run_command_line(int argc, char** argv) {
       return 0;
     };
   });
+  add_completion_command(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {

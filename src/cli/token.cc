@@ -1,19 +1,12 @@
 #include "cli/token.h"
 
-#include <fmt/format.h>
-
+#include <algorithm>
 #include <boost/json.hpp>
 
-#include "base/base64.h"
-#include "base/quote.h"
-#include "cli/report.h"
-#include "cli/secret_input.h"
-#include "cli/table.h"
-#include "net/client.h"
+#include "cli/answer.h"
+#include "cli/scope_map_rights.h"
+#include "cli/session.h"
 #include "net/url.h"
-#include "oci/reference.h"
-#include "remote/docker_config.h"
-#include "remote/hosts.h"
 
 namespace runnel::cli {
 
@@ -21,251 +14,238 @@ namespace json = boost::json;
 
 namespace {
 
-constexpr std::string_view kRoot = "/runnel/v1/";
-constexpr size_t kMaxAnswer = 16 << 20;
+constexpr std::string_view kTokens = "_tokens";
+constexpr std::string_view kScopeMaps = "_scope-maps";
+constexpr size_t kMaxListed = 1'000'000;
 
-// Who asks: the name of the command line with the password of standard input, or whom docker's
-// configuration knows for this registry. Nothing else is tried: tokens cannot make tokens.
-Result<std::string> authorization(const TokenOptions& options) {
-  if (!options.user.empty()) {
-    RUNNEL_TRY(const auto secret, read_secret());
-    return "Basic " + to_base64(options.user + ":" + secret);
-  }
-  remote::DockerConfig config(remote::DockerConfig::default_path());
-  RUNNEL_TRY(const auto found, config.find(options.host, ""));
-  if (!found || found->user.empty())
-    return fail(Code::kDenied,
-                "who are you for {}? Log in with docker, podman or skopeo, or say --user NAME and "
-                "give the password on standard input",
-                options.host);
-  return "Basic " + to_base64(found->user + ":" + found->secret.reveal());
-}
-
-// The messages of an error of the API.
-std::string reason_of(Bytes body) {
-  json::error_code failed;
-  const auto parsed = json::parse(as_text(body), failed);
-  if (failed || !parsed.is_object()) return {};
-  const auto* errors = parsed.get_object().if_contains("errors");
-  if (errors == nullptr || !errors->is_array()) return {};
-  std::string all;
-  for (const auto& each : errors->get_array()) {
-    const auto* entry = each.if_object();
-    const auto* message = entry != nullptr ? entry->if_contains("message") : nullptr;
-    if (message != nullptr && message->is_string())
-      all += fmt::format(": {}", quote(std::string_view(message->get_string())));
-  }
-  return all;
-}
-
-// One registry, asked as one person.
-class TokenApi {
+// One registry's tokens and scope maps, as the person that the options name: only an Owner may.
+class Management {
  public:
-  static Result<TokenApi> open(const TokenOptions& options) {
-    TokenApi api(options);
-    RUNNEL_TRY(api.authorization_, authorization(options));
-    return api;
+  static Result<Management> open(const TokenOptions& options) {
+    RUNNEL_TRY(auto session, Session::open(options.api));
+    return Management(std::move(session));
   }
 
-  Result<json::object> call(const std::string& method, std::string_view kind,
-                            std::string_view name = {}, const json::object& body = {}) {
-    const auto path =
-        fmt::format("{}{}{}{}", kRoot, kind, name.empty() ? "" : "/", net::percent_encode(name));
-    net::ClientRequest request(method, base_ + path);
-    request.origin_headers.add("Authorization", authorization_);
-    request.max_redirects = 0;
-    request.stall_timeout = std::chrono::seconds(options_.registry.timeout_s);
-    if (method == "PUT" || method == "POST") {
-      request.headers.add("Content-Type", "application/json");
-      request.body = json::serialize(body);
-    }
-    net::Client::Options client_options;
-    client_options.ca_file = options_.registry.ca_file;
-    net::Client client(client_options);
-    RUNNEL_TRY(const auto answer, client.fetch(std::move(request), kMaxAnswer));
-    if (answer.head.status < 200 || answer.head.status > 299)
-      return fail(answer.head.status == 404 ? Code::kNotFound : Code::kDenied,
-                  "{}: {} {} was answered with {}{}", options_.host, method, path,
-                  answer.head.status, reason_of(answer.body));
-    if (answer.body.empty()) return json::object();
-    json::error_code failed;
-    auto parsed = json::parse(as_text(answer.body), failed);
-    if (failed || !parsed.is_object())
-      return fail(Code::kInvalid, "{}: the answer to {} {} is no JSON object", options_.host,
-                  method, path);
-    return std::move(parsed.get_object());
+  Result<json::array> list(std::string_view kind, std::string_view member) const {
+    return session_.list(call("GET", kind, {}), member, kMaxListed);
+  }
+  Result<json::object> get(std::string_view kind, std::string_view name) const {
+    return object(call("GET", kind, name));
+  }
+  Result<json::object> put(std::string_view kind, std::string_view name,
+                           const json::object& body) const {
+    auto change = call("PUT", kind, name);
+    change.body = json::serialize(body);
+    return object(change);
+  }
+  Result<void> remove(std::string_view kind, std::string_view name) const {
+    RUNNEL_TRY([[maybe_unused]] const auto gone, session_.call(call("DELETE", kind, name)));
+    return {};
+  }
+  // {"username", "name", "value", "creationTime", "expiry"}
+  Result<json::object> generate(const TokenOptions& options, const char* password) const {
+    json::object body{{"name", password}};
+    if (options.days) body["days"] = *options.days;
+    auto change = call("POST", kTokens, options.name);
+    change.path += ":generate";
+    change.body = json::serialize(body);
+    return object(change);
   }
 
  private:
-  explicit TokenApi(const TokenOptions& options) : options_(options) {
-    remote::HostSettings settings;
-    if (options.registry.plain_http) settings.plain_http = true;
-    if (!options.registry.plain_http && !options.registry.ca_file.empty())
-      settings.plain_http = false;
-    base_ = remote::Hosts(settings).endpoint(options.host).url;
+  explicit Management(Session session) : session_(std::move(session)) {}
+
+  static remote::ApiCall call(const char* method, std::string_view kind, std::string_view name) {
+    remote::ApiCall out;
+    out.method = method;
+    out.path =
+        fmt::format("/runnel/v1/{}{}{}", kind, name.empty() ? "" : "/", net::percent_encode(name));
+    out.what = fmt::format("{} {}", kind == kTokens ? "token" : "scope map", name);
+    out.in_person = true;
+    return out;
+  }
+  Result<json::object> object(const remote::ApiCall& what) const {
+    RUNNEL_TRY(auto answer, session_.call(what));
+    if (!answer.is_object())
+      return fail(Code::kInvalid, "{}: {}: the answer is no object", session_.host(), what.what);
+    return std::move(answer.get_object());
   }
 
-  TokenOptions options_;
-  std::string base_;
-  std::string authorization_;
+  Session session_;
 };
 
-std::string text(const json::object& object, std::string_view name) {
-  const auto* found = object.if_contains(name);
-  if (found == nullptr || !found->is_string()) return "-";
-  return std::string(found->get_string());
+// What both passwords are called, or the one that is wanted.
+std::vector<const char*> passwords_of(const TokenOptions& options) {
+  std::vector<const char*> wanted;
+  if (options.first || !options.second) wanted.push_back("password1");
+  if (options.second || !options.first) wanted.push_back("password2");
+  return wanted;
 }
 
-// The entries of a member that is a list of objects; empty for anything else.
-std::vector<json::object> entries(const json::object& object, std::string_view name) {
-  std::vector<json::object> all;
-  const auto* found = object.if_contains(name);
-  if (found == nullptr || !found->is_array()) return all;
-  for (const auto& each : found->get_array())
-    if (each.is_object()) all.push_back(each.get_object());
-  return all;
+// The names that clients of ACR look for.
+json::object shown(json::object token) {
+  if (const auto* map = token.if_contains("scopeMap")) token["scopeMapId"] = *map;
+  return token;
 }
 
-std::string passwords_of(const json::object& token) {
-  const auto* credentials = token.if_contains("credentials");
-  if (credentials == nullptr || !credentials->is_object()) return "-";
-  std::string all;
-  for (const auto& each : entries(credentials->get_object(), "passwords")) {
-    const auto expiry = text(each, "expiry");
-    all += fmt::format("{}{}{}", all.empty() ? "" : ", ", text(each, "name"),
-                       expiry == "-" ? "" : " until " + expiry);
+Result<json::array> new_passwords(const Management& registry, const TokenOptions& options) {
+  json::array made;
+  for (const char* name : passwords_of(options)) {
+    RUNNEL_TRY(auto password, registry.generate(options, name));
+    password.erase("username");
+    made.push_back(std::move(password));
   }
-  return all.empty() ? "-" : all;
+  return made;
 }
 
-std::string actions_of(const json::object& map) {
-  std::string all;
-  const auto* found = map.if_contains("actions");
-  if (found == nullptr || !found->is_array()) return "-";
-  for (const auto& each : found->get_array())
-    if (each.is_string())
-      all += (all.empty() ? "" : " ") + std::string(std::string_view(each.get_string()));
-  return all;
+// All actions that the flags name.
+Result<json::array> actions_of(const TokenOptions& options) {
+  RUNNEL_TRY(const auto lines, scope_map_lines(options.rights));
+  json::array out(options.actions.begin(), options.actions.end());
+  for (const auto& line : lines) out.emplace_back(line);
+  return out;
 }
 
-Result<void> put_scope_map(TokenApi& api, const TokenOptions& options) {
-  json::object body;
-  body["actions"] = json::array(options.actions.begin(), options.actions.end());
-  RUNNEL_TRY([[maybe_unused]] const auto made, api.call("PUT", "_scope-maps", options.name, body));
-  return {};
+Result<void> list(const TokenOptions& options, std::string_view kind, std::string_view member) {
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_TRY(auto all, registry.list(kind, member));
+  for (auto& each : all)
+    if (each.is_object()) each = shown(std::move(each.get_object()));
+  return show(options.api.output, all);
 }
 
-Result<void> put_token(TokenApi& api, const TokenOptions& options, const json::object& body) {
-  RUNNEL_TRY([[maybe_unused]] const auto made, api.call("PUT", "_tokens", options.name, body));
-  return {};
-}
-
-// On standard output nothing but the password, so that a script can keep it.
-Result<void> print_password(TokenApi& api, const TokenOptions& options) {
-  json::object body;
-  body["name"] = options.second ? "password2" : "password1";
-  if (options.days) body["days"] = *options.days;
-  RUNNEL_TRY(const auto made, api.call("POST", "_tokens", options.name + ":generate", body));
-  fmt::print("{}\n", options.json ? json::serialize(made) : text(made, "value"));
-  return {};
-}
-
-Result<void> list(const TokenOptions& options, std::string_view kind, std::string_view member,
-                  Table table, Table::Row (*row)(const json::object&)) {
-  RUNNEL_TRY(auto api, TokenApi::open(options));
-  RUNNEL_TRY(const auto answer, api.call("GET", kind));
-  if (options.json) {
-    fmt::print("{}\n", json::serialize(answer));
-    return {};
-  }
-  for (const auto& each : entries(answer, member)) table.row(row(each));
-  fmt::print("{}", table.to_string());
-  return {};
+Result<void> show_one(const TokenOptions& options, std::string_view kind) {
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_TRY(auto found, registry.get(kind, options.name));
+  return show(options.api.output, shown(std::move(found)));
 }
 
 Result<void> create(const TokenOptions& options) {
-  RUNNEL_TRY(auto api, TokenApi::open(options));
-  if (!options.actions.empty()) RUNNEL_DO(put_scope_map(api, options));
-  json::object body;
-  body["scopeMap"] = options.actions.empty() ? options.scope_map : options.name;
-  RUNNEL_DO(put_token(api, options, body));
-  return print_password(api, options);
-}
-
-Result<void> password(const TokenOptions& options) {
-  RUNNEL_TRY(auto api, TokenApi::open(options));
-  return print_password(api, options);
+  RUNNEL_TRY(const auto actions, actions_of(options));
+  if (actions.empty() == options.scope_map.empty())
+    return fail(Code::kInvalid,
+                "Usage error: --scope-map SCOPE_MAP | --repository REPOSITORY "
+                "ACTION [ACTION …]");
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  json::object body{{"scopeMap", options.scope_map}};
+  if (!actions.empty()) {
+    RUNNEL_DO(registry.put(kScopeMaps, options.name, {{"actions", actions}}));
+    body["scopeMap"] = options.name;
+  }
+  if (!options.status.empty()) body["status"] = options.status;
+  RUNNEL_TRY(auto token, registry.put(kTokens, options.name, body));
+  if (options.no_passwords) return show(options.api.output, shown(std::move(token)));
+  RUNNEL_TRY(auto passwords, new_passwords(registry, options));
+  token["credentials"] = json::object{{"username", options.name}, {"passwords", passwords}};
+  return show(options.api.output, shown(std::move(token)));
 }
 
 // Looked at first: PUT would make a token that is not there.
-Result<void> set_status(const TokenOptions& options, std::string_view status) {
-  RUNNEL_TRY(auto api, TokenApi::open(options));
-  RUNNEL_TRY([[maybe_unused]] const auto found, api.call("GET", "_tokens", options.name));
+Result<void> update(const TokenOptions& options) {
+  if (options.scope_map.empty() && options.status.empty())
+    return fail(Code::kInvalid, "nothing to change: say --scope-map or --status");
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_DO(registry.get(kTokens, options.name));
   json::object body;
-  body["status"] = status;
-  return put_token(api, options, body);
+  if (!options.scope_map.empty()) body["scopeMap"] = options.scope_map;
+  if (!options.status.empty()) body["status"] = options.status;
+  RUNNEL_TRY(auto token, registry.put(kTokens, options.name, body));
+  return show(options.api.output, shown(std::move(token)));
 }
 
-Result<void> remove(const TokenOptions& options, std::string_view kind) {
-  RUNNEL_TRY(auto api, TokenApi::open(options));
-  RUNNEL_TRY([[maybe_unused]] const auto gone, api.call("DELETE", kind, options.name));
-  return {};
+Result<void> generate(const TokenOptions& options) {
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_TRY(auto passwords, new_passwords(registry, options));
+  return show(options.api.output,
+              json::object{{"username", options.name}, {"passwords", std::move(passwords)}});
 }
 
-Result<void> set_scope_map(const TokenOptions& options) {
-  RUNNEL_TRY(auto api, TokenApi::open(options));
-  return put_scope_map(api, options);
+Result<void> remove(const TokenOptions& options, std::string_view kind, const char* what) {
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_DO(confirm(options.api.yes, fmt::format("Are you sure you want to delete the {} '{}'?",
+                                                 what, options.name)));
+  return registry.remove(kind, options.name);
 }
 
-int exit_code(const Result<void>& done) {
-  return done ? 0 : report(done.error());
+Result<void> create_scope_map(const TokenOptions& options) {
+  RUNNEL_TRY(auto actions, actions_of(options));
+  if (actions.empty())
+    return fail(Code::kInvalid, "Usage error: --repository REPOSITORY ACTION [ACTION …]");
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_TRY(auto map,
+             registry.put(kScopeMaps, options.name,
+                          {{"actions", std::move(actions)}, {"description", options.description}}));
+  return show(options.api.output, map);
+}
+
+Result<void> update_scope_map(const TokenOptions& options) {
+  RUNNEL_TRY(const auto added, actions_of(options));
+  RUNNEL_TRY(const auto taken, scope_map_lines(options.rights_taken));
+  if (added.empty() && taken.empty() && options.description.empty())
+    return fail(Code::kInvalid,
+                "nothing to change: say --add-repository, --remove-repository or --description");
+  RUNNEL_TRY(const auto registry, Management::open(options));
+  RUNNEL_TRY(const auto before, registry.get(kScopeMaps, options.name));
+  const auto* held = before.if_contains("actions");
+  json::array actions = held != nullptr && held->is_array() ? held->get_array() : json::array();
+  for (const auto& each : added)
+    if (std::ranges::find(actions, each) == actions.end()) actions.push_back(each);
+  for (const auto& line : taken) {
+    const auto found = std::ranges::find(actions, json::value(line));
+    if (found != actions.end()) actions.erase(found);
+  }
+  const auto description =
+      options.description.empty() ? text_of(before, "description") : options.description;
+  RUNNEL_TRY(auto map,
+             registry.put(kScopeMaps, options.name,
+                          {{"actions", std::move(actions)}, {"description", description}}));
+  return show(options.api.output, map);
 }
 
 }  // namespace
 
 int token_list(const TokenOptions& options) {
-  return exit_code(list(options, "_tokens", "tokens",
-                        Table({"TOKEN", "STATUS", "SCOPE MAP", "PASSWORDS"}),
-                        [](const json::object& token) -> Table::Row {
-                          return {text(token, "name"), text(token, "status"),
-                                  text(token, "scopeMap"), passwords_of(token)};
-                        }));
+  return exit_code(list(options, kTokens, "tokens"));
+}
+
+int token_show(const TokenOptions& options) {
+  return exit_code(show_one(options, kTokens));
 }
 
 int token_create(const TokenOptions& options) {
   return exit_code(create(options));
 }
 
-int token_password(const TokenOptions& options) {
-  return exit_code(password(options));
+int token_update(const TokenOptions& options) {
+  return exit_code(update(options));
 }
 
-int token_enable(const TokenOptions& options) {
-  return exit_code(set_status(options, "enabled"));
-}
-
-int token_disable(const TokenOptions& options) {
-  return exit_code(set_status(options, "disabled"));
+int token_generate(const TokenOptions& options) {
+  return exit_code(generate(options));
 }
 
 int token_delete(const TokenOptions& options) {
-  return exit_code(remove(options, "_tokens"));
+  return exit_code(remove(options, kTokens, "token"));
 }
 
 int scope_map_list(const TokenOptions& options) {
-  return exit_code(list(options, "_scope-maps", "scopeMaps",
-                        Table({"SCOPE MAP", "TYPE", "ACTIONS"}),
-                        [](const json::object& map) -> Table::Row {
-                          return {text(map, "name"), text(map, "type"), actions_of(map)};
-                        }));
+  return exit_code(list(options, kScopeMaps, "scopeMaps"));
 }
 
-int scope_map_set(const TokenOptions& options) {
-  return exit_code(set_scope_map(options));
+int scope_map_show(const TokenOptions& options) {
+  return exit_code(show_one(options, kScopeMaps));
+}
+
+int scope_map_create(const TokenOptions& options) {
+  return exit_code(create_scope_map(options));
+}
+
+int scope_map_update(const TokenOptions& options) {
+  return exit_code(update_scope_map(options));
 }
 
 int scope_map_delete(const TokenOptions& options) {
-  return exit_code(remove(options, "_scope-maps"));
+  return exit_code(remove(options, kScopeMaps, "scope map"));
 }
 
 }  // namespace runnel::cli

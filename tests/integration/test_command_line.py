@@ -252,3 +252,59 @@ def test_wrong_usage_is_exit_code_2_and_a_missing_registry_says_where_to_name_it
     run("repository", "list", "-r", "https://a.example", code=1, said="without https://")
     run("repository", "list", "-r", "no-such", "--suffix", "invalid", "--timeout", "5", code=1,
         said="no-such.invalid")
+
+
+# Help and completion ------------------------------------------------------------------------------
+
+
+def tree_of(*path: str) -> dict[tuple[str, ...], str]:
+    """Every command's help, by its words."""
+    done = subprocess.run([services.program(), *path, "--help"], capture_output=True, text=True,
+                          timeout=60, check=True)
+    found = {path: done.stdout}
+    below = done.stdout.partition("\nSubcommands:\n")[2].partition("\n\n")[0]
+    for line in below.splitlines():
+        if line[:2] == "  " and line[2:3].strip():
+            found |= tree_of(*path, line.split()[0])
+    return found
+
+
+def test_every_command_has_help_with_an_example_of_itself(runnel):  # noqa: ARG001
+    tree = tree_of()
+
+    assert len(tree) > 50, sorted(tree)
+    for path, text in tree.items():
+        (example,) = [line for line in text.splitlines() if line.startswith("Example: ")]
+        assert " ".join(("runnel", *path)) in example, path
+
+
+def completed(*words: str) -> list[str]:
+    """What bash offers for the last of these words."""
+    script = ('source <("$0" completion bash); COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); '
+              'declare -F _runnel >/dev/null || exit 9; complete -p runnel >/dev/null || exit 8; '
+              '_runnel; printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run(["bash", "-c", script, services.program(), *words], capture_output=True,
+                          text=True, timeout=60, check=False)
+    assert done.returncode == 0 and done.stderr == "", done
+    return done.stdout.split()
+
+
+def test_bash_completes_commands_and_flags(runnel):  # noqa: ARG001
+    assert completed("runnel", "arti") == ["artifact-streaming"]
+    assert set(completed("runnel", "artifact-streaming", "operation", "")) >= {
+        "show", "list", "cancel", "--help"}
+    assert completed("runnel", "manifest", "list-d") == ["list-deleted", "list-deleted-tags"]
+    assert completed("runnel", "manifest", "list-deleted", "--regi") == ["--registry"]
+    assert completed("runnel", "manifest", "list-referrers", "-r", "host", "--na") == ["--name"]
+    assert completed("runnel", "node", "--wor") == []  # hidden: the node's own business
+    assert completed("runnel", "nonsense", "manif") == ["manifest"]
+
+
+def test_completion_of_every_shell_has_every_command(runnel):  # noqa: ARG001
+    for shell in ("bash", "zsh", "fish"):
+        script = subprocess.run([services.program(), "completion", shell], capture_output=True,
+                                text=True, timeout=60, check=True).stdout
+        for path in tree_of():
+            assert not path or path[-1] in script, (shell, path)
+    assert subprocess.run([services.program(), "completion", "tcsh"], capture_output=True,
+                          check=False).returncode == 2
