@@ -28,7 +28,7 @@ Section auth_section(AuthConfig& auth) {
              [&auth](std::vector<std::string> patterns) {
                return set_patterns(auth.anonymous_pull, std::move(patterns));
              })
-      .number("token_lifetime_s", 60, 86400,
+      .number("token_lifetime_s", 1, 86400,
               [&auth](int64_t value) { auth.token_lifetime = seconds(value); })
       .number("refresh_lifetime_s", 60, kYear,
               [&auth](int64_t value) { auth.refresh_lifetime = seconds(value); });

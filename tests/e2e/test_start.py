@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import trees
-from sandbox import images, services
+from sandbox import daemons, images, services
 
 RECIPES = [pytest.param(name, marks=[] if name == "python" else pytest.mark.heavy)
            for name in ("python", "nginx", "node", "jupyter")]
@@ -84,3 +84,41 @@ def test_background_fill_completes_an_image_that_then_needs_no_registry(lab, fre
         assert side.node.clear()
     finally:
         private.stop()
+
+
+def bytes_used(side, chain_id: str) -> int:
+    """What containerd says of a snapshot's disk usage."""
+    said = side.containerd.ctr("snapshots", "--snapshotter", "runnel", "usage", "-b", chain_id)
+    (row,) = [line.split() for line in said.splitlines() if line.startswith(chain_id)]
+    return int(row[1])
+
+
+def test_usage_counts_what_is_here_and_a_mounted_image_fills_until_all_is(lab, fresh_streaming,
+                                                                         engine):
+    from corpus import layers
+    name = f"usage-{engine}"
+    pushed = lab.push(name, layers(
+        lab.directory(name),
+        lambda t: t.directory("d").file("d/f", bytes(range(256)) * 8_000 + name.encode()),
+        lambda t: t.file("top", bytes(reversed(range(256))) * 8_000 + name.encode())))
+    services.convert(pushed.reference)
+    side = fresh_streaming(engine)
+    side.pull(pushed.reference)
+    lower, upper = pushed.image.chain_ids
+
+    assert bytes_used(side, lower) == bytes_used(side, upper) == 0
+    with side.containerd.view(upper) as root:
+        (root / "d/f").read_bytes()
+    assert bytes_used(side, lower) >= 256 * 8_000
+    assert bytes_used(side, upper) == 0, "nobody has read of it"
+
+    side.node.stop()
+    side.node.background_fill = True  # which is how it is shipped
+    side.node.start()
+    side.wait_for_containerd()
+    with side.containerd.view(upper):
+        daemons.wait_until(
+            lambda: all(layer["complete"] for layer in side.image_status(pushed.reference)["layers"]),
+            60, "the image is filled while it is mounted")
+    used = [bytes_used(side, chain_id) for chain_id in pushed.image.chain_ids]
+    assert used == [layer["bytes"] for layer in side.image_status(pushed.reference)["layers"]]
