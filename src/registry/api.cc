@@ -10,6 +10,7 @@
 #include "registry/management_api.h"
 #include "registry/manifest_api.h"
 #include "registry/oauth_api.h"
+#include "registry/profiles_api.h"
 #include "registry/reply.h"
 #include "registry/request_body.h"
 #include "registry/route.h"
@@ -190,6 +191,7 @@ net::awaitable<Answer> answer(Services& services, net::Request& request, net::Re
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
   if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
   if (is_attributes(request)) co_return co_await handle_attributes(services, request, body);
+  if (is_profiles(request.path)) co_return co_await handle_profiles(services, request, body);
   if (is_management(request.path)) co_return co_await handle_management(services, request, body);
   auto route = find_resource(request);
   if (!route) co_return std::unexpected(route.error());

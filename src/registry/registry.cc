@@ -18,6 +18,7 @@
 #include "registry/api.h"
 #include "registry/collector.h"
 #include "registry/gate.h"
+#include "registry/profile_votes.h"
 #include "registry/recorded.h"
 #include "registry/scrub_thread.h"
 #include "registry/traffic.h"
@@ -36,8 +37,11 @@ constexpr int kCleansPerSweep = 6 * 24;
 // Throws away what nobody needs, at the start and then now and again, until it goes.
 class Housekeeper {
  public:
-  Housekeeper(Uploads& uploads, Collector& collector, Traffic& traffic)
-      : traffic_(traffic), thread_([this, &uploads, &collector](const std::stop_token& stop) {
+  Housekeeper(Uploads& uploads, Collector& collector, meta::MetadataStore& metadata,
+              Traffic& traffic)
+      : metadata_(metadata),
+        traffic_(traffic),
+        thread_([this, &uploads, &collector](const std::stop_token& stop) {
           run(uploads, collector, stop);
         }) {}
 
@@ -49,6 +53,7 @@ class Housekeeper {
       clean(uploads);
       if (round % kCleansPerCollection == 0) report(collector.collect(stop));
       if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
+      if (round % kCleansPerSweep == 0) forget_votes(stop);
       std::unique_lock lock(mutex);
       wake.wait_for(lock, stop, kCleanInterval, [] { return false; });
     }
@@ -72,6 +77,16 @@ class Housekeeper {
                 collected->bytes);
   }
 
+  void forget_votes(const std::stop_token& stop) {
+    std::string after;
+    do {
+      const auto next = forget_votes_of_absent(metadata_, after);
+      if (!next) log::warning("forgetting profiles of absent images: {}", next.error().message);
+      after = next.value_or("");
+    } while (!after.empty() && !stop.stop_requested());
+  }
+
+  meta::MetadataStore& metadata_;
   Traffic& traffic_;
   std::jthread thread_;
 };
@@ -190,7 +205,7 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
       [traffic = &parts->traffic] { return traffic->metrics_text(); });
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
   warn_of_clear_text(config);
-  parts->housekeeper.emplace(*parts->uploads, *parts->collector, parts->traffic);
+  parts->housekeeper.emplace(*parts->uploads, *parts->collector, *parts->metadata, parts->traffic);
   parts->scrub.emplace(*parts->blobs, *parts->metadata, kScrubBytesPerSecond);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }

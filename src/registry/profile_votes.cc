@@ -1,0 +1,88 @@
+#include "registry/profile_votes.h"
+
+#include <algorithm>
+
+#include "artifact/merged_profile.h"
+
+namespace runnel::registry {
+
+namespace {
+
+constexpr std::string_view kKind = "profile-vote";
+constexpr size_t kVoterDigits = 16;
+constexpr size_t kSweep = 100;
+constexpr int kAttempts = 10;  // to replace a vote that is cast twice at a time
+
+// "team/app sha256:… 0123456789abcdef": a space is in no name, and sorts before all that may be.
+std::string prefix_of(std::string_view repository, const oci::Digest& image) {
+  return fmt::format("{} {} ", repository, image);
+}
+
+Result<std::vector<meta::Document>> votes_of(meta::MetadataStore& metadata,
+                                             const std::string& prefix) {
+  RUNNEL_TRY(auto votes, metadata.documents(kKind, prefix, kMaxVotes));
+  std::erase_if(votes, [&](const auto& each) { return !each.name.starts_with(prefix); });
+  return votes;
+}
+
+Result<void> make_room(meta::MetadataStore& metadata, const std::string& prefix) {
+  RUNNEL_TRY(const auto votes, votes_of(metadata, prefix));
+  if (votes.size() < kMaxVotes) return {};
+  const auto oldest = std::ranges::min_element(votes, {}, &meta::Document::version);
+  RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kKind, oldest->name));
+  return {};
+}
+
+}  // namespace
+
+Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repository,
+                       const oci::Digest& image, std::string_view voter,
+                       const artifact::Profile& profile) {
+  const auto body = artifact::to_json(profile);
+  if (body.size() > kMaxVoteBytes)
+    return fail(Code::kExhausted, "a profile of {} bytes, at most {}", body.size(), kMaxVoteBytes);
+  const auto prefix = prefix_of(repository, image);
+  const auto name =
+      prefix + std::string(oci::Digest::of(as_bytes(voter)).hex().substr(0, kVoterDigits));
+  for (int attempt = 1;; ++attempt) {
+    RUNNEL_TRY(const auto before, metadata.document(kKind, name));
+    if (!before) RUNNEL_DO(make_room(metadata, prefix));
+    const auto put = metadata.put_document(kKind, name, body, before ? before->version : 0);
+    if (put) return {};
+    if (put.error().code != Code::kConflict || attempt == kAttempts)
+      return std::unexpected(put.error());
+  }
+}
+
+Result<Voted> count_votes(meta::MetadataStore& metadata, std::string_view repository,
+                          const oci::Digest& image) {
+  RUNNEL_TRY(const auto documents, votes_of(metadata, prefix_of(repository, image)));
+  std::vector<artifact::Profile> votes;
+  for (const auto& each : documents) {
+    auto vote = artifact::parse_profile(as_bytes(each.body));
+    if (!vote) return std::unexpected(vote.error().in(each.name));
+    votes.push_back(*std::move(vote));
+  }
+  return Voted{.profile = artifact::merge_profiles(votes), .votes = votes.size()};
+}
+
+Result<std::string> forget_votes_of_absent(meta::MetadataStore& metadata,
+                                           const std::string& after) {
+  RUNNEL_TRY(const auto votes, metadata.documents(kKind, after, kSweep));
+  for (const auto& each : votes) {
+    const auto space = each.name.find(' ');
+    const auto end = each.name.rfind(' ');
+    const auto image = oci::Digest::parse(
+        std::string_view(each.name).substr(space + 1, end - std::min(end, space + 1)));
+    bool present = false;
+    if (image) {
+      RUNNEL_TRY(const auto info, metadata.manifest_info(each.name.substr(0, space), *image));
+      present = info.has_value();
+    }
+    if (present) continue;
+    RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kKind, each.name));
+  }
+  return votes.size() < kSweep ? std::string() : votes.back().name;
+}
+
+}  // namespace runnel::registry

@@ -1,0 +1,44 @@
+// What nodes said of the starts of an image (artifact/profile.h): a vote of each, kept in the
+// metadata until the image is gone, and what they have in common.
+//
+// A vote changes what a boot blob brings first, never what a file has in it, so whoever may pull an
+// image may vote. Still: one node, one vote; of a principal, at most kMaxVotes of an image; a new
+// node then takes the place of the one that voted longest ago.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "artifact/profile.h"
+#include "base/error.h"
+#include "meta/metadata_store.h"
+
+namespace runnel::registry {
+
+// Of an image.
+inline constexpr size_t kMaxVotes = 64;
+// Of a vote's JSON. A start that reads 40,000 chunks fits.
+inline constexpr size_t kMaxVoteBytes = 512 * 1024;
+
+struct Voted {
+  artifact::Profile profile;  // of all votes together
+  size_t votes = 0;
+};
+
+// `voter` names the node, whatever its length. kExhausted for a profile above kMaxVoteBytes. Its
+// layers and chunks are not looked at: they are matched with an image when a boot blob is made.
+Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repository,
+                       const oci::Digest& image, std::string_view voter,
+                       const artifact::Profile& profile);
+
+// Without votes it is empty.
+Result<Voted> count_votes(meta::MetadataStore& metadata, std::string_view repository,
+                          const oci::Digest& image);
+
+// Looks at some votes, those that come after `after` in the store's order, and forgets those of
+// images that are gone. Where to go on; empty at the end.
+Result<std::string> forget_votes_of_absent(meta::MetadataStore& metadata, const std::string& after);
+
+}  // namespace runnel::registry

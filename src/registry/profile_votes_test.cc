@@ -1,0 +1,98 @@
+#include "registry/profile_votes.h"
+
+#include <gtest/gtest.h>
+
+#include "support/memory_metadata_store.h"
+
+namespace runnel::registry {
+namespace {
+
+class ProfileVotesTest : public testing::Test {
+ protected:
+  static artifact::Profile start_of(uint32_t chunk) {
+    return {.image = "i", .layers = {oci::Digest::of(as_bytes("layer"))}, .chunks = {{0, chunk}}};
+  }
+  static oci::Digest image(std::string_view name) { return oci::Digest::of(as_bytes(name)); }
+
+  void cast(std::string_view name, std::string_view voter, uint32_t chunk) {
+    const auto done = cast_vote(store_, "team/app", image(name), voter, start_of(chunk));
+    ASSERT_TRUE(done) << done.error().message;
+  }
+  Voted count(std::string_view name) {
+    return count_votes(store_, "team/app", image(name)).value();
+  }
+
+  SystemClock clock_;
+  test::MemoryMetadataStore store_{test::MemoryMetadataStore::new_data(), clock_};
+};
+
+TEST_F(ProfileVotesTest, NobodyHasVotedAtFirst) {
+  EXPECT_EQ(count("a").votes, 0u);
+  EXPECT_TRUE(count("a").profile.chunks.empty());
+}
+
+TEST_F(ProfileVotesTest, ANodesLastVoteCounts) {
+  cast("a", "node 1", 1);
+  cast("a", "node 2", 2);
+  cast("a", "node 1", 3);
+
+  EXPECT_EQ(count("a").votes, 2u);
+  EXPECT_EQ(count("a").profile.chunks.size(), 2u);
+  const auto chunks = count("a").profile.chunks;
+  EXPECT_EQ(std::ranges::count(chunks, 1u, &artifact::Profile::Chunk::chunk), 0);
+}
+
+TEST_F(ProfileVotesTest, VotesForAnotherImageOrRepositoryAreOthers) {
+  cast("a", "node", 1);
+  cast("b", "node", 2);
+  ASSERT_TRUE(cast_vote(store_, "team/app2", image("a"), "node", start_of(3)));
+
+  EXPECT_EQ(count("a").profile, start_of(1));
+  EXPECT_EQ(count("b").profile, start_of(2));
+}
+
+TEST_F(ProfileVotesTest, AFullImageForgetsWhoVotedLongestAgo) {
+  for (size_t i = 0; i <= kMaxVotes; ++i) {
+    cast("a", "node " + std::to_string(i), i == 0 ? 1000 : 1);
+    if (i < kMaxVotes) EXPECT_EQ(count("a").votes, i + 1);
+  }
+
+  EXPECT_EQ(count("a").votes, kMaxVotes);
+  cast("a", "node 0", 1);
+  EXPECT_EQ(count("a").votes, kMaxVotes) << "it had lost its place, and takes another's";
+}
+
+TEST_F(ProfileVotesTest, AVoteThatIsTooLargeChangesNothing) {
+  cast("a", "node", 1);
+  auto large = start_of(1);
+  large.chunks.resize(100'000, {0, 1'000'000});
+
+  const auto done = cast_vote(store_, "team/app", image("a"), "node", large);
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::kExhausted);
+  EXPECT_EQ(count("a").profile, start_of(1));
+}
+
+TEST_F(ProfileVotesTest, TheVotesOfAnAbsentImageAreForgotten) {
+  meta::NewManifest manifest;
+  manifest.digest = image("there");
+  manifest.blobs_required = false;
+  ASSERT_TRUE(store_.put_manifest("team/app", manifest));
+  cast("there", "node", 1);
+  for (int i = 0; i < 150; ++i) cast("gone " + std::to_string(i), "node", 1);
+
+  std::string after;
+  int calls = 0;
+  do {
+    after = forget_votes_of_absent(store_, after).value();
+    ++calls;
+  } while (!after.empty());
+
+  EXPECT_GT(calls, 1);
+  EXPECT_EQ(count("there").votes, 1u);
+  for (int i = 0; i < 150; ++i) EXPECT_EQ(count("gone " + std::to_string(i)).votes, 0u);
+}
+
+}  // namespace
+}  // namespace runnel::registry
