@@ -135,6 +135,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // The chunks that were read on demand since the layer was opened, in the order of their first
   // read; the first Touches::kMaxOrder of them.
   std::vector<Touch> touches() const;
+  // When the first and the last of them were, of those that are not before `since`. Cheap.
+  std::optional<TouchSpan> touched(SteadyTime since) const;
 
   uint64_t size() const { return table_.device_size(); }
   const artifact::ChunkTable& table() const { return table_; }

@@ -19,6 +19,11 @@ std::vector<Touch> Layer::touches() const {
   return touches_.order();
 }
 
+std::optional<TouchSpan> Layer::touched(SteadyTime since) const {
+  const std::lock_guard lock(mutex_);
+  return touches_.since(since);
+}
+
 bool Layer::was_touched_locked(uint32_t first, uint32_t last) const {
   for (uint32_t chunk = first; chunk <= last; ++chunk) {
     if (!touches_.has(chunk)) return false;

@@ -156,6 +156,19 @@ TEST_F(CacheReadAhead, KeepsTheOrderOfFirstReads) {
   EXPECT_THAT(order, ElementsAre(7, 3, 30));
 }
 
+TEST(Touches, TellsWhenTheFirstAndTheLastWereSinceAMoment) {
+  Touches touches(10);
+  const auto at = [](int seconds) { return SteadyTime() + std::chrono::seconds(seconds); };
+  EXPECT_FALSE(touches.since({}));
+  for (const int second : {1, 3, 7}) touches.add(second, at(second));
+  touches.add(1, at(9));  // not the first time
+
+  EXPECT_EQ(touches.since(at(2))->first, at(3));
+  EXPECT_EQ(touches.since(at(3))->first, at(3));
+  EXPECT_EQ(touches.since({})->last, at(7));
+  EXPECT_FALSE(touches.since(at(8)));
+}
+
 TEST(ReadAheadWindow, ShrinksWithTheRoundTrip) {
   EXPECT_TRUE(ReadAhead::after(Duration::zero()).empty());
   EXPECT_TRUE(ReadAhead::after(microseconds(499)).empty());

@@ -2,7 +2,9 @@
 // made of, and what tells a start that is going on from one that is over.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/clock.h"
@@ -14,6 +16,11 @@ struct Touch {
   SteadyTime at{};
 
   bool operator==(const Touch&) const = default;
+};
+
+struct TouchSpan {
+  SteadyTime first{};
+  SteadyTime last{};
 };
 
 // One thread at a time.
@@ -36,6 +43,13 @@ class Touches {
   }
 
   const std::vector<Touch>& order() const { return order_; }
+
+  // The first and the last of order() that are not before `since`; nothing when there is none.
+  std::optional<TouchSpan> since(SteadyTime since) const {
+    const auto first = std::ranges::lower_bound(order_, since, {}, &Touch::at);
+    if (first == order_.end()) return std::nullopt;
+    return TouchSpan{.first = first->at, .last = order_.back().at};
+  }
 
  private:
   std::vector<bool> touched_;

@@ -29,6 +29,7 @@
 #include "node/page_cache_meter.h"
 #include "node/reason.h"
 #include "node/registries.h"
+#include "node/start_watch.h"
 #include "node/tree_keeper.h"
 #include "node/trust.h"
 #include "oci/reference.h"
@@ -113,6 +114,11 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // when no image of that reference streams. Layers that another image had brought to read before
   // are in it as far as they were read anew.
   Result<artifact::Profile> profile(const oci::Reference& reference) const;
+  // The images that began to stream since this process runs, and whose registry makes boot blobs
+  // out of profiles.
+  std::vector<StartWatch::Start> starts() const;
+  // Where such an image is from; kNotFound when it streams no more.
+  Result<oci::Reference> reference_of(const oci::Digest& image) const;
 
  private:
   // One image that was asked about. Guarded by mutex_, but for `streamed`, which is immutable.

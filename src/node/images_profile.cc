@@ -30,6 +30,43 @@ artifact::Profile in_order(std::vector<Seen> seen) {
 
 }  // namespace
 
+std::vector<StartWatch::Start> Images::starts() const {
+  std::vector<std::pair<std::shared_ptr<const StreamedImage>, SteadyTime>> streaming;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [subject, each] : images_)
+      if (each->streamed && each->decided != SteadyTime() &&
+          each->streamed->artifact.artifact_type == artifact::kAzureArtifactType)
+        streaming.emplace_back(each->streamed, each->decided);
+  }
+  std::vector<StartWatch::Start> starts;
+  for (const auto& [image, mounted] : streaming) {
+    StartWatch::Start start{.image = image->subject, .mounted = mounted};
+    for (const size_t record : artifact::records_with_tables(image->boot.head.layers)) {
+      const auto& digest = image->boot.head.layers[record].blob_digest;
+      const auto layer = engine_.layer(oci::Digest::from_sha256(digest));
+      const auto span = layer ? layer->touched(mounted) : std::nullopt;
+      if (!span) continue;
+      start.first_touch = std::min(start.first_touch.value_or(span->first), span->first);
+      start.last_touch = std::max(start.last_touch, span->last);
+    }
+    starts.push_back(start);
+  }
+  return starts;
+}
+
+Result<oci::Reference> Images::reference_of(const oci::Digest& image) const {
+  const std::lock_guard lock(mutex_);
+  const auto found = images_.find(image);
+  if (found == images_.end() || !found->second->streamed)
+    return fail(Code::kNotFound, "{} does not stream here", image);
+  oci::Reference reference;
+  reference.host = found->second->host;
+  reference.repository = found->second->repository;
+  reference.digest = image;
+  return reference;
+}
+
 Result<artifact::Profile> Images::profile(const oci::Reference& reference) const {
   std::shared_ptr<const StreamedImage> image;
   SteadyTime mounted;

@@ -25,6 +25,7 @@
 #include "node/registries.h"
 #include "node/registry_check.h"
 #include "node/repull.h"
+#include "node/start_reporter.h"
 #include "node/status_json.h"
 #include "remote/gateway.h"
 #include "snapshot/service.h"
@@ -35,11 +36,20 @@ namespace runnel::node {
 
 namespace {
 
+constexpr auto kReportTimeout = std::chrono::seconds(5);
+
 remote::Hosts hosts_of(const Config& config) {
   remote::Hosts hosts;
   hosts.set_directory(config.hosts_dir);
   for (const auto& [host, settings] : config.registries) hosts.set(host, settings);
   return hosts;
+}
+
+remote::GatewayOptions impatient(Duration timeout) {
+  remote::GatewayOptions options;
+  options.retry.attempts = 1;
+  options.connect_timeout = options.stall_timeout = options.small_timeout = timeout;
+  return options;
 }
 
 // What hosts.toml files may call the mirror.
@@ -163,6 +173,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                                                  .scrub = config.scrub},
                                                 std::move(channel), clock));
   const FetcherGuard guard(fetcher);
+  RUNNEL_TRY(const auto node_name, node_id(config.root));
 
   RUNNEL_TRY(auto store, snapshot::Store::open(config.root + "/snapshots.db", clock));
   RUNNEL_TRY(const auto held, streamed_chains(*store));
@@ -202,6 +213,17 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                    }});
   RUNNEL_TRY(auto control_server, net::Server::listen(on_socket(listeners.control), control));
   const ServiceGuard serving(*service, *snapshotter);
+  // Impatient: the end of this process waits for a report under way.
+  const auto report_gateway = std::make_shared<remote::Gateway>(client, hosts, credentials.all,
+                                                                clock, impatient(kReportTimeout));
+  const StartReporter reporter([&] { return images->starts(); },
+                               [&](const oci::Digest& image) -> Result<void> {
+                                 RUNNEL_TRY(const auto reference, images->reference_of(image));
+                                 RUNNEL_TRY(const auto profile, images->profile(reference));
+                                 return tell_registry(report_gateway, credentials.all, reference,
+                                                      profile, node_name);
+                               },
+                               clock);
 
   page.set([&] {
     return metrics_text({.images = *images,
