@@ -7,6 +7,7 @@
 #include "api_commands.h"
 #include "cli/cli.h"
 #include "completion_command.h"
+#include "convert/worker_main.h"
 #include "install_commands.h"
 #include "node/config.h"
 #include "registry/config.h"
@@ -340,6 +341,10 @@ int run_command_line(int argc, char** argv) {
   add_registry(app, action);
   add_node(app, action, arguments);
   add_convert(app, action);
+  // What a registry starts for each layer; no command for people.
+  app.add_subcommand("convert-worker", "")->group("")->callback([&action] {
+    action = [] { return convert::run_worker(); };
+  });
   add_image_command(app, action, "inspect", "what is in an image's artifact",
                     "runnel inspect 127.0.0.1:5000/team/app:v1", false, false, cli::inspect);
   add_image_command(app, action, "ls", "list a directory of a remote image",

@@ -4,8 +4,11 @@
 
 namespace runnel::artifact {
 
-LayerLayout::LayerLayout(const oci::Digest& diff_id, uint32_t chunk_size, Chunker::Sink sink)
-    : reader_(diff_id, *this), chunker_(chunk_size, std::move(sink)) {}
+LayerLayout::LayerLayout(const oci::Digest& diff_id, uint32_t chunk_size, Chunker::Sink sink,
+                         const LayerLimits& limits)
+    : reader_(diff_id, *this, limits),
+      max_entries_(limits.max_entries),
+      chunker_(chunk_size, std::move(sink)) {}
 
 Result<LayerTree> LayerLayout::finish() {
   RUNNEL_DO(reader_.finish());
@@ -14,6 +17,9 @@ Result<LayerTree> LayerLayout::finish() {
 }
 
 Result<void> LayerLayout::entry(const tar::Entry& entry) {
+  if (++entries_ > max_entries_) {
+    return fail(Code::kExhausted, "it has more than {} entries", max_entries_);
+  }
   RUNNEL_TRY(file_, tree_.add(entry));
   return file_ ? begin_file(chunker_, entry) : Result<void>();
 }

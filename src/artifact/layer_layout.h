@@ -23,7 +23,8 @@ class LayerLayout : private tar::Handler {
  public:
   // `diff_id` is what the image's configuration says of the layer; `chunk_size` and `sink` as
   // Chunker has them.
-  LayerLayout(const oci::Digest& diff_id, uint32_t chunk_size, Chunker::Sink sink);
+  LayerLayout(const oci::Digest& diff_id, uint32_t chunk_size, Chunker::Sink sink,
+              const LayerLimits& limits = {});
 
   // The next bytes of the layer as the registry has it.
   Result<void> feed(Bytes bytes) { return reader_.feed(bytes); }
@@ -40,6 +41,8 @@ class LayerLayout : private tar::Handler {
   Result<void> entry_end() override;
 
   LayerReader reader_;
+  const uint64_t max_entries_;
+  uint64_t entries_ = 0;
   TreeBuilder tree_;
   Chunker chunker_;
   std::optional<uint32_t> file_;  // the inode whose content comes now

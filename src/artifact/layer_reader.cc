@@ -10,8 +10,9 @@ constexpr size_t kSignatureSize = 4;  // what codec::detect_compression wants to
 
 }  // namespace
 
-LayerReader::LayerReader(const oci::Digest& diff_id, tar::Handler& handler)
-    : diff_id_(diff_id), handler_(handler), digest_(diff_id.algorithm()) {}
+LayerReader::LayerReader(const oci::Digest& diff_id, tar::Handler& handler,
+                         const LayerLimits& limits)
+    : diff_id_(diff_id), handler_(handler), limits_(limits), digest_(diff_id.algorithm()) {}
 
 LayerReader::~LayerReader() = default;
 
@@ -28,8 +29,11 @@ Result<void> LayerReader::decode(Bytes bytes) {
 }
 
 Result<void> LayerReader::plain(Bytes bytes) {
-  digest_.update(bytes);
   plain_bytes_ += bytes.size();
+  if (plain_bytes_ > limits_.max_plain_bytes) {
+    return fail(Code::kExhausted, "it inflates to more than {} bytes", limits_.max_plain_bytes);
+  }
+  digest_.update(bytes);
   return tar_.feed(bytes, handler_);
 }
 

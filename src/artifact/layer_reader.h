@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "base/bytes.h"
@@ -12,6 +13,12 @@
 
 namespace runnel::artifact {
 
+// What a layer may cost before it is refused with kExhausted: a small blob can inflate to anything.
+struct LayerLimits {
+  uint64_t max_plain_bytes = std::numeric_limits<uint64_t>::max();
+  uint64_t max_entries = std::numeric_limits<uint64_t>::max();
+};
+
 // Decompresses, hashes and reads the archive; memory is bounded whatever the layer's size. One
 // thread feeds it.
 //
@@ -19,7 +26,7 @@ namespace runnel::artifact {
 class LayerReader {
  public:
   // `diff_id` is what the image's configuration says of the layer. `handler` outlives the reader.
-  LayerReader(const oci::Digest& diff_id, tar::Handler& handler);
+  LayerReader(const oci::Digest& diff_id, tar::Handler& handler, const LayerLimits& limits = {});
   ~LayerReader();
 
   // The next bytes. The layer's first ones say how it is compressed: registries mislabel layers,
@@ -40,6 +47,7 @@ class LayerReader {
   Buffer first_bytes_;  // until there are enough to tell the compression
   const oci::Digest diff_id_;
   tar::Handler& handler_;
+  const LayerLimits limits_;
   oci::Digester digest_;
   uint64_t plain_bytes_ = 0;
   tar::Reader tar_;

@@ -50,6 +50,12 @@ Result<Buffer> signature_of(const std::string& base64) {
   return Buffer(view.begin(), view.end());
 }
 
+std::string text_of(BIO* bio) {
+  char* text = nullptr;
+  const auto size = BIO_get_mem_data(bio, &text);
+  return {text, static_cast<size_t>(size)};
+}
+
 }  // namespace
 
 Key::Key(evp_pkey_st* key) : key_(key, EVP_PKEY_free) {
@@ -82,6 +88,25 @@ Result<Key> Key::parse_public(const std::string& pem) {
                 "not an Ed25519 public key; make one with: openssl pkey -in KEY -pubout");
   }
   return Key(key);
+}
+
+Key Key::generate() {
+  EVP_PKEY* key = EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519");
+  RUNNEL_CHECK(key != nullptr);
+  return Key(key);
+}
+
+std::string Key::private_pem() const {
+  const std::unique_ptr<BIO, FreeBio> bio(BIO_new(BIO_s_mem()));
+  RUNNEL_CHECK(
+      PEM_write_bio_PrivateKey(bio.get(), key_.get(), nullptr, nullptr, 0, nullptr, nullptr) == 1);
+  return text_of(bio.get());
+}
+
+std::string Key::public_pem() const {
+  const std::unique_ptr<BIO, FreeBio> bio(BIO_new(BIO_s_mem()));
+  RUNNEL_CHECK(PEM_write_bio_PUBKEY(bio.get(), key_.get()) == 1);
+  return text_of(bio.get());
 }
 
 Result<void> sign(Artifact& artifact, const oci::Digest& image_config, const Key& private_key) {

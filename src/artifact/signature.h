@@ -28,8 +28,14 @@ class Key {
   // kInvalid unless the PEM text holds an Ed25519 key.
   static Result<Key> parse_private(const std::string& pem);
   static Result<Key> parse_public(const std::string& pem);
+  // A new private key.
+  static Key generate();
 
   const std::string& id() const { return id_; }
+  // PEM as `openssl genpkey` and `openssl pkey -pubout` print it; the first one of a private key
+  // only.
+  std::string private_pem() const;
+  std::string public_pem() const;
   evp_pkey_st* get() const { return key_.get(); }
 
  private:

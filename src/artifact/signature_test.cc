@@ -111,5 +111,13 @@ TEST_F(SignatureTest, RefusesKeyFilesThatAreNotEd25519) {
   }
 }
 
+TEST(GeneratedKeys, ComeBackFromTheirPem) {
+  const auto key = Key::generate();
+
+  EXPECT_EQ(Key::parse_private(key.private_pem())->id(), key.id());
+  EXPECT_EQ(Key::parse_public(key.public_pem())->id(), key.id());
+  EXPECT_NE(Key::generate().id(), key.id());
+}
+
 }  // namespace
 }  // namespace runnel::artifact

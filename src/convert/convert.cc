@@ -12,6 +12,7 @@
 #include "base/worker_pool.h"
 #include "convert/boot_builder.h"
 #include "convert/find_artifact.h"
+#include "convert/image_artifact.h"
 #include "convert/layer_converter.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
@@ -35,10 +36,6 @@ struct Source {
 // A temporary file without a name: gone when it is closed, whatever happens.
 Result<UniqueFd> unnamed_file(const std::string& directory) {
   return open_file(directory, O_TMPFILE | O_RDWR, 0600);
-}
-
-oci::Platform platform_of(const oci::ImageConfig& config) {
-  return {.os = config.os, .architecture = config.architecture, .variant = config.variant};
 }
 
 Result<Source> read_source(remote::Repository& repository, const oci::Descriptor& descriptor,
@@ -135,28 +132,24 @@ class ImageConversion {
     RUNNEL_DO(check_names());
     std::vector<const LayerFile*> files;
     std::vector<artifact::LayerTree> trees;
-    Artifact artifact;
-    for (size_t i = 0; i < source_.manifest.layers.size(); ++i) {
-      const auto& source = source_.manifest.layers[i].digest;
-      auto& layer = layers_.at(source);
+    std::vector<MadeLayer> made;
+    for (const auto& source : source_.manifest.layers) {
+      auto& layer = layers_.at(source.digest);
       const auto& blob = layer.file.blob;
       files.push_back(&layer.file);
       trees.push_back(layer.tree);
-      artifact.layers.push_back({.source = source,
-                                 .diff_id = source_.config.diff_ids[i],
-                                 .blob = oci::Digest::from_sha256(blob.digest),
-                                 .blob_size = blob.size,
-                                 .table_digest = blob.parts.table_digest});
+      made.push_back({.blob = oci::Digest::from_sha256(blob.digest),
+                      .size = blob.size,
+                      .table_digest = blob.parts.table_digest});
     }
-    RUNNEL_TRY(artifact.generation, build_boot(files, trees));
-    artifact.platform = platform_of(source_.config);
-    artifact.artifact_type = options_.artifact_type;
-    artifact.producer = artifact::producer();
-    artifact.boot = oci::Digest::of(boot_.bytes);
-    artifact.boot_size = boot_.bytes.size();
-    artifact.head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size));
-    artifact.head_size = boot_.head_size;
-    return artifact;
+    RUNNEL_TRY(const auto generation, build_boot(files, trees));
+    return describe_artifact(source_.manifest, source_.config, made,
+                             {.digest = oci::Digest::of(boot_.bytes),
+                              .size = boot_.bytes.size(),
+                              .head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size)),
+                              .head_size = boot_.head_size,
+                              .generation = generation},
+                             options_.artifact_type);
   }
 
   // Sets boot_ and returns its generation. Without a profile that is always the first one: equal

@@ -1,5 +1,8 @@
 // convert/ turns an image in a registry into its streaming artifact and pushes that beside it.
 //
+// A registry that converts what others pushed has the layers read in a process that is confined to
+// it (worker_process.h, worker_sandbox.h); what both make of an image is the same, byte for byte.
+//
 // It does not hold: the format (artifact/), the registry protocol (remote/), a queue of conversions
 // (registry/). One call converts one image; calls for several images may run at once.
 #pragma once

@@ -4,10 +4,12 @@
 
 namespace runnel::convert {
 
-LayerConverter::LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id)
-    : blob_(fd, pool), layout_(diff_id, artifact::kChunkSize, [this](Buffer chunk) {
-        return blob_.add_chunk(std::move(chunk));
-      }) {}
+LayerConverter::LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id,
+                               const artifact::LayerLimits& limits)
+    : blob_(fd, pool),
+      layout_(
+          diff_id, artifact::kChunkSize,
+          [this](Buffer chunk) { return blob_.add_chunk(std::move(chunk)); }, limits) {}
 
 Result<LayerConverter::Converted> LayerConverter::finish() {
   Converted converted;

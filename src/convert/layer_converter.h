@@ -18,7 +18,8 @@ class LayerConverter {
  public:
   // Writes to `fd`, which is empty and outlives the converter, as does the pool. `diff_id` is what
   // the image's configuration says of the layer.
-  LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id);
+  LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id,
+                 const artifact::LayerLimits& limits = {});
 
   // The next bytes of the layer as the registry has it.
   Result<void> feed(Bytes bytes) { return layout_.feed(bytes); }

@@ -1,0 +1,114 @@
+// What a registry and its worker process (worker_process.h) say to each other over their socket.
+//
+// Messages are framed: u32 size, then so many bytes, at most kMaxMessage; integers little-endian.
+//
+//   job       u8 kind (1 layer, 2 boot), limits (5 × u64), u32 threads, then
+//             layer: text diff_id, u64 source size
+//             boot:  u64 generation, text profile, u32 count, for each: text digest, u64 size,
+//                    u32 which descriptor
+//   progress  u8 1, u64 bytes of the source that are done
+//   done      u8 2, then layer: digest[32], u64 size, u64 plain bytes;
+//                        boot:  digest[32], u64 size, head digest[32], u64 head size
+//   failed    u8 3, u8 code, text message
+//
+// A text is u32 size and so many bytes. The worker parses what the registry wrote, and the registry
+// believes nothing that the worker says further than the file that it wrote.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/bytes.h"
+#include "base/error.h"
+#include "oci/digest.h"
+
+namespace runnel::convert {
+
+inline constexpr size_t kMaxMessage = 4 << 20;
+
+// What one job may cost. A job that needs more fails with kExhausted.
+struct WorkerLimits {
+  uint64_t memory_bytes = uint64_t{1} << 30;  // of address space
+  uint64_t cpu_seconds = 3600;
+  // Of a layer: its tar; how many times its blob's size that may be, once it has kFreeInflation
+  // bytes; its entries.
+  uint64_t max_plain_bytes = uint64_t{64} << 30;
+  uint64_t max_ratio = 200;
+  uint64_t max_entries = 4'000'000;
+
+  bool operator==(const WorkerLimits&) const = default;
+};
+
+// A layer of zeros deflates a thousandfold: below this nobody minds.
+inline constexpr uint64_t kFreeInflation = uint64_t{256} << 20;
+
+struct LayerJob {
+  oci::Digest diff_id;
+  uint64_t source_size = 0;
+
+  bool operator==(const LayerJob&) const = default;
+};
+
+// Of the image's layers, lowest first: a converted blob, and which of the layers' descriptors has
+// it. A layer that the image has twice is here twice.
+struct BootLayer {
+  oci::Digest blob;
+  uint64_t size = 0;
+  uint32_t descriptor = 0;
+
+  bool operator==(const BootLayer&) const = default;
+};
+
+struct BootJob {
+  uint64_t generation = 1;
+  std::string profile;  // JSON (artifact/profile.h); "": none
+  std::vector<BootLayer> layers;
+
+  bool operator==(const BootJob&) const = default;
+};
+
+struct WorkerJob {
+  std::variant<LayerJob, BootJob> what;
+  WorkerLimits limits;
+  uint32_t threads = 2;
+
+  bool operator==(const WorkerJob&) const = default;
+};
+
+struct WorkerProgress {
+  uint64_t done = 0;
+  bool operator==(const WorkerProgress&) const = default;
+};
+
+struct LayerDone {
+  oci::Digest blob;
+  uint64_t size = 0;
+  uint64_t plain_bytes = 0;
+  bool operator==(const LayerDone&) const = default;
+};
+
+struct BootDone {
+  oci::Digest boot;
+  uint64_t size = 0;
+  oci::Digest head;
+  uint64_t head_size = 0;
+  bool operator==(const BootDone&) const = default;
+};
+
+using WorkerMessage = std::variant<WorkerProgress, LayerDone, BootDone, Error>;
+
+Buffer serialize(const WorkerJob& job);
+Result<WorkerJob> parse_worker_job(Bytes bytes);
+Buffer serialize(const WorkerMessage& message);
+Result<WorkerMessage> parse_worker_message(Bytes bytes);
+
+// A message with its size before it.
+Buffer framed(Bytes message);
+// One framed message; kUnavailable when the other end is gone, kInvalid when it is too large.
+Result<void> send_message(int socket, Bytes message);
+Result<Buffer> receive_message(int socket);
+
+}  // namespace runnel::convert
