@@ -15,6 +15,7 @@
 #include "registry/request_body.h"
 #include "registry/route.h"
 #include "registry/soft_delete_api.h"
+#include "registry/streaming_api.h"
 #include "registry/upload_api.h"
 #include "registry/warnings.h"
 
@@ -190,6 +191,7 @@ net::awaitable<Answer> answer(Services& services, net::Request& request, net::Re
   if (services.gate != nullptr && is_oauth(request.path))
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
   if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
+  if (is_streaming(request)) co_return co_await handle_streaming(services, request, body);
   if (is_attributes(request)) co_return co_await handle_attributes(services, request, body);
   if (is_profiles(request.path)) co_return co_await handle_profiles(services, request, body);
   if (is_management(request.path)) co_return co_await handle_management(services, request, body);

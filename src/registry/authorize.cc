@@ -75,6 +75,21 @@ Refusal denied(const Caller& caller, std::string_view repository, Action action)
   return refusal;
 }
 
+std::expected<void, Refusal> authorize_action(const Gate* gate, const Caller& caller, Action action,
+                                              std::string_view repository,
+                                              const net::Request& request, const Refusal& absent) {
+  if (caller.may(action, repository)) return {};
+  const auto granted = caller.granted(repository);
+  if (gate != nullptr && (caller.is_anonymous() || granted.has(action))) {
+    const access::Scope scope(std::string(repository), {Action::kContentRead, action});
+    return std::unexpected(
+        gate->unauthorized(request, to_string(scope), error_for(caller),
+                           fmt::format("{} needs {}", repository, to_string(action))));
+  }
+  if (!granted.has(Action::kContentRead)) return std::unexpected(absent);
+  return std::unexpected(denied(caller, repository, action));
+}
+
 std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& caller,
                                            const Route& route, const net::Request& request) {
   if (route.kind == Kind::kBase) return authorize_ping(gate, caller, request);

@@ -23,6 +23,12 @@ enum class Decision : uint8_t {
 std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& caller,
                                            const Route& route, const net::Request& request);
 
+// The same decision for an API of our own: may the caller do this in the repository? `absent` is
+// the answer to who may not know of it. `gate` is null without authentication.
+std::expected<void, Refusal> authorize_action(const Gate* gate, const Caller& caller,
+                                              access::Action action, std::string_view repository,
+                                              const net::Request& request, const Refusal& absent);
+
 // 403 for an action that the caller's grants do not have.
 Refusal denied(const Caller& caller, std::string_view repository, access::Action action);
 

@@ -1,5 +1,7 @@
 #include "registry/config.h"
 
+#include <algorithm>
+
 #include "base/quote.h"
 #include "net/metrics_server.h"
 #include "net/url.h"
@@ -45,6 +47,40 @@ Section limits_section(LimitsConfig& limits) {
       .number("manifests_per_minute", 0, kMost, [&limits](int64_t value) {
         limits.manifests_per_minute = static_cast<unsigned>(value);
       });
+  return keys;
+}
+
+Result<void> check_platform(const std::string& text) {
+  const auto slashes = std::ranges::count(text, '/');
+  if (text.starts_with("linux/") && slashes <= 2 && !text.ends_with('/')) return {};
+  return fail(Code::kInvalid, "{} is not a platform such as linux/amd64", quote(text));
+}
+
+Section conversion_section(ConversionConfig& conversion) {
+  auto& limits = conversion.limits;
+  Section keys;
+  keys.flag("enabled", conversion.enabled)
+      .number("concurrency", 1, 64,
+              [&](int64_t value) { conversion.concurrency = static_cast<unsigned>(value); })
+      .number("threads", 1, 256,
+              [&](int64_t value) { conversion.threads = static_cast<unsigned>(value); })
+      .number("worker_memory_mib", 256, 1 << 20,
+              [&](int64_t value) { limits.memory_bytes = static_cast<uint64_t>(value) << 20; })
+      .number("max_layer_mib", 1, 16 << 20,
+              [&](int64_t value) { limits.max_plain_bytes = static_cast<uint64_t>(value) << 20; })
+      .number("max_ratio", 1, 100'000,
+              [&](int64_t value) { limits.max_ratio = static_cast<uint64_t>(value); })
+      .number("max_entries", 1, 16'000'000,
+              [&](int64_t value) { limits.max_entries = static_cast<uint64_t>(value); })
+      .texts("platforms",
+             [&](std::vector<std::string> platforms) -> Result<void> {
+               for (const auto& each : platforms) RUNNEL_DO(check_platform(each));
+               conversion.platforms = std::move(platforms);
+               return {};
+             })
+      .text("key", conversion.key)
+      .number("keep_operations_days", 1, 3650,
+              [&](int64_t value) { conversion.keep_operations = std::chrono::days(value); });
   return keys;
 }
 
@@ -152,6 +188,7 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
             [&config](const std::string& name) { return webhook_section(config.webhooks[name]); })
       .section("tls", tls_section(config.tls))
       .section("limits", limits_section(config.limits))
+      .section("conversion", conversion_section(config.conversion))
       .each_text("notices",
                  [&config](const std::string& pattern, const std::string& text) {
                    return add_notice(config.notices, pattern, text);

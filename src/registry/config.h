@@ -10,6 +10,7 @@
 #include "access/grant.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "convert/worker_job.h"
 #include "meta/deletion.h"
 #include "registry/warnings.h"
 #include "registry/webhooks.h"
@@ -47,6 +48,21 @@ struct LimitsConfig {
   unsigned manifests_per_minute = 0;
 };
 
+// Conversion of images into streaming artifacts, in the registry itself.
+struct ConversionConfig {
+  bool enabled = true;
+  unsigned concurrency = 1;  // images at once
+  unsigned threads = 2;      // of compression, for each of them
+  convert::WorkerLimits limits;
+  // "linux/amd64", "linux/arm/v7"; empty: every Linux one.
+  std::vector<std::string> platforms;
+  // PEM file of an Ed25519 private key; "": converter.key among the data, made when it is not
+  // there.
+  std::string key;
+  // How long an operation that has ended can be asked about.
+  std::chrono::days keep_operations = std::chrono::days(30);
+};
+
 struct Config {
   std::string data = "/var/lib/runnel/registry";  // a directory of the registry's own
   std::string address = "127.0.0.1";              // an IP address
@@ -81,8 +97,12 @@ struct Config {
   AuthConfig auth;
   TlsConfig tls;
   LimitsConfig limits;
+  ConversionConfig conversion;
   Notices notices;
   Webhooks webhooks;
+
+  // Where conversions have their files, which have no names.
+  std::string work_directory() const { return data + "/work"; }
 };
 
 // Reads TOML:
@@ -122,6 +142,18 @@ struct Config {
 //   [limits]
 //   failed_logins_per_minute = 30        # of one name from one address; 0: no limit
 //   manifests_per_minute = 0             # that one name or address gets; 0: no limit
+//
+//   [conversion]
+//   enabled = true
+//   concurrency = 1                      # images at once
+//   threads = 2                          # of compression, for each of them
+//   worker_memory_mib = 1024             # address space of the process that reads a layer
+//   max_layer_mib = 65536                # of a layer, inflated
+//   max_ratio = 200                      # inflated to stored, above 256 MiB
+//   max_entries = 4000000                # of a layer
+//   platforms = ["linux/amd64"]          # default: every Linux one
+//   key = "/etc/runnel/converter.pem"    # Ed25519; default: converter.key among the data
+//   keep_operations_days = 30
 //
 //   [notices]                            # what clients print when they use these repositories
 //   "team/old/*" = "moved to team/new; this goes away in March"

@@ -57,7 +57,17 @@ std::string ending_soon(const Token& token, WallTime now) {
                      to_utc_text(*last));
 }
 
+std::string host_of(const net::Request& request) {
+  const auto host = net::split_host_port(request.headers.first("Host").value_or("localhost"));
+  return host ? host->text() : std::string("localhost");
+}
+
 }  // namespace
+
+std::string base_url(const Config& config, const net::Request& request) {
+  if (!config.external_url.empty()) return config.external_url;
+  return (config.tls.enabled() ? "https://" : "http://") + host_of(request);
+}
 
 std::string address_of(std::string_view peer) {
   return std::string(peer.substr(0, peer.rfind(':')));
@@ -197,13 +207,8 @@ Gate::Signed Gate::refresh_token(const Principal& principal,
 
 std::string Gate::challenge(const net::Request& request, std::string_view scope,
                             std::string_view error) const {
-  // Behind a proxy only the configuration knows the name; otherwise the client used it.
-  const auto host = net::split_host_port(request.headers.first("Host").value_or("localhost"));
-  const auto service = host ? host->text() : std::string("localhost");
-  const auto base = config_.external_url.empty()
-                        ? (config_.tls.enabled() ? "https://" : "http://") + service
-                        : config_.external_url;
-  auto value = fmt::format("Bearer realm=\"{}/oauth2/token\",service=\"{}\"", base, service);
+  auto value = fmt::format("Bearer realm=\"{}/oauth2/token\",service=\"{}\"",
+                           base_url(config_, request), host_of(request));
   if (!scope.empty()) value += fmt::format(",scope=\"{}\"", scope);
   if (!error.empty()) value += fmt::format(",error=\"{}\"", error);
   return value;

@@ -32,6 +32,10 @@ struct Credentials {
 // net::Request::peer without its port.
 std::string address_of(std::string_view peer);
 
+// "https://registry.example": how the client reaches the registry. Behind a proxy only the
+// configuration knows; otherwise the client used the name.
+std::string base_url(const Config& config, const net::Request& request);
+
 // Any thread may call any method.
 class Gate {
  public:

@@ -8,6 +8,7 @@
 #include "oci/reference.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/conversions.h"
 #include "registry/new_manifest.h"
 
 namespace runnel::registry {
@@ -142,6 +143,8 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   }
   RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));
   if (!outcome.missing.empty()) return missing_blobs(route, outcome.missing);
+  if (services.conversions != nullptr)
+    services.conversions->pushed(route.repository, manifest, caller.id());
 
   net::Response response(201);
   response.headers.add("Location",

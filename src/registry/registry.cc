@@ -10,6 +10,7 @@
 #include "base/durable.h"
 #include "base/log.h"
 #include "blob/directory_store.h"
+#include "meta/sqlite_operations.h"
 #include "meta/sqlite_store.h"
 #include "net/metrics_server.h"
 #include "net/server.h"
@@ -17,6 +18,8 @@
 #include "net/url.h"
 #include "registry/api.h"
 #include "registry/collector.h"
+#include "registry/conversions.h"
+#include "registry/converter_key.h"
 #include "registry/gate.h"
 #include "registry/profile_votes.h"
 #include "registry/recorded.h"
@@ -142,6 +145,8 @@ struct Registry::Parts {
 
   unsigned threads() const { return config.threads != 0 ? config.threads : kDefaultThreads; }
 
+  Result<void> start_conversions(const std::string& database, const Clock& clock);
+
   const Config config;
   Traffic traffic;
   std::unique_ptr<blob::DirectoryStore> blobs;
@@ -157,12 +162,27 @@ struct Registry::Parts {
   std::optional<Api> api;
   std::optional<Counted> counted;
   std::optional<WebhookSender> webhooks;
+  std::unique_ptr<meta::SqliteOperations> operations;
+  std::optional<artifact::Key> converter_key;
+  std::optional<ConversionTools> conversion_tools;
+  std::optional<Conversions> conversions;
   std::optional<Recorded> recorded;
   std::shared_ptr<net::ServerTls> tls;
   std::optional<net::CertificateWatch> certificate_watch;
   std::unique_ptr<net::Server> server;
   std::unique_ptr<net::MetricsServer> metrics;
 };
+
+Result<void> Registry::Parts::start_conversions(const std::string& database, const Clock& clock) {
+  RUNNEL_DO(make_directories(config.work_directory(), 0700));
+  RUNNEL_TRY(operations, meta::SqliteOperations::open(database, clock));
+  RUNNEL_TRY(converter_key, load_or_make_converter_key(config));
+  conversion_tools.emplace(config, *blobs, *metadata, *uploads, *converter_key,
+                           convert::WorkerProgram());
+  conversions.emplace(*conversion_tools, *operations, clock, webhooks ? &*webhooks : nullptr);
+  services->conversions = &*conversions;
+  return {};
+}
 
 Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Clock& clock) {
   RUNNEL_DO(check_address(config));
@@ -189,6 +209,7 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(auto access, open_journal(config.access_log));
   if (!config.webhooks.empty())
     parts->webhooks.emplace(parts->config.webhooks, *parts->metadata, clock);
+  if (config.conversion.enabled) RUNNEL_DO(parts->start_conversions(metadata, clock));
   parts->recorded.emplace(*parts->counted, *parts->services, std::move(audit), std::move(access),
                           parts->webhooks ? &*parts->webhooks : nullptr);
   net::Server::Options options;
@@ -201,8 +222,10 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
     options.tls = parts->tls;
   }
   parts->metrics = net::MetricsServer::listen_or_warn(
-      config.metrics.empty() ? net::kNoMetrics : config.metrics,
-      [traffic = &parts->traffic] { return traffic->metrics_text(); });
+      config.metrics.empty() ? net::kNoMetrics : config.metrics, [parts = parts.get()] {
+        const auto& conversions = parts->conversions;
+        return parts->traffic.metrics_text() + (conversions ? conversions->metrics_text() : "");
+      });
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
   warn_of_clear_text(config);
   parts->housekeeper.emplace(*parts->uploads, *parts->collector, *parts->metadata, parts->traffic);

@@ -11,6 +11,8 @@
 
 namespace runnel::registry {
 
+class Conversions;
+
 // Everything here may be used from any thread and outlives every request.
 struct Services {
   Services(const Config& c, blob::BlobStore& b, meta::MetadataStore& m, Uploads& u, Gate* g,
@@ -35,6 +37,7 @@ struct Services {
   WorkerPool& readers;
   WorkerPool& writers;
   RateLimiter manifest_reads;
+  Conversions* conversions = nullptr;  // null when they are switched off
 };
 
 }  // namespace runnel::registry

@@ -68,6 +68,10 @@ bool is_wanted(const WebhookConfig& webhook, std::string_view repository) {
 
 }  // namespace
 
+struct WebhookSender::Event {
+  json::object body;
+};
+
 WebhookSender::WebhookSender(const Webhooks& webhooks, meta::MetadataStore& metadata,
                              const Clock& clock)
     : webhooks_(webhooks),
@@ -90,18 +94,40 @@ uint64_t WebhookSender::next_number() {
 
 void WebhookSender::remember(const net::Request& request, const net::Response& response) {
   auto event = event_of(request, response);
-  if (!event) return;
-  const std::string repository((*event)["repository"].get_string());
-  (*event)["time"] = to_utc_text(clock_.wall());
-  (*event)["principal"] = request.principal;
+  if (event) keep(request.principal, {*std::move(event)});
+}
+
+void WebhookSender::remember(const meta::Operation& operation, const meta::OperationEnd& end,
+                             const std::vector<oci::Digest>& artifacts) {
+  const bool succeeded = end.status == meta::OperationStatus::kSucceeded;
+  json::object event;
+  event["action"] = succeeded ? "convert_completed" : "convert_failed";
+  event["repository"] = operation.repository;
+  event["digest"] = operation.digest.to_string();
+  event["operation"] = operation.id;
+  if (succeeded) {
+    json::array list;
+    for (const auto& artifact : artifacts) list.push_back(json::string(artifact.to_string()));
+    event["artifacts"] = std::move(list);
+  } else {
+    event["error"] = json::object{{"code", end.code}, {"message", end.message}};
+  }
+  keep(operation.principal, {std::move(event)});
+}
+
+void WebhookSender::keep(std::string_view principal, Event told) {
+  auto& event = told.body;
+  const std::string repository(event["repository"].get_string());
+  event["time"] = to_utc_text(clock_.wall());
+  event["principal"] = principal;
   for (const auto& [name, webhook] : webhooks_) {
     if (!is_wanted(webhook, repository)) continue;
     // In the order of time; the secret part keeps two processes apart.
     const auto id = fmt::format("{:020}-{}", next_number(), access::make_secret().substr(0, 12));
     json::object document;
     document["webhook"] = name;
-    (*event)["id"] = id;
-    document["event"] = *event;
+    event["id"] = id;
+    document["event"] = event;
     const auto kept = metadata_.put_document(kKind, id, json::serialize(document), 0);
     if (!kept) log::error("an event for webhook {} is lost: {}", name, kept.error().message);
   }

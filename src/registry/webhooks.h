@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "meta/metadata_store.h"
+#include "meta/operation_queue.h"
 #include "net/client.h"
 #include "net/server.h"
 
@@ -36,8 +37,13 @@ class WebhookSender {
 
   // Keeps an event for every receiver that wants it, if the answered request was one.
   void remember(const net::Request& request, const net::Response& response);
+  // The same for a conversion that ended.
+  void remember(const meta::Operation& operation, const meta::OperationEnd& end,
+                const std::vector<oci::Digest>& artifacts);
 
  private:
+  struct Event;
+  void keep(std::string_view principal, Event event);
   uint64_t next_number();
   void run(const std::stop_token& stop);
   // How many could not be sent.

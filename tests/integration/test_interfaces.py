@@ -51,7 +51,7 @@ def help_of(*command: str) -> str:
 
 def test_every_row_is_looked_at_here():
     assert set(ROWS) == {
-        "program", "registry", "registry's HTTP", "node", "install", "paths", "configuration", "node.toml",
+        "program", "registry", "registry's HTTP", "conversion", "node", "install", "paths", "configuration", "node.toml",
         "artifact type", "media types", "annotations", "finding it", "mirror", "control socket",
         "metrics", "reason codes", "command line",
         "processes", "engines"}
@@ -105,6 +105,18 @@ def test_http_of_the_registry(registry):
     assert status == 200
     assert set(json.loads(body)["changeableAttributes"]) == set(names)
     assert "PATCH /acr/v1/REPOSITORY" in fixed("registry's HTTP")
+
+
+def test_http_of_conversion(registry):
+    switch, image, operation, _, listing, bulk, artifact, keys = [
+        text.split()[-1].replace("REPO", "a/b").replace("DIGEST", f"sha256:{'0' * 64}")
+        for text in fixed("conversion") if "/" in text or "cancel" in text]
+    url = f"http://{registry.host}"
+    expected = [("GET", switch, 200), ("GET", image, 404), ("GET", operation, 404),
+                ("POST", operation + ":cancel", 404), ("GET", listing, 200), ("POST", bulk, 404),
+                ("DELETE", artifact, 404), ("GET", keys, 200)]
+    for method, path, status in expected:
+        assert images.request(url + path, method)[0] == status, (method, path)
 
 
 # The roles' configuration -------------------------------------------------------------------------

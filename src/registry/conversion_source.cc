@@ -1,0 +1,138 @@
+#include "registry/conversion_source.h"
+
+#include <algorithm>
+
+#include "artifact/boot_blob.h"
+#include "base/log.h"
+#include "codec/layer_decoder.h"
+#include "convert/image_artifact.h"
+#include "oci/document.h"
+#include "oci/media_types.h"
+
+namespace runnel::registry {
+
+namespace {
+
+bool is_streaming_artifact(const oci::Manifest& manifest) {
+  const auto& type = manifest.effective_artifact_type();
+  return type == oci::kStreamingArtifactHere || type == oci::kStreamingArtifactElsewhere;
+}
+
+struct Reader {
+  meta::MetadataStore& metadata;
+  blob::BlobStore& blobs;
+  const std::string& repository;
+  const std::vector<std::string>& platforms;
+
+  bool is_wanted(const oci::Platform& platform) const {
+    if (platform.os != "linux") return false;
+    return platforms.empty() ||
+           std::ranges::find(platforms, to_string(platform)) != platforms.end();
+  }
+
+  Convertible<SourceImage> image(const meta::StoredManifest& stored) const {
+    SourceImage made;
+    made.descriptor.media_type = stored.info.media_type;
+    made.descriptor.digest = stored.info.digest;
+    made.descriptor.size = stored.info.size;
+    RUNNEL_TRY(made.manifest, oci::parse_manifest(as_bytes(stored.bytes), stored.info.media_type));
+    if (is_streaming_artifact(made.manifest)) return std::unexpected(unsupported_artifact_type());
+    if (!oci::is_image_config_type(made.manifest.config.media_type) ||
+        !made.manifest.artifact_type.empty())
+      return std::unexpected(image_not_runnable());
+    RUNNEL_TRY(const auto bytes,
+               read_blob(blobs, made.manifest.config.digest, oci::kMaxConfigBytes));
+    auto config = oci::parse_image_config(bytes);
+    if (!config) return std::unexpected(image_not_runnable());
+    made.config = *std::move(config);
+    if (!is_wanted(convert::platform_of(made.config)))
+      return std::unexpected(unsupported_platform());
+    RUNNEL_DO(check_layers(made));
+    return made;
+  }
+
+  static Convertible<void> check_layers(const SourceImage& made) {
+    const auto& layers = made.manifest.layers;
+    if (made.config.diff_ids.size() != layers.size()) return std::unexpected(image_not_runnable());
+    for (const auto& layer : layers)
+      if (!codec::compression_of(layer.media_type)) return std::unexpected(image_not_runnable());
+    if (layers.size() > artifact::kMaxLayers)
+      return std::unexpected(worker_failure(
+          Error(Code::kExhausted, fmt::format("{} layers, at most {} can be streamed",
+                                              layers.size(), artifact::kMaxLayers))));
+    return {};
+  }
+
+  Convertible<ConversionSource> index(const meta::StoredManifest& stored) const {
+    RUNNEL_TRY(const auto index, oci::parse_index(as_bytes(stored.bytes), stored.info.media_type));
+    ConversionSource source;
+    source.index.emplace();
+    source.index->media_type = stored.info.media_type;
+    source.index->digest = stored.info.digest;
+    source.index->size = stored.info.size;
+    bool absent = false;
+    for (const auto& child : index.manifests) {
+      if (!oci::is_manifest_type(child.media_type)) continue;
+      if (child.platform && !is_wanted(*child.platform)) continue;
+      RUNNEL_TRY(const auto found, metadata.manifest(repository, child.digest));
+      if (!found) {
+        absent = true;
+        continue;
+      }
+      auto made = image(*found);
+      // Without a platform in the index only its configuration tells.
+      if (!made && !child.platform && made.error().code == unsupported_platform().code) continue;
+      if (!made) return std::unexpected(made.error());
+      source.images.push_back(*std::move(made));
+    }
+    if (!source.images.empty()) return source;
+    return std::unexpected(absent ? resource_not_found() : no_supported_platform_found());
+  }
+};
+
+}  // namespace
+
+Result<Buffer> read_blob(blob::BlobStore& blobs, const oci::Digest& digest, size_t limit) {
+  RUNNEL_TRY(auto content, blobs.open(digest));
+  if (!content) return fail(Code::kUnavailable, "blob {} is not there", digest);
+  const auto size = blob::size_of(*content);
+  if (size > limit)
+    return fail(Code::kExhausted, "blob {} has {} bytes, more than {}", digest, size, limit);
+  Buffer bytes(size);
+  if (auto* file = std::get_if<blob::FileContent>(&*content)) {
+    RUNNEL_DO(read_exact_at(file->file.get(), bytes, 0));
+    return bytes;
+  }
+  auto* stream = std::get_if<blob::StreamContent>(&*content);
+  if (stream == nullptr)
+    return fail(Code::kUnsupported, "blob {} lies where a conversion cannot read it", digest);
+  for (size_t at = 0; at < bytes.size();) {
+    RUNNEL_TRY(const auto count, stream->reader->read_at(at, MutableBytes(bytes).subspan(at)));
+    if (count == 0) return fail(Code::kUnavailable, "blob {} ends at byte {}", digest, at);
+    at += count;
+  }
+  return bytes;
+}
+
+Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metadata,
+                                                     blob::BlobStore& blobs,
+                                                     const std::string& repository,
+                                                     const oci::Digest& digest,
+                                                     const std::vector<std::string>& platforms) {
+  const Reader reader{metadata, blobs, repository, platforms};
+  RUNNEL_TRY(const auto stored, metadata.manifest(repository, digest));
+  if (!stored) {
+    // A layer or a configuration is there, but is nothing that could be converted.
+    RUNNEL_TRY(const auto blob, metadata.blob_size(repository, digest));
+    return std::unexpected(blob ? unsupported_media_type() : resource_not_found());
+  }
+  if (oci::is_index_type(stored->info.media_type)) return reader.index(*stored);
+  if (!oci::is_manifest_type(stored->info.media_type))
+    return std::unexpected(unsupported_media_type());
+  ConversionSource source;
+  RUNNEL_TRY(auto image, reader.image(*stored));
+  source.images.push_back(std::move(image));
+  return source;
+}
+
+}  // namespace runnel::registry

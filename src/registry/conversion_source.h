@@ -1,0 +1,40 @@
+// What a conversion is made from: the images behind a digest of a repository, read from the
+// registry's own stores and found fit.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "blob/blob_store.h"
+#include "meta/metadata_store.h"
+#include "oci/image_config.h"
+#include "oci/manifest.h"
+#include "registry/conversion_error.h"
+
+namespace runnel::registry {
+
+struct SourceImage {
+  oci::Descriptor descriptor;  // of the manifest
+  oci::Manifest manifest;
+  oci::ImageConfig config;  // as many diff IDs as the manifest has layers
+};
+
+struct ConversionSource {
+  std::vector<SourceImage> images;       // one, or those of an index's platforms
+  std::optional<oci::Descriptor> index;  // when it was one
+};
+
+// `platforms` ("linux/amd64", "linux/arm/v7") are those that are converted; empty: every Linux one.
+// Of an index, the other ones and what is no image (attestations) are left out, and so are children
+// that the repository does not have. Blocks.
+Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metadata,
+                                                     blob::BlobStore& blobs,
+                                                     const std::string& repository,
+                                                     const oci::Digest& digest,
+                                                     const std::vector<std::string>& platforms);
+
+// The bytes of a blob of at most `limit` bytes. kUnavailable when it is not there.
+Result<Buffer> read_blob(blob::BlobStore& blobs, const oci::Digest& digest, size_t limit);
+
+}  // namespace runnel::registry

@@ -1,0 +1,252 @@
+#include "registry/conversions.h"
+
+#include "base/log.h"
+#include "base/metrics_page.h"
+#include "oci/media_types.h"
+#include "registry/streaming_settings.h"
+
+namespace runnel::registry {
+
+using meta::CancelOutcome;
+using meta::Claim;
+using meta::Operation;
+using meta::OperationStatus;
+
+namespace {
+
+// A dead process's conversions begin again after so long.
+constexpr Duration kClaimLifetime = std::chrono::seconds(15);
+// How often a runner says that it lives, looks whether another process canceled, and looks for what
+// another process was asked for.
+constexpr Duration kReportEvery = std::chrono::seconds(3);
+constexpr Duration kLookEvery = std::chrono::milliseconds(400);
+constexpr auto kIdle = std::chrono::seconds(1);
+constexpr auto kPauseAfterFailure = std::chrono::seconds(5);
+// What kills the process that converts it does not get to kill it for ever.
+constexpr unsigned kMaxAttempts = 3;
+constexpr Duration kForgetEvery = std::chrono::hours(1);
+constexpr size_t kForgetAtOnce = 1000;
+
+bool may_be_image(const meta::NewManifest& manifest) {
+  if (manifest.subject) return false;
+  return oci::is_index_type(manifest.media_type) ||
+         oci::is_image_config_type(manifest.descriptor.artifact_type);
+}
+
+}  // namespace
+
+// A claim while it is worked on: whether it still holds, and how far the work is.
+class Conversions::Hold {
+ public:
+  Hold(Conversions& conversions, Claim claim, const std::stop_token& stop)
+      : conversions_(conversions), claim_(std::move(claim)), stop_(stop) {}
+
+  void progress(unsigned percent) { percent_ = std::max(percent_, percent); }
+
+  // Whether the work is to end: the claim is gone, or the process stops.
+  bool is_over() {
+    if (stop_.stop_requested()) return true;
+    if (!lost_ && conversions_.is_canceled(claim_.operation)) lost_ = true;
+    const auto now = conversions_.clock_.now();
+    if (lost_ || now < look_at_) return lost_;
+    look_at_ = now + kLookEvery;
+    if (now < report_at_ && percent_ == reported_)
+      look();
+    else
+      report(now);
+    return lost_;
+  }
+  bool is_lost() const { return lost_; }
+
+ private:
+  // A database that does not answer is no cancellation: the claim says when it is too late.
+  void look() {
+    const auto found = conversions_.queue_.operation(claim_.operation);
+    if (found && (!*found || (*found)->status != OperationStatus::kRunning)) lost_ = true;
+  }
+  void report(SteadyTime now) {
+    const auto held = conversions_.queue_.report(claim_, percent_, kClaimLifetime);
+    if (held && !*held) lost_ = true;
+    if (!held) return;
+    report_at_ = now + kReportEvery;
+    reported_ = percent_;
+  }
+
+  Conversions& conversions_;
+  const Claim claim_;
+  const std::stop_token& stop_;
+  unsigned percent_ = 0;
+  unsigned reported_ = 0;
+  SteadyTime look_at_{};
+  SteadyTime report_at_{};
+  bool lost_ = false;
+};
+
+Conversions::Conversions(const ConversionTools& tools, meta::OperationQueue& queue,
+                         const Clock& clock, WebhookSender* webhooks)
+    : tools_(tools), queue_(queue), clock_(clock), webhooks_(webhooks) {
+  for (unsigned i = 0; i < tools.config.conversion.concurrency; ++i)
+    runners_.emplace_back(
+        [this, i](const std::stop_token& stop) { run(stop, meta::random_operation_id(), i == 0); });
+}
+
+Conversions::~Conversions() {
+  for (auto& runner : runners_) runner.request_stop();
+}
+
+Result<meta::Enqueued> Conversions::request(const meta::NewOperation& wanted) {
+  RUNNEL_TRY(auto enqueued, queue_.enqueue(wanted));
+  const std::lock_guard lock(mutex_);
+  ++news_;
+  wake_.notify_all();
+  return enqueued;
+}
+
+Result<CancelOutcome> Conversions::cancel(const std::string& id) {
+  RUNNEL_TRY(const auto outcome, queue_.cancel(id));
+  if (outcome == CancelOutcome::kCanceled) {
+    const std::lock_guard lock(mutex_);
+    canceled_.insert(id);
+  }
+  return outcome;
+}
+
+bool Conversions::is_canceled(const std::string& id) {
+  const std::lock_guard lock(mutex_);
+  return canceled_.contains(id);
+}
+
+void Conversions::pushed(const std::string& repository, const meta::NewManifest& manifest,
+                         const std::string& principal) {
+  // Without a tag it is a part of an index that comes later.
+  if (manifest.tags.empty() || !may_be_image(manifest)) return;
+  const auto settings = load_streaming_settings(tools_.metadata, repository);
+  if (settings && !settings->convert_pushed) return;
+  const auto enqueued = !settings ? std::unexpected(settings.error())
+                                  : request({.repository = repository,
+                                             .digest = manifest.digest,
+                                             .priority = meta::OperationPriority::kAutomatic,
+                                             .principal = principal});
+  if (!enqueued)
+    log::error("{}@{} will not be converted by itself: {}", repository, manifest.digest,
+               enqueued.error().message);
+}
+
+std::string Conversions::metrics_text() const {
+  MetricsPage page;
+  const auto conversions = [&](const char* outcome, uint64_t count) {
+    page.counter("runnel_registry_conversions_total", "Conversions that ended here.", count,
+                 {{"outcome", outcome}});
+  };
+  conversions("succeeded", succeeded_);
+  conversions("failed", failed_);
+  conversions("given_up", dropped_);
+  const auto layers = [&](const char* how, uint64_t count) {
+    page.counter("runnel_registry_conversion_layers_total",
+                 "Layers of conversions that succeeded: converted, or reused of an earlier one.",
+                 count, {{"how", how}});
+  };
+  layers("converted", converted_layers_);
+  layers("reused", reused_layers_);
+  return page.text();
+}
+
+void Conversions::run(const std::stop_token& stop, const std::string& owner, bool forgets) {
+  auto forget_at = clock_.now();
+  while (!stop.stop_requested()) {
+    if (forgets && clock_.now() >= forget_at) {
+      forget_old();
+      forget_at = clock_.now() + kForgetEvery;
+    }
+    uint64_t seen = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      seen = news_;
+    }
+    const auto claimed = queue_.claim(owner, kClaimLifetime);
+    if (!claimed) log::warning("the queue of conversions: {}", claimed.error().message);
+    if (claimed && *claimed) {
+      work(**claimed, owner, stop);
+      continue;
+    }
+    std::unique_lock lock(mutex_);
+    if (claimed)
+      wake_.wait_for(lock, stop, kIdle, [&] { return news_ != seen; });
+    else
+      wake_.wait_for(lock, stop, kPauseAfterFailure, [] { return false; });
+  }
+}
+
+void Conversions::forget_old() {
+  const auto before = clock_.wall() - tools_.config.conversion.keep_operations;
+  while (true) {
+    const auto forgotten = queue_.forget_operations(before, kForgetAtOnce);
+    if (!forgotten) log::warning("forgetting old operations: {}", forgotten.error().message);
+    if (!forgotten || *forgotten < kForgetAtOnce) return;
+  }
+}
+
+void Conversions::work(const Operation& operation, const std::string& owner,
+                       const std::stop_token& stop) {
+  const Claim claim{.operation = operation.id, .owner = owner};
+  if (operation.attempts > kMaxAttempts) {
+    log::error("conversion {} of {}@{} ended its process {} times and is given up", operation.id,
+               operation.repository, operation.digest, kMaxAttempts);
+    end(operation, claim, std::unexpected(unknown_error()));
+    return;
+  }
+  Hold hold(*this, claim, stop);
+  const ConversionWatch watch{.progress = [&](unsigned percent) { hold.progress(percent); },
+                              .give_up = [&] { return hold.is_over(); }};
+  auto outcome = [&]() -> Convertible<ConversionResult> {
+    RUNNEL_TRY(auto source,
+               read_conversion_source(tools_.metadata, tools_.blobs, operation.repository,
+                                      operation.digest, tools_.config.conversion.platforms));
+    ImageConversion conversion(tools_, operation.repository, std::move(source), watch);
+    RUNNEL_DO(conversion.prepare());
+    RUNNEL_TRY(const bool held, queue_.begin_publishing(claim, kClaimLifetime));
+    if (!held) return std::unexpected(ConversionFailure(Error(Code::kCancelled, "given up")));
+    return conversion.publish();
+  }();
+  if (!outcome && outcome.error().given_up) {
+    ++dropped_;
+    if (!hold.is_lost()) {
+      if (const auto released = queue_.release(claim); !released)
+        log::warning("conversion {}: {}", operation.id, released.error().message);
+    }
+    log::info("conversion {} of {}@{} was given up", operation.id, operation.repository,
+              operation.digest);
+    const std::lock_guard lock(mutex_);
+    canceled_.erase(operation.id);
+    return;
+  }
+  end(operation, claim, outcome);
+}
+
+void Conversions::end(const Operation& operation, const Claim& claim,
+                      const Convertible<ConversionResult>& outcome) {
+  meta::OperationEnd ending;
+  if (outcome) {
+    ++succeeded_;
+    converted_layers_ += outcome->converted_layers;
+    reused_layers_ += outcome->reused_layers;
+    log::info("conversion {} of {}@{}: {} artifacts, {} layers converted, {} reused", operation.id,
+              operation.repository, operation.digest, outcome->artifacts.size(),
+              outcome->converted_layers, outcome->reused_layers);
+  } else {
+    ++failed_;
+    ending.status = OperationStatus::kFailed;
+    ending.code = outcome.error().code;
+    ending.message = outcome.error().message;
+    log::warning("conversion {} of {}@{}: {}: {}", operation.id, operation.repository,
+                 operation.digest, ending.code, ending.message);
+  }
+  // Before the end: a crash in between tells of it twice rather than never.
+  if (webhooks_ != nullptr)
+    webhooks_->remember(operation, ending,
+                        outcome ? outcome->artifacts : std::vector<oci::Digest>());
+  const auto finished = queue_.finish(claim, ending);
+  if (!finished) log::error("conversion {}: {}", operation.id, finished.error().message);
+}
+
+}  // namespace runnel::registry

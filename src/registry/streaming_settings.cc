@@ -1,0 +1,67 @@
+#include "registry/streaming_settings.h"
+
+#include <boost/json.hpp>
+
+namespace runnel::registry {
+
+namespace json = boost::json;
+
+namespace {
+
+constexpr std::string_view kKind = "streaming";
+constexpr int kAttempts = 10;
+
+Result<StreamingSettings> settings_of(const meta::Document& document) {
+  json::error_code failed;
+  const auto value = json::parse(document.body, failed);
+  if (failed || !value.is_object())
+    return fail(Code::kInvalid, "the streaming settings of {} cannot be read", document.name);
+  const auto& object = value.get_object();
+  StreamingSettings made;
+  made.is_set = true;
+  if (const auto* found = object.if_contains("convertPushedImages"); found && found->is_bool())
+    made.convert_pushed = found->get_bool();
+  if (const auto* found = object.if_contains("conversionFormat"); found && found->is_string())
+    made.format = found->get_string();
+  if (const auto* found = object.if_contains("conversionVersion"); found && found->is_string())
+    made.version = found->get_string();
+  return made;
+}
+
+std::string body_of(const StreamingSettings& settings) {
+  json::object body;
+  body["convertPushedImages"] = settings.convert_pushed;
+  body["conversionFormat"] = settings.format;
+  body["conversionVersion"] = settings.version;
+  return json::serialize(body);
+}
+
+}  // namespace
+
+Result<StreamingSettings> load_streaming_settings(meta::MetadataStore& metadata,
+                                                  std::string_view repository) {
+  RUNNEL_TRY(const auto document, metadata.document(kKind, repository));
+  if (!document) return StreamingSettings();
+  return settings_of(*document);
+}
+
+Result<StreamingSettings> change_streaming_settings(
+    meta::MetadataStore& metadata, std::string_view repository,
+    const std::function<void(StreamingSettings&)>& change) {
+  for (int attempt = 1;; ++attempt) {
+    RUNNEL_TRY(const auto before, metadata.document(kKind, repository));
+    StreamingSettings settings;
+    if (before) {
+      RUNNEL_TRY(settings, settings_of(*before));
+    }
+    change(settings);
+    settings.is_set = true;
+    const auto put =
+        metadata.put_document(kKind, repository, body_of(settings), before ? before->version : 0);
+    if (put) return settings;
+    if (put.error().code != Code::kConflict || attempt == kAttempts)
+      return std::unexpected(put.error());
+  }
+}
+
+}  // namespace runnel::registry

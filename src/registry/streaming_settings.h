@@ -1,0 +1,30 @@
+// What a repository does about streaming by itself: documents of the metadata store, which need no
+// repository to be there.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "meta/metadata_store.h"
+
+namespace runnel::registry {
+
+struct StreamingSettings {
+  bool convert_pushed = false;
+  // As the client said them; artifacts are always of our own format.
+  std::string format = "overlaybd";
+  std::string version = "v1";
+  bool is_set = false;  // somebody has set them
+
+  bool operator==(const StreamingSettings&) const = default;
+};
+
+Result<StreamingSettings> load_streaming_settings(meta::MetadataStore& metadata,
+                                                  std::string_view repository);
+// `change` is called again, with what is there, when somebody else was faster. What they are then.
+Result<StreamingSettings> change_streaming_settings(
+    meta::MetadataStore& metadata, std::string_view repository,
+    const std::function<void(StreamingSettings&)>& change);
+
+}  // namespace runnel::registry

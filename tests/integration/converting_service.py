@@ -1,0 +1,143 @@
+"""What tests of conversion in the registry share: a registry with a configuration, images of a known
+cost, operations, and workers that stand still until a test lets them go."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+from pathlib import Path
+
+from converting import tar
+from registry_calls import INDEX, Calls, descriptor, digest, index, push_manifest
+from sandbox import daemons, images, services
+
+ARTIFACT = "application/vnd.azure.artifact.streaming.v1"
+ENDED = ("Succeeded", "Failed", "Canceled")
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that do not compress."""
+    return hashlib.shake_256(seed.to_bytes(8, "big")).digest(size)
+
+
+def is_confined(pid: int) -> bool:
+    """Under a seccomp filter (proc(5))."""
+    try:
+        return "Seccomp:\t2" in Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+
+
+class ConvertingRegistry(services.Registry):
+    """A registry with `text` as the rest of its configuration."""
+
+    def __init__(self, directory: Path, text: str = ""):
+        super().__init__(directory)
+        self.text = text
+
+    def _argv(self) -> list[str]:
+        config = self.directory / "registry.toml"
+        config.write_text("version = 1\n" + self.text)
+        return [*super()._argv(), "--config", str(config)]
+
+    @property
+    def log(self) -> str:
+        return self.daemon.log.read_text(errors="replace")
+
+    def workers(self) -> list[int]:
+        """Processes that read a layer for it."""
+        found = []
+        for task in Path(f"/proc/{self.daemon.pid}/task").iterdir():
+            try:
+                children = (task / "children").read_text().split()
+            except OSError:
+                continue
+            found += [int(child) for child in children
+                      if "convert-worker" in daemons.command_line(int(child))]
+        return found
+
+    def hold_worker(self) -> int:
+        """Waits for a worker that is confined, and stops it: its conversion stands still."""
+        seen: list[int] = []
+
+        def stopped() -> bool:
+            for worker in self.workers():
+                if is_confined(worker):
+                    os.kill(worker, signal.SIGSTOP)
+                    seen.append(worker)
+            return bool(seen)
+        daemons.wait_until(stopped, 60, f"a worker; {self.daemon.last_words(5)}")
+        return seen[0]
+
+    def push(self, image: images.Image, name: str) -> str:
+        """The digest of the image, which is then at REPO:TAG `name`."""
+        images.push(image.layout, f"{self.host}/{name}")
+        return image.manifest_digest
+
+
+def one_layer(at: Path, size: int = 300_000, seed: int = 0) -> images.Image:
+    """An image of one layer with so many bytes that do not compress."""
+    at.mkdir(parents=True)
+    return images.image_of(at / "layout", [
+        tar(at / "layer.tar", lambda t: t.directory("d").file("d/noise", noise(size, seed)))])
+
+
+def slow_image(at: Path, seed: int = 0) -> images.Image:
+    """Its worker lives long enough to be held."""
+    return one_layer(at, 24 << 20, seed)
+
+
+def push_index(call: Calls, repository: str, tag: str, children: list[tuple[str, dict]]) -> str:
+    """An index of manifests that are there: (digest, platform)."""
+    entries = []
+    for child, platform in children:
+        manifest = call("GET", f"/v2/{repository}/manifests/{child}").body
+        entries.append(descriptor(manifest, images.MANIFEST, platform=platform))
+    body = index(entries)
+    push_manifest(call, repository, tag, body, INDEX)
+    return digest(body)
+
+
+def ask(call: Calls, repository: str, name: str) -> str:
+    """Asks for a conversion; the operation's id."""
+    answer = call("POST", f"/acr/v1/{repository}/_streaming/{name}",
+                  b'{"conversionFormat": "overlaybd", "conversionVersion": "v1"}',
+                  {"Content-Type": "application/json"})
+    assert answer.status == 202, answer
+    return answer.json()["id"]
+
+
+def operation(call: Calls, repository: str, name: str) -> dict:
+    answer = call("GET", f"/acr/v1/{repository}/_operations/{name}")
+    assert answer.status == 200, answer
+    return answer.json()
+
+
+def ended(call: Calls, repository: str, name: str) -> dict:
+    """The operation, once it has ended."""
+    daemons.wait_until(lambda: operation(call, repository, name)["status"] in ENDED, 120,
+                       f"the end of operation {name}")
+    return operation(call, repository, name)
+
+
+def converted(call: Calls, repository: str, name: str) -> list[str]:
+    """Asks, waits for success; the artifacts."""
+    done = ended(call, repository, ask(call, repository, name))
+    assert done["status"] == "Succeeded", done
+    return artifacts(call, repository, name)
+
+
+def referrers(call: Calls, repository: str, name: str) -> list[dict]:
+    answer = call("GET", f"/v2/{repository}/referrers/{name}?artifactType={ARTIFACT}")
+    assert answer.status == 200, answer
+    return answer.json()["manifests"]
+
+
+def artifacts(call: Calls, repository: str, name: str) -> list[str]:
+    return [entry["digest"] for entry in referrers(call, repository, name)]
+
+
+def manifest(call: Calls, repository: str, name: str) -> dict:
+    return json.loads(call("GET", f"/v2/{repository}/manifests/{name}").body)
