@@ -197,6 +197,67 @@ def test_a_bomb_of_nested_indexes_costs_nothing(call):
     assert call("DELETE", f"/v2/p/bomb/manifests/{digest(child)}").status == 202
 
 
+@pytest.mark.parametrize("media_type", [IMAGE, INDEX])
+def test_all_that_a_manifest_may_have_is_stored(call, media_type):
+    push_blob(call, "p/shapes", b"{}")
+    inner = index([])
+    push_manifest(call, "p/shapes", digest(inner), inner, INDEX)
+    data = descriptor(b"{}", "application/vnd.oci.image.config.v1+json") | {"data": "e30="}
+    body = (json.dumps(json.loads(image()) | {"config": data, "unknown": {"a": [None, 1e3]}}).encode()
+            if media_type == IMAGE else
+            index([descriptor(inner, INDEX, platform={"os": "?", "architecture": "?"})], unknown=[]))
+
+    pushed = push_manifest(call, "p/shapes", "v1", body, media_type)
+    got = call("GET", pushed["Location"])
+
+    assert (got.status, got.body, got["Content-Type"]) == (200, body, media_type)
+    assert got["Content-Length"] == str(len(body))
+
+
+def test_the_answer_to_head_has_no_body_whatever_it_says(call):
+    push_image(call, "p/heads", "v1")
+    for target in ("/v2/p/heads/manifests/absent", f"/v2/p/heads/blobs/{ABSENT}",
+                   "/v2/p/heads/manifests/sha256:bad", "/v2/p/heads/nothing"):
+        head, got = call("HEAD", target), call("GET", target)
+        assert (head.status, head.body) == (got.status, b""), target
+        assert got.json()["errors"]
+
+
+def test_the_name_that_a_mirror_is_asked_by_does_not_matter(call):
+    name = push_image(call, "p/mirrored", "v1")
+    for target in ("manifests/v1", f"manifests/{name}", f"blobs/{digest(b'{}')}", "tags/list",
+                   f"referrers/{name}"):
+        plain = call("GET", f"/v2/p/mirrored/{target}")
+        assert plain.status == 200
+        assert call("GET", f"/v2/p/mirrored/{target}?ns=docker.io").body == plain.body
+
+
+@pytest.mark.parametrize(("name", "valid"), [
+    ("a", True), ("0/1", True), ("a.b_c-d", True), ("a__b", True), ("a---b", True), ("a" * 200, True),
+    ("a___b", False), ("a..b", False), ("a._b", False), ("-a", False), ("a-", False), ("a//b", False),
+    ("/a", False), ("a/", False), ("a/B", False), ("a%20b", False), ("a" * 256, False),
+])
+def test_names_of_repositories(call, name, valid):
+    answer = call("POST", f"/v2/{name}/blobs/uploads/")
+
+    assert answer.status == 202 if valid else answer.status in (400, 404)
+    if not valid and answer.status == 400:
+        assert answer.code == "NAME_INVALID"
+
+
+@pytest.mark.parametrize(("tag", "valid"), [
+    ("_", True), ("A.b-C_9", True), ("t" * 128, True),
+    ("t" * 129, False), ("-t", False), (".t", False), ("a%2Bb", False), ("a%20b", False),
+])
+def test_names_of_tags(call, tag, valid):
+    push_blob(call, "p/tagnames", b"{}")
+
+    answer = call("PUT", f"/v2/p/tagnames/manifests/{tag}", image(), {"Content-Type": IMAGE})
+
+    assert answer.status == (201 if valid else 400)
+    assert valid or answer.code == "TAG_INVALID"
+
+
 # Uploads -----------------------------------------------------------------------------------------
 
 
@@ -393,6 +454,22 @@ def test_tags_come_in_pages(call):
     assert pages(call, "/v2/p/paged/tags/list?n=0", "tags") == [[]]
     assert pages(call, "/v2/p/paged/tags/list?n=10000000000", "tags") == [tags]
     assert pages(call, "/v2/p/paged/tags/list?n=99999999999999999999999", "tags") == [tags]
+
+
+def test_a_page_is_never_longer_than_the_registry_likes(call):
+    push_blob(call, "p/longlist", b"{}")
+    manifest = image()
+    tags = [f"t{number:05}" for number in range(10_050)]
+    for first in range(0, len(tags), 80):  # the client takes no more than 100 headers
+        query = "&".join(f"tag={tag}" for tag in tags[first:first + 80])
+        answer = call("PUT", f"/v2/p/longlist/manifests/{digest(manifest)}?{query}", manifest,
+                      {"Content-Type": IMAGE})
+        assert answer.status == 201
+
+    found = pages(call, "/v2/p/longlist/tags/list?n=10000000000", "tags")
+
+    assert sum(found, []) == tags
+    assert [len(page) for page in found] == [10_000, 50]
 
 
 def test_a_repository_with_blobs_only_has_no_tags(call):
