@@ -49,5 +49,6 @@ void add_manifest_commands(CLI::App& app, Action& action);
 void add_streaming_commands(CLI::App& app, Action& action);
 void add_token_commands(CLI::App& app, Action& action);
 void add_scope_map_commands(CLI::App& app, Action& action);
+void add_verify_command(CLI::App& app, Action& action);
 
 }  // namespace runnel

@@ -351,6 +351,7 @@ int run_command_line(int argc, char** argv) {
                     "runnel ls 127.0.0.1:5000/team/app:v1 /etc", false, true, cli::ls);
   add_image_command(app, action, "cat", "print a file of a remote image",
                     "runnel cat 127.0.0.1:5000/team/app:v1 /etc/os-release", true, true, cli::cat);
+  add_verify_command(app, action);
   add_pull(app, action);
   add_login(app, action);
   add_streaming_commands(app, action);

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import os
 import pty
+import random
 import subprocess
+import tarfile
 
 import pytest
 from registry_calls import (Calls, basic, bcrypt, digest, image, push_blob, push_image,
@@ -194,6 +197,49 @@ def test_referrers_are_listed_as_recorded(ask, call, served):
     (entry,) = ask("manifest", "list-referrers", "referrers/app:v1", "--recursive")["manifests"]
     assert [each["artifactType"] for each in entry["referrers"]] == ["application/x-signature"]
     assert ask("manifest", "show", "referrers/app:v1")["schemaVersion"] == 2
+
+
+# verify -------------------------------------------------------------------------------------------
+
+
+def push_layered_image(call, repository: str) -> None:
+    """An image of one layer, of which `runnel convert` makes an artifact."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as out:
+        file = tarfile.TarInfo("data")
+        content = random.Random(1).randbytes(500_000)
+        file.size = len(content)
+        out.addfile(file, io.BytesIO(content))
+    layer = packed.getvalue()
+    config = json.dumps({"os": "linux", "architecture": "amd64", "rootfs": {
+        "type": "layers", "diff_ids": [digest(layer)]}}).encode()
+    push_blob(call, repository, layer)
+    push_image(call, repository, "v1", config, layers=[
+        {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(layer),
+         "size": len(layer)}])
+
+
+def test_a_good_artifact_verifies_and_a_damaged_one_does_not(run, ask, call, served):
+    push_layered_image(call, "verify/app")
+    run("verify", "verify/app:v1", code=1, said="has no streaming artifact")
+    run("convert", f"{served.host}/verify/app:v1")
+
+    (proved,) = ask("verify", f"{served.host}/verify/app:v1")
+    assert (proved["equal"], proved["layers"], proved["platform"]) == ("bytes", 1, "linux/amd64")
+    assert proved["chunks"] >= 4 and proved["bytes"] >= 500_000
+    (entry,) = ask("manifest", "list-referrers", "verify/app:v1")["manifests"]
+    assert entry["digest"] == proved["artifact"]
+    manifest = ask("manifest", "show", f"verify/app@{entry['digest']}")
+    (blob,) = [each["digest"] for each in manifest["layers"]
+               if each["mediaType"] == "application/vnd.runnel.layer.v1"]
+    name = blob.removeprefix("sha256:")
+    stored = served.directory / "data/content/blobs/sha256" / name[:2] / name
+    with open(stored, "r+b") as file:
+        file.seek(1000)
+        byte = file.read(1)
+        file.seek(1000)
+        file.write(bytes([byte[0] ^ 1]))
+    run("verify", "verify/app:v1", code=1, said="verify/app:v1: artifact " + proved["artifact"])
 
 
 # Who asks -----------------------------------------------------------------------------------------
