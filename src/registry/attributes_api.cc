@@ -8,6 +8,7 @@
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
 #include "registry/request_body.h"
+#include "registry/teleport.h"
 
 namespace runnel::registry {
 
@@ -20,6 +21,7 @@ namespace {
 constexpr std::string_view kRoot = "/acr/v1/";
 constexpr std::string_view kTags = "/_tags/";
 constexpr std::string_view kManifests = "/_manifests/";
+constexpr std::string_view kTeleport = "teleportEnabled";
 constexpr size_t kMaxBody = 64 * 1024;
 
 struct Target {
@@ -87,13 +89,28 @@ std::expected<void, Refusal> check_exists(meta::MetadataStore& metadata, Target&
   return {};
 }
 
-std::expected<void, Refusal> change(Attributes& attributes, Bytes body) {
+std::expected<json::object, Refusal> body_object(Bytes body) {
   json::error_code failed;
-  const auto value = json::parse(as_text(body), failed);
+  auto value = json::parse(as_text(body), failed);
   if (failed || !value.is_object())
     return refuse(400, "UNSUPPORTED", "the body is not a JSON object");
-  for (const auto& [key, wanted] : value.get_object()) {
-    bool known = false;
+  return std::move(value.get_object());
+}
+
+// Teleport's switch, of repositories only, which stands apart from the others.
+std::expected<std::optional<bool>, Refusal> teleport_of(const Target& target,
+                                                        const json::object& body) {
+  const auto* found = body.if_contains(kTeleport);
+  if (found == nullptr) return std::nullopt;
+  if (target.reference != "*")
+    return refuse(400, "UNSUPPORTED", "\"teleportEnabled\" is a repository's");
+  if (!found->is_bool()) return refuse(400, "UNSUPPORTED", "\"teleportEnabled\" is true or false");
+  return found->get_bool();
+}
+
+std::expected<void, Refusal> change(Attributes& attributes, const json::object& body) {
+  for (const auto& [key, wanted] : body) {
+    bool known = key == kTeleport;
     for (const auto each :
          {Attribute::kRead, Attribute::kWrite, Attribute::kDelete, Attribute::kList}) {
       if (key != attribute_name(each)) continue;
@@ -114,11 +131,12 @@ std::expected<void, Refusal> change(Attributes& attributes, Bytes body) {
 }
 
 net::Response describe(const Target& target, const Attributes& attributes,
-                       const net::Request& request) {
+                       const std::optional<bool>& teleport, const net::Request& request) {
   json::object changeable;
   for (const auto each :
        {Attribute::kDelete, Attribute::kWrite, Attribute::kRead, Attribute::kList})
     changeable[attribute_name(each)] = attributes.has(each);
+  if (teleport) changeable[kTeleport] = *teleport;
   json::object body;
   body["registry"] = request.headers.first("Host").value_or("");
   body["imageName"] = target.repository;
@@ -135,20 +153,56 @@ net::Response describe(const Target& target, const Attributes& attributes,
   return json_response(200, "application/json", json::serialize(body));
 }
 
-Answer answer(Services& services, const Caller& caller, const net::Request& request, Bytes body) {
+// Whose pushes are expanded is for those to say who push.
+std::expected<void, Refusal> may_change(const Services& services, const Caller& caller,
+                                        const Target& target, const json::object& body,
+                                        const net::Request& request) {
+  const bool teleport = body.if_contains(kTeleport) != nullptr;
+  if (teleport) RUNNEL_DO(may(services, caller, Action::kContentWrite, target, request));
+  if (teleport && body.size() == 1) return {};
+  return may(services, caller, Action::kMetadataWrite, target, request);
+}
+
+std::expected<Attributes, Refusal> change_all(const Services& services, const Target& target,
+                                              const json::object& body, Attributes attributes) {
+  auto& metadata = services.metadata;
+  RUNNEL_TRY(const auto teleport, teleport_of(target, body));
+  const auto wanted = [&](Attributes& each) { return change(each, body); };
+  if (!teleport || body.size() > 1) {
+    RUNNEL_TRY(attributes,
+               change_attributes(metadata, target.repository, target.reference, wanted));
+  }
+  if (teleport)
+    RUNNEL_DO(set_teleport(metadata, target.repository, *teleport, services.config.teleport));
+  return attributes;
+}
+
+Answer answer(Services& services, const Caller& caller, const net::Request& request, Bytes bytes) {
+  auto& metadata = services.metadata;
   RUNNEL_TRY(auto target, parse_target(request.path));
   const bool changes = request.method == "PATCH";
-  RUNNEL_DO(may(services, caller, changes ? Action::kMetadataWrite : Action::kMetadataRead, target,
-                request));
-  RUNNEL_DO(check_exists(services.metadata, target));
-  RUNNEL_TRY(const auto all, RepositoryAttributes::load(services.metadata, target.repository));
+  json::object body;
+  if (changes) {
+    auto parsed = body_object(bytes);
+    // Who may not change it is told that first.
+    RUNNEL_DO(may_change(services, caller, target, parsed.value_or(json::object()), request));
+    RUNNEL_DO(check_exists(metadata, target));
+    if (!parsed) return std::unexpected(parsed.error());
+    body = *std::move(parsed);
+  } else {
+    RUNNEL_DO(may(services, caller, Action::kMetadataRead, target, request));
+    RUNNEL_DO(check_exists(metadata, target));
+  }
+  RUNNEL_TRY(const auto all, RepositoryAttributes::load(metadata, target.repository));
   auto attributes = all.of(target.reference);
   if (changes) {
-    const auto wanted = [&](Attributes& each) { return change(each, body); };
-    RUNNEL_TRY(attributes,
-               change_attributes(services.metadata, target.repository, target.reference, wanted));
+    RUNNEL_TRY(attributes, change_all(services, target, body, attributes));
   }
-  return describe(target, attributes, request);
+  std::optional<bool> teleport;
+  if (target.reference == "*") {
+    RUNNEL_TRY(teleport, teleport_enabled(metadata, target.repository));
+  }
+  return describe(target, attributes, teleport, request);
 }
 
 }  // namespace

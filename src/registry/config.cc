@@ -84,6 +84,14 @@ Section conversion_section(ConversionConfig& conversion) {
   return keys;
 }
 
+Section teleport_section(TeleportConfig& teleport) {
+  Section keys;
+  keys.number("repositories", 0, 1'000'000,
+              [&](int64_t value) { teleport.repositories = static_cast<size_t>(value); })
+      .flag("enable_by_push", teleport.enable_by_push);
+  return keys;
+}
+
 Section webhook_section(WebhookConfig& webhook) {
   Section keys;
   keys.meaning("url",
@@ -189,6 +197,7 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       .section("tls", tls_section(config.tls))
       .section("limits", limits_section(config.limits))
       .section("conversion", conversion_section(config.conversion))
+      .section("teleport", teleport_section(config.teleport))
       .each_text("notices",
                  [&config](const std::string& pattern, const std::string& text) {
                    return add_notice(config.notices, pattern, text);

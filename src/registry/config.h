@@ -12,6 +12,7 @@
 #include "base/log.h"
 #include "convert/worker_job.h"
 #include "meta/deletion.h"
+#include "registry/teleport.h"
 #include "registry/warnings.h"
 #include "registry/webhooks.h"
 
@@ -98,6 +99,7 @@ struct Config {
   TlsConfig tls;
   LimitsConfig limits;
   ConversionConfig conversion;
+  TeleportConfig teleport;
   Notices notices;
   Webhooks webhooks;
 
@@ -154,6 +156,10 @@ struct Config {
 //   platforms = ["linux/amd64"]          # default: every Linux one
 //   key = "/etc/runnel/converter.pem"    # Ed25519; default: converter.key among the data
 //   keep_operations_days = 30
+//
+//   [teleport]
+//   repositories = 10                    # with teleportEnabled, at most
+//   enable_by_push = false               # a push switches it on while there are fewer
 //
 //   [notices]                            # what clients print when they use these repositories
 //   "team/old/*" = "moved to team/new; this goes away in March"

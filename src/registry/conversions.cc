@@ -1,9 +1,12 @@
 #include "registry/conversions.h"
 
+#include <limits>
+
 #include "base/log.h"
 #include "base/metrics_page.h"
 #include "oci/media_types.h"
 #include "registry/streaming_settings.h"
+#include "registry/teleport.h"
 
 namespace runnel::registry {
 
@@ -21,6 +24,7 @@ constexpr Duration kClaimLifetime = std::chrono::seconds(15);
 constexpr Duration kReportEvery = std::chrono::seconds(3);
 constexpr Duration kLookEvery = std::chrono::milliseconds(400);
 constexpr auto kIdle = std::chrono::seconds(1);
+constexpr auto kKeepEvery = std::chrono::seconds(1);
 constexpr auto kPauseAfterFailure = std::chrono::seconds(5);
 // What kills the process that converts it does not get to kill it for ever.
 constexpr unsigned kMaxAttempts = 3;
@@ -84,13 +88,19 @@ class Conversions::Hold {
 
 Conversions::Conversions(const ConversionTools& tools, meta::OperationQueue& queue,
                          const Clock& clock, WebhookSender* webhooks)
-    : tools_(tools), queue_(queue), clock_(clock), webhooks_(webhooks) {
+    : tools_(tools),
+      queue_(queue),
+      clock_(clock),
+      webhooks_(webhooks),
+      held_tags_(tools.metadata, clock, tools.config.undo()) {
   for (unsigned i = 0; i < tools.config.conversion.concurrency; ++i)
     runners_.emplace_back(
-        [this, i](const std::stop_token& stop) { run(stop, meta::random_operation_id(), i == 0); });
+        [this](const std::stop_token& stop) { run(stop, meta::random_operation_id()); });
+  keeper_ = std::jthread([this](const std::stop_token& stop) { keep(stop); });
 }
 
 Conversions::~Conversions() {
+  keeper_.request_stop();
   for (auto& runner : runners_) runner.request_stop();
 }
 
@@ -105,8 +115,12 @@ Result<meta::Enqueued> Conversions::request(const meta::NewOperation& wanted) {
 Result<CancelOutcome> Conversions::cancel(const std::string& id) {
   RUNNEL_TRY(const auto outcome, queue_.cancel(id));
   if (outcome == CancelOutcome::kCanceled) {
-    const std::lock_guard lock(mutex_);
-    canceled_.insert(id);
+    {
+      const std::lock_guard lock(mutex_);
+      canceled_.insert(id);
+    }
+    const auto canceled = queue_.operation(id);
+    if (canceled && *canceled) release_tags(**canceled);
   }
   return outcome;
 }
@@ -116,20 +130,46 @@ bool Conversions::is_canceled(const std::string& id) {
   return canceled_.contains(id);
 }
 
-void Conversions::pushed(const std::string& repository, const meta::NewManifest& manifest,
-                         const std::string& principal) {
+Result<Conversions::PushPlan> Conversions::plan_push(const std::string& repository,
+                                                     const meta::NewManifest& manifest) {
+  PushPlan plan;
   // Without a tag it is a part of an index that comes later.
-  if (manifest.tags.empty() || !may_be_image(manifest)) return;
-  const auto settings = load_streaming_settings(tools_.metadata, repository);
-  if (settings && !settings->convert_pushed) return;
-  const auto enqueued = !settings ? std::unexpected(settings.error())
-                                  : request({.repository = repository,
-                                             .digest = manifest.digest,
-                                             .priority = meta::OperationPriority::kAutomatic,
-                                             .principal = principal});
+  if (manifest.tags.empty() || !may_be_image(manifest)) return plan;
+  RUNNEL_TRY(const auto settings, load_streaming_settings(tools_.metadata, repository));
+  RUNNEL_TRY(const bool expanded,
+             teleport_push(tools_.metadata, repository, tools_.config.teleport));
+  plan.convert = settings.convert_pushed || expanded;
+  if (!plan.convert || settings.hold_tag.count() == 0) return plan;
+  RUNNEL_TRY(const auto artifacts,
+             tools_.metadata.referrers(repository, manifest.digest,
+                                       {std::string(oci::kStreamingArtifactHere)},
+                                       std::numeric_limits<int64_t>::max(), 1));
+  if (artifacts.empty()) plan.hold = settings.hold_tag;
+  return plan;
+}
+
+Result<void> Conversions::pushed(const std::string& repository, const oci::Digest& digest,
+                                 const std::vector<std::string>& tags, const PushPlan& plan,
+                                 const std::string& principal) {
+  if (tags.empty()) return {};
+  if (plan.hold > Duration())
+    RUNNEL_DO(held_tags_.hold(repository, tags, digest, plan.hold));
+  else
+    RUNNEL_DO(held_tags_.forget(repository, tags));
+  if (!plan.convert) return {};
+  const auto enqueued = request({.repository = repository,
+                                 .digest = digest,
+                                 .priority = meta::OperationPriority::kAutomatic,
+                                 .principal = principal});
+  // The push has succeeded all the same.
   if (!enqueued)
-    log::error("{}@{} will not be converted by itself: {}", repository, manifest.digest,
+    log::error("{}@{} will not be converted by itself: {}", repository, digest,
                enqueued.error().message);
+  return {};
+}
+
+Result<void> Conversions::forget_tag(const std::string& repository, const std::string& tag) {
+  return held_tags_.forget(repository, {tag});
 }
 
 std::string Conversions::metrics_text() const {
@@ -151,13 +191,32 @@ std::string Conversions::metrics_text() const {
   return page.text();
 }
 
-void Conversions::run(const std::stop_token& stop, const std::string& owner, bool forgets) {
+void Conversions::keep(const std::stop_token& stop) {
   auto forget_at = clock_.now();
+  std::mutex mutex;
+  std::condition_variable_any wake;
   while (!stop.stop_requested()) {
-    if (forgets && clock_.now() >= forget_at) {
+    if (const auto released = held_tags_.release_due(); !released)
+      log::warning("tags that wait for artifacts: {}", released.error().message);
+    if (clock_.now() >= forget_at) {
       forget_old();
       forget_at = clock_.now() + kForgetEvery;
     }
+    std::unique_lock lock(mutex);
+    wake.wait_for(lock, stop, kKeepEvery, [] { return false; });
+  }
+}
+
+void Conversions::release_tags(const Operation& operation) {
+  const auto released = held_tags_.release(operation.repository, operation.digest);
+  // The keeper tries again when their time is over.
+  if (!released)
+    log::warning("tags of {}@{}: {}", operation.repository, operation.digest,
+                 released.error().message);
+}
+
+void Conversions::run(const std::stop_token& stop, const std::string& owner) {
+  while (!stop.stop_requested()) {
     uint64_t seen = 0;
     {
       const std::lock_guard lock(mutex_);
@@ -241,6 +300,7 @@ void Conversions::end(const Operation& operation, const Claim& claim,
     log::warning("conversion {} of {}@{}: {}: {}", operation.id, operation.repository,
                  operation.digest, ending.code, ending.message);
   }
+  release_tags(operation);
   // Before the end: a crash in between tells of it twice rather than never.
   if (webhooks_ != nullptr)
     webhooks_->remember(operation, ending,

@@ -16,6 +16,7 @@
 #include "artifact/signature.h"
 #include "base/clock.h"
 #include "meta/operation_queue.h"
+#include "registry/held_tags.h"
 #include "registry/image_conversion.h"
 #include "registry/webhooks.h"
 
@@ -35,10 +36,19 @@ class Conversions {
 
   Result<meta::Enqueued> request(const meta::NewOperation& wanted);
   Result<meta::CancelOutcome> cancel(const std::string& id);
-  // A manifest came with tags: converts it if its repository wants that and it may be an image.
-  // What goes wrong is for the log; the push has succeeded.
-  void pushed(const std::string& repository, const meta::NewManifest& manifest,
-              const std::string& principal);
+
+  // What a push of a manifest with tags brings about.
+  struct PushPlan {
+    bool convert = false;  // its repository wants that, and it may be an image
+    Duration hold{};       // how long its tags wait for the artifact; 0: they do not
+  };
+  Result<PushPlan> plan_push(const std::string& repository, const meta::NewManifest& manifest);
+  // The manifest is there, without these tags if they are to wait.
+  Result<void> pushed(const std::string& repository, const oci::Digest& digest,
+                      const std::vector<std::string>& tags, const PushPlan& plan,
+                      const std::string& principal);
+  // Somebody takes a tag away: nothing that waits comes over that.
+  Result<void> forget_tag(const std::string& repository, const std::string& tag);
 
   // runnel_registry_conversions_total and the like.
   std::string metrics_text() const;
@@ -46,7 +56,10 @@ class Conversions {
  private:
   class Hold;
 
-  void run(const std::stop_token& stop, const std::string& owner, bool forgets);
+  void run(const std::stop_token& stop, const std::string& owner);
+  // Lets tags go whose time is over, and forgets old operations.
+  void keep(const std::stop_token& stop);
+  void release_tags(const meta::Operation& operation);
   void work(const meta::Operation& operation, const std::string& owner,
             const std::stop_token& stop);
   void end(const meta::Operation& operation, const meta::Claim& claim,
@@ -58,6 +71,7 @@ class Conversions {
   meta::OperationQueue& queue_;
   const Clock& clock_;
   WebhookSender* const webhooks_;
+  HeldTags held_tags_;
 
   std::mutex mutex_;
   std::condition_variable_any wake_;
@@ -70,7 +84,9 @@ class Conversions {
   std::atomic<uint64_t> converted_layers_ = 0;
   std::atomic<uint64_t> reused_layers_ = 0;
 
-  std::vector<std::jthread> runners_;  // last: they use all of the above
+  // Last: they use all of the above.
+  std::vector<std::jthread> runners_;
+  std::jthread keeper_;
 };
 
 }  // namespace runnel::registry

@@ -141,10 +141,18 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
     RUNNEL_TRY(const auto lost, lost_blobs(services.blobs, manifest));
     if (!lost.empty()) return missing_blobs(route, lost);
   }
+  Conversions::PushPlan plan;
+  if (services.conversions != nullptr) {
+    RUNNEL_TRY(plan, services.conversions->plan_push(route.repository, manifest));
+  }
+  const auto tags = manifest.tags;
+  if (plan.hold > Duration()) manifest.tags.clear();
   RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));
   if (!outcome.missing.empty()) return missing_blobs(route, outcome.missing);
-  if (services.conversions != nullptr)
-    services.conversions->pushed(route.repository, manifest, caller.id());
+  if (services.conversions != nullptr) {
+    RUNNEL_DO(
+        services.conversions->pushed(route.repository, manifest.digest, tags, plan, caller.id()));
+  }
 
   net::Response response(201);
   response.headers.add("Location",
@@ -159,6 +167,9 @@ Answer delete_manifest(Services& services, const Route& route) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   const auto* digest = std::get_if<oci::Digest>(&name);
   const auto undo = services.config.undo();
+  if (services.conversions != nullptr && digest == nullptr && !route.hidden) {
+    RUNNEL_DO(services.conversions->forget_tag(route.repository, route.target));
+  }
   RUNNEL_TRY(const bool existed,
              digest != nullptr ? services.metadata.delete_manifest(route.key(), *digest, undo)
                                : services.metadata.delete_tag(route.key(), route.target, undo));

@@ -18,6 +18,7 @@
 #include "registry/operation_json.h"
 #include "registry/request_body.h"
 #include "registry/streaming_settings.h"
+#include "registry/teleport.h"
 
 namespace runnel::registry {
 
@@ -34,6 +35,7 @@ constexpr std::string_view kStreaming = "/_streaming";
 constexpr std::string_view kOperations = "/_operations/";
 constexpr std::string_view kArtifact = "/_artifact/";
 constexpr std::string_view kListing = "/runnel/v1/_operations";
+constexpr std::string_view kMount = "/mount/v1/";
 constexpr std::string_view kKeys = "/.well-known/runnel/converter-keys";
 constexpr std::string_view kCancel = ":cancel";
 constexpr std::string_view kJson = "application/json; charset=utf-8";
@@ -52,7 +54,8 @@ struct Target {
     kListing,
     kBulk,
     kArtifact,
-    kKeys
+    kKeys,
+    kMount
   };
   Kind kind = Kind::kSwitch;
   std::string repository;
@@ -73,6 +76,8 @@ std::optional<Target> below(std::string_view path, std::string_view part, Kind k
 std::optional<Target> parse_target(std::string_view path) {
   if (path == kKeys) return Target{.kind = Kind::kKeys};
   if (path == kListing) return Target{.kind = Kind::kListing};
+  if (path.starts_with(kMount))
+    return below(path.substr(kMount.size()), "/_manifests/", Kind::kMount);
   const bool ours = path.starts_with(kOurs);
   if (!ours && !path.starts_with(kAcr)) return std::nullopt;
   path.remove_prefix(ours ? kOurs.size() : kAcr.size());
@@ -148,6 +153,7 @@ json::object switch_json(const StreamingSettings& settings) {
   if (!settings.is_set) return body;
   body["conversionFormat"] = settings.format;
   body["conversionVersion"] = settings.version;
+  if (settings.hold_tag.count() > 0) body["holdTag"] = settings.hold_tag.count();
   return body;
 }
 
@@ -183,10 +189,16 @@ Answer change_switch(const Call& call) {
   RUNNEL_TRY(const auto format, text_of(body, "conversionFormat"));
   RUNNEL_TRY(const auto version, text_of(body, "conversionVersion"));
   const auto* convert = body.if_contains("convertPushedImages");
-  if (convert == nullptr || !convert->is_bool())
+  const auto* hold = body.if_contains("holdTag");
+  if (convert == nullptr ? hold == nullptr : !convert->is_bool())
     return refuse(400, "UNSUPPORTED", "\"convertPushedImages\" is true or false");
+  if (hold != nullptr &&
+      (!hold->is_int64() || hold->get_int64() < 0 || hold->get_int64() > kMaxHoldTag))
+    return refuse(400, "UNSUPPORTED",
+                  fmt::format("\"holdTag\" is a number of seconds, at most {}", kMaxHoldTag));
   const auto change = [&](StreamingSettings& settings) {
-    settings.convert_pushed = convert->get_bool();
+    if (convert != nullptr) settings.convert_pushed = convert->get_bool();
+    if (hold != nullptr) settings.hold_tag = std::chrono::seconds(hold->get_int64());
     if (format) settings.format = *format;
     if (version) settings.version = *version;
   };
@@ -448,6 +460,28 @@ Answer delete_artifact(const Call& call) {
   return answer(202, body);
 }
 
+// Teleport's question: are the layers expanded?
+Answer show_mount(const Call& call) {
+  const auto& repository = call.target.repository;
+  RUNNEL_DO(check(call, Action::kContentRead, no_such_repository(repository)));
+  RUNNEL_TRY(const auto digest, digest_of(call.target.rest));
+  RUNNEL_TRY(const auto enabled, teleport_enabled(call.services.metadata, repository));
+  if (!enabled.value_or(false))
+    return refuse(404, "UNSUPPORTED", fmt::format("teleportEnabled is false on {}", repository));
+  RUNNEL_TRY(const auto artifacts, artifacts_of(call, digest, 1));
+  json::object body;
+  body["digest"] = digest.to_string();
+  body["status"] = artifacts.empty() ? "Expanding" : "Ready";
+  if (!artifacts.empty()) return answer(200, body);
+  RUNNEL_TRY(const auto last, call.queue().last_operation(repository, digest));
+  if (last && is_ongoing(last->status)) return answer(409, body);
+  // Who asks again and again should not do so for ever.
+  return refuse(404, "MANIFEST_UNKNOWN",
+                last ? fmt::format("{} is not expanded: its conversion is {}", digest,
+                                   status_name(last->status))
+                     : fmt::format("{} is not expanded: push it again", digest));
+}
+
 Answer show_keys(const Call& call) {
   json::object key;
   key["id"] = call.conversions.key().id();
@@ -487,6 +521,9 @@ Answer answer(const Call& call) {
       break;
     case Kind::kKeys:
       if (get) return show_keys(call);
+      break;
+    case Kind::kMount:
+      if (get) return show_mount(call);
       break;
   }
   return refuse(405, "UNSUPPORTED",

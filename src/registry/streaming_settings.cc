@@ -25,6 +25,8 @@ Result<StreamingSettings> settings_of(const meta::Document& document) {
     made.format = found->get_string();
   if (const auto* found = object.if_contains("conversionVersion"); found && found->is_string())
     made.version = found->get_string();
+  if (const auto* found = object.if_contains("holdTag"); found && found->is_int64())
+    made.hold_tag = std::chrono::seconds(found->get_int64());
   return made;
 }
 
@@ -33,6 +35,7 @@ std::string body_of(const StreamingSettings& settings) {
   body["convertPushedImages"] = settings.convert_pushed;
   body["conversionFormat"] = settings.format;
   body["conversionVersion"] = settings.version;
+  body["holdTag"] = settings.hold_tag.count();
   return json::serialize(body);
 }
 

@@ -2,6 +2,7 @@
 // repository to be there.
 #pragma once
 
+#include <chrono>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -10,11 +11,15 @@
 
 namespace runnel::registry {
 
+inline constexpr int64_t kMaxHoldTag = 3600;  // seconds
+
 struct StreamingSettings {
   bool convert_pushed = false;
   // As the client said them; artifacts are always of our own format.
   std::string format = "overlaybd";
   std::string version = "v1";
+  // A pushed tag waits for its image's artifact, so long at most; 0: it does not.
+  std::chrono::seconds hold_tag{0};
   bool is_set = false;  // somebody has set them
 
   bool operator==(const StreamingSettings&) const = default;

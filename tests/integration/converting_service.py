@@ -141,3 +141,9 @@ def artifacts(call: Calls, repository: str, name: str) -> list[str]:
 
 def manifest(call: Calls, repository: str, name: str) -> dict:
     return json.loads(call("GET", f"/v2/{repository}/manifests/{name}").body)
+
+
+def target(call: Calls, repository: str, tag: str) -> str | None:
+    """What a tag points to."""
+    answer = call("HEAD", f"/v2/{repository}/manifests/{tag}")
+    return answer["Docker-Content-Digest"] if answer.status == 200 else None

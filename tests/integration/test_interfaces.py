@@ -108,13 +108,13 @@ def test_http_of_the_registry(registry):
 
 
 def test_http_of_conversion(registry):
-    switch, image, operation, _, listing, bulk, artifact, keys = [
+    switch, image, operation, _, listing, bulk, artifact, keys, mount = [
         text.split()[-1].replace("REPO", "a/b").replace("DIGEST", f"sha256:{'0' * 64}")
         for text in fixed("conversion") if "/" in text or "cancel" in text]
     url = f"http://{registry.host}"
     expected = [("GET", switch, 200), ("GET", image, 404), ("GET", operation, 404),
                 ("POST", operation + ":cancel", 404), ("GET", listing, 200), ("POST", bulk, 404),
-                ("DELETE", artifact, 404), ("GET", keys, 200)]
+                ("DELETE", artifact, 404), ("GET", keys, 200), ("GET", mount, 404)]
     for method, path, status in expected:
         assert images.request(url + path, method)[0] == status, (method, path)
 

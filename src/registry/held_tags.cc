@@ -1,0 +1,128 @@
+#include "registry/held_tags.h"
+
+#include <charconv>
+#include <optional>
+
+#include "base/log.h"
+#include "registry/new_manifest.h"
+
+namespace runnel::registry {
+
+namespace {
+
+constexpr std::string_view kKind = "held-tag";
+constexpr size_t kPage = 100;
+
+// "team/app v1 sha256:…": a space is in no name, and sorts before all that may be.
+std::string name_of(std::string_view repository, std::string_view tag, const oci::Digest& digest) {
+  return fmt::format("{} {} {}", repository, tag, digest);
+}
+
+int64_t milliseconds(WallTime time) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+}  // namespace
+
+struct HeldTags::Held {
+  std::string name;  // the document's
+  std::string repository;
+  std::string tag;
+  oci::Digest digest;
+  int64_t until = 0;  // milliseconds since 1970
+
+  static std::optional<Held> of(const meta::Document& document) {
+    const auto& name = document.name;
+    const auto first = name.find(' ');
+    const auto second = name.rfind(' ');
+    if (first == std::string::npos || first == second) return std::nullopt;
+    auto digest = oci::Digest::parse(std::string_view(name).substr(second + 1));
+    if (!digest) return std::nullopt;
+    Held made{.name = name,
+              .repository = name.substr(0, first),
+              .tag = name.substr(first + 1, second - first - 1),
+              .digest = *std::move(digest)};
+    const auto& body = document.body;
+    std::from_chars(body.data(), body.data() + body.size(), made.until);
+    return made;
+  }
+};
+
+Result<void> HeldTags::hold(const std::string& repository, const std::vector<std::string>& tags,
+                            const oci::Digest& digest, Duration time) {
+  RUNNEL_DO(forget(repository, tags));
+  const auto until = std::to_string(milliseconds(clock_.wall() + time));
+  for (const auto& tag : tags) {
+    const auto put = metadata_.put_document(kKind, name_of(repository, tag, digest), until, 0);
+    // Another push of the same was faster: its tag is held already.
+    if (!put && put.error().code != Code::kConflict) return std::unexpected(put.error());
+  }
+  return {};
+}
+
+Result<void> HeldTags::forget(const std::string& repository, const std::vector<std::string>& tags) {
+  for (const auto& tag : tags) {
+    const auto prefix = fmt::format("{} {} ", repository, tag);
+    std::string after = prefix;
+    RUNNEL_TRY(const auto held, page(prefix, after));
+    for (const auto& each : held) RUNNEL_DO(metadata_.delete_document(kKind, each.name));
+  }
+  return {};
+}
+
+// Those whose names begin with the prefix, after `after`, which is then the last one looked at; ""
+// when there are no more.
+Result<std::vector<HeldTags::Held>> HeldTags::page(std::string_view prefix, std::string& after) {
+  RUNNEL_TRY(const auto documents, metadata_.documents(kKind, after, kPage));
+  after.clear();
+  std::vector<Held> found;
+  for (const auto& document : documents) {
+    if (!document.name.starts_with(prefix)) return found;
+    if (auto held = Held::of(document)) found.push_back(*std::move(held));
+  }
+  if (documents.size() == kPage) after = documents.back().name;
+  return found;
+}
+
+// The tag is pointed before the document goes: a crash in between points it twice rather than
+// never.
+Result<void> HeldTags::point(const Held& held) {
+  RUNNEL_TRY(const auto there, metadata_.document(kKind, held.name));
+  if (!there) return {};
+  RUNNEL_TRY(const auto stored, metadata_.manifest(held.repository, held.digest));
+  if (stored) {
+    RUNNEL_TRY(auto manifest, new_manifest(as_bytes(stored->bytes), stored->info.media_type,
+                                           held.digest.algorithm()));
+    manifest.blobs_required = false;  // it is there: this only points the tag
+    manifest.undo = undo_;
+    manifest.tags = {held.tag};
+    RUNNEL_DO(metadata_.put_manifest(held.repository, manifest));
+  }
+  RUNNEL_DO(metadata_.delete_document(kKind, held.name));
+  return {};
+}
+
+Result<void> HeldTags::release(const std::string& repository, const oci::Digest& digest) {
+  const auto prefix = repository + " ";
+  std::string after = prefix;
+  while (!after.empty()) {
+    RUNNEL_TRY(const auto held, page(prefix, after));
+    for (const auto& each : held)
+      if (each.digest == digest) RUNNEL_DO(point(each));
+  }
+  return {};
+}
+
+Result<void> HeldTags::release_due() {
+  const auto now = milliseconds(clock_.wall());
+  // Below every name.
+  std::string after = " ";
+  while (!after.empty()) {
+    RUNNEL_TRY(const auto held, page("", after));
+    for (const auto& each : held)
+      if (each.until <= now) RUNNEL_DO(point(each));
+  }
+  return {};
+}
+
+}  // namespace runnel::registry

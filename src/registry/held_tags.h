@@ -1,0 +1,47 @@
+// Tags that wait for an artifact.
+//
+// A node that pulls an image before its artifact is there unpacks it, and never streams it. So a
+// repository can have pushed tags held: the manifest is there by its digest at once, its tags when
+// its conversion has ended, however it did, or when the time is over. Until then a tag points to
+// what it pointed to before. Held tags are documents of the metadata store: any process lets them
+// go.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/clock.h"
+#include "meta/metadata_store.h"
+
+namespace runnel::registry {
+
+// Any thread; calls block. The references must outlive it.
+class HeldTags {
+ public:
+  HeldTags(meta::MetadataStore& metadata, const Clock& clock, meta::Undo undo)
+      : metadata_(metadata), clock_(clock), undo_(undo) {}
+
+  // The tags will point to `digest` in `time` at the latest. What was held for them before is
+  // forgotten.
+  Result<void> hold(const std::string& repository, const std::vector<std::string>& tags,
+                    const oci::Digest& digest, Duration time);
+  // Somebody pushed or deleted the tags: what was held for them must not come over that.
+  Result<void> forget(const std::string& repository, const std::vector<std::string>& tags);
+
+  // Lets go what waits for this manifest.
+  Result<void> release(const std::string& repository, const oci::Digest& digest);
+  // Lets go what has waited long enough.
+  Result<void> release_due();
+
+ private:
+  struct Held;
+  Result<std::vector<Held>> page(std::string_view prefix, std::string& after);
+  Result<void> point(const Held& held);
+
+  meta::MetadataStore& metadata_;
+  const Clock& clock_;
+  const meta::Undo undo_;
+};
+
+}  // namespace runnel::registry

@@ -1,0 +1,122 @@
+"""A pushed tag that waits for its image's artifact, so that no node pulls in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+
+import pytest
+from converting_service import (ConvertingRegistry, artifacts, ask, ended, one_layer, slow_image,
+                                target)
+from registry_calls import Calls
+from sandbox import daemons
+
+REPOSITORY = "team/app"
+
+
+@pytest.fixture
+def registry(runnel, tmp_path):  # noqa: ARG001
+    made = ConvertingRegistry(tmp_path / "registry")
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def call(registry):
+    made = Calls(registry.host)
+    yield made
+    made.close()
+
+
+def hold(call: Calls, seconds: int) -> None:
+    answer = call("POST", f"/acr/v1/{REPOSITORY}/_streaming",
+                  json.dumps({"convertPushedImages": True, "holdTag": seconds}).encode())
+    assert answer.status == 202 and answer.json()["holdTag"] == seconds
+
+
+def test_a_tag_appears_with_its_artifact(registry, call, tmp_path):
+    hold(call, 600)
+    assert call("GET", f"/acr/v1/{REPOSITORY}/_streaming").json()["holdTag"] == 600
+    name = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
+    worker = registry.hold_worker()
+    assert target(call, REPOSITORY, "v1") is None
+    assert call("HEAD", f"/v2/{REPOSITORY}/manifests/{name}").status == 200
+
+    os.kill(worker, signal.SIGCONT)
+
+    daemons.wait_until(lambda: target(call, REPOSITORY, "v1") == name, 120, "the tag")
+    assert len(artifacts(call, REPOSITORY, name)) == 1
+
+
+def test_a_tag_that_is_pushed_over_points_to_what_it_did_until_then(registry, call, tmp_path):
+    first = registry.push(one_layer(tmp_path / "first"), f"{REPOSITORY}:v1")
+    hold(call, 600)
+    second = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
+    worker = registry.hold_worker()
+    assert target(call, REPOSITORY, "v1") == first
+
+    os.kill(worker, signal.SIGCONT)
+
+    daemons.wait_until(lambda: target(call, REPOSITORY, "v1") == second, 120, "the tag")
+
+
+def test_a_tag_appears_after_its_time_without_an_artifact(registry, call, tmp_path):
+    blocking = registry.push(slow_image(tmp_path / "slow"), "other/app:v1")
+    ask(call, "other/app", blocking)
+    registry.hold_worker()
+    hold(call, 2)
+    name = registry.push(one_layer(tmp_path / "app", seed=3), f"{REPOSITORY}:v1")
+
+    daemons.wait_until(lambda: target(call, REPOSITORY, "v1") == name, 60, "the tag")
+
+    assert artifacts(call, REPOSITORY, name) == []
+
+
+def test_a_tag_outlives_the_death_of_the_registry_and_a_cancellation(registry, call, tmp_path):
+    hold(call, 600)
+    name = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
+    registry.hold_worker()
+    call.close()
+    daemons.end([registry.daemon.pid], signal.SIGKILL)
+    registry.stop()  # forgets the pid
+    registry.start()
+    again = Calls(registry.host)
+    assert target(again, REPOSITORY, "v1") is None
+
+    last = again("GET", f"/acr/v1/{REPOSITORY}/_streaming/{name}").json()["id"]
+    assert again("POST", f"/acr/v1/{REPOSITORY}/_operations/{last}:cancel").status == 200
+
+    assert target(again, REPOSITORY, "v1") == name
+
+
+def test_a_tag_that_is_deleted_does_not_appear_later(registry, call, tmp_path):
+    hold(call, 600)
+    name = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
+    worker = registry.hold_worker()
+    assert call("DELETE", f"/v2/{REPOSITORY}/manifests/v1").status == 404
+
+    os.kill(worker, signal.SIGCONT)
+
+    last = call("GET", f"/acr/v1/{REPOSITORY}/_streaming/{name}").json()["id"]
+    assert ended(call, REPOSITORY, last)["status"] == "Succeeded"
+    assert target(call, REPOSITORY, "v1") is None
+
+
+def test_an_image_that_has_its_artifact_is_tagged_at_once(registry, call, tmp_path):
+    image = one_layer(tmp_path / "app")
+    name = registry.push(image, f"{REPOSITORY}:v1")
+    ended(call, REPOSITORY, ask(call, REPOSITORY, name))
+    hold(call, 600)
+
+    registry.push(image, f"{REPOSITORY}:v2")
+
+    assert target(call, REPOSITORY, "v2") == name
+
+
+@pytest.mark.parametrize("wrong", [-1, 3601, "30", 1.5])
+def test_a_time_that_makes_no_sense_is_refused(call, wrong):
+    answer = call("POST", f"/acr/v1/{REPOSITORY}/_streaming", json.dumps({"holdTag": wrong}).encode())
+    assert answer.status == 400 and "holdTag" in answer.json()["errors"][0]["message"]
