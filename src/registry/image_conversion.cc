@@ -50,11 +50,12 @@ struct ImageConversion::Staged {
 };
 
 ImageConversion::ImageConversion(const ConversionTools& tools, std::string repository,
-                                 ConversionSource source, ConversionWatch watch)
+                                 ConversionSource source, ConversionWatch watch, BootWish wish)
     : tools_(tools),
       repository_(std::move(repository)),
       source_(std::move(source)),
-      watch_(std::move(watch)) {}
+      watch_(std::move(watch)),
+      wish_(std::move(wish)) {}
 
 ImageConversion::~ImageConversion() {
   for (auto& staged : staged_) {
@@ -167,7 +168,7 @@ Convertible<void> ImageConversion::convert(Layer& layer, const oci::Descriptor& 
 
 Convertible<void> ImageConversion::make_boot(const SourceImage& image) {
   RUNNEL_DO(go_on());
-  convert::BootJob job;
+  convert::BootJob job{.generation = wish_.generation, .profile = wish_.profile};
   std::map<oci::Digest, uint32_t> places;
   std::vector<int> descriptors;
   for (const auto& source : image.manifest.layers) {
@@ -241,10 +242,13 @@ Convertible<ConversionResult> ImageConversion::publish() {
           {.blob = layer.made.blob, .size = layer.made.size, .table_digest = layer.table_digest});
     }
     const auto& boot = boots_[i].done;
-    auto artifact = convert::describe_artifact(
-        image.manifest, image.config, made,
-        {.digest = boot.boot, .size = boot.size, .head = boot.head, .head_size = boot.head_size},
-        std::string(artifact::kAzureArtifactType));
+    auto artifact = convert::describe_artifact(image.manifest, image.config, made,
+                                               {.digest = boot.boot,
+                                                .size = boot.size,
+                                                .head = boot.head,
+                                                .head_size = boot.head_size,
+                                                .generation = wish_.generation},
+                                               std::string(artifact::kAzureArtifactType));
     RUNNEL_TRY(result_.artifacts.emplace_back(), put_artifact(artifact, image, image.descriptor));
     if (!source_.index) continue;
     RUNNEL_TRY(result_.artifacts.emplace_back(), put_artifact(artifact, image, *source_.index));

@@ -37,6 +37,12 @@ struct ConversionWatch {
   std::function<bool()> give_up;
 };
 
+// What boot blobs are to have besides what a start always needs.
+struct BootWish {
+  uint64_t generation = 1;
+  std::string profile;  // JSON (artifact/profile.h); empty: none
+};
+
 struct ConversionResult {
   std::vector<oci::Digest> artifacts;
   size_t converted_layers = 0;
@@ -47,7 +53,7 @@ struct ConversionResult {
 class ImageConversion {
  public:
   ImageConversion(const ConversionTools& tools, std::string repository, ConversionSource source,
-                  ConversionWatch watch);
+                  ConversionWatch watch, BootWish wish = {});
   ~ImageConversion();
 
   Convertible<void> prepare();
@@ -77,6 +83,7 @@ class ImageConversion {
   const std::string repository_;
   const ConversionSource source_;
   const ConversionWatch watch_;
+  const BootWish wish_;
   uint64_t total_bytes_ = 0;  // of the layers that are to be converted
   uint64_t done_bytes_ = 0;
   std::map<oci::Digest, std::unique_ptr<Layer>> layers_;  // by the source layer's digest

@@ -7,6 +7,7 @@
 #include "registry/attributes.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/boot_renewal.h"
 #include "registry/profile_votes.h"
 #include "registry/request_body.h"
 #include "registry/route.h"
@@ -80,6 +81,7 @@ Answer vote(Services& services, const Route& image, const net::Request& request,
   if (!profile) return refuse(400, "UNSUPPORTED", profile.error().message);
   RUNNEL_TRY(const auto digest, check_present(services, image));
   RUNNEL_DO(cast_vote(services.metadata, image.repository, digest, voter, *profile));
+  if (services.renewal != nullptr) services.renewal->voted(image.repository, digest);
   return net::Response(204);
 }
 

@@ -17,6 +17,7 @@
 #include "net/server_tls.h"
 #include "net/url.h"
 #include "registry/api.h"
+#include "registry/boot_renewal.h"
 #include "registry/collector.h"
 #include "registry/conversions.h"
 #include "registry/converter_key.h"
@@ -57,6 +58,7 @@ class Housekeeper {
       if (round % kCleansPerCollection == 0) report(collector.collect(stop));
       if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
       if (round % kCleansPerSweep == 0) forget_votes(stop);
+      remove_old_artifacts();
       std::unique_lock lock(mutex);
       wake.wait_for(lock, stop, kCleanInterval, [] { return false; });
     }
@@ -87,6 +89,11 @@ class Housekeeper {
       if (!next) log::warning("forgetting profiles of absent images: {}", next.error().message);
       after = next.value_or("");
     } while (!after.empty() && !stop.stop_requested());
+  }
+
+  void remove_old_artifacts() {
+    const auto removed = remove_superseded(metadata_, SystemClock().wall());
+    if (!removed) log::warning("removing replaced artifacts: {}", removed.error().message);
   }
 
   meta::MetadataStore& metadata_;
@@ -166,6 +173,7 @@ struct Registry::Parts {
   std::optional<artifact::Key> converter_key;
   std::optional<ConversionTools> conversion_tools;
   std::optional<Conversions> conversions;
+  std::optional<BootRenewal> renewal;
   std::optional<Recorded> recorded;
   std::shared_ptr<net::ServerTls> tls;
   std::optional<net::CertificateWatch> certificate_watch;
@@ -181,6 +189,8 @@ Result<void> Registry::Parts::start_conversions(const std::string& database, con
                            convert::WorkerProgram());
   conversions.emplace(*conversion_tools, *operations, clock, webhooks ? &*webhooks : nullptr);
   services->conversions = &*conversions;
+  renewal.emplace(*conversion_tools, clock);
+  services->renewal = &*renewal;
   return {};
 }
 

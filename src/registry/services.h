@@ -11,6 +11,7 @@
 
 namespace runnel::registry {
 
+class BootRenewal;
 class Conversions;
 
 // Everything here may be used from any thread and outlives every request.
@@ -38,6 +39,7 @@ struct Services {
   WorkerPool& writers;
   RateLimiter manifest_reads;
   Conversions* conversions = nullptr;  // null when they are switched off
+  BootRenewal* renewal = nullptr;      // as well
 };
 
 }  // namespace runnel::registry

@@ -21,16 +21,21 @@ def pushed(lab, request):
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:60].strip("-")
     made = lab.push(name, layers(
         lab.directory("profiles"), lambda t: t.file("read", random.Random(name).randbytes(SIZE)),
-        lambda t: t.file("left", random.Random(name + " left").randbytes(SIZE))))
+        lambda t: t.file("left", random.Random(name + " left").randbytes(8 * SIZE))))
     services.convert(made.reference)
     return made
 
 
+def place(side, reference: str) -> tuple[str, str, str]:
+    """Host, repository and digest."""
+    host, _, rest = side.image_status(reference)["image"].partition("/")
+    repository, _, digest = rest.partition("@")
+    return host, repository, digest
+
+
 def told(side, reference: str) -> dict | None:
     """What the registry has of the image's starts."""
-    name = side.image_status(reference)["image"]
-    host, _, rest = name.partition("/")
-    repository, _, digest = rest.partition("@")
+    host, repository, digest = place(side, reference)
     try:
         with urllib.request.urlopen(f"http://{host}/runnel/v1/{repository}/_profiles/{digest}",
                                     timeout=30) as answer:
@@ -57,3 +62,37 @@ def test_a_start_is_told_once_nothing_new_is_read(fresh_streaming, pushed):
     assert len(read) == 1, "the file of the other layer was not read"
     node_id = (side.node.root / "node-id").read_text()
     assert re.fullmatch("[0-9a-f]{32}", node_id)
+
+
+def artifacts(side, reference: str) -> list[dict]:
+    """The image's artifacts, the newest generation first."""
+    host, repository, digest = place(side, reference)
+    with urllib.request.urlopen(f"http://{host}/v2/{repository}/referrers/{digest}",
+                                timeout=30) as answer:
+        listed = json.load(answer)["manifests"]
+    return sorted(listed, key=lambda each: -generation(each))
+
+
+def generation(descriptor: dict) -> int:
+    return int(descriptor["annotations"]["dev.runnel.generation"])
+
+
+def test_the_next_node_gets_what_the_first_one_read_with_the_boot_blob(fresh_streaming, pushed):
+    first = fresh_streaming("erofs-file")
+    first.pull(pushed.reference)
+    with first.containerd.view(pushed.image.chain_ids[-1]) as root:
+        content = (root / "read").read_bytes()
+        daemons.wait_until(lambda: len(artifacts(first, pushed.reference)) == 2, 30,
+                           "the registry has made another artifact")
+    new, old = artifacts(first, pushed.reference)
+    assert (generation(new), generation(old)) == (2, 1)
+
+    second = fresh_streaming("erofs-file")
+    second.pull(pushed.reference)
+    with second.containerd.view(pushed.image.chain_ids[-1]) as root:
+        assert (root / "read").read_bytes() == content
+        status = second.image_status(pushed.reference)
+
+    assert status["reason"] == "Streaming"
+    grown = status["boot_bytes"] - first.image_status(pushed.reference)["boot_bytes"]
+    assert grown > 0.9 * SIZE, "the file came with the boot blob"

@@ -1,0 +1,184 @@
+#include "registry/boot_renewal.h"
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <limits>
+
+#include "artifact/merged_profile.h"
+#include "base/log.h"
+#include "oci/document.h"
+#include "registry/profile_votes.h"
+
+namespace runnel::registry {
+
+namespace {
+
+constexpr auto kGather = std::chrono::seconds(1);
+constexpr auto kApart = std::chrono::minutes(1);
+constexpr auto kKeepOld = std::chrono::hours(24);
+constexpr double kEnough = 0.1;
+constexpr size_t kMaxDue = 10'000;
+constexpr size_t kMaxArtifacts = 32;  // of an image, that are looked at
+constexpr size_t kSweep = 100;
+constexpr std::string_view kMadeOf = "boot-profile";
+constexpr std::string_view kSuperseded = "superseded-artifact";
+
+struct Made {
+  oci::Digest digest;  // of the artifact's manifest
+  artifact::Artifact artifact;
+};
+
+// The image's artifacts, whoever made them.
+Result<std::vector<Made>> artifacts_of(meta::MetadataStore& metadata, const std::string& repository,
+                                       const oci::Digest& image) {
+  std::vector<Made> found;
+  RUNNEL_TRY(const auto listed,
+             metadata.referrers(repository, image, {std::string(artifact::kAzureArtifactType)},
+                                std::numeric_limits<int64_t>::max(), kMaxArtifacts));
+  for (const auto& each : listed) {
+    RUNNEL_TRY(const auto stored, metadata.manifest(repository, each.digest));
+    if (!stored) continue;
+    const auto manifest = oci::parse_manifest(as_bytes(stored->bytes), stored->info.media_type);
+    if (!manifest) continue;
+    auto artifact = artifact::parse_artifact(*manifest);
+    if (artifact) found.push_back({each.digest, *std::move(artifact)});
+  }
+  return found;
+}
+
+std::string name_of(const std::string& repository, const oci::Digest& image) {
+  return fmt::format("{} {}", repository, image);
+}
+
+// What the newest artifact's hot pack was made of; empty when that was no profile.
+Result<artifact::Profile> made_of(meta::MetadataStore& metadata, const std::string& name) {
+  RUNNEL_TRY(const auto document, metadata.document(kMadeOf, name));
+  if (!document) return artifact::Profile();
+  auto profile = artifact::parse_profile(as_bytes(document->body));
+  return profile ? *std::move(profile) : artifact::Profile();
+}
+
+Result<void> replace_document(meta::MetadataStore& metadata, std::string_view kind,
+                              const std::string& name, const std::string& body) {
+  RUNNEL_TRY(const auto before, metadata.document(kind, name));
+  RUNNEL_TRY([[maybe_unused]] const auto version,
+             metadata.put_document(kind, name, body, before ? before->version : 0));
+  return {};
+}
+
+// So that names are in the order of the times, until the year 2286.
+std::string due_text(WallTime due) {
+  const auto since = std::chrono::duration_cast<std::chrono::seconds>(due.time_since_epoch());
+  return fmt::format("{:010}", since.count());
+}
+
+Result<void> delete_superseded(meta::MetadataStore& metadata, const std::string& name) {
+  const auto first = name.find(' ');
+  const auto last = name.rfind(' ');
+  const auto artifact = oci::Digest::parse(std::string_view(name).substr(last + 1));
+  if (artifact && first < last) {
+    const auto repository = std::string_view(name).substr(first + 1, last - first - 1);
+    RUNNEL_TRY([[maybe_unused]] const bool was_there,
+               metadata.delete_manifest(repository, *artifact, meta::Undo::kNever));
+  }
+  RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kSuperseded, name));
+  return {};
+}
+
+}  // namespace
+
+Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& repository,
+                             const oci::Digest& image, WallTime now,
+                             const std::function<bool()>& give_up) {
+  auto& metadata = tools.metadata;
+  RUNNEL_TRY(const auto voted, count_votes(metadata, repository, image));
+  if (voted.profile.chunks.empty()) return false;
+  const auto name = name_of(repository, image);
+  RUNNEL_TRY(const auto before, made_of(metadata, name));
+  if (artifact::difference(before, voted.profile) <= kEnough) return false;
+  RUNNEL_TRY(const auto artifacts, artifacts_of(metadata, repository, image));
+  const auto newest = std::ranges::max_element(
+      artifacts, {}, [](const Made& each) { return each.artifact.generation; });
+  // Another producer's layer blobs have other chunks: what nodes told fits none that we would make.
+  if (newest == artifacts.end() || newest->artifact.producer != artifact::producer()) return false;
+
+  RUNNEL_TRY(auto source, read_conversion_source(metadata, tools.blobs, repository, image, {}));
+  ImageConversion conversion(
+      tools, repository, std::move(source), {.progress = [](unsigned) {}, .give_up = give_up},
+      {.generation = newest->artifact.generation + 1, .profile = artifact::to_json(voted.profile)});
+  RUNNEL_DO(conversion.prepare());
+  RUNNEL_TRY(const auto done, conversion.publish());
+  RUNNEL_DO(replace_document(metadata, kMadeOf, name, artifact::to_json(voted.profile)));
+  for (const auto& old : artifacts)
+    if (std::ranges::find(done.artifacts, old.digest) == done.artifacts.end())
+      RUNNEL_DO(supersede(metadata, repository, old.digest, now));
+  log::info("{}@{}: a boot blob of {} chunks that {} nodes told of, generation {}", repository,
+            image, voted.profile.chunks.size(), voted.votes, newest->artifact.generation + 1);
+  return true;
+}
+
+Result<void> supersede(meta::MetadataStore& metadata, const std::string& repository,
+                       const oci::Digest& artifact, WallTime now) {
+  const auto name = fmt::format("{} {} {}", due_text(now + kKeepOld), repository, artifact);
+  return replace_document(metadata, kSuperseded, name, "{}");
+}
+
+Result<size_t> remove_superseded(meta::MetadataStore& metadata, WallTime now) {
+  RUNNEL_TRY(const auto listed, metadata.documents(kSuperseded, "", kSweep));
+  const auto today = due_text(now);
+  size_t removed = 0;
+  for (const auto& each : listed) {
+    if (each.name.substr(0, today.size()) > today) break;
+    RUNNEL_DO(delete_superseded(metadata, each.name));
+    ++removed;
+  }
+  return removed;
+}
+
+BootRenewal::BootRenewal(const ConversionTools& tools, const Clock& clock)
+    : tools_(tools), clock_(clock), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+
+BootRenewal::~BootRenewal() {
+  thread_.request_stop();
+}
+
+void BootRenewal::voted(const std::string& repository, const oci::Digest& image) {
+  const std::lock_guard lock(mutex_);
+  const Image key(repository, image);
+  if (due_.contains(key) || due_.size() >= kMaxDue) return;
+  const auto made = made_.find(key);
+  auto due = clock_.now() + kGather;
+  if (made != made_.end()) due = std::max(due, made->second + kApart);
+  due_.emplace(key, due);
+  wake_.notify_all();
+}
+
+void BootRenewal::run(const std::stop_token& stop) {
+  std::unique_lock lock(mutex_);
+  while (!stop.stop_requested()) {
+    const auto now = clock_.now();
+    std::erase_if(made_, [&](const auto& entry) { return entry.second + kApart <= now; });
+    const auto next =
+        std::ranges::min_element(due_, {}, [](const auto& each) { return each.second; });
+    if (next == due_.end()) {
+      wake_.wait(lock, stop, [&] { return !due_.empty(); });
+      continue;
+    }
+    if (next->second > now) {
+      wake_.wait_for(lock, stop, next->second - now, [] { return false; });
+      continue;
+    }
+    const auto [repository, image] = next->first;
+    due_.erase(next);
+    lock.unlock();
+    const auto renewed =
+        renew_boot(tools_, repository, image, clock_.wall(), [&] { return stop.stop_requested(); });
+    if (!renewed && !renewed.error().given_up)
+      log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
+                   renewed.error().message);
+    lock.lock();
+    if (renewed && *renewed) made_[{repository, image}] = clock_.now();
+  }
+}
+
+}  // namespace runnel::registry

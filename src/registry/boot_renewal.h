@@ -1,0 +1,59 @@
+// Makes an image's boot blob anew out of what nodes tell of its starts (profile_votes.h).
+//
+// When what the votes have in common differs by more than a tenth from what the newest artifact was
+// made of, the image gets another artifact: the same layer blobs, a boot blob that brings those
+// chunks, one generation higher. A second after the first vote, so that a rollout's votes come
+// together, and at most once a minute for an image. The artifact that it replaces stays for a day,
+// because pulls and nodes may be at it. What a process was about to do when it ended, the next vote
+// brings back.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "base/clock.h"
+#include "registry/image_conversion.h"
+
+namespace runnel::registry {
+
+// Any thread may call any method.
+class BootRenewal {
+ public:
+  // The references must outlive it.
+  BootRenewal(const ConversionTools& tools, const Clock& clock);
+  // Gives up what is under way.
+  ~BootRenewal();
+
+  // Somebody voted. Returns at once.
+  void voted(const std::string& repository, const oci::Digest& image);
+
+ private:
+  using Image = std::pair<std::string, oci::Digest>;
+
+  void run(const std::stop_token& stop);
+
+  const ConversionTools& tools_;
+  const Clock& clock_;
+  std::mutex mutex_;
+  std::condition_variable_any wake_;
+  std::map<Image, SteadyTime> due_;
+  std::map<Image, SteadyTime> made_;  // of the last minute
+  std::jthread thread_;               // last: it uses all of the above
+};
+
+// Makes the boot blob now, if the votes say so. False when there is nothing to do: no votes, no
+// artifact of this program's version, or not enough that is new. Blocks for as long as it takes.
+Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& repository,
+                             const oci::Digest& image, WallTime now,
+                             const std::function<bool()>& give_up);
+
+// From `now` on the artifact's day runs.
+Result<void> supersede(meta::MetadataStore& metadata, const std::string& repository,
+                       const oci::Digest& artifact, WallTime now);
+// Deletes the artifacts whose day is over at `now`, some of them; the number.
+Result<size_t> remove_superseded(meta::MetadataStore& metadata, WallTime now);
+
+}  // namespace runnel::registry
