@@ -41,7 +41,8 @@ void collect(const CLI::App& app, const std::string& path, std::vector<Command>&
   add_flags(app, command);
   std::vector<const CLI::App*> below;
   for (const auto* each : app.get_subcommands([](const CLI::App*) { return true; })) {
-    if (each->get_name().empty()) continue;
+    const bool is_hidden = each->get_group().empty();
+    if (each->get_name().empty() || is_hidden) continue;
     command.commands.emplace_back(each->get_name(), each->get_description());
     below.push_back(each);
   }

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import socket
 import subprocess
 import tarfile
 
@@ -287,6 +288,77 @@ def test_the_right_to_change_is_the_registrys_to_give(guarded, nobody):
     assert names.stdout == "team/own\n"
 
 
+# check-health -------------------------------------------------------------------------------------
+
+
+def test_health_is_checked_step_by_step(run, served, guarded):
+    said = run("check-health", "-n", served.host).splitlines()
+    assert said[0].startswith("Runnel version: ")
+    assert said[1:] == [f"DNS lookup to {served.host} at IP 127.0.0.1 : OK",
+                        f"Challenge endpoint http://{served.host}/v2/ : OK",
+                        f"Fetch access token for registry '{served.host}' : OK",
+                        f"Conversion service of registry '{served.host}' : OK"]
+    run("check-health", "-n", "no-such.invalid", code=1, said="CONNECTIVITY_DNS_ERROR: ")
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        nobody = f"127.0.0.1:{closed.getsockname()[1]}"
+        run("check-health", "-n", nobody, "--timeout", "2", code=1,
+            said="CONNECTIVITY_CHALLENGE_ERROR: ")
+    refused = run("check-health", "-n", guarded.host, "-u", "owner", "-p", "wrong", code=1,
+                  said="CONNECTIVITY_ACCESS_TOKEN_ERROR: ")
+    assert "Challenge endpoint" in refused and "access token" not in refused
+
+
+# The seed's troubleshooting guide -----------------------------------------------------------------
+
+# Every command of it that speaks to the registry, with `runnel` for `az acr`; ACR stands for the
+# registry, TAG and ID for what the guide leaves open.
+GUIDE = """
+runnel artifact-streaming create --image guide/app:v1
+runnel artifact-streaming operation show --registry ACR --image guide/app:v1
+runnel artifact-streaming operation cancel --registry ACR --repository guide/app --id ID
+runnel manifest list-referrers --registry ACR -n guide/app:v1
+runnel manifest list-referrers -n guide/app:v1
+runnel repository show --repository guide/app -o jsonc
+runnel token create --name teleport-token --registry ACR --scope-map _repositories_pull     --query credentials.passwords[0].value -o tsv
+"""
+
+
+def test_every_command_of_the_guide_shows_what_the_guide_says(guarded, tmp_path):
+    owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
+    push_layered_image(owner, "guide/app")
+    login = base64.b64encode(f"owner:{PEOPLE['owner']}".encode()).decode()
+    (tmp_path / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": login}}}))
+    said, operation = {}, ""
+    for line in GUIDE.strip().splitlines():
+        command = [guarded.host if word == "ACR" else operation if word == "ID" else word
+                   for word in line.split()[1:]]
+        done = subprocess.run([services.program(), *command], capture_output=True, text=True,
+                              timeout=120, check=False, stdin=subprocess.DEVNULL,
+                              env={**os.environ, "RUNNEL_REGISTRY": guarded.host,
+                                   "DOCKER_CONFIG": str(tmp_path)})
+        said[line] = done
+        if "create --image" in line:
+            operation = json.loads(done.stdout)["id"]
+    create, shown, cancel, referrers, again, repository, token = said.values()
+
+    assert json.loads(create.stdout)["status"] == "Succeeded", create
+    assert json.loads(shown.stdout)["status"] == "Succeeded", shown
+    # It has ended: there is nothing to cancel, and that is said.
+    assert cancel.returncode == 1 and "the operation has ended: it is Succeeded" in cancel.stderr
+    (entry,) = json.loads(referrers.stdout)["manifests"]
+    assert entry["artifactType"] == STREAMING and entry["digest"].startswith("sha256:")
+    assert referrers.stdout == again.stdout
+    attributes = json.loads(repository.stdout)
+    assert attributes["artifactStreaming"] == {"convertPushedImages": False}
+    assert "changeableAttributes" in attributes
+    password = token.stdout.strip()
+    assert token.returncode == 0 and token.stdout == password + "\n", token.stderr
+    with_token = Calls(guarded.host, basic("teleport-token", password))
+    assert with_token("GET", "/v2/guide/app/manifests/v1").status == 200
+    assert with_token("DELETE", "/v2/guide/app/manifests/v1").status in (403, 404)
+
+
 # Usage --------------------------------------------------------------------------------------------
 
 
@@ -343,6 +415,7 @@ def test_bash_completes_commands_and_flags(runnel):  # noqa: ARG001
     assert completed("runnel", "manifest", "list-deleted", "--regi") == ["--registry"]
     assert completed("runnel", "manifest", "list-referrers", "-r", "host", "--na") == ["--name"]
     assert completed("runnel", "node", "--wor") == []  # hidden: the node's own business
+    assert completed("runnel", "convert") == ["convert"]  # not convert-worker
     assert completed("runnel", "nonsense", "manif") == ["manifest"]
 
 

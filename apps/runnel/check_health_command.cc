@@ -1,0 +1,16 @@
+// "runnel check-health" on the command line.
+#include "api_commands.h"
+#include "cli/check_health.h"
+
+namespace runnel {
+
+void add_check_health_command(CLI::App& app, Action& action) {
+  const auto added = add_api_command<cli::CheckHealthOptions>(
+      app, action, "check-health", "what has to work between this machine and a registry",
+      "check-health -n registry.example", RegistryFlag::kAlsoName, cli::check_health);
+  added.command->add_flag("--ignore-errors", added.options->ignore_errors,
+                          "go on after a step that failed");
+  add_yes_flag(*added.command, added.options->api);
+}
+
+}  // namespace runnel
