@@ -94,6 +94,16 @@ void add_streaming_commands(CLI::App& app, Action& action) {
   add_image(remove, true);
   add_yes_flag(*remove.command, remove.options->api);
   add_operation_commands(*group, action);
+  auto* profile = group->add_subcommand("profile", "what the starts of images read");
+  profile->require_subcommand(1);
+  profile->footer(
+      "Example: runnel artifact-streaming profile show -n registry.example --image team/app:v1");
+  add_image(add_api_command(*profile, action, "show",
+                            "the chunks that nodes' starts of an image have in common, in order",
+                            "artifact-streaming profile show -n registry.example --image "
+                            "team/app:v1",
+                            RegistryFlag::kAlsoName, cli::streaming_profile_show),
+            true);
 }
 
 }  // namespace runnel

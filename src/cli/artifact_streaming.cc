@@ -187,6 +187,14 @@ Result<void> remove(const StreamingOptions& options) {
   return answer.is_null() ? Result<void>() : show(options.api.output, answer);
 }
 
+Result<void> profile_show(const StreamingOptions& options) {
+  RUNNEL_TRY(const auto opened, open_image(options));
+  const StreamingCalls calls(opened.session, opened.image.repository);
+  RUNNEL_TRY(const auto digest, calls.digest_of(opened.image));
+  RUNNEL_TRY(const auto answer, calls.profile(digest));
+  return show(options.api.output, answer);
+}
+
 // One operation: by its id, or the last one of an image.
 struct Operation {
   Session session;
@@ -268,6 +276,10 @@ int streaming_update(const StreamingOptions& options) {
 
 int streaming_delete(const StreamingOptions& options) {
   return exit_code(remove(options));
+}
+
+int streaming_profile_show(const StreamingOptions& options) {
+  return exit_code(profile_show(options));
 }
 
 int streaming_operation_show(const StreamingOptions& options) {

@@ -30,6 +30,10 @@ int streaming_update(const StreamingOptions& options);
 // Deletes the artifacts of an image and leaves the image. Asks first.
 int streaming_delete(const StreamingOptions& options);
 
+// What the starts of an image have read first, of all nodes together, as a profile that
+// "runnel convert --profile" takes.
+int streaming_profile_show(const StreamingOptions& options);
+
 // An operation, by its id or as the last one of an image.
 int streaming_operation_show(const StreamingOptions& options);
 int streaming_operation_cancel(const StreamingOptions& options);

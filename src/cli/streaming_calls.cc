@@ -108,6 +108,11 @@ Result<json::value> StreamingCalls::delete_artifacts(const oci::Digest& digest) 
                             "pull,delete,metadata_read", "streaming artifact"));
 }
 
+Result<json::value> StreamingCalls::profile(const oci::Digest& digest) const {
+  return session_.call(
+      call("GET", kOurs, fmt::format("/_profiles/{}", digest), kPull, "profile"));
+}
+
 Result<json::value> StreamingCalls::operation(std::string_view id) const {
   return session_.call(call("GET", kAcr, "/_operations/" + net::percent_encode(id), kPull,
                             fmt::format("operation {}", id)));

@@ -44,6 +44,9 @@ class StreamingCalls {
   Result<boost::json::value> start_all() const;
   Result<boost::json::value> delete_artifacts(const oci::Digest& digest) const;
 
+  // What nodes told of the starts of one platform's image.
+  Result<boost::json::value> profile(const oci::Digest& digest) const;
+
   Result<boost::json::value> operation(std::string_view id) const;
   Result<boost::json::value> cancel(std::string_view id) const;
 

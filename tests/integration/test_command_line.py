@@ -246,6 +246,19 @@ def test_a_good_artifact_verifies_and_a_damaged_one_does_not(run, ask, call, ser
 # Who asks -----------------------------------------------------------------------------------------
 
 
+def test_what_nodes_told_of_starts_is_shown(run, ask, call):
+    manifest = push_image(call, "team/profiled", "v1")
+    image = ("--image", "team/profiled:v1")
+    run("artifact-streaming", "profile", "show", *image, code=1, said="no node has told of a start")
+    profile = {"version": 1, "image": "i", "layers": ["sha256:" + "ab" * 32],
+               "chunks": [[0, 7], [0, 2]]}
+    told = call("POST", f"/runnel/v1/team/profiled/_profiles/{manifest}?node=one",
+                json.dumps(profile).encode())
+    assert told.status == 204, told
+
+    assert ask("artifact-streaming", "profile", "show", *image) == profile | {"votes": 1}
+
+
 def test_docker_knows_who_asks_or_the_flags_do(guarded, nobody, tmp_path):
     owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
     for repository in ("team/app", "hidden/app", "public/app"):
