@@ -114,14 +114,15 @@ Result<meta::Enqueued> Conversions::request(const meta::NewOperation& wanted) {
 
 Result<CancelOutcome> Conversions::cancel(const std::string& id) {
   RUNNEL_TRY(const auto outcome, queue_.cancel(id));
-  if (outcome == CancelOutcome::kCanceled) {
-    {
-      const std::lock_guard lock(mutex_);
-      canceled_.insert(id);
-    }
-    const auto canceled = queue_.operation(id);
-    if (canceled && *canceled) release_tags(**canceled);
+  if (outcome != CancelOutcome::kCanceled) return outcome;
+  RUNNEL_TRY(const auto canceled, queue_.operation(id));
+  if (!canceled) return outcome;
+  if (canceled->started != WallTime()) {
+    // A runner here need not wait until it looks into the database.
+    const std::lock_guard lock(mutex_);
+    canceled_.insert(id);
   }
+  release_tags(*canceled);
   return outcome;
 }
 

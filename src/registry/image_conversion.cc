@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <set>
+#include <tuple>
 
 #include "artifact/layer_blob.h"
 #include "base/log.h"
@@ -226,7 +227,8 @@ Convertible<void> ImageConversion::link(const oci::Digest& blob) {
 
 Convertible<ConversionResult> ImageConversion::publish() {
   for (auto& staged : staged_) {
-    watch_.progress(kPreparedPercent);
+    // Nobody can cancel it any more; to ask renews the claim.
+    std::ignore = watch_.give_up();
     RUNNEL_DO(staged.receiving->finish(staged.digest));
     staged.receiving.reset();
     staged.upload.id.clear();
