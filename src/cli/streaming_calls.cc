@@ -109,8 +109,7 @@ Result<json::value> StreamingCalls::delete_artifacts(const oci::Digest& digest) 
 }
 
 Result<json::value> StreamingCalls::profile(const oci::Digest& digest) const {
-  return session_.call(
-      call("GET", kOurs, fmt::format("/_profiles/{}", digest), kPull, "profile"));
+  return session_.call(call("GET", kOurs, fmt::format("/_profiles/{}", digest), kPull, "profile"));
 }
 
 Result<json::value> StreamingCalls::operation(std::string_view id) const {

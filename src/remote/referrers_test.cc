@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "remote/repository_fixture.h"
+#include "support/repository_fixture.h"
 
 namespace runnel::remote {
 namespace {

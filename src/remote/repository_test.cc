@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "remote/repository_fixture.h"
+#include "support/repository_fixture.h"
 
 namespace runnel::remote {
 namespace {

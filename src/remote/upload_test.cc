@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/durable.h"
-#include "remote/repository_fixture.h"
+#include "support/repository_fixture.h"
 #include "support/temp_dir.h"
 
 namespace runnel::remote {
