@@ -86,8 +86,13 @@ void add_streaming_commands(CLI::App& app, Action& action) {
           cli::streaming_update);
   add_repository(update, true);
   update.command->add_option("--enable-streaming", update.options->enable, "true or false")
-      ->type_name("true|false")
-      ->required();
+      ->type_name("true|false");
+  update.command
+      ->add_option(
+          "--hold-tag", update.options->hold_tag_seconds,
+          "seconds that a pushed tag waits at most for its artifact, so that no node pulls "
+          "in between; 0: not at all")
+      ->check(CLI::Range(0u, 3600u));
   const auto remove =
       add("delete", "delete an image's artifacts and leave the image",
           "delete -n registry.example --image team/app:v1 --yes", cli::streaming_delete);

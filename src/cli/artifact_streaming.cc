@@ -170,9 +170,11 @@ Result<void> show_switch(const StreamingOptions& options) {
 }
 
 Result<void> update(const StreamingOptions& options) {
+  if (!options.enable && !options.hold_tag_seconds)
+    return fail(Code::kInvalid, "nothing to change: say --enable-streaming or --hold-tag");
   RUNNEL_TRY(const auto session, Session::open(options.api));
-  RUNNEL_TRY(const auto answer,
-             StreamingCalls(session, options.repository).set_switch(options.enable.value()));
+  RUNNEL_TRY(const auto answer, StreamingCalls(session, options.repository)
+                                    .set_switch(options.enable, options.hold_tag_seconds));
   return show(options.api.output, answer);
 }
 

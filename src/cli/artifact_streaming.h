@@ -18,6 +18,7 @@ struct StreamingOptions {
   bool no_wait = false;
   double poll_seconds = 5;  // the first pause between two looks at an operation
   std::optional<bool> enable;
+  std::optional<unsigned> hold_tag_seconds;  // how long a pushed tag waits for its artifact
   std::optional<unsigned> top;
 };
 

@@ -61,10 +61,12 @@ Result<json::value> StreamingCalls::read_switch() const {
   return session_.call(call("GET", kAcr, "/_streaming", kPull, "streaming state"));
 }
 
-Result<json::value> StreamingCalls::set_switch(bool convert_pushed) const {
+Result<json::value> StreamingCalls::set_switch(std::optional<bool> convert_pushed,
+                                               std::optional<unsigned> hold_tag_seconds) const {
   auto change = call("POST", kAcr, "/_streaming", kPush, "streaming state");
   auto body = conversion_body();
-  body.emplace("convertPushedImages", convert_pushed);
+  if (convert_pushed) body.emplace("convertPushedImages", *convert_pushed);
+  if (hold_tag_seconds) body.emplace("holdTag", *hold_tag_seconds);
   change.body = json::serialize(body);
   return session_.call(change, true);
 }

@@ -34,7 +34,9 @@ class StreamingCalls {
 
   // The switch of the repository.
   Result<boost::json::value> read_switch() const;
-  Result<boost::json::value> set_switch(bool convert_pushed) const;
+  // What is not said stays as it is.
+  Result<boost::json::value> set_switch(std::optional<bool> convert_pushed,
+                                        std::optional<unsigned> hold_tag_seconds) const;
 
   // The last operation of an image; empty when it was never converted.
   Result<std::optional<BriefOperation>> last_operation(const oci::Digest& digest) const;

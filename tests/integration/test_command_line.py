@@ -243,6 +243,27 @@ def test_a_good_artifact_verifies_and_a_damaged_one_does_not(run, ask, call, ser
     run("verify", "verify/app:v1", code=1, said="verify/app:v1: artifact " + proved["artifact"])
 
 
+# The real conversion service ----------------------------------------------------------------------
+
+
+def test_images_are_converted_listed_and_forgotten(run, ask, call):
+    push_layered_image(call, "service/app")
+    name = ("--image", "service/app:v1")
+    held = ask("artifact-streaming", "update", "--repository", "service/app", "--hold-tag", "5")
+    assert (held["holdTag"], held["convertPushedImages"]) == (5, False)
+
+    (one,) = ask("artifact-streaming", "create", "--all", "--repository",
+                 "service/app")["operations"]
+    assert one["status"] == "Succeeded"
+    run("artifact-streaming", "create", *name, said="already exists. Skipping request.")
+    listed = ask("artifact-streaming", "operation", "list", "--repository", "service/app")
+    assert [(each["id"], each["status"]) for each in listed] == [(one["id"], "Succeeded")]
+    assert ask("verify", "service/app:v1")[0]["equal"] == "bytes"
+    gone = ask("artifact-streaming", "delete", *name, "--yes")["deleted"]
+    assert len(gone) == 1
+    assert ask("manifest", "list-referrers", "service/app:v1") == {"manifests": []}
+
+
 # Who asks -----------------------------------------------------------------------------------------
 
 

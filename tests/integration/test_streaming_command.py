@@ -144,7 +144,10 @@ def test_the_switch_is_shown_and_set_with_the_recorded_body(run, recorded):
     assert answer["convertPushedImages"] is True and answer["status"] == "Succeeded"
     run("update", "--repository", "team/app", "--enable-streaming", "false")
     assert json.loads(recorded.seen[-1][2])["convertPushedImages"] is False
+    run("update", "--repository", "team/app", "--hold-tag", "30")
+    assert json.loads(recorded.seen[-1][2]) == {"holdTag": 30, **CONVERSION}
     run("update", "--repository", "team/app", "--enable-streaming", "perhaps", code=2)
+    assert "nothing to change" in run("update", "--repository", "team/app", code=1).stderr
 
 
 def test_artifacts_are_deleted_after_a_yes(run, recorded):
