@@ -84,6 +84,14 @@ void add_manifest_commands(CLI::App& app, Action& action) {
     add_name(*made.command, *made.options, named);
     return made;
   };
+  const auto list =
+      add("list", "the manifests that tags lead to, with what refers to them",
+          "list -r registry.example -n team/app -o table", "REPOSITORY", cli::manifest_list);
+  add_top(*list.command, list.options->top);
+  const auto metadata = add("list-metadata", "the same, with what may be done to each",
+                            "list-metadata -r registry.example -n team/app", "REPOSITORY",
+                            cli::manifest_list_metadata);
+  add_top(*metadata.command, metadata.options->top);
   const auto referrers = add(
       "list-referrers", "what refers to an image: its streaming artifacts, signatures, …",
       "list-referrers -r registry.example -n team/app:v1", kImage, cli::manifest_list_referrers);

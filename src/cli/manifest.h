@@ -20,6 +20,10 @@ struct ManifestOptions {
   AttributeChanges attributes;
 };
 
+// The manifests of a repository that its tags lead to, with what refers to them.
+int manifest_list(const ManifestOptions& options);
+// The same with what may be done to each.
+int manifest_list_metadata(const ManifestOptions& options);
 // {"manifests": […]}, as the referrers API says it.
 int manifest_list_referrers(const ManifestOptions& options);
 // The manifest itself.

@@ -200,6 +200,25 @@ def test_referrers_are_listed_as_recorded(ask, call, served):
     assert ask("manifest", "show", "referrers/app:v1")["schemaVersion"] == 2
 
 
+def test_manifests_are_listed_with_their_tags(ask, run, call):
+    first = push_image(call, "manifests/app", "v1", config=b'{"a":1}')
+    push_image(call, "manifests/app", "again", config=b'{"a":1}')
+    signature = push_referrer(call, "manifests/app", first, "application/x-signature")
+    second = push_image(call, "manifests/app", "v2", config=b'{"a":2}')
+
+    listed = {each["digest"]: each for each in ask("manifest", "list", "-n", "manifests/app")}
+    assert set(listed) == {first, second, signature}
+    assert (listed[first]["tags"], listed[second]["tags"]) == (["again", "v1"], ["v2"])
+    assert listed[signature]["artifactType"] == "application/x-signature"
+    assert listed[signature]["tags"] == []
+    assert len(ask("manifest", "list", "manifests/app", "--top", "2")) == 2
+    call("PATCH", f"/acr/v1/manifests/app/_manifests/{second}", b'{"writeEnabled":false}')
+    writable = ask("manifest", "list-metadata", "-n", "manifests/app", "--query",
+                   "[?changeableAttributes.writeEnabled].digest")
+    assert set(writable) == {first, signature}
+    run("manifest", "list", "-n", "manifests/none", code=1, said="manifests/none")
+
+
 # verify -------------------------------------------------------------------------------------------
 
 
