@@ -78,6 +78,17 @@ Result<std::vector<Scope>> limit_of(const json::value& value) {
   return limit;
 }
 
+Result<std::vector<std::string>> images_of(const json::value& value) {
+  if (!value.is_array() || value.get_array().empty() || value.get_array().size() > kMaxImages)
+    return not_a_token("its images are no list of 1 to 32");
+  std::vector<std::string> images;
+  for (const auto& entry : value.get_array()) {
+    if (!entry.is_string()) return not_a_token("one of its images is no text");
+    images.emplace_back(entry.get_string());
+  }
+  return images;
+}
+
 Result<Claims> read_claims(const json::object& object, std::string_view issuer, WallTime now) {
   if (text_member(object, "iss") != issuer || text_member(object, "aud") != issuer)
     return not_a_token("another registry made it");
@@ -99,6 +110,9 @@ Result<Claims> read_claims(const json::object& object, std::string_view issuer, 
   claims.expires = WallTime(std::chrono::seconds(*expires));
   if (const auto* access = object.if_contains("access")) {
     RUNNEL_TRY(claims.limit, limit_of(*access));
+  }
+  if (const auto* images = object.if_contains("images")) {
+    RUNNEL_TRY(claims.images, images_of(*images));
   }
   return claims;
 }
@@ -135,6 +149,8 @@ std::string TokenSigner::sign(const Claims& claims, WallTime now) const {
   object["exp"] = seconds(claims.expires);
   object["jti"] = make_secret().substr(0, 16);
   if (claims.limit) object["access"] = to_json(*claims.limit);
+  if (!claims.images.empty())
+    object["images"] = json::array(claims.images.begin(), claims.images.end());
   const auto text = to_base64url(kHeader) + "." + to_base64url(json::serialize(object));
   return text + "." + to_base64url(mac(text));
 }

@@ -5,6 +5,7 @@
 //   iss, aud   the registry's name          sub  "user:alice", "token:ci", "anonymous"
 //   iat, nbf, exp  seconds since 1970       use  "access" or "refresh"
 //   access     [{"type","name","actions"}]: what it is limited to; absent: not limited
+//   images     [DIGEST]: of that, only these manifests and what belongs to them; absent: all of it
 #pragma once
 
 #include <optional>
@@ -44,7 +45,11 @@ struct Claims {
   WallTime expires;
   // What it is limited to, besides what the principal may do anyway; none: nothing.
   std::optional<std::vector<Scope>> limit;
+  // Digests of manifests, kMaxImages at most; empty: not limited to images.
+  std::vector<std::string> images;
 };
+
+inline constexpr size_t kMaxImages = 32;
 
 // Thread-safe.
 class TokenSigner {

@@ -134,6 +134,7 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   const auto name = fmt::format("{}/{}@{}", seen.host, seen.repository, seen.digest);
   if (!registries_.is_configured(seen.host)) return leave_alone(name, seen.host);
 
+  registries_.saw_image(seen.host, seen.repository, seen.digest);
   engine_.credentials_changed();  // the request's may be the missing ones
   const std::lock_guard lock(mutex_);
   letting_go_.wanted(seen.digest);

@@ -39,6 +39,12 @@ class Registries {
   std::shared_ptr<fetch::RangeSource> source(const std::string& host, const std::string& repository,
                                              const oci::Digest& digest, uint64_t size);
 
+  // Somebody pulls the image: what a client showed for the repository is wanted for it.
+  void saw_image(const std::string& host, const std::string& repository,
+                 const oci::Digest& manifest) {
+    parts_.shown->saw_image(host, repository, manifest.to_string());
+  }
+
   bool is_configured(const std::string& host) const { return parts_.is_configured(host); }
 
   // The registry's words, when the last read of a blob of that repository was refused for want of

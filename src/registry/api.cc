@@ -183,6 +183,11 @@ net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route rout
   request.principal = caller->id();
   const auto decision = authorize(gate, *caller, route, request);
   if (!decision) co_return std::unexpected(decision.error());
+  if (*decision == Decision::kOfImages) {
+    auto work = [&] { return check_images(gate, services.metadata, *caller, route, request); };
+    const auto checked = co_await net::on_pool(services.readers, std::move(work));
+    if (!checked) co_return std::unexpected(checked.error());
+  }
   route.hidden = *decision == Decision::kHidden;
   co_return co_await answer_as(services, *caller, route, request, body);
 }

@@ -3,6 +3,8 @@
 #include <boost/json.hpp>
 #include <optional>
 
+#include "registry/image_scope.h"
+
 namespace runnel::registry {
 
 namespace json = boost::json;
@@ -95,6 +97,9 @@ std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& calle
   if (route.kind == Kind::kBase) return authorize_ping(gate, caller, request);
   if (route.kind == Kind::kCatalog) return authorize_catalog(gate, caller, request);
   const auto action = needed(route, request.method);
+  if (!caller.images().empty() && action == Action::kContentRead &&
+      caller.allowed_in_images(route.repository).has(action))
+    return Decision::kOfImages;
   if (caller.may(action, route.repository)) return Decision::kAllowed;
   const auto granted = caller.granted(route.repository);
   if (caller.is_anonymous() || granted.has(action))
@@ -104,6 +109,21 @@ std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& calle
   const bool sees = granted.has(Action::kContentRead) || granted.has(Action::kMetadataRead);
   if (!sees && action != Action::kContentWrite) return Decision::kHidden;
   return std::unexpected(denied(caller, route.repository, action));
+}
+
+std::expected<void, Refusal> check_images(const Gate& gate, meta::MetadataStore& metadata,
+                                          const Caller& caller, const Route& route,
+                                          const net::Request& request) {
+  std::vector<oci::Digest> images;
+  for (const auto& text : caller.images()) {
+    if (auto digest = oci::Digest::parse(text)) images.push_back(*std::move(digest));
+  }
+  RUNNEL_TRY(const bool belongs, belongs_to_images(metadata, route, images));
+  if (belongs) return {};
+  return std::unexpected(
+      gate.unauthorized(request, scope_for(route, Action::kContentRead), kInsufficient,
+                        fmt::format("the token is for some images of {}, and this is not of them",
+                                    route.repository)));
 }
 
 }  // namespace runnel::registry

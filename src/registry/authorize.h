@@ -15,6 +15,8 @@ enum class Decision : uint8_t {
   kAllowed,
   // The caller may not know whether it exists: answer as if it did not (Route::hidden).
   kHidden,
+  // Only if it belongs to the token's images: check_images().
+  kOfImages,
 };
 
 // Whoever did not say who it is gets 401 with a challenge, whether the thing exists or not; so does
@@ -22,6 +24,12 @@ enum class Decision : uint8_t {
 // change it gets 403 with the reason.
 std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& caller,
                                            const Route& route, const net::Request& request);
+
+// After kOfImages. The refusal is the same whether the thing exists or not. Reads the metadata:
+// call it from a pool's thread.
+std::expected<void, Refusal> check_images(const Gate& gate, meta::MetadataStore& metadata,
+                                          const Caller& caller, const Route& route,
+                                          const net::Request& request);
 
 // The same decision for an API of our own: may the caller do this in the repository? `absent` is
 // the answer to who may not know of it. `gate` is null without authentication.

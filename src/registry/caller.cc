@@ -30,6 +30,10 @@ Actions Caller::granted(std::string_view repository) const {
 }
 
 Actions Caller::allowed(std::string_view repository) const {
+  return images_.empty() ? allowed_in_images(repository) : Actions();
+}
+
+Actions Caller::allowed_in_images(std::string_view repository) const {
   const auto actions = granted(repository);
   if (!limit_) return actions;
   Actions within;
@@ -40,6 +44,7 @@ Actions Caller::allowed(std::string_view repository) const {
 }
 
 bool Caller::may_list_catalog() const {
+  if (!images_.empty()) return false;
   return !limit_ || std::ranges::any_of(*limit_, [](const Scope& scope) {
     return scope.kind == Scope::Kind::kCatalog;
   });
@@ -47,7 +52,7 @@ bool Caller::may_list_catalog() const {
 
 bool Caller::is_owner() const {
   if (unrestricted_) return true;
-  return !limit_ && std::ranges::any_of(grants_, [](const access::Grant& grant) {
+  return !limit_ && images_.empty() && std::ranges::any_of(grants_, [](const access::Grant& grant) {
     return grant.pattern == "*" && grant.actions == Actions::all();
   });
 }

@@ -26,10 +26,18 @@ class Caller {
   const access::Principal& principal() const { return principal_; }
   const std::optional<std::vector<access::Scope>>& limit() const { return limit_; }
 
+  // The manifests to which the token is limited, with what belongs to them (image_scope.h); empty:
+  // it is not.
+  const std::vector<std::string>& images() const { return images_; }
+  void limit_to_images(std::vector<std::string> digests) { images_ = std::move(digests); }
+
   // What the principal may do in the repository, whatever the token says.
   access::Actions granted(std::string_view repository) const;
-  // The same within the token's limit.
+  // The same within the token's limit. Nothing with a limit to images, which only authorize() takes
+  // for more.
   access::Actions allowed(std::string_view repository) const;
+  // As if the token were not limited to images.
+  access::Actions allowed_in_images(std::string_view repository) const;
   bool may(access::Action action, std::string_view repository) const {
     return allowed(repository).has(action);
   }
@@ -49,6 +57,7 @@ class Caller {
   access::Principal principal_;
   access::Grants grants_;
   std::optional<std::vector<access::Scope>> limit_;
+  std::vector<std::string> images_;
   std::string notice_;
 };
 

@@ -139,7 +139,9 @@ std::expected<Caller, Refusal> Gate::check_token(const std::string& token, Claim
     return std::unexpected(wrong(use == Claims::Use::kAccess
                                      ? "a refresh token is no access token: exchange it first"
                                      : "an access token is no refresh token"));
-  return caller_of(std::move(claims->principal), std::move(claims->limit));
+  RUNNEL_TRY(auto caller, caller_of(std::move(claims->principal), std::move(claims->limit)));
+  caller.limit_to_images(std::move(claims->images));
+  return caller;
 }
 
 std::expected<Caller, Refusal> Gate::caller_of(Principal principal,
@@ -180,7 +182,7 @@ Gate::Signed Gate::access_token(const Caller& caller, const std::vector<Scope>& 
       if (!caller.is_anonymous() && caller.may_list_catalog()) made.granted.push_back(scope);
       continue;
     }
-    const auto actions = scope.actions & caller.allowed(scope.repository);
+    const auto actions = scope.actions & caller.allowed_in_images(scope.repository);
     if (!actions.empty()) made.granted.emplace_back(scope.repository, actions);
   }
   made.issued = clock_.wall();
@@ -188,19 +190,21 @@ Gate::Signed Gate::access_token(const Caller& caller, const std::vector<Scope>& 
   claims.principal = caller.principal();
   claims.expires = made.issued + config_.auth.token_lifetime;
   claims.limit = made.granted;
+  claims.images = caller.images();
   made.token = signer_.sign(claims, made.issued);
   return made;
 }
 
-Gate::Signed Gate::refresh_token(const Principal& principal,
-                                 std::optional<std::vector<Scope>> limit, Duration lifetime) const {
+Gate::Signed Gate::refresh_token(const Principal& principal, Limits limits,
+                                 Duration lifetime) const {
   Signed made;
   made.issued = clock_.wall();
   Claims claims;
   claims.principal = principal;
   claims.use = Claims::Use::kRefresh;
   claims.expires = made.issued + lifetime;
-  claims.limit = std::move(limit);
+  claims.limit = std::move(limits.scopes);
+  claims.images = std::move(limits.images);
   made.token = signer_.sign(claims, made.issued);
   return made;
 }

@@ -62,9 +62,13 @@ class Gate {
     WallTime issued;
   };
   Signed access_token(const Caller& caller, const std::vector<access::Scope>& wanted) const;
-  // A token to get access tokens with, not limited any further than `limit` says.
-  Signed refresh_token(const access::Principal& principal,
-                       std::optional<std::vector<access::Scope>> limit, Duration lifetime) const;
+  // As access::Claims have them.
+  struct Limits {
+    std::optional<std::vector<access::Scope>> scopes;
+    std::vector<std::string> images;
+  };
+  // A token to get access tokens with, not limited any further than that.
+  Signed refresh_token(const access::Principal& principal, Limits limits, Duration lifetime) const;
 
   // The value of WWW-Authenticate: where to get a token for `scope` (empty for any). `error` is
   // empty when the request had no token.

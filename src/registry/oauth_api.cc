@@ -4,6 +4,7 @@
 
 #include "base/quote.h"
 #include "net/url.h"
+#include "oci/digest.h"
 #include "registry/request_body.h"
 #include "registry/utc_time.h"
 
@@ -57,7 +58,9 @@ net::Response token_response(const Gate& gate, const Config& config, const Calle
   answer["scope"] = scope_text(made.granted);
   if (offline && !caller.is_anonymous())
     answer["refresh_token"] =
-        gate.refresh_token(caller.principal(), caller.limit(), config.auth.refresh_lifetime).token;
+        gate.refresh_token(caller.principal(), {caller.limit(), caller.images()},
+                           config.auth.refresh_lifetime)
+            .token;
   return no_store(json::serialize(answer));
 }
 
@@ -117,16 +120,34 @@ std::vector<Scope> capability_of(const Caller& caller) {
   return limit;
 }
 
+// The images that the right is to be for.
+std::expected<std::vector<std::string>, Refusal> wanted_images(const net::Query& form) {
+  std::vector<std::string> images;
+  for (const auto text : form.all("image")) {
+    const auto digest = oci::Digest::parse(text);
+    if (!digest) return bad_request("image: " + digest.error().message);
+    images.push_back(digest->to_string());
+  }
+  if (images.empty() || images.size() > access::kMaxImages)
+    return bad_request(fmt::format("image=DIGEST, 1 to {} times: what the right to read is for",
+                                   access::kMaxImages));
+  return images;
+}
+
 net::awaitable<Answer> post_exchange(Gate& gate, net::RequestBody& body) {
   const auto form = co_await read_form(body);
   if (!form) co_return std::unexpected(form.error());
   if (form->first("grant_type").value_or("") != "access_token")
     co_return bad_request("only grant_type=access_token can be exchanged");
+  auto images = wanted_images(*form);
+  if (!images) co_return std::unexpected(images.error());
   std::string token(form->first("access_token").value_or(""));
   const auto caller = co_await gate.identify(std::move(token), Claims::Use::kAccess);
   if (!caller) co_return std::unexpected(caller.error());
-  const auto made =
-      gate.refresh_token(caller->principal(), capability_of(*caller), kCapabilityLifetime);
+  // A day is a day: what came of an exchange is not exchanged for another.
+  if (!caller->images().empty()) co_return bad_request("this token is limited to images already");
+  const auto made = gate.refresh_token(
+      caller->principal(), {capability_of(*caller), *std::move(images)}, kCapabilityLifetime);
   json::object answer;
   answer["refresh_token"] = made.token;
   answer["expires_in"] = std::chrono::seconds(kCapabilityLifetime).count();

@@ -54,6 +54,13 @@ net::awaitable<std::expected<std::string, Refusal>> let_in(Services& services, c
   const auto decision = authorize(*services.gate, *caller, image, pull);
   if (!decision) co_return std::unexpected(decision.error());
   if (*decision == Decision::kHidden) co_return absent(image);
+  if (*decision == Decision::kOfImages) {
+    auto work = [&] {
+      return check_images(*services.gate, services.metadata, *caller, image, pull);
+    };
+    const auto checked = co_await net::on_pool(services.readers, std::move(work));
+    if (!checked) co_return std::unexpected(checked.error());
+  }
   co_return caller->id();
 }
 

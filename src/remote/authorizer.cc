@@ -12,6 +12,8 @@ namespace runnel::remote {
 
 namespace {
 
+// A bare token whose image nobody has named is looked at again.
+constexpr auto kUntilImageIsKnown = std::chrono::seconds(1);
 // Beyond this many, expired headers are thrown out.
 constexpr size_t kManyHeld = 1024;
 // Tried for one token.
@@ -202,13 +204,17 @@ Result<Authorizer::Held> Authorizer::fetch_with(const std::string& host, const S
   if (credential && credential->kind == Credential::Kind::kBearer) {
     if (auto better = exchange(host, scope, way, *credential))
       return fetch_bearer(host, scope, way, std::move(better));
+    // Soon somebody may know which image it is for, and it can be exchanged.
+    const auto renew_at = credential->images.empty() && can_exchange(host, way)
+                              ? clock_.now() + kUntilImageIsKnown
+                              : SteadyTime::max();
     SteadyTime expires = SteadyTime::max();
     if (credential->expires)
       expires =
           clock_.now() + std::chrono::duration_cast<Duration>(*credential->expires - clock_.wall());
     return Held{.header = Secret("Bearer " + credential->secret.reveal()),
                 .credential = credential,
-                .renew_at = expires,
+                .renew_at = std::min(renew_at, expires),
                 .expires = expires};
   }
   if (way.kind == Way::Kind::kBearer) return fetch_bearer(host, scope, way, credential);
@@ -221,13 +227,17 @@ Result<Authorizer::Held> Authorizer::fetch_with(const std::string& host, const S
               .expires = SteadyTime::max()};
 }
 
-// A token alone ends soon; our own registry gives one that lasts a day for it.
+bool Authorizer::can_exchange(const std::string& host, const Way& way) const {
+  return way.kind == Way::Kind::kBearer &&
+         exchange_address(hosts_.endpoint(host), way.realm).has_value();
+}
+
+// A token alone ends soon; our own registry gives one that lasts a day for it, for known images.
 std::optional<Credential> Authorizer::exchange(const std::string& host, const Scope& scope,
                                                const Way& way, const Credential& bearer) {
-  if (way.kind != Way::Kind::kBearer) return std::nullopt;
+  if (bearer.images.empty() || !can_exchange(host, way)) return std::nullopt;
   const auto endpoint = hosts_.endpoint(host);
   const auto address = exchange_address(endpoint, way.realm);
-  if (!address) return std::nullopt;
   auto better = exchange_token(client_, endpoint, *address, bearer, clock_, token_timeout_);
   if (!better) {
     log::debug("{}: going on with the token as it is: {}", host, better.error().message);

@@ -71,6 +71,7 @@ class Authorizer {
                           std::optional<Credential> credential);
   Result<Held> fetch_bearer(const std::string& host, const Scope& scope, const Way& way,
                             std::optional<Credential> credential);
+  bool can_exchange(const std::string& host, const Way& way) const;
   std::optional<Credential> exchange(const std::string& host, const Scope& scope, const Way& way,
                                      const Credential& bearer);
   void go_without_locked(const Key& key);

@@ -162,6 +162,7 @@ class LoneToken : public RemoteLogin {
     shown_->show(registry_.host(), "team/app",
                  {.user = {}, .secret = Secret(token), .kind = Credential::Kind::kBearer});
   }
+  void pull(const std::string& image) { shown_->saw_image(registry_.host(), "team/app", image); }
   Credential kept() { return shown_->find(registry_.host(), "team/app").value().value(); }
 
   const std::shared_ptr<ShownCredentials> shown_ = std::make_shared<ShownCredentials>(clock_);
@@ -170,9 +171,11 @@ class LoneToken : public RemoteLogin {
 TEST_F(LoneToken, IsExchangedForADayAtARegistryOfOurs) {
   require({.auth = FakeRegistry::Auth::kBearer, .exchanges = true});
   show(registry_.token_for("repository:team/app:pull"));
+  pull("sha256:one");
 
   ASSERT_TRUE(repository().manifest("v1"));
 
+  EXPECT_EQ(kept().images, std::vector<std::string>{"sha256:one"});
   EXPECT_EQ(kept().kind, Credential::Kind::kIdentityToken);
   EXPECT_EQ(kept().expires, clock_.wall() + 24h);
   registry_.expire_tokens();
@@ -187,10 +190,40 @@ TEST_F(LoneToken, IsExchangedForADayAtARegistryOfOurs) {
       << "a day that is over does not stand in a new one's way";
 }
 
+TEST_F(LoneToken, IsExchangedAsSoonAsItsImageIsKnown) {
+  require({.auth = FakeRegistry::Auth::kBearer, .exchanges = true});
+  show(registry_.token_for("repository:team/app:pull"));
+  ASSERT_TRUE(repository().manifest("v1"));
+  EXPECT_EQ(registry_.count("/oauth2/exchange"), 0u);
+  pull("sha256:one");
+  clock_.advance(2s);
+
+  ASSERT_TRUE(repository().manifest("v1"));
+
+  EXPECT_EQ(registry_.count("/oauth2/exchange"), 1u);
+}
+
+TEST_F(LoneToken, OfTheNextImageIsExchangedForBoth) {
+  require({.auth = FakeRegistry::Auth::kBearer, .exchanges = true});
+  show(registry_.token_for("repository:team/app:pull"));
+  pull("sha256:one");
+  ASSERT_TRUE(repository().manifest("v1"));
+  show(registry_.token_for("repository:team/app:pull"));
+  pull("sha256:two");
+  registry_.expire_tokens();  // as one that is refused for the second image
+  show(registry_.token_for("repository:team/app:pull"));
+
+  ASSERT_TRUE(repository().manifest("v1"));
+
+  EXPECT_EQ(registry_.count("/oauth2/exchange"), 2u);
+  EXPECT_EQ(kept().images, (std::vector<std::string>{"sha256:one", "sha256:two"}));
+}
+
 TEST_F(LoneToken, IsUsedAsItIsElsewhereAndNotSentToWhatLooksLikeATokenServer) {
   require({.auth = FakeRegistry::Auth::kBearer});
   const auto token = registry_.token_for("repository:team/app:pull");
   show(token);
+  pull("sha256:one");
 
   ASSERT_TRUE(repository().manifest("v1"));
 
@@ -203,6 +236,7 @@ TEST_F(LoneToken, IsUsedAsItIsWhenTheExchangeIsNotKnown) {
   registry_.inject("/oauth2/exchange", {.status = 404});
   const auto token = registry_.token_for("repository:team/app:pull");
   show(token);
+  pull("sha256:one");
 
   ASSERT_TRUE(repository().manifest("v1"));
 

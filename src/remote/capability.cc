@@ -51,6 +51,7 @@ Result<Credential> exchange_token(net::Client& client, const Endpoint& registry,
   net::Query form;
   form.add("grant_type", "access_token");
   form.add("access_token", bearer.secret.reveal());
+  for (const auto& image : bearer.images) form.add("image", image);
   net::ClientRequest request("POST", address);
   request.headers.set("Content-Type", "application/x-www-form-urlencoded");
   request.headers.set("Accept", "application/json");
@@ -60,7 +61,11 @@ Result<Credential> exchange_token(net::Client& client, const Endpoint& registry,
   request.total_timeout = timeout;
   RUNNEL_TRY(const auto response, client.fetch(std::move(request), kMaxAnswerBytes));
   const int status = response.head.status;
-  if (status == 200) return parse_capability(response.body, clock.wall());
+  if (status == 200) {
+    RUNNEL_TRY(auto capability, parse_capability(response.body, clock.wall()));
+    capability.images = bearer.images;
+    return capability;
+  }
   const bool unknown = status == 404 || status == 405 || status == 400;
   return fail(unknown ? Code::kUnsupported : code_of_status(status), "{} answered {} {}", address,
               status_text(status),

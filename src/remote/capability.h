@@ -1,10 +1,10 @@
 // A bearer token that cannot be renewed, turned into one that can, for a day.
 //
-//   POST /oauth2/exchange   grant_type=access_token&access_token=…
+//   POST /oauth2/exchange   grant_type=access_token&access_token=…&image=DIGEST[&image=DIGEST…]
 //   200  {"refresh_token": …, "expires_in": seconds}
 //
-// Only Runnel's own registry does this (docs/registry.md): what comes back reads the repositories
-// that the token was for, and nothing else.
+// Only Runnel's own registry does this (docs/registry.md): what comes back reads these images with
+// what belongs to them, in the repositories that the token was for, and nothing else.
 #pragma once
 
 #include <optional>
@@ -21,8 +21,8 @@ namespace runnel::remote {
 // looks like ours. The token is good there already, so nobody sees it who has not.
 std::optional<std::string> exchange_address(const Endpoint& registry, std::string_view realm);
 
-// A kIdentityToken with its end. Blocks for at most `timeout`. kUnsupported when the server does
-// not know the way, kDenied when it does not take the token.
+// A kIdentityToken with its end, for bearer.images. Blocks for at most `timeout`. kUnsupported when
+// the server does not know the way, kDenied when it does not take the token.
 Result<Credential> exchange_token(net::Client& client, const Endpoint& registry,
                                   const std::string& address, const Credential& bearer,
                                   const Clock& clock, Duration timeout);

@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
@@ -23,6 +24,9 @@ struct Credential {
   Kind kind = Kind::kPassword;
   // The end of a token, where it is known.
   std::optional<WallTime> expires = std::nullopt;
+  // Of a bearer token: the manifests that it is wanted for. Of what came of an exchange: those that
+  // it is limited to.
+  std::vector<std::string> images = {};
 
   bool operator==(const Credential&) const = default;
 };

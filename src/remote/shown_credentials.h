@@ -24,7 +24,12 @@ class ShownCredentials final : public CredentialSource {
   // process: what an earlier one kept there is known again. Invalid for none.
   explicit ShownCredentials(const Clock& clock, UniqueFd memory = {});
 
-  // Goes over an earlier one; but a bare token never over a secret, which can be renewed.
+  // Somebody pulls the image, whose manifest has that digest: a bare token of the repository is
+  // wanted for it and for the last kMostImages before it.
+  void saw_image(const std::string& host, const std::string& repository, const std::string& digest);
+
+  // Goes over an earlier one; but a bare token never over a secret, which can be renewed. Over what
+  // an exchange gave it goes when an image came that this is not for.
   void show(std::string host, std::string repository, Credential credential);
 
   // An expired token is none.
@@ -39,15 +44,21 @@ class ShownCredentials final : public CredentialSource {
 
  private:
   using Place = std::pair<std::string, std::string>;  // host, repository
+  static constexpr size_t kMostImages = 32;           // as the registry takes them
 
   void load();
   void save_locked() const;
+  void add_images_locked(const Place& place, Credential& credential) const;
+  bool is_enough_locked(const Place& place, const Credential& credential) const;
 
   const Clock& clock_;
   const UniqueFd memory_;
   std::mutex mutex_;
   std::map<Place, Credential> known_;
   std::deque<Place> order_;  // the oldest first
+  // Bare tokens beside what was exchanged before an image came.
+  std::map<Place, Credential> bare_;
+  std::map<Place, std::deque<std::string>> images_;  // the latest last
 };
 
 // When a token says itself that it expires: the "exp" of a JWT (RFC 7519), unverified. Nothing for

@@ -52,6 +52,67 @@ TEST(ShownCredentials, DropATokenThatHasExpired) {
   EXPECT_FALSE(shown.find("r", "a").value());
 }
 
+Credential right_for(std::vector<std::string> images) {
+  return {.user = {},
+          .secret = Secret("a day"),
+          .kind = Credential::Kind::kIdentityToken,
+          .expires = {},
+          .images = std::move(images)};
+}
+std::vector<std::string> images_of(ShownCredentials& shown) {
+  return shown.find("r", "a").value().value().images;
+}
+
+TEST(ShownCredentials, SayWhichImagesATokenIsWantedFor) {
+  test::FakeClock clock;
+  ShownCredentials shown(clock);
+  shown.saw_image("r", "a", "one");
+  shown.show("r", "a", bearer("t"));
+  shown.saw_image("r", "a", "two");
+  shown.saw_image("r", "b", "of another repository");
+  shown.saw_image("r", "a", "one");
+
+  EXPECT_EQ(images_of(shown), (std::vector<std::string>{"two", "one"}));
+  for (int i = 0; i < 40; ++i) shown.saw_image("r", "a", std::to_string(i));
+  EXPECT_EQ(images_of(shown).size(), 32u);
+  EXPECT_EQ(images_of(shown).back(), "39");
+}
+
+TEST(ShownCredentials, TakeTheNextTokenForAnImageThatTheRightIsNotFor) {
+  test::FakeClock clock;
+  ShownCredentials shown(clock);
+  shown.saw_image("r", "a", "one");
+  shown.show("r", "a", bearer("t1"));
+  shown.exchanged("r", "a", bearer("t1"), right_for({"one"}));
+  EXPECT_EQ(shown.find("r", "a").value(), right_for({"one"}));
+
+  shown.show("r", "a", bearer("t2", clock.wall() + std::chrono::seconds(60)));
+  EXPECT_EQ(shown.find("r", "a").value(), right_for({"one"})) << "it is enough";
+  shown.saw_image("r", "a", "two");
+
+  EXPECT_EQ(shown.find("r", "a").value()->secret.reveal(), "t2");
+  EXPECT_EQ(images_of(shown), (std::vector<std::string>{"one", "two"}));
+  EXPECT_TRUE(shown.refused("r", "a", right_for({"one"}))) << "there is the token";
+  clock.advance(std::chrono::seconds(61));
+  EXPECT_FALSE(shown.refused("r", "a", right_for({"one"})));
+  EXPECT_EQ(shown.find("r", "a").value(), right_for({"one"})) << "it goes on with its own image";
+}
+
+TEST(ShownCredentials, KnowWhatARightIsForInTheNextProcess) {
+  test::FakeClock clock;
+  const UniqueFd memory(::memfd_create("test", MFD_CLOEXEC));
+  {
+    ShownCredentials shown(clock, UniqueFd(::dup(memory.get())));
+    shown.saw_image("r", "a", "one");
+    shown.show("r", "a", bearer("t1"));
+    shown.exchanged("r", "a", bearer("t1"), right_for({"one"}));
+  }
+
+  ShownCredentials shown(clock, UniqueFd(::dup(memory.get())));
+
+  EXPECT_EQ(shown.find("r", "a").value(), right_for({"one"}));
+}
+
 TEST(ShownCredentials, ForgetWhatWasRefusedAndNotWhatCameSince) {
   test::FakeClock clock;
   ShownCredentials shown(clock);
