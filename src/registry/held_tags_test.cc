@@ -106,6 +106,7 @@ TEST_F(HeldTagsTest, ForgetsATagWhoseManifestIsGone) {
 TEST_F(HeldTagsTest, LooksThroughMoreThanAPage) {
   const auto digest = store("one");
   std::vector<std::string> tags;
+  tags.reserve(250);
   for (int i = 0; i < 250; ++i) tags.push_back(fmt::format("v{}", i));
   ASSERT_TRUE(held_.hold("a", tags, digest, kTime));
   clock_.advance(kTime);
