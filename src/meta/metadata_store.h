@@ -163,6 +163,9 @@ class MetadataStore {
   // With all its tags and its streaming artifacts. False when there was none.
   virtual Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
                                        Undo undo) = 0;
+  // What delete_manifest would take now: digests and tags, as texts.
+  virtual Result<std::vector<std::string>> taken_with(std::string_view repository,
+                                                      const oci::Digest& digest) = 0;
   virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo) = 0;
   // With everything in it.
   virtual Result<bool> delete_repository(std::string_view name, Undo undo) = 0;

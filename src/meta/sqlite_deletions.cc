@@ -120,6 +120,44 @@ Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci
   return true;
 }
 
+Result<std::vector<std::string>> SqliteStore::taken_with(std::string_view repository,
+                                                         const oci::Digest& digest) {
+  RUNNEL_TRY(const auto connection, reader());
+  RUNNEL_TRY(const auto transaction, Transaction::read(*connection));
+  std::vector<std::string> found;
+  std::vector<int64_t> manifests;
+  const auto collect = [&](Query rows) -> Result<void> {
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) return {};
+      manifests.push_back(rows.integer(0));
+      found.emplace_back(rows.text(1));
+    }
+  };
+  RUNNEL_TRY(auto image,
+             connection->query("SELECT m.id, m.digest FROM manifests m JOIN repositories r "
+                               "ON r.id = m.repository WHERE r.name = ? AND m.digest = ? "
+                               "AND m.deletion IS NULL",
+                               {repository, digest.to_string()}));
+  RUNNEL_DO(collect(std::move(image)));
+  RUNNEL_TRY(auto artifacts,
+             connection->query("SELECT m.id, m.digest FROM manifests m JOIN repositories r "
+                               "ON r.id = m.repository WHERE r.name = ? AND m.subject = ? "
+                               "AND m.artifact_type IN (?, ?) AND m.deletion IS NULL",
+                               {repository, digest.to_string(), oci::kStreamingArtifactHere,
+                                oci::kStreamingArtifactElsewhere}));
+  RUNNEL_DO(collect(std::move(artifacts)));
+  for (const auto id : manifests) {
+    RUNNEL_TRY(auto rows, connection->query("SELECT name FROM tags WHERE manifest = ?", {id}));
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) break;
+      found.emplace_back(rows.text(0));
+    }
+  }
+  return found;
+}
+
 Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag, Undo undo) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
@@ -189,18 +227,32 @@ Result<std::optional<Deletion>> SqliteStore::deletion(int64_t id) {
 
 // Within a transaction: the manifest, with the streaming artifacts that went with it.
 Result<void> SqliteStore::revive_manifest(int64_t manifest) {
-  RUNNEL_DO(writer_->run(
-      "UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND (repository, digest) IN "
-      "(SELECT m.repository, f.digest FROM manifests s JOIN manifests m ON m.repository = "
-      "s.repository AND m.deletion = s.deletion AND (m.id = s.id OR (m.subject = s.digest AND "
-      "m.artifact_type IN (?, ?))) JOIN manifest_references f ON f.manifest = m.id "
-      "WHERE s.id = ? AND f.kind = 0)",
-      {oci::kStreamingArtifactHere, oci::kStreamingArtifactElsewhere, manifest}));
-  RUNNEL_DO(writer_->run(
-      "UPDATE manifests AS m SET deletion = NULL FROM manifests s WHERE s.id = ? "
-      "AND m.repository = s.repository AND m.deletion = s.deletion AND (m.id = s.id OR "
-      "(m.subject = s.digest AND m.artifact_type IN (?, ?)))",
-      {manifest, oci::kStreamingArtifactHere, oci::kStreamingArtifactElsewhere}));
+  std::vector<int64_t> revived = {manifest};
+  int64_t repository = 0;
+  {
+    // By the subject and not by the deletion, of which there may be many manifests.
+    RUNNEL_TRY(
+        auto rows,
+        writer_->query("SELECT a.id, s.repository FROM manifests s LEFT JOIN manifests a "
+                       "ON a.repository = s.repository AND a.subject = s.digest "
+                       "AND +a.deletion = s.deletion AND a.artifact_type IN (?, ?) "
+                       "WHERE s.id = ?",
+                       {oci::kStreamingArtifactHere, oci::kStreamingArtifactElsewhere, manifest}));
+    while (true) {
+      RUNNEL_TRY(const bool more, rows.next());
+      if (!more) break;
+      if (rows.integer(0) != 0) revived.push_back(rows.integer(0));
+      repository = rows.integer(1);
+    }
+  }
+  for (const auto id : revived) {
+    RUNNEL_DO(
+        writer_->run("UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND repository = ?1 AND "
+                     "digest IN (SELECT digest FROM manifest_references WHERE manifest = ?2 "
+                     "AND kind = 0)",
+                     {repository, id}));
+    RUNNEL_DO(writer_->run("UPDATE manifests SET deletion = NULL WHERE id = ?", {id}));
+  }
   // A deletion of which nothing is left.
   RUNNEL_DO(
       writer_->run("DELETE FROM deletions AS d WHERE manifest = ? AND kind = 0 "
@@ -212,9 +264,10 @@ Result<void> SqliteStore::revive_manifest(int64_t manifest) {
 
 Result<size_t> SqliteStore::revive_all(int64_t deletion) {
   RUNNEL_DO(writer_->run(
-      "UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND (repository, digest) IN "
-      "(SELECT m.repository, f.digest FROM manifests m "
-      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ? AND f.kind = 0)",
+      "UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND repository = "
+      "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
+      "(SELECT f.digest FROM manifests m "
+      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1 AND f.kind = 0)",
       {deletion}));
   RUNNEL_TRY(const int64_t count,
              writer_->run("UPDATE manifests SET deletion = NULL WHERE deletion = ?", {deletion}));
@@ -291,9 +344,10 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id) {
 // Within a transaction. The blobs that its manifests need may be loose now.
 Result<void> SqliteStore::forget_within(int64_t deletion) {
   RUNNEL_DO(writer_->run(
-      "UPDATE blob_links SET review = 1 WHERE (repository, digest) IN "
-      "(SELECT m.repository, f.digest FROM manifests m "
-      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ? AND f.kind = 0)",
+      "UPDATE blob_links SET review = 1 WHERE repository = "
+      "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
+      "(SELECT f.digest FROM manifests m "
+      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1 AND f.kind = 0)",
       {deletion}));
   RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE deletion = ?", {deletion}));
   RUNNEL_DO(forget_repository(deletion));

@@ -49,12 +49,13 @@ Result<ManifestInfo> info_of(const Query& row) {
   return info;
 }
 
-Result<void> insert_references(Connection& connection, int64_t manifest, int64_t kind,
-                               const std::vector<oci::Digest>& digests) {
+Result<void> insert_references(Connection& connection, int64_t repository, int64_t manifest,
+                               int64_t kind, const std::vector<oci::Digest>& digests) {
   for (const auto& digest : digests)
-    RUNNEL_DO(connection.run(
-        "INSERT OR IGNORE INTO manifest_references (digest, manifest, kind) VALUES (?, ?, ?)",
-        {digest.to_string(), manifest, kind}));
+    RUNNEL_DO(
+        connection.run("INSERT OR IGNORE INTO manifest_references (repository, digest, kind, "
+                       "manifest) VALUES (?, ?, ?, ?)",
+                       {repository, digest.to_string(), kind, manifest}));
   return {};
 }
 
@@ -88,8 +89,8 @@ Result<int64_t> SqliteStore::insert_manifest(int64_t repository, const NewManife
                            static_cast<int64_t>(manifest.bytes.size()), now(), subject,
                            manifest.descriptor.artifact_type, descriptor, manifest.bytes}));
   const int64_t id = writer_->last_id();
-  RUNNEL_DO(insert_references(*writer_, id, kBlob, manifest.blobs));
-  RUNNEL_DO(insert_references(*writer_, id, kChild, manifest.children));
+  RUNNEL_DO(insert_references(*writer_, repository, id, kBlob, manifest.blobs));
+  RUNNEL_DO(insert_references(*writer_, repository, id, kChild, manifest.children));
   return id;
 }
 

@@ -150,6 +150,22 @@ CREATE INDEX operations_by_status ON operations (status, position);
 CREATE INDEX operations_by_end ON operations (ended_at) WHERE status >= 2;
 PRAGMA user_version = 4;
 )sql",
+    // 5: references are found by their repository: a blob such as "{}" is in nearly all of them
+    R"sql(
+CREATE TABLE new_references (
+  repository  INTEGER NOT NULL,
+  digest      TEXT NOT NULL,
+  kind        INTEGER NOT NULL,
+  manifest    INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
+  PRIMARY KEY (repository, digest, kind, manifest)
+) WITHOUT ROWID;
+INSERT INTO new_references SELECT m.repository, f.digest, f.kind, f.manifest
+  FROM manifest_references f JOIN manifests m ON m.id = f.manifest;
+DROP TABLE manifest_references;
+ALTER TABLE new_references RENAME TO manifest_references;
+CREATE INDEX manifest_references_by_manifest ON manifest_references (manifest);
+PRAGMA user_version = 5;
+)sql",
 };
 constexpr int64_t kVersion = 1 + std::size(kSteps);
 

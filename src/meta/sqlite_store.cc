@@ -148,7 +148,7 @@ Result<std::vector<std::string>> SqliteStore::repositories_with_blob(const oci::
   RUNNEL_TRY(auto rows, connection->query("SELECT r.name FROM blob_links l "
                                           "JOIN repositories r ON r.id = l.repository "
                                           "WHERE l.digest = ? AND l.hidden = 0 "
-                                          "ORDER BY r.name LIMIT ?",
+                                          "ORDER BY l.repository LIMIT ?",
                                           {digest.to_string(), static_cast<int64_t>(limit)}));
   return texts(std::move(rows));
 }
@@ -161,13 +161,16 @@ Result<UnlinkOutcome> SqliteStore::unlink_blob(std::string_view repository,
   if (!id) return UnlinkOutcome::kAbsent;
   bool kept = false;  // a deleted manifest that needs it can come back
   {
-    RUNNEL_TRY(auto rows, writer_->query("SELECT m.deletion IS NULL FROM manifest_references f "
-                                         "JOIN manifests m ON m.id = f.manifest "
-                                         "WHERE f.digest = ? AND f.kind = 0 AND m.repository = ? "
-                                         "ORDER BY m.deletion IS NULL DESC LIMIT 1",
-                                         {digest.to_string(), *id}));
-    RUNNEL_TRY(kept, rows.next());
-    if (kept && rows.integer(0) != 0) return UnlinkOutcome::kReferenced;
+    RUNNEL_TRY(auto rows,
+               writer_->query("SELECT EXISTS (SELECT 1 FROM manifest_references f "
+                              "WHERE f.repository = ?1 AND f.digest = ?2 AND f.kind = 0), "
+                              "EXISTS (SELECT 1 FROM manifest_references f "
+                              "JOIN manifests m ON m.id = f.manifest WHERE f.repository = ?1 "
+                              "AND f.digest = ?2 AND f.kind = 0 AND m.deletion IS NULL)",
+                              {*id, digest.to_string()}));
+    RUNNEL_TRY([[maybe_unused]] const bool found, rows.next());
+    kept = rows.integer(0) != 0;
+    if (rows.integer(1) != 0) return UnlinkOutcome::kReferenced;
   }
   RUNNEL_TRY(const int64_t removed,
              kept ? writer_->run("UPDATE blob_links SET hidden = 1 WHERE digest = ? "

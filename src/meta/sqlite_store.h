@@ -71,6 +71,8 @@ class SqliteStore final : public MetadataStore {
                                                  const ManifestName& name) override;
   Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
                                Undo undo) override;
+  Result<std::vector<std::string>> taken_with(std::string_view repository,
+                                              const oci::Digest& digest) override;
   Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo) override;
   Result<bool> delete_repository(std::string_view name, Undo undo) override;
   Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,

@@ -94,12 +94,24 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
   {
     const auto store = open().value();
     ASSERT_TRUE(store->link_blob("a", oci::Digest::of(as_bytes("x")), 1));
+    NewManifest manifest;
+    manifest.digest = oci::Digest::of(as_bytes("m"));
+    manifest.descriptor.digest = manifest.digest;
+    manifest.bytes = as_bytes("m");
+    manifest.blobs = {oci::Digest::of(as_bytes("x"))};
+    ASSERT_TRUE(store->put_manifest("a", manifest));
   }
   {
     // As the first version made it.
     auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
     ASSERT_TRUE(
         connection->script("DROP TABLE operations;"
+                           "CREATE TABLE old (digest TEXT NOT NULL, manifest INTEGER NOT NULL "
+                           "REFERENCES manifests ON DELETE CASCADE, kind INTEGER NOT NULL, "
+                           "PRIMARY KEY (digest, manifest, kind)) WITHOUT ROWID;"
+                           "INSERT INTO old SELECT digest, manifest, kind FROM "
+                           "manifest_references; DROP TABLE manifest_references;"
+                           "ALTER TABLE old RENAME TO manifest_references;"
                            "DROP TRIGGER blob_link_goes; DROP TABLE unlinked_blobs;"
                            "DROP INDEX blob_links_to_review; DROP INDEX manifests_by_deletion;"
                            "DROP INDEX repositories_by_deletion; DROP TABLE deleted_tags;"
@@ -115,6 +127,8 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
 
   ASSERT_TRUE(store) << store.error().message;
   EXPECT_TRUE((*store)->blob_size("a", oci::Digest::of(as_bytes("x"))).value());
+  EXPECT_EQ((*store)->unlink_blob("a", oci::Digest::of(as_bytes("x"))).value(),
+            UnlinkOutcome::kReferenced);
   EXPECT_TRUE((*store)->put_document("map", "a", "1", 0));
   EXPECT_TRUE((*store)->delete_repository("a", Undo::kPossible).value());
 }

@@ -106,9 +106,9 @@ Result<bool> SqliteStore::remove_if_unchanged(const PlacedManifest& placed) {
     own_deletion = rows.integer(0);
   }
   RUNNEL_DO(
-      writer_->run("UPDATE blob_links SET review = 1 WHERE (repository, digest) IN "
-                   "(SELECT m.repository, f.digest FROM manifests m "
-                   "JOIN manifest_references f ON f.manifest = m.id WHERE m.id = ? AND f.kind = 0)",
+      writer_->run("UPDATE blob_links SET review = 1 WHERE repository = "
+                   "(SELECT repository FROM manifests WHERE id = ?1) AND digest IN "
+                   "(SELECT digest FROM manifest_references WHERE manifest = ?1 AND kind = 0)",
                    {placed.position}));
   if (own_deletion != 0) RUNNEL_DO(forget_within(own_deletion));
   RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE id = ?", {placed.position}));

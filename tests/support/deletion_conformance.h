@@ -177,6 +177,27 @@ TEST_P(DeletionConformance, DeletesAndRestoresAnImagesArtifactWithIt) {
   EXPECT_EQ(unlink_all(), 2u);
 }
 
+TEST_P(DeletionConformance, SaysWhatADeletionWouldTake) {
+  put_image("a", "image", {"v", "w"});
+  auto artifact = referrer("artifact", "image", std::string(oci::kStreamingArtifactElsewhere));
+  artifact.tags = {"tagged"};
+  put("a", artifact);
+  put("a", referrer("signature", "image", "signature"));
+  put_image("a", "other", {"x"});
+  put_image("b", "image", {"y"});
+
+  auto taken = store().taken_with("a", digest("image")).value();
+
+  std::ranges::sort(taken);
+  Names expected = {digest("artifact").to_string(), digest("image").to_string(), "tagged", "v",
+                    "w"};
+  std::ranges::sort(expected);
+  EXPECT_EQ(taken, expected);
+  ASSERT_TRUE(store().delete_manifest("a", digest("image"), Undo::kPossible).value());
+  EXPECT_TRUE(store().taken_with("a", digest("image"))->empty());
+  EXPECT_TRUE(store().taken_with("no such", digest("image"))->empty());
+}
+
 TEST_P(DeletionConformance, APushBringsADeletedImageBack) {
   put_image("a", "image", {"v"});
   put("a", referrer("artifact", "image", std::string(oci::kStreamingArtifactHere)));

@@ -47,6 +47,7 @@ class MemoryMetadataStore final : public meta::MetadataStore {
   Result<std::optional<meta::StoredManifest>> manifest(Text repository,
                                                        const meta::ManifestName& name) override;
   Result<bool> delete_manifest(Text repository, const Digest& digest, meta::Undo undo) override;
+  Result<std::vector<std::string>> taken_with(Text repository, const Digest& digest) override;
   Result<bool> delete_tag(Text repository, Text tag, meta::Undo undo) override;
   Result<bool> delete_repository(Text name, meta::Undo undo) override;
   Result<std::vector<meta::Deletion>> deletions(Text repository, int64_t before,

@@ -375,6 +375,21 @@ inline Result<bool> MemoryMetadataStore::delete_manifest(Text repository, const 
   return true;
 }
 
+inline Result<std::vector<std::string>> MemoryMetadataStore::taken_with(Text repository,
+                                                                        const Digest& digest) {
+  const auto lock = enter();
+  std::vector<std::string> found;
+  const auto* all = data_->live(repository);
+  if (all == nullptr) return found;
+  for (const auto& [name, each] : all->manifests) {
+    if (each.deletion != 0 || (name != digest && !each.belongs_to(digest))) continue;
+    found.push_back(name.to_string());
+    for (const auto& [tag, target] : all->tags)
+      if (target == name) found.push_back(tag);
+  }
+  return found;
+}
+
 inline Result<bool> MemoryMetadataStore::delete_tag(Text repository, Text tag, meta::Undo undo) {
   const auto lock = enter();
   auto* all = data_->live(repository);
