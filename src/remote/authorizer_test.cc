@@ -15,7 +15,6 @@ namespace {
 
 using namespace std::chrono_literals;
 using test::FakeRegistry;
-using test::Fault;
 
 class RemoteLogin : public ::testing::Test {
  protected:
@@ -262,6 +261,7 @@ TEST_F(RemoteLogin, ManyThreadsShareOneToken) {
   std::atomic<int> good = 0;
 
   std::vector<std::jthread> threads;
+  threads.reserve(8);
   for (int i = 0; i < 8; ++i)
     threads.emplace_back([&] { good += one.manifest("v1").has_value() ? 1 : 0; });
   threads.clear();
