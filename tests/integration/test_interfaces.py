@@ -298,8 +298,12 @@ def test_artifact_type_and_tag_in_a_registry_without_referrers(made, tmp_path):
 
 
 def test_exit_codes(made):
-    assert ROWS["command line"] == "exit 0 done, 1 failed, 2 usage"
+    assert ROWS["command line"].startswith("exit 0 done, 1 failed, 2 usage; ")
     reference, _ = made
+    environment, formats, query = fixed("command line")
+    said = help_of("repository", "list")
+    assert environment in said and query in said
+    assert "{" + ",".join(formats.removeprefix("--output ").split("|")) + "}" in said
 
     assert runnel("ls", reference).returncode == 0
     assert runnel("cat", reference, "/no/such").returncode == 1
