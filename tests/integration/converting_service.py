@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import signal
+import time
 from pathlib import Path
 
 from converting import tar
@@ -60,16 +61,14 @@ class ConvertingRegistry(services.Registry):
 
     def hold_worker(self) -> int:
         """Waits for a worker that is confined, and stops it: its conversion stands still."""
-        seen: list[int] = []
-
-        def stopped() -> bool:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
             for worker in self.workers():
                 if is_confined(worker):
                     os.kill(worker, signal.SIGSTOP)
-                    seen.append(worker)
-            return bool(seen)
-        daemons.wait_until(stopped, 60, f"a worker; {self.daemon.last_words(5)}")
-        return seen[0]
+                    return worker
+            time.sleep(0.002)  # it lives for a fraction of a second: daemons.wait_until asks too slowly
+        raise daemons.DaemonError(f"waited 60 s for a worker; {self.daemon.last_words(5)}")
 
     def push(self, image: images.Image, name: str) -> str:
         """The digest of the image, which is then at REPO:TAG `name`."""
