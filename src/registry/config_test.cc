@@ -123,6 +123,36 @@ repositories = ["team/*"]
   EXPECT_EQ(config.webhooks.at("ci").url, "https://ci.example/hook");
 }
 
+TEST(RegistryConfig, ReadsConversionAndTeleport) {
+  const auto config =
+      parse_config(
+          "version = 1\n"
+          "[conversion]\nenabled = false\nconcurrency = 3\nthreads = 4\nworker_memory_mib = 512\n"
+          "max_layer_mib = 10\nmax_ratio = 20\nmax_entries = 30\nplatforms = [\"linux/arm/v7\"]\n"
+          "key = \"/k\"\nkeep_operations_days = 7\n"
+          "[teleport]\nrepositories = 5\nenable_by_push = true\n",
+          "file")
+          .value();
+
+  const auto& conversion = config.conversion;
+  EXPECT_FALSE(conversion.enabled);
+  EXPECT_EQ(conversion.concurrency, 3u);
+  EXPECT_EQ(conversion.threads, 4u);
+  EXPECT_EQ(conversion.limits.memory_bytes, 512u << 20);
+  EXPECT_EQ(conversion.limits.max_plain_bytes, 10u << 20);
+  EXPECT_EQ(conversion.limits.max_ratio, 20u);
+  EXPECT_EQ(conversion.limits.max_entries, 30u);
+  EXPECT_EQ(conversion.platforms, std::vector<std::string>{"linux/arm/v7"});
+  EXPECT_EQ(conversion.key, "/k");
+  EXPECT_EQ(conversion.keep_operations, std::chrono::days(7));
+  EXPECT_EQ(config.teleport.repositories, 5u);
+  EXPECT_TRUE(config.teleport.enable_by_push);
+  for (const auto* wrong : {"platforms = [\"windows/amd64\"]", "platforms = [\"linux/\"]",
+                            "concurrency = 0", "worker_memory_mib = 1"})
+    EXPECT_FALSE(parse_config(fmt::format("version = 1\n[conversion]\n{}\n", wrong), "file"))
+        << wrong;
+}
+
 TEST(RegistryConfig, RefusesWhatWouldMeanNothing) {
   for (const auto* text : {"[tls]\nkey = \"/k\"\n", "[webhooks.ci]\nrepositories = [\"a\"]\n",
                            "[webhooks.ci]\nurl = \"nowhere\"\n", "[notices]\n\"a*b\" = \"x\"\n",
