@@ -105,8 +105,9 @@ net::awaitable<Answer> receive_manifest(Services& services, const Caller& caller
   const auto bytes = co_await read_whole(body, oci::kMaxDocumentBytes);
   if (!bytes) co_return std::unexpected(body_refusal(bytes.error()));
   auto work = [&]() -> Answer {
-    RUNNEL_DO(
-        check_attributes(services.metadata, Attribute::kWrite, route, request.query.all("tag")));
+    const auto tags = request.query.all("tag");
+    RUNNEL_DO(begin_names_anew(services.metadata, route, tags));
+    RUNNEL_DO(check_attributes(services.metadata, Attribute::kWrite, route, tags));
     return put_manifest(services, caller, route, request, *bytes);
   };
   co_return co_await net::on_pool(services.writers, std::move(work));
@@ -133,7 +134,10 @@ net::awaitable<Answer> dispatch(Services& services, const Caller& caller, const 
     co_return co_await net::on_pool(services.writers, std::move(work));
   }
   if (route.kind == Kind::kUploads || route.kind == Kind::kUpload) {
-    auto check = [&] { return check_attributes(services.metadata, Attribute::kWrite, route); };
+    auto check = [&]() -> std::expected<void, Refusal> {
+      RUNNEL_DO(begin_names_anew(services.metadata, route));
+      return check_attributes(services.metadata, Attribute::kWrite, route);
+    };
     const auto may_write = co_await net::on_pool(services.readers, std::move(check));
     if (!may_write) co_return std::unexpected(may_write.error());
   }

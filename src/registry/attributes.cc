@@ -12,8 +12,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view kKind = "attributes";
-// Documents of a repository stand together and are few: one small page nearly always.
-constexpr size_t kPage = 16;
+constexpr size_t kPage = 500;
 constexpr int kAttempts = 10;  // to change a document that others change too
 constexpr std::array<Attribute, kAttributes> kAll = {Attribute::kRead, Attribute::kWrite,
                                                      Attribute::kDelete, Attribute::kList};
@@ -23,7 +22,7 @@ std::string document_name(std::string_view repository, std::string_view referenc
   return fmt::format("{} {}", repository, reference);
 }
 
-Result<Attributes> attributes_of(const meta::Document& document) {
+Result<Attributes> read_document(const meta::Document& document) {
   json::error_code failed;
   const auto value = json::parse(document.body, failed);
   if (failed || !value.is_object())
@@ -54,24 +53,90 @@ Refusal switched_off(std::string_view repository, std::string_view reference, At
   return refusal;
 }
 
-// Empty when it may be done.
-using Blocked = std::expected<std::string, Refusal>;
+// What one request looks up. Most repositories have no attributes, and then it is one look.
+class Lookup {
+ public:
+  static Result<Lookup> begin(meta::MetadataStore& metadata, std::string_view repository) {
+    Lookup made(metadata, repository);
+    const auto prefix = document_name(repository, "");
+    // "*" sorts before all that may be a tag or a digest.
+    RUNNEL_TRY(const auto first, metadata.documents(kKind, prefix, 2));
+    for (const auto& document : first) {
+      if (!document.name.starts_with(prefix)) break;
+      if (document.name == prefix + "*") {
+        RUNNEL_TRY(made.own_, read_document(document));
+        made.has_own_ = true;
+      } else {
+        made.has_others_ = true;
+      }
+    }
+    return made;
+  }
 
-// Deleting a manifest takes its tags along; reading by tag reads a manifest.
-Blocked blocked_elsewhere(meta::MetadataStore& metadata, Attribute attribute, const Route& route,
-                          const RepositoryAttributes& attributes) {
-  if (attribute == Attribute::kRead && !is_digest(route.target) && attributes.names_digests()) {
-    RUNNEL_TRY(const auto info, metadata.manifest_info(route.repository, route.target));
-    if (info && !attributes.of(info->digest.to_string()).has(attribute))
-      return info->digest.to_string();
+  bool has_own() const { return has_own_; }
+  bool has_others() const { return has_others_; }
+  bool may(Attribute attribute) const { return own_.has(attribute); }
+  Result<bool> may(Attribute attribute, std::string_view reference) const {
+    if (!has_others_) return true;
+    RUNNEL_TRY(const auto found, attributes_of(metadata_, repository_, reference));
+    return found.has(attribute);
   }
-  if (attribute != Attribute::kDelete || !is_digest(route.target)) return std::string();
-  for (const auto& [reference, each] : attributes.all()) {
-    if (each.has(attribute) || reference == "*" || is_digest(reference)) continue;
-    RUNNEL_TRY(const auto info, metadata.manifest_info(route.repository, reference));
-    if (info && info->digest.to_string() == route.target) return reference;
+
+  // Refuses when one of these lacks it.
+  template <class References>
+  std::expected<void, Refusal> require(Attribute attribute, const References& references) const {
+    if (!may(attribute)) return std::unexpected(switched_off(repository_, "*", attribute));
+    for (const auto& reference : references) {
+      RUNNEL_TRY(const bool allowed, may(attribute, reference));
+      if (!allowed) return std::unexpected(switched_off(repository_, reference, attribute));
+    }
+    return {};
   }
-  return std::string();
+
+ private:
+  Lookup(meta::MetadataStore& metadata, std::string_view repository)
+      : metadata_(metadata), repository_(repository) {}
+
+  meta::MetadataStore& metadata_;
+  std::string_view repository_;
+  Attributes own_;
+  bool has_own_ = false;
+  bool has_others_ = false;
+};
+
+meta::ManifestName manifest_name(std::string_view reference) {
+  if (auto digest = oci::Digest::parse(reference)) return *std::move(digest);
+  return std::string(reference);
+}
+
+// What is touched with the manifest that the route names: reading by tag reads a manifest, deleting
+// one takes its tags and its artifacts along.
+Result<std::vector<std::string>> touched_with(meta::MetadataStore& metadata, Attribute attribute,
+                                              const Route& route) {
+  const auto name = manifest_name(route.target);
+  const auto* digest = std::get_if<oci::Digest>(&name);
+  std::vector<std::string> touched;
+  if (attribute == Attribute::kRead && digest == nullptr) {
+    RUNNEL_TRY(const auto info, metadata.manifest_info(route.repository, name));
+    if (info) touched.push_back(info->digest.to_string());
+  }
+  if (attribute == Attribute::kDelete && digest != nullptr)
+    return metadata.taken_with(route.repository, *digest);
+  return touched;
+}
+
+std::vector<std::string> names_of(const meta::Deletion& deletion) {
+  auto names = deletion.tags;
+  if (!deletion.digest.empty()) names.push_back(deletion.digest.to_string());
+  return names;
+}
+
+Result<void> forget_if_absent(meta::MetadataStore& metadata, std::string_view repository,
+                              std::string_view reference) {
+  RUNNEL_TRY(const auto info, metadata.manifest_info(repository, manifest_name(reference)));
+  if (info) return {};
+  RUNNEL_DO(metadata.delete_document(kKind, document_name(repository, reference)));
+  return {};
 }
 
 }  // namespace
@@ -95,7 +160,7 @@ Result<RepositoryAttributes> RepositoryAttributes::load(meta::MetadataStore& met
     RUNNEL_TRY(const auto page, metadata.documents(kKind, after, kPage));
     for (const auto& document : page) {
       if (!document.name.starts_with(prefix)) return made;
-      RUNNEL_TRY(made.all_[document.name.substr(prefix.size())], attributes_of(document));
+      RUNNEL_TRY(made.all_[document.name.substr(prefix.size())], read_document(document));
       after = document.name;
     }
     if (page.size() < kPage) return made;
@@ -107,14 +172,15 @@ Attributes RepositoryAttributes::of(std::string_view reference) const {
   return found == all_.end() ? Attributes() : found->second;
 }
 
-std::string RepositoryAttributes::first_without(Attribute attribute) const {
-  const auto found = std::ranges::find_if(
-      all_, [attribute](const auto& entry) { return !entry.second.has(attribute); });
-  return found == all_.end() ? std::string() : found->first;
-}
-
 bool RepositoryAttributes::names_digests() const {
   return std::ranges::any_of(all_, [](const auto& entry) { return is_digest(entry.first); });
+}
+
+Result<Attributes> attributes_of(meta::MetadataStore& metadata, std::string_view repository,
+                                 std::string_view reference) {
+  RUNNEL_TRY(const auto found, metadata.document(kKind, document_name(repository, reference)));
+  if (!found) return Attributes();
+  return read_document(*found);
 }
 
 std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metadata,
@@ -126,7 +192,7 @@ std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metada
     RUNNEL_TRY(const auto before, metadata.document(kKind, name));
     Attributes attributes;
     if (before) {
-      RUNNEL_TRY(attributes, attributes_of(*before));
+      RUNNEL_TRY(attributes, read_document(*before));
     }
     RUNNEL_DO(change(attributes));
     json::object body;
@@ -139,36 +205,72 @@ std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metada
   }
 }
 
+Result<void> begin_names_anew(meta::MetadataStore& metadata, const Route& route,
+                              const std::vector<std::string_view>& tags) {
+  if (route.hidden) return {};
+  const auto& repository = route.repository;
+  RUNNEL_TRY(const auto lookup, Lookup::begin(metadata, repository));
+  if (lookup.has_own()) {
+    RUNNEL_TRY(const bool exists, metadata.repository_exists(repository));
+    if (!exists) RUNNEL_DO(metadata.delete_document(kKind, document_name(repository, "*")));
+  }
+  if (!lookup.has_others() || route.kind != Route::Kind::kManifest) return {};
+  RUNNEL_DO(forget_if_absent(metadata, repository, route.target));
+  for (const auto tag : tags) RUNNEL_DO(forget_if_absent(metadata, repository, tag));
+  return {};
+}
+
 std::expected<void, Refusal> check_attributes(meta::MetadataStore& metadata, Attribute attribute,
                                               const Route& route,
                                               const std::vector<std::string_view>& tags) {
   if (route.hidden) return {};
-  const auto& repository = route.repository;
-  RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(metadata, repository));
-  if (attributes.all().empty()) return {};
-  if (!attributes.own().has(attribute))
-    return std::unexpected(switched_off(repository, "*", attribute));
-  if (route.kind != Route::Kind::kManifest) return {};
-  if (!attributes.of(route.target).has(attribute))
-    return std::unexpected(switched_off(repository, route.target, attribute));
-  for (const auto tag : tags)
-    if (!attributes.of(tag).has(attribute))
-      return std::unexpected(switched_off(repository, tag, attribute));
-  RUNNEL_TRY(const auto other, blocked_elsewhere(metadata, attribute, route, attributes));
-  if (!other.empty()) return std::unexpected(switched_off(repository, other, attribute));
-  return {};
+  RUNNEL_TRY(const auto lookup, Lookup::begin(metadata, route.repository));
+  std::vector<std::string> references;
+  if (lookup.has_others() && route.kind == Route::Kind::kManifest) {
+    references.push_back(route.target);
+    references.insert(references.end(), tags.begin(), tags.end());
+    RUNNEL_TRY(auto touched, touched_with(metadata, attribute, route));
+    references.insert(references.end(), touched.begin(), touched.end());
+  }
+  return lookup.require(attribute, references);
 }
 
 std::expected<void, Refusal> check_repository_attributes(meta::MetadataStore& metadata,
                                                          Attribute attribute,
                                                          std::string_view repository) {
   RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(metadata, repository));
-  const bool whole = attribute == Attribute::kDelete;
-  const auto blocked = whole                              ? attributes.first_without(attribute)
-                       : !attributes.own().has(attribute) ? std::string("*")
-                                                          : std::string();
-  if (!blocked.empty()) return std::unexpected(switched_off(repository, blocked, attribute));
+  for (const auto& [reference, each] : attributes.all())
+    if (!each.has(attribute) && (attribute == Attribute::kDelete || reference == "*"))
+      return std::unexpected(switched_off(repository, reference, attribute));
   return {};
+}
+
+std::expected<void, Refusal> check_restore(meta::MetadataStore& metadata,
+                                           const meta::Deletion& deletion) {
+  RUNNEL_TRY(const auto lookup, Lookup::begin(metadata, deletion.repository));
+  RUNNEL_DO(lookup.require(Attribute::kWrite, std::vector<std::string>()));
+  const bool of_tag = deletion.kind == meta::Deletion::Kind::kTag ||
+                      deletion.kind == meta::Deletion::Kind::kOverwrite;
+  if (!of_tag || !lookup.has_others()) return {};
+  // The other kinds leave a tag alone that was pushed again.
+  std::vector<std::string> moved;
+  for (const auto& tag : deletion.tags) {
+    RUNNEL_TRY(const auto info, metadata.manifest_info(deletion.repository, tag));
+    if (info && info->digest != deletion.digest) moved.push_back(tag);
+  }
+  RUNNEL_DO(lookup.require(Attribute::kWrite, moved));
+  for (const auto& tag : moved) {
+    RUNNEL_TRY(const bool allowed, lookup.may(Attribute::kDelete, tag));
+    if (!allowed)
+      return std::unexpected(switched_off(deletion.repository, tag, Attribute::kDelete));
+  }
+  return {};
+}
+
+std::expected<void, Refusal> check_forget(meta::MetadataStore& metadata,
+                                          const meta::Deletion& deletion) {
+  RUNNEL_TRY(const auto lookup, Lookup::begin(metadata, deletion.repository));
+  return lookup.require(Attribute::kDelete, names_of(deletion));
 }
 
 }  // namespace runnel::registry

@@ -1,8 +1,10 @@
 // What an owner may switch off on a repository, a tag or a manifest: reading, writing, deleting,
 // listing. Everything is on until somebody switches it off.
 //
-// They belong to the name: a tag that is deleted and pushed again has those of before. They are
-// looked up before the request's own transaction, so a request that has begun is not stopped.
+// They are kept by name. What is restored has those of before; a push that begins a name anew,
+// which nothing has any more, begins without (begin_names_anew), because nobody could switch them
+// on again. They are looked up before the request's own transaction, so a request that has begun is
+// not stopped.
 #pragma once
 
 #include <array>
@@ -47,8 +49,6 @@ class RepositoryAttributes {
   bool has(Attribute attribute, std::string_view reference) const {
     return own().has(attribute) && of(reference).has(attribute);
   }
-  // The first reference whose attribute is off; empty when there is none.
-  std::string first_without(Attribute attribute) const;
   // Tags and digests that something is switched off for.
   const std::map<std::string, Attributes, std::less<>>& all() const { return all_; }
   bool names_digests() const;
@@ -56,6 +56,10 @@ class RepositoryAttributes {
  private:
   std::map<std::string, Attributes, std::less<>> all_;
 };
+
+// Those of a repository ("*"), or of a tag or digest in it, whatever else is switched off there.
+Result<Attributes> attributes_of(meta::MetadataStore& metadata, std::string_view repository,
+                                 std::string_view reference);
 
 // Changes those of a repository ("*") or of a tag or digest in it, and returns what they are then.
 // `change` is called again, with what is there, when somebody else was faster.
@@ -65,9 +69,15 @@ std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metada
                                                      std::string_view reference,
                                                      const ChangeAttributes& change);
 
+// Forgets what is switched off for names that the push to `route` and `tags` begins anew: the
+// repository, the tags or the manifest, where there is none.
+Result<void> begin_names_anew(meta::MetadataStore& metadata, const Route& route,
+                              const std::vector<std::string_view>& tags = {});
+
 // The refusals, with the rule in `detail`. 405 for deleting, 403 otherwise.
 
-// To read, push or delete what the route names. `tags` are those that a push sets besides.
+// To read, push or delete what the route names, and what goes with it. `tags` are those that a push
+// sets besides. Looks up these names only, however many have attributes.
 std::expected<void, Refusal> check_attributes(meta::MetadataStore& metadata, Attribute attribute,
                                               const Route& route,
                                               const std::vector<std::string_view>& tags = {});
@@ -75,5 +85,12 @@ std::expected<void, Refusal> check_attributes(meta::MetadataStore& metadata, Att
 std::expected<void, Refusal> check_repository_attributes(meta::MetadataStore& metadata,
                                                          Attribute attribute,
                                                          std::string_view repository);
+// To undo a deletion: a tag that is pointed elsewhere now must allow that, and the repository must
+// be writable.
+std::expected<void, Refusal> check_restore(meta::MetadataStore& metadata,
+                                           const meta::Deletion& deletion);
+// To forget a deletion before its time: what it would have brought back must be deletable.
+std::expected<void, Refusal> check_forget(meta::MetadataStore& metadata,
+                                          const meta::Deletion& deletion);
 
 }  // namespace runnel::registry

@@ -193,8 +193,7 @@ Answer answer(Services& services, const Caller& caller, const net::Request& requ
     RUNNEL_DO(may(services, caller, Action::kMetadataRead, target, request));
     RUNNEL_DO(check_exists(metadata, target));
   }
-  RUNNEL_TRY(const auto all, RepositoryAttributes::load(metadata, target.repository));
-  auto attributes = all.of(target.reference);
+  RUNNEL_TRY(auto attributes, attributes_of(metadata, target.repository, target.reference));
   if (changes) {
     RUNNEL_TRY(attributes, change_all(services, target, body, attributes));
   }

@@ -92,8 +92,8 @@ Result<std::vector<std::string>> visible_repositories(Services& services, const 
     last = names.back();
     for (auto& name : names)
       if (visible.size() < count && may_see(caller, name)) {
-        RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, name));
-        if (attributes.own().has(Attribute::kList)) visible.push_back(std::move(name));
+        RUNNEL_TRY(const auto attributes, attributes_of(services.metadata, name, "*"));
+        if (attributes.has(Attribute::kList)) visible.push_back(std::move(name));
       }
   }
   return visible;

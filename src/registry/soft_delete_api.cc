@@ -151,8 +151,7 @@ Answer list(const Call& call) {
 
 Answer restore(const Call& call, std::string_view id) {
   RUNNEL_TRY(const auto found, find(call, id, Action::kContentWrite));
-  RUNNEL_DO(
-      check_repository_attributes(call.services.metadata, Attribute::kWrite, found.repository));
+  RUNNEL_DO(check_restore(call.services.metadata, found));
   RUNNEL_TRY(const auto restored, call.services.metadata.restore(found.id));
   if (!restored) return std::unexpected(no_such_deletion(id));
   json::object body;
@@ -170,6 +169,7 @@ std::unexpected<Refusal> deletion_is_off() {
 Answer forget(const Call& call, std::string_view id) {
   if (!call.services.config.deletion) return deletion_is_off();
   RUNNEL_TRY(const auto found, find(call, id, Action::kContentDelete));
+  RUNNEL_DO(check_forget(call.services.metadata, found));
   RUNNEL_TRY(const bool existed, call.services.metadata.forget(found.id));
   if (!existed) return std::unexpected(no_such_deletion(id));
   return net::Response(204);
@@ -226,7 +226,8 @@ net::awaitable<Answer> handle_soft_delete(Services& services, net::Request& requ
   }
   request.principal = caller.id();
   auto work = [&] { return answer({services, caller, request}); };
-  co_return co_await net::on_pool(services.writers, std::move(work));
+  auto& pool = request.method == "GET" ? services.readers : services.writers;
+  co_return co_await net::on_pool(pool, std::move(work));
 }
 
 }  // namespace runnel::registry

@@ -186,9 +186,9 @@ Result<bool> mount(Services& services, const Caller& caller, const std::string& 
   if (!stored) return false;
   // A blob that was cut short on the disk is not mounted: the client pushes it, which repairs it.
   const auto gives = [&](std::string_view source) -> Result<bool> {
-    RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, source));
+    RUNNEL_TRY(const auto attributes, attributes_of(services.metadata, source, "*"));
     RUNNEL_TRY(const auto linked, services.metadata.blob_size(source, digest));
-    return attributes.own().has(Attribute::kRead) && linked == stored;
+    return attributes.has(Attribute::kRead) && linked == stored;
   };
   if (from) {
     RUNNEL_TRY(const bool given, gives(*from));

@@ -145,3 +145,96 @@ def test_what_is_not_listed_can_still_be_named(call):
     assert "at/list" in call("GET", "/v2/_catalog").json()["repositories"]
     switch(call, "at/list", listEnabled=False)
     assert "at/list" not in call("GET", "/v2/_catalog").json()["repositories"]
+
+
+def deletions(call: Calls, repository: str) -> list[dict]:
+    return call("GET", f"/runnel/v1/_soft-delete?repository={repository}").json()["deletions"]
+
+
+def restore(call: Calls, deletion: dict) -> Answer:
+    return call("POST", f"/runnel/v1/_soft-delete/{deletion['id']}:restore")
+
+
+@pytest.mark.parametrize(("attribute", "status"), [("writeEnabled", 403), ("deleteEnabled", 405)])
+def test_restoring_does_not_move_a_tag_that_is_switched_off(call, attribute, status):
+    repository = f"at/restore-{attribute.lower()}"
+    first = push_image(call, repository, "v1")
+    other = image(annotations={"other": "1"})
+    push_manifest(call, repository, "v1", other)
+    (overwritten,) = deletions(call, repository)
+    switch(call, f"{repository}/_tags/v1", **{attribute: False})
+
+    answer = restore(call, overwritten)
+
+    assert answer.status == status
+    assert rule(answer) == f"{attribute} is false on {repository}:v1"
+    assert call("HEAD", f"/v2/{repository}/manifests/v1")["Docker-Content-Digest"] == digest(other)
+    switch(call, f"{repository}/_tags/v1", **{attribute: True})
+    assert restore(call, overwritten).status == 200
+    assert call("HEAD", f"/v2/{repository}/manifests/v1")["Docker-Content-Digest"] == first
+
+
+@pytest.mark.parametrize("target", ["", "/_tags/v1", "/_manifests/{name}"])
+def test_what_is_not_deleted_is_not_purged(call, target):
+    repository = f"at/purge{len(target)}"
+    name = push_image(call, repository, "v1")
+    assert call("DELETE", f"/v2/{repository}/manifests/v1").status == 202
+    (deleted,) = deletions(call, repository)
+    push_manifest(call, repository, "v1", image())
+    switch(call, repository + target.format(name=name), deleteEnabled=False)
+
+    answer = call("DELETE", f"/runnel/v1/_soft-delete/{deleted['id']}")
+
+    assert (answer.status, answer.code) == (405, "UNSUPPORTED")
+    assert rule(answer).startswith(f"deleteEnabled is false on {repository}")
+    assert deletions(call, repository) == [deleted]
+    switch(call, repository + target.format(name=name), deleteEnabled=True)
+    assert call("DELETE", f"/runnel/v1/_soft-delete/{deleted['id']}").status == 204
+
+
+def test_an_image_is_not_deleted_with_an_artifact_that_is_locked(call):
+    name = push_image(call, "at/artifact", "v1")
+    artifact = image(artifactType="application/vnd.azure.artifact.streaming.v1",
+                     subject={"mediaType": IMAGE, "digest": name, "size": len(image())})
+    push_manifest(call, "at/artifact", "streamed", artifact)
+
+    for target in (f"_manifests/{digest(artifact)}", "_tags/streamed"):
+        switch(call, f"at/artifact/{target}", deleteEnabled=False)
+        answer = call("DELETE", f"/v2/at/artifact/manifests/{name}")
+        assert (answer.status, answer.code) == (405, "UNSUPPORTED")
+        assert rule(answer).startswith("deleteEnabled is false on at/artifact")
+        switch(call, f"at/artifact/{target}", deleteEnabled=True)
+    assert call("HEAD", f"/v2/at/artifact/manifests/{digest(artifact)}").status == 200
+    assert call("DELETE", f"/v2/at/artifact/manifests/{name}").status == 202
+    assert call("HEAD", f"/v2/at/artifact/manifests/{digest(artifact)}").status == 404
+
+
+def test_a_tag_that_is_pushed_anew_begins_without_the_lock_of_the_one_that_is_gone(call):
+    name = push_image(call, "at/anew", "v1")
+    switch(call, "at/anew/_tags/v1", writeEnabled=False)
+    switch(call, f"at/anew/_manifests/{name}", writeEnabled=False)
+    assert call("DELETE", "/v2/at/anew/manifests/v1").status == 202
+    (deleted,) = deletions(call, "at/anew")
+    assert restore(call, deleted).status == 200  # with its lock
+    assert call("PUT", "/v2/at/anew/manifests/v1", image(annotations={"b": "1"}),
+                {"Content-Type": IMAGE}).status == 403
+
+    assert call("DELETE", f"/v2/at/anew/manifests/{name}").status == 202
+    push_manifest(call, "at/anew", name, image())
+    push_manifest(call, "at/anew", "v1", image())
+
+    tag = call("GET", "/acr/v1/at/anew/_tags/v1").json()["tag"]
+    assert tag["changeableAttributes"]["writeEnabled"]
+    push_manifest(call, "at/anew", "v1", image(annotations={"b": "1"}))
+
+
+def test_a_repository_that_is_pushed_anew_begins_without_the_lock_of_the_one_that_is_gone(call):
+    push_image(call, "at/again", "v1")
+    switch(call, "at/again", writeEnabled=False)
+    assert call("POST", "/v2/at/again/blobs/uploads/").status == 403
+    assert call("DELETE", "/acr/v1/at/again").status == 202
+
+    push_image(call, "at/again", "v1")
+
+    attributes = call("GET", "/acr/v1/at/again").json()["changeableAttributes"]
+    assert attributes["writeEnabled"]
