@@ -7,6 +7,7 @@
 #include "registry/attributes.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/public_name.h"
 #include "registry/request_body.h"
 #include "registry/teleport.h"
 
@@ -131,14 +132,14 @@ std::expected<void, Refusal> change(Attributes& attributes, const json::object& 
 }
 
 net::Response describe(const Target& target, const Attributes& attributes,
-                       const std::optional<bool>& teleport, const net::Request& request) {
+                       const std::optional<bool>& teleport, const std::string& registry) {
   json::object changeable;
   for (const auto each :
        {Attribute::kDelete, Attribute::kWrite, Attribute::kRead, Attribute::kList})
     changeable[attribute_name(each)] = attributes.has(each);
   if (teleport) changeable[kTeleport] = *teleport;
   json::object body;
-  body["registry"] = request.headers.first("Host").value_or("");
+  body["registry"] = registry;
   body["imageName"] = target.repository;
   if (target.reference == "*") {
     body["changeableAttributes"] = std::move(changeable);
@@ -201,7 +202,7 @@ Answer answer(Services& services, const Caller& caller, const net::Request& requ
   if (target.reference == "*") {
     RUNNEL_TRY(teleport, teleport_enabled(metadata, target.repository));
   }
-  return describe(target, attributes, teleport, request);
+  return describe(target, attributes, teleport, public_host(services.config, request));
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "base/base64.h"
 #include "base/durable.h"
+#include "meta/sqlite.h"
 #include "net/url.h"
 #include "support/registry_fixture.h"
 
@@ -99,8 +100,47 @@ TEST_F(Auth, NamesItselfAsConfiguredBehindAProxy) {
   config_.external_url = "https://registry.example";
   start();
 
-  EXPECT_NE(get("/v2/").header("WWW-Authenticate").find("realm=\"https://registry.example/oauth2/"),
-            std::string::npos);
+  EXPECT_EQ(get("/v2/").header("WWW-Authenticate"),
+            "Bearer realm=\"https://registry.example/oauth2/token\",service=\"registry.example\"");
+}
+
+// Whatever name the proxy uses: none of what is answered has it, and what leads on is relative.
+TEST_F(Auth, SaysNothingOfItsInnerNameBehindAProxy) {
+  registry_.reset();
+  config_.external_url = "https://registry.example";
+  start();
+  const auto inner = fmt::format("127.0.0.1:{}", registry_->port());
+  push_tag("owner", "team/app", "v1");
+  push_tag("owner", "team/app", "v2");
+  const auto begun = as("owner", "POST", "/v2/team/app/blobs/uploads/");
+  ASSERT_EQ(as("owner", "DELETE", "/v2/team/app/manifests/v2").status, 202);
+
+  const std::vector<Answered> answers = {
+      begun,
+      as("owner", "GET", begun.header("Location")),
+      as("owner", "PUT", begun.header("Location") + "?digest=" + oci::Digest::of({}).to_string()),
+      push_tag("owner", "team/app", "v3"),
+      as("owner", "GET", "/v2/team/app/tags/list?n=1"),
+      as("owner", "GET", "/v2/_catalog?n=1"),
+      as("owner", "GET", "/runnel/v1/_soft-delete?n=1"),
+      as("owner", "GET", "/acr/v1/team/app"),
+      as("owner", "GET", "/acr/v1/team/app/_tags/v1"),
+      get("/v2/team/app/manifests/v1"),
+      get("/oauth2/token?service=x&scope=repository:public/x:pull"),
+      as("reader", "POST", "/v2/team/app/blobs/uploads/"),
+  };
+
+  for (const auto& answer : answers) {
+    EXPECT_LT(answer.status, 500);
+    EXPECT_EQ(answer.body.find(inner), std::string::npos) << answer.body;
+    for (const auto* name : {"Location", "Link", "WWW-Authenticate"})
+      EXPECT_EQ(answer.header(name).find(inner), std::string::npos) << answer.header(name);
+    const auto location = answer.header("Location");
+    EXPECT_TRUE(location == "(none)" || location.starts_with("/")) << location;
+    const auto link = answer.header("Link");
+    EXPECT_TRUE(link == "(none)" || link.starts_with("</")) << link;
+  }
+  EXPECT_NE(answers[7].body.find("\"registry\":\"registry.example\""), std::string::npos);
 }
 
 TEST_F(Auth, RefusesWrongPasswordsAndStrangers) {
@@ -223,6 +263,31 @@ TEST_F(Auth, ListsOnlyWhatOneMaySee) {
   EXPECT_EQ(page.body, R"({"repositories":["public/a"]})");
   EXPECT_NE(page.header("Link").find("last=public%2Fa"), std::string::npos);
   EXPECT_EQ(as("reader", "GET", "/v2/_catalog?n=1&last=public/a").header("Link"), "(none)");
+}
+
+TEST_F(Auth, ListsDeletionsInStepsWhenThereAreManyThatOneMayNotSee) {
+  push_tag("owner", "team/app", "v1");
+  push_tag("owner", "hidden/app", "v1");
+  ASSERT_EQ(as("owner", "DELETE", "/v2/team/app/manifests/v1").status, 202);
+  const auto database = meta::Connection::open(config_.data + "/metadata.sqlite",
+                                               meta::Connection::Durability::kConsistentOnly)
+                            .value();
+  ASSERT_TRUE(
+      database->script("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n "
+                       "WHERE i < 3000) INSERT INTO deletions (kind, repository, deleted_at) "
+                       "SELECT 1, r.id, 0 FROM n, repositories r WHERE r.name = 'hidden/app'"));
+
+  const auto first = as("reader", "GET", "/runnel/v1/_soft-delete?n=10");
+
+  EXPECT_EQ(first.status, 200);
+  EXPECT_TRUE(json::parse(first.body).at("deletions").as_array().empty());
+  const auto link = first.header("Link");
+  ASSERT_TRUE(link.starts_with("<") && link.ends_with(">; rel=\"next\"")) << link;
+  const auto second = as("reader", "GET", link.substr(1, link.find('>') - 1));
+  const auto found = json::parse(second.body).at("deletions").as_array();
+  ASSERT_EQ(found.size(), 1u);
+  EXPECT_EQ(found[0].at("repository").as_string(), "team/app");
+  EXPECT_EQ(second.header("Link"), "(none)");
 }
 
 TEST_F(Auth, GivesATokenForWhatOneMayDoOfWhatOneAsksFor) {

@@ -105,7 +105,17 @@ Section webhook_section(WebhookConfig& webhook) {
              [&webhook](std::vector<std::string> patterns) {
                return set_patterns(webhook.repositories, std::move(patterns));
              })
-      .text("authorization", webhook.authorization);
+      .text("authorization", webhook.authorization)
+      .text("ca", webhook.ca);
+  return keys;
+}
+
+Section scrub_section(Config& config) {
+  constexpr int64_t kMost = int64_t{1} << 40;
+  Section keys;
+  keys.number("bytes_per_second", 0, kMost, [&config](int64_t value) {
+    config.scrub_bytes_per_second = static_cast<uint64_t>(value);
+  });
   return keys;
 }
 
@@ -198,6 +208,7 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       .section("limits", limits_section(config.limits))
       .section("conversion", conversion_section(config.conversion))
       .section("teleport", teleport_section(config.teleport))
+      .section("scrub", scrub_section(config))
       .each_text("notices",
                  [&config](const std::string& pattern, const std::string& text) {
                    return add_notice(config.notices, pattern, text);

@@ -102,6 +102,8 @@ struct Config {
   TeleportConfig teleport;
   Notices notices;
   Webhooks webhooks;
+  // How fast blobs are read again to find those that went bad, on average; 0: not at all.
+  uint64_t scrub_bytes_per_second = 8 << 20;
 
   // Where conversions have their files, which have no names.
   std::string work_directory() const { return data + "/work"; }
@@ -168,6 +170,10 @@ struct Config {
 //   url = "https://ci.example/registry"
 //   repositories = ["team/*"]            # default: all
 //   authorization = "Bearer …"           # default: none
+//   ca = "/etc/runnel/ci-ca.pem"         # vouches for the receiver, besides the system's
+//
+//   [scrub]
+//   bytes_per_second = 8388608           # 0: no scrub
 //
 // kInvalid, with the line, for a key that is unknown or has a value that makes no sense.
 Result<Config> load_config(const std::string& path);

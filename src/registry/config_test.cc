@@ -78,6 +78,13 @@ TEST(RegistryConfig, TakesPortZeroAsAnyPort) {
     EXPECT_FALSE(set_listen(config, text)) << text;
 }
 
+TEST(RegistryConfig, RefusesAPaceOfTheScrubThatIsNone) {
+  for (const auto* pace : {"-1", "1.5", "\"fast\""})
+    EXPECT_TRUE(refusal(fmt::format("version = 1\n[scrub]\nbytes_per_second = {}\n", pace))
+                    .starts_with("registry.toml:3: "))
+        << pace;
+}
+
 TEST(RegistryConfig, NamesTheLineOfWhatIsNoToml) {
   EXPECT_TRUE(refusal("version = 1\nlisten = \n").starts_with("registry.toml:2: "));
 }
@@ -104,7 +111,10 @@ failed_logins_per_minute = 7
 manifests_per_minute = 9
 [notices]
 "team/old/*" = "moved"
+[scrub]
+bytes_per_second = 1000
 [webhooks.ci]
+ca = "/etc/ca.pem"
 url = "https://ci.example/hook"
 repositories = ["team/*"]
 )",
@@ -121,6 +131,8 @@ repositories = ["team/*"]
   EXPECT_EQ(config.notices, (Notices{{"team/old/*", "moved"}}));
   ASSERT_EQ(config.webhooks.size(), 1);
   EXPECT_EQ(config.webhooks.at("ci").url, "https://ci.example/hook");
+  EXPECT_EQ(config.webhooks.at("ci").ca, "/etc/ca.pem");
+  EXPECT_EQ(config.scrub_bytes_per_second, 1000u);
 }
 
 TEST(RegistryConfig, ReadsConversionAndTeleport) {

@@ -5,6 +5,7 @@
 #include "base/base64.h"
 #include "base/durable.h"
 #include "net/url.h"
+#include "registry/public_name.h"
 #include "registry/token_store.h"
 #include "registry/utc_time.h"
 
@@ -212,7 +213,7 @@ Gate::Signed Gate::refresh_token(const Principal& principal, Limits limits,
 std::string Gate::challenge(const net::Request& request, std::string_view scope,
                             std::string_view error) const {
   auto value = fmt::format("Bearer realm=\"{}/oauth2/token\",service=\"{}\"",
-                           base_url(config_, request), host_of(request));
+                           base_url(config_, request), public_host(config_, request));
   if (!scope.empty()) value += fmt::format(",scope=\"{}\"", scope);
   if (!error.empty()) value += fmt::format(",error=\"{}\"", error);
   return value;

@@ -13,7 +13,7 @@ using net::Header;
 const std::string kManifestType(oci::kOciManifest);
 const std::string kIndexType(oci::kOciIndex);
 
-class Manifests : public test::RegistryFixture {
+class Manifests : public test::RegistryOverStores {
  protected:
   std::string digest_of(std::string_view text) {
     return oci::Digest::of(as_bytes(text)).to_string();
@@ -42,7 +42,9 @@ class Manifests : public test::RegistryFixture {
   }
 };
 
-TEST_F(Manifests, ComeBackAsTheyWerePushed) {
+INSTANTIATE_TEST_SUITE_P(Over, Manifests, test::all_stores(), test::name_of_stores);
+
+TEST_P(Manifests, ComeBackAsTheyWerePushed) {
   push_image("a", "other", {"layer"});
   const auto bytes = "\n " + oci::to_json(image({"layer"})) + "\n";
 
@@ -68,7 +70,7 @@ TEST_F(Manifests, ComeBackAsTheyWerePushed) {
   EXPECT_EQ(get("/v2/a/manifests/v1").body, bytes);
 }
 
-TEST_F(Manifests, ComeBackWhateverTheClientAccepts) {
+TEST_P(Manifests, ComeBackWhateverTheClientAccepts) {
   push_image("a", "v1", {"layer"});
 
   for (const auto* accept : {"*/*", "application/vnd.docker.distribution.manifest.v2+json", "x/y"})
@@ -76,7 +78,7 @@ TEST_F(Manifests, ComeBackWhateverTheClientAccepts) {
               200);
 }
 
-TEST_F(Manifests, AreNotSentAgainToWhoHasThem) {
+TEST_P(Manifests, AreNotSentAgainToWhoHasThem) {
   const auto bytes = push_image("a", "v1", {"layer"});
 
   const auto same =
@@ -87,7 +89,7 @@ TEST_F(Manifests, AreNotSentAgainToWhoHasThem) {
   EXPECT_EQ(other.body, bytes);
 }
 
-TEST_F(Manifests, NeedTheirBlobs) {
+TEST_P(Manifests, NeedTheirBlobs) {
   push_blob("a", "{}");
   push_blob("other", "layer");
 
@@ -99,14 +101,14 @@ TEST_F(Manifests, NeedTheirBlobs) {
   EXPECT_EQ(get("/v2/a/manifests/v1").status, 404);
 }
 
-TEST_F(Manifests, MayLackBlobsWhenTheConfigurationSaysSo) {
+TEST_P(Manifests, MayLackBlobsWhenTheConfigurationSaysSo) {
   config_.sparse_manifests = true;
   restart();
 
   EXPECT_EQ(put_manifest("a", "v1", oci::to_json(image({"layer"})), kManifestType).status, 201);
 }
 
-TEST_F(Manifests, OfAnIndexMayBeMissing) {
+TEST_P(Manifests, OfAnIndexMayBeMissing) {
   oci::Index index;
   index.media_type = oci::kOciIndex;
   index.manifests = {descriptor("not pushed", oci::kOciManifest)};
@@ -115,7 +117,7 @@ TEST_F(Manifests, OfAnIndexMayBeMissing) {
   EXPECT_EQ(get("/v2/a/manifests/v1").header("Content-Type"), kIndexType);
 }
 
-TEST_F(Manifests, ThatAreNoneAreRefused) {
+TEST_P(Manifests, ThatAreNoneAreRefused) {
   for (const auto* bytes : {"", "{}", "[]", "nonsense"}) {
     const auto answer = put_manifest("a", "v1", bytes, kManifestType);
     EXPECT_EQ(answer.status, 400) << bytes;
@@ -132,7 +134,7 @@ TEST_F(Manifests, ThatAreNoneAreRefused) {
   EXPECT_NE(wrong.body.find("DIGEST_INVALID"), std::string::npos);
 }
 
-TEST_F(Manifests, HaveUpToFourMebibytes) {
+TEST_P(Manifests, HaveUpToFourMebibytes) {
   push_blob("a", "{}");
   auto manifest = image({});
   for (int i = 0; i < 390; ++i) manifest.annotations[std::to_string(i)] = std::string(10'000, 'x');
@@ -146,7 +148,7 @@ TEST_F(Manifests, HaveUpToFourMebibytes) {
   EXPECT_EQ(put_manifest("a", "limit", too_large, kManifestType).status, 201);
 }
 
-TEST_F(Manifests, OfSha512AreNamedByIt) {
+TEST_P(Manifests, OfSha512AreNamedByIt) {
   push_image("a", "v1", {"layer"});
   const auto bytes = oci::to_json(image({"layer"}));
   const auto digest = oci::Digest::of(as_bytes(bytes), oci::Algorithm::kSha512).to_string();
@@ -160,7 +162,7 @@ TEST_F(Manifests, OfSha512AreNamedByIt) {
   EXPECT_EQ(send("HEAD", "/v2/a/manifests/long").header("Docker-Content-Digest"), digest);
 }
 
-TEST_F(Manifests, TakeTagsAsParametersAllOrNone) {
+TEST_P(Manifests, TakeTagsAsParametersAllOrNone) {
   push_image("a", "v1", {"layer"});
   const auto bytes = oci::to_json(image({"layer"}));
 
@@ -170,7 +172,7 @@ TEST_F(Manifests, TakeTagsAsParametersAllOrNone) {
   EXPECT_EQ(get("/v2/a/manifests/good").status, 404);
 }
 
-TEST_F(Manifests, PushedAgainChangeNothing) {
+TEST_P(Manifests, PushedAgainChangeNothing) {
   const auto bytes = push_image("a", "v1", {"layer"});
 
   EXPECT_EQ(put_manifest("a", "v1", bytes, kManifestType).status, 201);
@@ -178,7 +180,7 @@ TEST_F(Manifests, PushedAgainChangeNothing) {
   EXPECT_EQ(get("/v2/a/tags/list").body, R"({"name":"a","tags":["v1"]})");
 }
 
-TEST_F(Manifests, AreDeletedWithTheirTagsAtOnce) {
+TEST_P(Manifests, AreDeletedWithTheirTagsAtOnce) {
   const auto bytes = push_image("a", "v1", {"layer"});
   ASSERT_EQ(put_manifest("a", "v2", bytes, kManifestType).status, 201);
 
@@ -192,7 +194,7 @@ TEST_F(Manifests, AreDeletedWithTheirTagsAtOnce) {
   EXPECT_EQ(send("DELETE", "/v2/a/manifests/" + digest_of(bytes)).status, 404);
 }
 
-TEST_F(Manifests, ProtectTheirBlobsFromDeletion) {
+TEST_P(Manifests, ProtectTheirBlobsFromDeletion) {
   const auto bytes = push_image("a", "v1", {"layer"});
 
   const auto refused = send("DELETE", "/v2/a/blobs/" + digest_of("layer"));
@@ -202,7 +204,7 @@ TEST_F(Manifests, ProtectTheirBlobsFromDeletion) {
   EXPECT_EQ(send("DELETE", "/v2/a/blobs/" + digest_of("layer")).status, 202);
 }
 
-TEST_F(Manifests, AreNotDeletedWhenTheConfigurationSaysSo) {
+TEST_P(Manifests, AreNotDeletedWhenTheConfigurationSaysSo) {
   const auto bytes = push_image("a", "v1", {"layer"});
   push_blob("a", "loose");
   config_.deletion = false;
@@ -214,7 +216,7 @@ TEST_F(Manifests, AreNotDeletedWhenTheConfigurationSaysSo) {
   EXPECT_EQ(send("DELETE", begin("a")).status, 204);
 }
 
-TEST_F(Manifests, AreListedByTheirTagsInPages) {
+TEST_P(Manifests, AreListedByTheirTagsInPages) {
   const auto bytes = push_image("a", "b", {"layer"});
   for (const auto* tag : {"c", "a", "B", "ab"})
     ASSERT_EQ(put_manifest("a", tag, bytes, kManifestType).status, 201);
@@ -235,7 +237,7 @@ TEST_F(Manifests, AreListedByTheirTagsInPages) {
   EXPECT_EQ(get("/v2/unknown/tags/list").status, 404);
 }
 
-TEST_F(Manifests, AreListedByTheirRepositoriesInPages) {
+TEST_P(Manifests, AreListedByTheirRepositoriesInPages) {
   for (const auto* name : {"b", "a/x", "a"}) push_blob(name, "x");
 
   EXPECT_EQ(get("/v2/_catalog").body, R"({"repositories":["a","a/x","b"]})");
@@ -245,7 +247,7 @@ TEST_F(Manifests, AreListedByTheirRepositoriesInPages) {
   EXPECT_EQ(get("/v2/_catalog?n=2&last=a%2Fx").body, R"({"repositories":["b"]})");
 }
 
-TEST_F(Manifests, ThatNobodyRefersToHaveAnEmptyList) {
+TEST_P(Manifests, ThatNobodyRefersToHaveAnEmptyList) {
   const auto answer = get("/v2/unknown/referrers/" + digest_of("x"));
 
   EXPECT_EQ(answer.status, 200);
@@ -254,7 +256,7 @@ TEST_F(Manifests, ThatNobodyRefersToHaveAnEmptyList) {
   EXPECT_EQ(get("/v2/unknown/referrers/sha256:bad").status, 400);
 }
 
-TEST_F(Manifests, AreFoundThroughWhatTheyReferTo) {
+TEST_P(Manifests, AreFoundThroughWhatTheyReferTo) {
   const auto subject = push_image("a", "v1", {"layer"});
   const auto one = push_referrer(subject, "t/1+json", {{"k", "v"}, {"w", "x"}});
   const auto two = push_referrer(subject, "t/2");
@@ -279,14 +281,14 @@ TEST_F(Manifests, AreFoundThroughWhatTheyReferTo) {
   EXPECT_EQ(listed(get(path)), std::vector{digest_of(one)});
 }
 
-TEST_F(Manifests, MayReferToWhatIsNotThere) {
+TEST_P(Manifests, MayReferToWhatIsNotThere) {
   const auto referrer = push_referrer("never pushed", "t/1");
 
   EXPECT_EQ(listed(get("/v2/a/referrers/" + digest_of("never pushed"))),
             std::vector{digest_of(referrer)});
 }
 
-TEST_F(Manifests, AreFoundThroughAllPagesOfALongList) {
+TEST_P(Manifests, AreFoundThroughAllPagesOfALongList) {
   std::vector<std::string> pushed;
   for (int i = 0; i < 10; ++i)
     pushed.push_back(digest_of(push_referrer(

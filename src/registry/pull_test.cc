@@ -10,14 +10,16 @@ namespace {
 
 using net::Header;
 
-class Pull : public test::RegistryFixture {
+class Pull : public test::RegistryOverStores {
  protected:
   std::string push(std::string_view text) {
     return "/v2/a/blobs/" + push_blob("a", text).to_string();
   }
 };
 
-TEST_F(Pull, AnswersThePing) {
+INSTANTIATE_TEST_SUITE_P(Over, Pull, test::all_stores(), test::name_of_stores);
+
+TEST_P(Pull, AnswersThePing) {
   const auto answer = get("/v2/");
 
   EXPECT_EQ(answer.status, 200);
@@ -25,7 +27,7 @@ TEST_F(Pull, AnswersThePing) {
   EXPECT_EQ(get("/v2").status, 200);
 }
 
-TEST_F(Pull, GivesABlobWithItsHeaders) {
+TEST_P(Pull, GivesABlobWithItsHeaders) {
   const auto path = push("0123456789");
   const auto digest = oci::Digest::of(as_bytes("0123456789")).to_string();
 
@@ -45,7 +47,7 @@ TEST_F(Pull, GivesABlobWithItsHeaders) {
   EXPECT_EQ(head.body, "");
 }
 
-TEST_F(Pull, GivesRanges) {
+TEST_P(Pull, GivesRanges) {
   const auto path = push("0123456789");
   const auto range = [&](const std::string& spec) {
     const auto answer = get(path, {Header("Range", "bytes=" + spec)});
@@ -64,7 +66,7 @@ TEST_F(Pull, GivesRanges) {
   EXPECT_EQ(range("nonsense"), "200 (none) 0123456789");
 }
 
-TEST_F(Pull, GivesARangeOnlyOfWhatTheClientHasSeen) {
+TEST_P(Pull, GivesARangeOnlyOfWhatTheClientHasSeen) {
   const auto path = push("0123456789");
   const auto etag = get(path).header("ETag");
 
@@ -74,7 +76,7 @@ TEST_F(Pull, GivesARangeOnlyOfWhatTheClientHasSeen) {
   EXPECT_EQ(get(path, {Header("If-None-Match", "\"x\"")}).status, 200);
 }
 
-TEST_F(Pull, ShowsABlobOnlyInTheRepositoryThatHasIt) {
+TEST_P(Pull, ShowsABlobOnlyInTheRepositoryThatHasIt) {
   const auto digest = push_blob("a", "secret").to_string();
   push_blob("b", "other");
 
@@ -83,19 +85,19 @@ TEST_F(Pull, ShowsABlobOnlyInTheRepositoryThatHasIt) {
   EXPECT_NE(get("/v2/b/blobs/" + digest).body.find("BLOB_UNKNOWN"), std::string::npos);
 }
 
-TEST_F(Pull, RefusesABadDigest) {
+TEST_P(Pull, RefusesABadDigest) {
   EXPECT_EQ(get("/v2/a/blobs/sha256:baddigeststring").status, 400);
   EXPECT_EQ(get("/v2/a/blobs/x").status, 400);
 }
 
-TEST_F(Pull, FindsAnEscapedDigest) {
+TEST_P(Pull, FindsAnEscapedDigest) {
   auto path = push("x");
   path.replace(path.find("sha256:"), 7, "sha256%3A");
 
   EXPECT_EQ(get(path).body, "x");
 }
 
-TEST_F(Pull, ForgetsADeletedBlob) {
+TEST_P(Pull, ForgetsADeletedBlob) {
   const auto path = push("x");
 
   EXPECT_EQ(send("DELETE", path).status, 202);
@@ -104,7 +106,7 @@ TEST_F(Pull, ForgetsADeletedBlob) {
   EXPECT_EQ(send("DELETE", path).status, 404);
 }
 
-TEST_F(Pull, KeepsBlobsOverARestart) {
+TEST_P(Pull, KeepsBlobsOverARestart) {
   const auto path = push("x");
 
   restart();
@@ -112,7 +114,7 @@ TEST_F(Pull, KeepsBlobsOverARestart) {
   EXPECT_EQ(get(path).body, "x");
 }
 
-TEST_F(Pull, AnswersErrorsAsTheSpecificationHasThem) {
+TEST_P(Pull, AnswersErrorsAsTheSpecificationHasThem) {
   const auto unknown = get("/v1/x");
   const auto method = send("POST", "/v2/a/tags/list");
 

@@ -35,7 +35,6 @@ namespace {
 constexpr unsigned kDefaultThreads = 8;
 constexpr auto kCleanInterval = std::chrono::minutes(10);
 constexpr int kCleansPerCollection = 6;
-constexpr uint64_t kScrubBytesPerSecond = 8 << 20;
 constexpr int kCleansPerSweep = 6 * 24;
 
 // Throws away what nobody needs, at the start and then now and again, until it goes.
@@ -239,7 +238,8 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
   warn_of_clear_text(config);
   parts->housekeeper.emplace(*parts->uploads, *parts->collector, *parts->metadata, parts->traffic);
-  parts->scrub.emplace(*parts->blobs, *parts->metadata, kScrubBytesPerSecond);
+  if (config.scrub_bytes_per_second > 0)
+    parts->scrub.emplace(*parts->blobs, *parts->metadata, config.scrub_bytes_per_second);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));
 }
 

@@ -10,7 +10,7 @@ namespace runnel::registry {
 
 class ScrubThread {
  public:
-  // The stores must outlive this.
+  // The stores must outlive this. The pace is more than 0.
   ScrubThread(blob::DirectoryStore& blobs, meta::SqliteStore& metadata, uint64_t bytes_per_second);
 
  private:

@@ -24,6 +24,8 @@ constexpr std::string_view kRoot = "/runnel/v1/_soft-delete";
 constexpr std::string_view kRepositories = "/acr/v1/";
 constexpr std::string_view kRestore = ":restore";
 constexpr size_t kMaxPage = 1000;
+// Deletions that one request looks through for those that its caller may see: some milliseconds.
+constexpr size_t kMaxLookedAt = 2000;
 
 std::optional<int64_t> number(std::string_view text) {
   int64_t value = 0;
@@ -107,19 +109,32 @@ std::expected<Deletion, Refusal> find(const Call& call, std::string_view text, A
   return *std::move(found);
 }
 
-// `count` deletions that the caller may see, or as many as there are.
-Result<std::vector<Deletion>> visible(const Call& call, std::string_view repository, int64_t before,
-                                      size_t count) {
+struct Page {
   std::vector<Deletion> found;
-  while (found.size() < count) {
-    RUNNEL_TRY(auto page, call.services.metadata.deletions(repository, before, count));
-    if (page.empty()) break;
-    before = page.back().id;
-    for (auto& each : page)
-      if (found.size() < count && call.caller.may(Action::kMetadataRead, each.repository))
-        found.push_back(std::move(each));
+  std::optional<int64_t> next;  // where the next page begins
+};
+
+// The deletions before `before` that the caller may see, at most `limit`: fewer also when it may
+// not see those that a request has time for.
+Result<Page> visible(const Call& call, std::string_view repository, int64_t before, size_t limit) {
+  Page page;
+  size_t looked_at = 0;
+  while (looked_at < kMaxLookedAt) {
+    RUNNEL_TRY(auto batch, call.services.metadata.deletions(repository, before, limit + 1));
+    for (auto& each : batch) {
+      if (page.found.size() == limit) {
+        page.next = before;
+        return page;
+      }
+      before = each.id;
+      if (call.caller.may(Action::kMetadataRead, each.repository))
+        page.found.push_back(std::move(each));
+    }
+    looked_at += batch.size();
+    if (batch.size() <= limit) return page;
   }
-  return found;
+  page.next = before;
+  return page;
 }
 
 Answer list(const Call& call) {
@@ -131,19 +146,17 @@ Answer list(const Call& call) {
   if (!before || !n)
     return refuse(400, "PAGINATION_NUMBER_INVALID", "\"n\" and \"before\" are numbers");
   const size_t limit = std::clamp<size_t>(static_cast<size_t>(*n), 1, kMaxPage);
-  RUNNEL_TRY(auto found, visible(call, repository, *before, limit + 1));
-  const bool more = found.size() > limit;
-  found.resize(std::min(found.size(), limit));
+  RUNNEL_TRY(const auto page, visible(call, repository, *before, limit));
   json::array entries;
-  for (const auto& each : found) entries.push_back(to_json(each, call.services.config));
+  for (const auto& each : page.found) entries.push_back(to_json(each, call.services.config));
   json::object body;
   body["deletions"] = std::move(entries);
   auto response = ok(body);
-  if (more) {
+  if (page.next) {
     net::Query next;
     if (!repository.empty()) next.add("repository", std::string(repository));
     next.add("n", std::to_string(limit));
-    next.add("before", std::to_string(found.back().id));
+    next.add("before", std::to_string(*page.next));
     response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", kRoot, next.text()));
   }
   return response;

@@ -10,7 +10,7 @@ namespace json = boost::json;
 
 constexpr auto kRoot = "/runnel/v1/_soft-delete";
 
-class SoftDelete : public test::RegistryFixture {
+class SoftDelete : public test::RegistryOverStores {
  protected:
   json::array deletions(const std::string& query = {}) {
     const auto answer = get(kRoot + query);
@@ -21,7 +21,9 @@ class SoftDelete : public test::RegistryFixture {
   int status_of(const std::string& target) { return get("/v2/a/manifests/" + target).status; }
 };
 
-TEST_F(SoftDelete, ADeletedManifestIsGoneUntilItIsRestored) {
+INSTANTIATE_TEST_SUITE_P(Over, SoftDelete, test::all_stores(), test::name_of_stores);
+
+TEST_P(SoftDelete, ADeletedManifestIsGoneUntilItIsRestored) {
   const auto bytes = push_image("a", "v1", {"layer"});
   const auto digest = oci::Digest::of(as_bytes(bytes)).to_string();
 
@@ -41,7 +43,7 @@ TEST_F(SoftDelete, ADeletedManifestIsGoneUntilItIsRestored) {
   EXPECT_TRUE(deletions().empty());
 }
 
-TEST_F(SoftDelete, AnOverwrittenTagComesBack) {
+TEST_P(SoftDelete, AnOverwrittenTagComesBack) {
   const auto one = push_image("a", "v1", {"layer"}, "one");
   push_image("a", "v1", {"layer"}, "two");
   EXPECT_EQ(deletions().at(0).at("kind").as_string(), "overwrite");
@@ -51,7 +53,7 @@ TEST_F(SoftDelete, AnOverwrittenTagComesBack) {
   EXPECT_EQ(get("/v2/a/manifests/v1").body, one);
 }
 
-TEST_F(SoftDelete, ARepositoryIsDeletedAndRestored) {
+TEST_P(SoftDelete, ARepositoryIsDeletedAndRestored) {
   push_image("a", "v1", {"layer"});
   EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 202);
   EXPECT_EQ(get("/v2/a/tags/list").status, 404);
@@ -63,7 +65,7 @@ TEST_F(SoftDelete, ARepositoryIsDeletedAndRestored) {
   EXPECT_EQ(status_of("v1"), 200);
 }
 
-TEST_F(SoftDelete, WhatIsForgottenCannotComeBack) {
+TEST_P(SoftDelete, WhatIsForgottenCannotComeBack) {
   push_image("a", "v1", {"layer"});
   send("DELETE", "/v2/a/manifests/v1");
   const auto path = std::string(kRoot) + "/" + last_id();
@@ -75,7 +77,7 @@ TEST_F(SoftDelete, WhatIsForgottenCannotComeBack) {
   EXPECT_EQ(send("PUT", path).status, 405);
 }
 
-TEST_F(SoftDelete, ListsInPagesAndByRepository) {
+TEST_P(SoftDelete, ListsInPagesAndByRepository) {
   for (const auto* repository : {"a", "b"}) {
     push_image(repository, "v1", {"layer"}, "one");
     push_image(repository, "v1", {"layer"}, "two");
@@ -93,7 +95,7 @@ TEST_F(SoftDelete, ListsInPagesAndByRepository) {
   EXPECT_EQ(get(std::string(kRoot) + "?n=x").status, 400);
 }
 
-TEST_F(SoftDelete, KeepsNothingWhenItIsSwitchedOff) {
+TEST_P(SoftDelete, KeepsNothingWhenItIsSwitchedOff) {
   config_.soft_delete = false;
   restart();
   push_image("a", "v1", {"layer"}, "one");
@@ -104,7 +106,7 @@ TEST_F(SoftDelete, KeepsNothingWhenItIsSwitchedOff) {
   EXPECT_TRUE(deletions().empty());
 }
 
-TEST_F(SoftDelete, RefusesToDeleteWhereDeletionIsOff) {
+TEST_P(SoftDelete, RefusesToDeleteWhereDeletionIsOff) {
   push_image("a", "v1", {"layer"});
   config_.deletion = false;
   restart();

@@ -15,6 +15,17 @@ namespace json = boost::json;
 
 namespace {
 
+std::map<std::string, std::unique_ptr<net::Client>> clients_for(const Webhooks& webhooks) {
+  std::map<std::string, std::unique_ptr<net::Client>> made;
+  for (const auto& [name, webhook] : webhooks) {
+    if (made.contains(webhook.ca)) continue;
+    net::Client::Options options;
+    options.ca_file = webhook.ca;
+    made.emplace(webhook.ca, std::make_unique<net::Client>(std::move(options)));
+  }
+  return made;
+}
+
 constexpr std::string_view kKind = "webhook-event";
 constexpr size_t kPage = 100;
 constexpr Duration kFirstPause = std::chrono::seconds(1);
@@ -77,6 +88,7 @@ WebhookSender::WebhookSender(const Webhooks& webhooks, meta::MetadataStore& meta
     : webhooks_(webhooks),
       metadata_(metadata),
       clock_(clock),
+      clients_(clients_for(webhooks)),
       thread_([this](const std::stop_token& stop) { run(stop); }) {}
 
 WebhookSender::~WebhookSender() = default;
@@ -192,7 +204,7 @@ bool WebhookSender::send(const meta::Document& event) {
   request.body = json::serialize(*body);
   request.max_redirects = 0;
   request.connect_timeout = request.stall_timeout = request.total_timeout = kAnswerTime;
-  const auto answer = client_.fetch(std::move(request), 1 << 20);
+  const auto answer = clients_.at(found->second.ca)->fetch(std::move(request), 1 << 20);
   if (answer && answer->head.status >= 200 && answer->head.status < 300) return true;
   const auto why = answer ? fmt::format("status {}", answer->head.status) : answer.error().message;
   const auto born = WallTime(std::chrono::nanoseconds(std::stoull(event.name.substr(0, 20))));

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -25,6 +26,8 @@ struct WebhookConfig {
   std::string url;
   std::vector<std::string> repositories = {"*"};
   std::string authorization;  // the header's value; "": none
+  std::string
+      ca;  // path of a PEM file that vouches for the receiver, besides the system's; "": none
 };
 using Webhooks = std::map<std::string, WebhookConfig>;
 
@@ -53,8 +56,8 @@ class WebhookSender {
   const Webhooks& webhooks_;
   meta::MetadataStore& metadata_;
   const Clock& clock_;
-  net::Client client_;
-  std::atomic<uint64_t> last_ = 0;  // event's number
+  std::map<std::string, std::unique_ptr<net::Client>> clients_;  // by WebhookConfig::ca
+  std::atomic<uint64_t> last_ = 0;                               // event's number
   std::mutex mutex_;
   std::condition_variable_any wake_;
   bool news_ = true;  // what a process before this one left

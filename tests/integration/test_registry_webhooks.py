@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from guarded_registry import Certificates
 from registry_calls import Calls, push_image
 from sandbox import daemons, services
 
@@ -15,7 +17,7 @@ from sandbox import daemons, services
 class Receiver:
     """Keeps what came; answers with `status`."""
 
-    def __init__(self):
+    def __init__(self, context: ssl.SSLContext | None = None):
         self.events: list[dict] = []
         self.authorizations: set[str | None] = set()
         self.refused = 0
@@ -38,8 +40,10 @@ class Receiver:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        if context:
+            self.server.socket = context.wrap_socket(self.server.socket, server_side=True)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+        self.url = f"{'https' if context else 'http'}://127.0.0.1:{self.server.server_port}/hook"
 
     def actions(self) -> list[tuple[str, str]]:
         return [(event["action"], event["repository"]) for event in self.events]
@@ -107,3 +111,37 @@ def test_no_event_is_lost_by_a_kill_while_the_receiver_is_down(telling, receiver
                        "both events")
     text = telling.daemon.log.read_text(errors="replace")
     assert "503" in text and "hook-secret" not in text
+
+
+@pytest.fixture
+def secure(runnel, tmp_path):  # noqa: ARG001
+    """Two receivers with one private authority, which only the first one's webhook knows."""
+    certificates = Certificates(tmp_path / "certificates")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*map(str, certificates.server))
+    known, unknown = Receiver(context), Receiver(context)
+    made = services.Registry(tmp_path / "registry")
+    made.directory.mkdir()
+    config = made.directory / "registry.toml"
+    config.write_text(f'version = 1\n[webhooks.known]\nurl = "{known.url}"\nca = "{certificates.ca}"\n'
+                      f'[webhooks.unknown]\nurl = "{unknown.url}"\n')
+    plain = made._argv
+    made._argv = lambda: [*plain(), "--config", str(config)]
+    try:
+        yield made.start(), known, unknown
+    finally:
+        made.stop()
+        known.stop()
+        unknown.stop()
+
+
+def test_a_receiver_of_a_private_authority_is_told_when_its_webhook_names_it(secure):
+    registry, known, unknown = secure
+
+    push_image(Calls(registry.host), "team/app", "v1")
+
+    daemons.wait_until(lambda: known.events, 60, "an event over TLS")
+    assert known.actions() == [("push", "team/app")]
+    daemons.wait_until(lambda: "webhook unknown: event" in registry.daemon.log.read_text(), 60,
+                       "the refusal of the other one")
+    assert not unknown.events

@@ -1,7 +1,8 @@
 // A BlobStore that keeps everything in memory and gives blobs as streams, as object storage does.
-// Or, with a URL prefix, as redirects.
+// Or, with a URL prefix, as redirects. Takes its time when it is told to.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -16,10 +17,14 @@ namespace runnel::test {
 class MemoryBlobStore final : public blob::BlobStore {
  public:
   MemoryBlobStore() = default;
+  // `before_call` may sleep.
+  explicit MemoryBlobStore(std::function<void()> before_call)
+      : before_call_(std::move(before_call)) {}
   // open() redirects to `redirect_prefix` and the digest.
   explicit MemoryBlobStore(std::string redirect_prefix) : redirect_(std::move(redirect_prefix)) {}
 
   Result<std::optional<uint64_t>> size(const oci::Digest& digest) override {
+    before_call_();
     const std::lock_guard lock(mutex_);
     const auto found = blobs_.find(digest);
     if (found == blobs_.end()) return std::nullopt;
@@ -27,6 +32,7 @@ class MemoryBlobStore final : public blob::BlobStore {
   }
 
   Result<std::optional<blob::StoredBlob>> find(const oci::Digest& digest) override {
+    before_call_();
     const std::lock_guard lock(mutex_);
     const auto found = blobs_.find(digest);
     if (found == blobs_.end()) return std::nullopt;
@@ -34,6 +40,7 @@ class MemoryBlobStore final : public blob::BlobStore {
   }
 
   Result<std::optional<blob::Content>> open(const oci::Digest& digest) override {
+    before_call_();
     const std::lock_guard lock(mutex_);
     const auto found = blobs_.find(digest);
     if (found == blobs_.end()) return std::nullopt;
@@ -44,11 +51,13 @@ class MemoryBlobStore final : public blob::BlobStore {
   }
 
   Result<bool> remove(const oci::Digest& digest) override {
+    before_call_();
     const std::lock_guard lock(mutex_);
     return blobs_.erase(digest) != 0;
   }
 
   Result<std::vector<blob::StoredBlob>> list(const oci::Digest& after, size_t limit) override {
+    before_call_();
     const std::lock_guard lock(mutex_);
     std::vector<blob::StoredBlob> found;
     for (auto at = blobs_.upper_bound(after); at != blobs_.end() && found.size() < limit; ++at)
@@ -59,6 +68,7 @@ class MemoryBlobStore final : public blob::BlobStore {
   Result<std::unique_ptr<blob::UploadWriter>> open_upload(const std::string& id,
                                                           uint64_t size) override {
     RUNNEL_DO(blob::check_upload_id(id));
+    before_call_();
     const std::lock_guard lock(mutex_);
     const auto found = uploads_.find(id);
     if (size > (found == uploads_.end() ? 0 : found->second->size()))
@@ -72,11 +82,13 @@ class MemoryBlobStore final : public blob::BlobStore {
 
   Result<bool> discard_upload(const std::string& id) override {
     RUNNEL_DO(blob::check_upload_id(id));
+    before_call_();
     const std::lock_guard lock(mutex_);
     return uploads_.erase(id) != 0;
   }
 
   Result<std::vector<std::string>> uploads() override {
+    before_call_();
     const std::lock_guard lock(mutex_);
     std::vector<std::string> ids;
     for (const auto& [id, bytes] : uploads_) ids.push_back(id);
@@ -113,6 +125,7 @@ class MemoryBlobStore final : public blob::BlobStore {
 
     uint64_t size() const override { return bytes_->size(); }
     Result<void> append(Bytes bytes) override {
+      store_.before_call_();
       bytes_->insert(bytes_->end(), bytes.begin(), bytes.end());
       return {};
     }
@@ -121,8 +134,12 @@ class MemoryBlobStore final : public blob::BlobStore {
       if (count != into.size()) return fail(Code::kInvalid, "upload {} ends early", id_);
       return {};
     }
-    Result<void> sync() override { return {}; }
+    Result<void> sync() override {
+      store_.before_call_();
+      return {};
+    }
     Result<void> commit(const oci::Digest& digest) override {
+      store_.before_call_();
       const std::lock_guard lock(store_.mutex_);
       const auto found = store_.uploads_.find(id_);
       if (found == store_.uploads_.end() || found->second != bytes_)
@@ -139,6 +156,7 @@ class MemoryBlobStore final : public blob::BlobStore {
   };
 
   const std::string redirect_;
+  const std::function<void()> before_call_ = [] {};
   std::mutex mutex_;
   std::map<oci::Digest, std::shared_ptr<const Buffer>> blobs_;
   std::map<std::string, std::shared_ptr<Buffer>> uploads_;

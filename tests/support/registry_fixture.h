@@ -18,6 +18,7 @@
 #include "oci/document.h"
 #include "oci/media_types.h"
 #include "registry/registry.h"
+#include "support/doubled_registry.h"
 #include "support/temp_dir.h"
 
 namespace runnel::test {
@@ -33,18 +34,26 @@ struct Answered {
   std::string body;
 };
 
+// What a registry keeps its data in.
+enum class Stores : uint8_t { kDisk, kSlowMemory };
+
 class RegistryFixture : public testing::Test {
  protected:
-  RegistryFixture() {
+  explicit RegistryFixture(Stores stores = Stores::kDisk) : stores_(stores) {
     config_.data = directory_.path() + "/data";
     config_.port = 0;
     start();
   }
 
   void start() {
+    if (stores_ == Stores::kSlowMemory) {
+      registry_ = std::make_unique<Running<DoubledRegistry>>(
+          std::make_unique<DoubledRegistry>(config_, memory_, clock_));
+      return;
+    }
     auto started = registry::Registry::start(config_, clock_);
     ASSERT_TRUE(started) << started.error().message;
-    registry_ = *std::move(started);
+    registry_ = std::make_unique<Running<registry::Registry>>(*std::move(started));
   }
   void restart() {
     registry_.reset();
@@ -66,6 +75,12 @@ class RegistryFixture : public testing::Test {
   }
   Answered get(const std::string& target, net::Headers headers = {}) {
     return send("GET", target, {}, std::move(headers));
+  }
+
+  // Where a blob lies on the disk.
+  std::string file_of(const oci::Digest& digest) const {
+    return fmt::format("{}/content/blobs/sha256/{}/{}", config_.data, digest.hex().substr(0, 2),
+                       digest.hex());
   }
 
   // The path of a new upload.
@@ -127,11 +142,45 @@ class RegistryFixture : public testing::Test {
     return bytes;
   }
 
+  class Served {
+   public:
+    virtual ~Served() = default;
+    virtual uint16_t port() const = 0;
+  };
+  template <class Kind>
+  class Running final : public Served {
+   public:
+    explicit Running(std::unique_ptr<Kind> registry) : registry_(std::move(registry)) {}
+    uint16_t port() const override { return registry_->port(); }
+
+   private:
+    const std::unique_ptr<Kind> registry_;
+  };
+
+  const Stores stores_;
   const TempDir directory_;
   const SystemClock clock_;
+  MemoryData memory_;
   registry::Config config_;
-  std::unique_ptr<registry::Registry> registry_;
+  std::unique_ptr<Served> registry_;
   net::Client client_;
 };
+
+// For suites that run over all stores:
+//
+//   class Pull : public test::RegistryOverStores {};
+//   INSTANTIATE_TEST_SUITE_P(Over, Pull, test::all_stores(), test::name_of_stores);
+class RegistryOverStores : public RegistryFixture, public testing::WithParamInterface<Stores> {
+ protected:
+  RegistryOverStores() : RegistryFixture(GetParam()) {}
+};
+
+inline auto all_stores() {
+  return testing::Values(Stores::kDisk, Stores::kSlowMemory);
+}
+
+inline std::string name_of_stores(const testing::TestParamInfo<Stores>& info) {
+  return info.param == Stores::kDisk ? "Disk" : "SlowMemory";
+}
 
 }  // namespace runnel::test
