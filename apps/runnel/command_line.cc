@@ -228,6 +228,8 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
        "fetch what no one has read yet [on]");
   flag("--read-ahead,!--no-read-ahead", flags->read_ahead, "RUNNEL_READ_AHEAD",
        "fetch what lies around a first read, where the registry is far [on]");
+  flag("--tell-starts,!--no-tell-starts", flags->tell_starts, "RUNNEL_TELL_STARTS",
+       "tell an image's registry which parts of it a start reads, if it is Runnel's [on]");
   command
       ->add_option(
           "--read-timeout", flags->read_timeout_s,

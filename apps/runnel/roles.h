@@ -46,6 +46,7 @@ struct NodeFlags {
   std::vector<std::string> plain_http;    // hosts, likewise
   std::optional<bool> background_fill;
   std::optional<bool> read_ahead;
+  std::optional<bool> tell_starts;
   std::optional<unsigned> read_timeout_s;
   std::optional<uint64_t> cache_max_bytes;
   std::optional<uint64_t> cache_min_free;

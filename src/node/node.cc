@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <mutex>
+#include <optional>
 
 #include "base/durable.h"
 #include "base/log.h"
@@ -216,14 +217,13 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   // Impatient: the end of this process waits for a report under way.
   const auto report_gateway = std::make_shared<remote::Gateway>(client, hosts, credentials.all,
                                                                 clock, impatient(kReportTimeout));
-  const StartReporter reporter([&] { return images->starts(); },
-                               [&](const oci::Digest& image) -> Result<void> {
-                                 RUNNEL_TRY(const auto reference, images->reference_of(image));
-                                 RUNNEL_TRY(const auto profile, images->profile(reference));
-                                 return tell_registry(report_gateway, credentials.all, reference,
-                                                      profile, node_name);
-                               },
-                               clock);
+  const auto report = [&](const oci::Digest& image) -> Result<void> {
+    RUNNEL_TRY(const auto reference, images->reference_of(image));
+    RUNNEL_TRY(const auto profile, images->profile(reference));
+    return tell_registry(report_gateway, credentials.all, reference, profile, node_name);
+  };
+  std::optional<StartReporter> reporter;
+  if (config.tell_starts) reporter.emplace([&] { return images->starts(); }, report, clock);
 
   page.set([&] {
     return metrics_text({.images = *images,

@@ -41,7 +41,8 @@ struct Config {
   engine::Recovery recovery = engine::Recovery::kAuto;
   bool background_fill = true;
   bool read_ahead = true;
-  cache::Limits cache;  // [cache]
+  bool tell_starts = true;  // StartReporter
+  cache::Limits cache;      // [cache]
   cache::ScrubOptions scrub;
   Duration read_timeout = std::chrono::seconds(60);
   Duration keep_unused = std::chrono::minutes(5);  // Images::Options

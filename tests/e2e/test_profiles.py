@@ -46,7 +46,7 @@ def told(side, reference: str) -> dict | None:
 
 
 def test_a_start_is_told_once_nothing_new_is_read(fresh_streaming, pushed):
-    side = fresh_streaming("erofs-file")
+    side = fresh_streaming("erofs-file", more_arguments=("--tell-starts",))
     side.pull(pushed.reference)
     with side.containerd.view(pushed.image.chain_ids[-1]) as root:
         assert len((root / "read").read_bytes()) == SIZE
@@ -78,7 +78,7 @@ def generation(descriptor: dict) -> int:
 
 
 def test_the_next_node_gets_what_the_first_one_read_with_the_boot_blob(fresh_streaming, pushed):
-    first = fresh_streaming("erofs-file")
+    first = fresh_streaming("erofs-file", more_arguments=("--tell-starts",))
     first.pull(pushed.reference)
     with first.containerd.view(pushed.image.chain_ids[-1]) as root:
         content = (root / "read").read_bytes()
@@ -87,7 +87,7 @@ def test_the_next_node_gets_what_the_first_one_read_with_the_boot_blob(fresh_str
     new, old = artifacts(first, pushed.reference)
     assert (generation(new), generation(old)) == (2, 1)
 
-    second = fresh_streaming("erofs-file")
+    second = fresh_streaming("erofs-file", more_arguments=("--tell-starts",))
     second.pull(pushed.reference)
     with second.containerd.view(pushed.image.chain_ids[-1]) as root:
         assert (root / "read").read_bytes() == content

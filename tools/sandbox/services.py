@@ -91,6 +91,8 @@ class Node:
                 "--metrics", self.metrics]
         if not self.background_fill:
             argv.append("--no-background-fill")
+        if "--tell-starts" not in self.more_arguments:
+            argv.append("--no-tell-starts")  # or an image's artifact would depend on earlier runs
         self.daemon.start(argv + list(self.more_arguments), self.env)
         self.daemon.wait_for(self._serves, "its sockets answer")
         return self
