@@ -7,6 +7,7 @@
 #include "artifact/merged_profile.h"
 #include "base/log.h"
 #include "oci/document.h"
+#include "registry/attributes.h"
 #include "registry/profile_votes.h"
 
 namespace runnel::registry {
@@ -77,9 +78,17 @@ Result<void> delete_superseded(meta::MetadataStore& metadata, const std::string&
   const auto last = name.rfind(' ');
   const auto artifact = oci::Digest::parse(std::string_view(name).substr(last + 1));
   if (artifact && first < last) {
-    const auto repository = std::string_view(name).substr(first + 1, last - first - 1);
-    RUNNEL_TRY([[maybe_unused]] const bool was_there,
-               metadata.delete_manifest(repository, *artifact, meta::Undo::kNever));
+    const auto repository = name.substr(first + 1, last - first - 1);
+    const Route route{
+        .kind = Route::Kind::kManifest, .repository = repository, .target = artifact->to_string()};
+    // Whoever locked it keeps it.
+    const auto allowed = check_attributes(metadata, Attribute::kDelete, route);
+    if (!allowed && allowed.error().status >= 500)
+      return fail(Code::kUnavailable, "{}", allowed.error().message);
+    if (allowed) {
+      RUNNEL_TRY([[maybe_unused]] const bool was_there,
+                 metadata.delete_manifest(repository, *artifact, meta::Undo::kNever));
+    }
   }
   RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kSuperseded, name));
   return {};

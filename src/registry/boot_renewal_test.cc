@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "registry/attributes.h"
 #include "registry/new_manifest.h"
 #include "support/memory_metadata_store.h"
 
@@ -44,6 +45,20 @@ TEST_F(SupersededTest, AnArtifactStaysForADay) {
 
   EXPECT_EQ(remove_superseded(store_, now_ + std::chrono::hours(48)).value(), 1u);
   EXPECT_EQ(remove_superseded(store_, now_ + std::chrono::hours(72)).value(), 0u);
+}
+
+TEST_F(SupersededTest, AnArtifactThatSomebodyLockedStays) {
+  const auto one = put("one");
+  ASSERT_TRUE(supersede(store_, "team/app", one, now_));
+  const auto lock = [](Attributes& attributes) -> std::expected<void, Refusal> {
+    attributes.set(Attribute::kDelete, false);
+    return {};
+  };
+  ASSERT_TRUE(change_attributes(store_, "team/app", one.to_string(), lock));
+
+  EXPECT_EQ(remove_superseded(store_, now_ + std::chrono::hours(24)).value(), 1u);
+
+  EXPECT_TRUE(is_there(one));
 }
 
 TEST_F(SupersededTest, AnArtifactThatIsGoneAlreadyIsForgotten) {
