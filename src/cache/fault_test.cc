@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
+#include <optional>
 
 #include "support/temp_dir.h"
 
@@ -37,10 +38,35 @@ TEST(FaultDeathTest, FailsFromThePassThatWasAskedFor) {
               "injected");
 }
 
+// The file that both the test and the processes that die in it see. Such a process runs its test
+// again from the start and ends without a destructor: it must make no directory of its own.
+class FaultFile {
+ public:
+  FaultFile() {
+    if (const char* given = std::getenv(kVariable)) {
+      path_ = given;
+      return;
+    }
+    path_ = temp_.emplace().path() + "/faults";
+    ::setenv(kVariable, path_.c_str(), 1);
+  }
+  ~FaultFile() { ::unsetenv(kVariable); }
+  FaultFile(const FaultFile&) = delete;
+  FaultFile& operator=(const FaultFile&) = delete;
+
+  const std::string& path() const { return path_; }
+  bool is_the_tests() const { return temp_.has_value(); }
+
+ private:
+  static constexpr const char* kVariable = "RUNNEL_TEST_FAULT_FILE";
+  std::optional<test::TempDir> temp_;
+  std::string path_;
+};
+
 TEST(FaultDeathTest, ReadsTheFileThatItIsGiven) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const test::TempDir temp;
-  const auto path = temp.path() + "/faults";
+  const FaultFile file;
+  const auto& path = file.path();
   const auto from_file = "@" + path;
 
   EXPECT_EXIT(pass_with(from_file.c_str(), "write", 3), testing::ExitedWithCode(0), "");
@@ -62,25 +88,19 @@ TEST(FaultDeathTest, ReadsTheFileThatItIsGiven) {
 
 TEST(FaultDeathTest, LooksAtItsFileAgain) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const test::TempDir temp;
+  const FaultFile file;
 
-  EXPECT_EXIT(change_faults(temp.path() + "/faults"), testing::ExitedWithCode(1), "injected");
+  EXPECT_EXIT(change_faults(file.path()), testing::ExitedWithCode(1), "injected");
 }
 
 TEST(FaultDeathTest, RemovesItsFileBeforeItKills) {
   GTEST_FLAG_SET(death_test_style, "threadsafe");
-  const test::TempDir temp;
-  // The process that dies runs this test again from its start: it must not make a path of its own.
-  constexpr const char* kPath = "RUNNEL_TEST_FAULT_PATH";
-  const char* given = std::getenv(kPath);
-  const std::string path = given != nullptr ? given : temp.path() + "/faults";
-  if (given == nullptr) std::ofstream(path) << "mid-fetch:kill";
-  ::setenv(kPath, path.c_str(), 1);
+  const FaultFile file;
+  if (file.is_the_tests()) std::ofstream(file.path()) << "mid-fetch:kill";
 
-  EXPECT_EXIT(pass_with(("@" + path).c_str(), "mid-fetch", 1), testing::KilledBySignal(SIGKILL),
-              "");
-  ::unsetenv(kPath);
-  EXPECT_FALSE(std::filesystem::exists(path));
+  EXPECT_EXIT(pass_with(("@" + file.path()).c_str(), "mid-fetch", 1),
+              testing::KilledBySignal(SIGKILL), "");
+  EXPECT_FALSE(std::filesystem::exists(file.path()));
 }
 
 TEST(FaultDeathTest, EndsTheProcessForWhatItDoesNotUnderstand) {
