@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import socket
+from pathlib import Path
 
 import pytest
 from registry_calls import (IMAGE, INDEX, Calls, descriptor, digest, image, index, push_blob,
@@ -24,6 +26,17 @@ def begin(call: Calls, repository: str = "p/a") -> str:
     answer = call("POST", f"/v2/{repository}/blobs/uploads/")
     assert answer.status == 202
     return answer["Location"]
+
+
+def open_sockets(served) -> int:
+    descriptors = Path(f"/proc/{served.daemon.pid}/fd")
+    count = 0
+    for each in descriptors.iterdir():
+        try:
+            count += os.readlink(each).startswith("socket:")
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return count
 
 
 # The ping, and errors ----------------------------------------------------------------------------
@@ -385,6 +398,10 @@ def test_a_mount_that_is_not_possible_is_an_upload(call):
     ("bytes=500-0", 416, None, "bytes */1000"),
     ("bytes=-0", 416, None, "bytes */1000"),
     ("lines=1-2", 200, slice(0, None), None),
+    # Several ranges: the whole, which RFC 9110 (14.2) leaves to the server.
+    ("bytes=0-1,5-6", 200, slice(0, None), None),
+    ("bytes=0-1, 2000-", 200, slice(0, None), None),
+    ("bytes=2000-,3000-", 200, slice(0, None), None),
 ])
 def test_ranges(call, asked, status, part, where):
     data = bytes(range(250)) * 4
@@ -399,6 +416,23 @@ def test_ranges(call, asked, status, part, where):
         assert answer["Accept-Ranges"] == "bytes" and answer["Content-Encoding"] is None
     else:
         assert answer.code == "RANGE_INVALID"
+
+
+def test_who_goes_in_the_middle_of_a_range_is_noticed(call, served):
+    """containerd asks for everything from an offset on, takes what it wants and closes."""
+    data = bytes(32 << 20)
+    name = push_blob(call, "p/left", data)
+    before = open_sockets(served)
+
+    for number in range(20):
+        with socket.create_connection(("127.0.0.1", served.port), timeout=30) as one:
+            one.sendall(f"GET /v2/p/left/blobs/{name} HTTP/1.1\r\nHost: x\r\n"
+                        f"Range: bytes={number << 20}-\r\n\r\n".encode())
+            assert one.recv(64 * 1024).startswith(b"HTTP/1.1 206 ")
+
+    served.daemon.wait_for(lambda: open_sockets(served) <= before, "it lets go of them")
+    answer = call("GET", f"/v2/p/left/blobs/{name}", headers={"Range": f"bytes={len(data) - 3}-"})
+    assert (answer.status, answer.body) == (206, b"\0\0\0")
 
 
 def test_a_blobs_head_says_all_but_the_bytes(call):
