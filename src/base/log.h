@@ -5,8 +5,9 @@
 // connected to it, otherwise to standard error, as text or as one JSON object a line.
 //
 // A line that comes again within ten seconds is counted and not written; the count follows. So does
-// the count of what one place in the program has to say beyond a hundred lines in ten seconds: a
-// disk that fails under a thousand reads must not fill the next one.
+// the count of what one place has to say beyond a hundred lines (of warnings twenty) in ten
+// seconds: a failing disk must not fill the next one. What goes on is counted over ever longer
+// times (5 minutes).
 //
 // Log an error once, where it is handled. Never log a secret: credentials have no formatter.
 #pragma once

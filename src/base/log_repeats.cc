@@ -12,42 +12,75 @@ std::string key_of(const Line& line) {
   return key;
 }
 
-std::string window_text() {
-  return fmt::format("{} s", std::chrono::seconds(Repeats::kWindow).count());
+std::string text_of(std::chrono::seconds window) {
+  return fmt::format("{} s", window.count());
 }
 
-Line counted(Line line, uint64_t held) {
-  line.message += fmt::format(" ({} times more in {})", held, window_text());
+Line counted(Line line, uint64_t held, std::chrono::seconds window) {
+  line.message += fmt::format(" ({} times more in {})", held, text_of(window));
   line.fields.emplace_back("repeated", std::to_string(held));
   return line;
 }
 
-Line counted_site(std::string_view site, Level level, uint64_t held) {
+Line counted_site(std::string_view site, Level level, uint64_t held, std::chrono::seconds window) {
   return {.level = level,
           .message = fmt::format("{} more lines like \"{}\" in {} are not written", held, site,
-                                 window_text()),
+                                 text_of(window)),
           .fields = {{"repeated", std::to_string(held)}}};
+}
+
+uint64_t most_of_site(Level level) {
+  return level >= Level::kWarning ? Repeats::kMostWarnings : Repeats::kMostOfSite;
 }
 
 }  // namespace
 
+void Repeats::Window::start(SteadyTime now) {
+  since = now;
+  held = 0;
+  waits = false;
+}
+
 bool Repeats::admit(std::string_view site, const Line& line, SteadyTime now) {
   auto key = key_of(line);
   const auto at = same_.find(key);
-  if (at != same_.end() && now - at->second.since < kWindow) {
-    ++at->second.held;
+  if (at != same_.end() && at->second.window.open(now)) {
+    ++at->second.window.held;
     return false;
   }
-  next_due_ = std::min(next_due_, now + kWindow);
-  auto& of_site = sites_.try_emplace(site, Site{.level = line.level, .since = now}).first->second;
-  if (of_site.written >= kMostOfSite && now - of_site.since < kWindow) {
-    ++of_site.held;
+  auto& of_site =
+      sites_.try_emplace(site, Site{.level = line.level, .window = {.since = now}}).first->second;
+  if (!of_site.window.open(now)) {
+    of_site.window.start(now);
+    of_site.written = 0;
+  }
+  next_due_ = std::min(next_due_, of_site.window.since + of_site.window.length);
+  if (of_site.written >= most_of_site(of_site.level)) {
+    ++of_site.window.held;
     return false;
   }
   ++of_site.written;
-  if (same_.size() < kMostLines) {
-    same_.insert_or_assign(std::move(key), Same{.line = line, .since = now});
+  if (at != same_.end()) {
+    at->second.window.start(now);
+    next_due_ = std::min(next_due_, now + at->second.window.length);
+  } else if (same_.size() < kMostLines) {
+    same_.emplace(std::move(key), Same{.line = line, .window = {.since = now}});
+    next_due_ = std::min(next_due_, now + kWindow);
   }
+  return true;
+}
+
+bool Repeats::stays(Window& window, SteadyTime now,
+                    const std::function<void(const Window&)>& held) {
+  if (now - window.since >= window.length) {
+    if (window.held == 0) return false;
+    held(window);
+    window = {.since = now,
+              .length = std::min<std::chrono::seconds>(2 * window.length, kLongestWindow),
+              .held = 0,
+              .waits = true};
+  }
+  next_due_ = std::min(next_due_, window.since + window.length);
   return true;
 }
 
@@ -55,23 +88,20 @@ std::vector<Line> Repeats::due(SteadyTime now) {
   std::vector<Line> lines;
   if (now < next_due_) return lines;
   next_due_ = SteadyTime::max();
-  const auto stays = [&](SteadyTime since) {
-    if (now - since >= kWindow) return false;
-    next_due_ = std::min(next_due_, since + kWindow);
-    return true;
-  };
-  std::erase_if(same_, [&](auto& each) {
-    auto& same = each.second;
-    if (stays(same.since)) return false;
-    if (same.held > 0) lines.push_back(counted(std::move(same.line), same.held));
-    return true;
-  });
-  std::erase_if(sites_, [&](const auto& each) {
-    const auto& site = each.second;
-    if (stays(site.since)) return false;
-    if (site.held > 0) lines.push_back(counted_site(each.first, site.level, site.held));
-    return true;
-  });
+  for (auto at = same_.begin(); at != same_.end();) {
+    auto& same = at->second;
+    const bool kept = stays(same.window, now, [&](const Window& window) {
+      lines.push_back(counted(same.line, window.held, window.length));
+    });
+    at = kept ? std::next(at) : same_.erase(at);
+  }
+  for (auto at = sites_.begin(); at != sites_.end();) {
+    const auto level = at->second.level;
+    const bool kept = stays(at->second.window, now, [&](const Window& window) {
+      lines.push_back(counted_site(at->first, level, window.held, window.length));
+    });
+    at = kept ? std::next(at) : sites_.erase(at);
+  }
   return lines;
 }
 

@@ -119,11 +119,72 @@ TEST(LogRepeats, BoundsWhatOnePlaceSaysEvenIfEveryLineIsAnother) {
   }
   const auto counts = repeats.due(start + seconds(10));
 
-  EXPECT_EQ(written, Repeats::kMostOfSite);
+  EXPECT_EQ(written, Repeats::kMostWarnings);
   ASSERT_EQ(counts.size(), 1U);
   EXPECT_EQ(counts[0].message,
-            "99900 more lines like \"chunk {} came corrupt\" in 10 s are not written");
+            "99980 more lines like \"chunk {} came corrupt\" in 10 s are not written");
   EXPECT_TRUE(put(repeats, line_of("chunk 1 came corrupt"), start + seconds(10)).now);
+}
+
+TEST(LogRepeats, LetsInformationHaveMoreLinesThanWarnings) {
+  Repeats repeats;
+  uint64_t written = 0;
+
+  for (int i = 0; i < 1000; ++i) {
+    Line line{
+        .level = Level::kInfo, .message = fmt::format("image {} is mounted", i), .fields = {}};
+    written += repeats.admit("image {} is mounted", line, SteadyTime(seconds(100))) ? 1 : 0;
+  }
+
+  EXPECT_EQ(written, Repeats::kMostOfSite);
+}
+
+TEST(LogRepeats, TellsOfWhatLastsAnHourEverMoreSeldom) {
+  Repeats repeats;
+  const SteadyTime start{seconds(100)};
+  std::vector<std::string> told;
+  for (int second = 0; second < 3600; ++second) {
+    auto now = put(repeats, line_of("the disk fails"), start + seconds(second));
+    for (auto& count : now.counts) told.push_back(std::move(count));
+    if (now.now) told.emplace_back("written");
+  }
+
+  ASSERT_GT(told.size(), 8U);
+  EXPECT_LT(told.size(), 35U);
+  EXPECT_EQ(told[1], "the disk fails (9 times more in 10 s)");
+  EXPECT_EQ(told[3], "the disk fails (19 times more in 20 s)");
+  EXPECT_EQ(told[5], "the disk fails (39 times more in 40 s)");
+  EXPECT_EQ(told.back(), "written");
+  EXPECT_EQ(told.end()[-2], "the disk fails (319 times more in 320 s)");
+}
+
+TEST(LogRepeats, BoundsWhatOnePlaceSaysInAnHourOfDifferentLines) {
+  Repeats repeats;
+  const SteadyTime start{seconds(100)};
+  size_t lines = 0;
+  for (int i = 0; i < 36'000; ++i) {
+    const auto now =
+        put(repeats, line_of(fmt::format("chunk {} came corrupt", i)), start + seconds(i / 10));
+    lines += now.counts.size() + (now.now ? 1 : 0);
+  }
+
+  EXPECT_LT(lines, 400U);
+}
+
+TEST(LogRepeats, BeginsAnewAfterAQuietWhile) {
+  Repeats repeats;
+  const SteadyTime start{seconds(100)};
+  put(repeats, line_of("a"), start);
+  put(repeats, line_of("a"), start + seconds(1));
+  EXPECT_EQ(repeats.due(start + seconds(10)).size(), 1U);
+  EXPECT_TRUE(repeats.due(start + seconds(30)).empty());
+
+  EXPECT_TRUE(put(repeats, line_of("a"), start + seconds(31)).now);
+  EXPECT_FALSE(put(repeats, line_of("a"), start + seconds(32)).now);
+  const auto counts = repeats.due(start + seconds(41));
+
+  ASSERT_EQ(counts.size(), 1U);
+  EXPECT_EQ(counts[0].message, "a (1 times more in 10 s)");
 }
 
 // A socket where the journal would listen.
