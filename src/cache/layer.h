@@ -59,7 +59,7 @@ struct Workers {
 
 struct LayerStats {
   uint64_t bytes_present = 0;  // of the device image
-  uint64_t bytes_fetched = 0;  // stored bytes of chunks that came over the network
+  uint64_t bytes_fetched = 0;  // stored bytes of chunks that came over the network for this layer
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;   // arrivals whose bytes were not what the table says
   uint64_t bytes_restored = 0;   // of the device image, made from the original layer
@@ -109,7 +109,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void expire(SteadyTime now);
 
   // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right,
-  // kExhausted when the disk is full.
+  // kExhausted when the disk is full. Not among bytes_fetched: who brought it counts it.
   Result<void> insert(uint32_t chunk, Bytes frame);
 
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a

@@ -229,7 +229,6 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
     const std::lock_guard lock(mutex_);
     if (states_.of(chunk) != State::kAbsent) return {};
     pending_.try_emplace(chunk);  // readers that wait for a fetch of it need not
-    stats_.bytes_fetched += frame.size();
   }
   deliver(chunk, plain, true);
   return {};

@@ -426,6 +426,7 @@ TEST_F(CacheLayer, TakesAFrameThatCameAnotherWay) {
 
   EXPECT_EQ(read(2 * kChunkBytes, 10).value(), expected(2 * kChunkBytes, 10));
   EXPECT_TRUE(source_->reads().empty());
+  EXPECT_EQ(layer_->stats().bytes_fetched, 0u) << "who brought it counts it";
 }
 
 TEST_F(CacheLayer, RefusesAFrameThatIsNotTheChunk) {

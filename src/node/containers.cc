@@ -113,6 +113,7 @@ Result<std::vector<ContainerStatus>> list_containers(const snapshot::Store& stor
                            .streamed_layers = static_cast<size_t>(chain.end() - streamed)};
     status.verdict = verdict_on(image, streamed != chain.end(), known, status.reference);
     if (streamed != chain.end()) {
+      if (image != nullptr) status.fetched = image->boot_bytes;
       for (const auto& layer : images.layers_of((*streamed)->chain_id)) {
         status.bytes += layer.bytes;
         status.present += layer.present;

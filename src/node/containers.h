@@ -22,7 +22,7 @@ struct ContainerStatus {
   size_t streamed_layers = 0;  // the lowest of them
   uint64_t bytes = 0;          // of the streamed layers' content
   uint64_t present = 0;        // of those, on this node
-  uint64_t fetched = 0;        // over the network, compressed
+  uint64_t fetched = 0;        // over the network, compressed; the image's boot blob included
 };
 
 // Every active snapshot that is a container's: not those that containerd unpacks a layer into.

@@ -96,3 +96,4 @@ def test_the_next_node_gets_what_the_first_one_read_with_the_boot_blob(fresh_str
     assert status["reason"] == "Streaming"
     grown = status["boot_bytes"] - first.image_status(pushed.reference)["boot_bytes"]
     assert grown > 0.9 * SIZE, "the file came with the boot blob"
+    assert status["bytes_fetched"] == status["boot_bytes"], "and counts once"
