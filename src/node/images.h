@@ -114,6 +114,10 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // when no image of that reference streams. Layers that another image had brought to read before
   // are in it as far as they were read anew.
   Result<artifact::Profile> profile(const oci::Reference& reference) const;
+  // The same, to be told as what a start reads. kInvalid when it has more than a boot blob may
+  // bring, a quarter of the image's bytes: then somebody reads the image, a scanner or a copy of
+  // it.
+  Result<artifact::Profile> start_profile(const oci::Reference& reference) const;
   // The images that began to stream since this process runs, and whose registry makes boot blobs
   // out of profiles.
   std::vector<StartWatch::Start> starts() const;

@@ -9,6 +9,7 @@ namespace runnel::node {
 namespace {
 
 constexpr auto kLongestStart = std::chrono::seconds(30);
+constexpr uint64_t kSmallestPart = 4;  // of the image's bytes a start reads one part at most
 
 struct Seen {
   SteadyTime at;
@@ -100,6 +101,23 @@ Result<artifact::Profile> Images::profile(const oci::Reference& reference) const
   profile.image = image->name();
   profile.layers = std::move(layers);
   return profile;
+}
+
+Result<artifact::Profile> Images::start_profile(const oci::Reference& reference) const {
+  RUNNEL_TRY(auto start, profile(reference));
+  std::vector<std::shared_ptr<cache::Layer>> layers;
+  uint64_t all = 0;
+  for (const auto& digest : start.layers) {
+    layers.push_back(engine_.layer(digest));
+    if (layers.back()) all += layers.back()->table().frame_bytes();
+  }
+  uint64_t read = 0;
+  for (const auto& [layer, chunk] : start.chunks) {
+    if (layers[layer]) read += layers[layer]->table().at(chunk).stored_size;
+  }
+  if (read > all / kSmallestPart)
+    return fail(Code::kInvalid, "{} of {} bytes were read: more than a start does", read, all);
+  return start;
 }
 
 }  // namespace runnel::node

@@ -219,7 +219,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                                                                 clock, impatient(kReportTimeout));
   const auto report = [&](const oci::Digest& image) -> Result<void> {
     RUNNEL_TRY(const auto reference, images->reference_of(image));
-    RUNNEL_TRY(const auto profile, images->profile(reference));
+    RUNNEL_TRY(const auto profile, images->start_profile(reference));
     return tell_registry(report_gateway, credentials.all, reference, profile, node_name);
   };
   std::optional<StartReporter> reporter;

@@ -64,6 +64,20 @@ def test_a_start_is_told_once_nothing_new_is_read(fresh_streaming, pushed):
     assert re.fullmatch("[0-9a-f]{32}", node_id)
 
 
+def test_who_reads_a_whole_image_does_not_vote(fresh_streaming, pushed):
+    side = fresh_streaming("erofs-file", more_arguments=("--tell-starts", "--log-level", "debug"))
+    side.pull(pushed.reference)
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+        for name in ("read", "left"):
+            (root / name).read_bytes()
+
+        daemons.wait_until(lambda: "more than a start does" in side.node.daemon.log.read_text(), 30,
+                           "the node leaves it")
+
+    assert told(side, pushed.reference) is None
+    assert json.loads(side.node.profile(pushed.reference))["chunks"], "who asks is told all the same"
+
+
 def artifacts(side, reference: str) -> list[dict]:
     """The image's artifacts, the newest generation first."""
     host, repository, digest = place(side, reference)
