@@ -32,8 +32,7 @@ class Machine:
     def stop(self) -> None:
         for name in self.containerd.ctr("containers", "ls", "-q").split():
             self.containerd.kill_container(name)
-        for image in self.containerd.images():
-            self.containerd.remove_image(image)
+        self.containerd.remove_all_images()
         self.containerd.stop()
         self.node.stop()
 

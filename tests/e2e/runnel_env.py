@@ -109,8 +109,8 @@ class Streaming:
     def close(self) -> None:
         """Unused snapshots first: a stopped node leaves no mount behind it. What was cached and unpacked
         goes at once: all the tests' of it together are tens of gigabytes."""
-        for image in self.containerd.images() if self.containerd.daemon.pid else []:
-            self.containerd.remove_image(image)
+        if self.containerd.daemon.pid:
+            self.containerd.remove_all_images()
         self.containerd.stop()
         self.node.stop()
         for mount in self.lab.scratch.mounts():

@@ -61,8 +61,7 @@ def side(lab, request):
         containerd.start()
         containerd.use_mirror(lab.registry.host, node.mirror)
         yield node, containerd, pull
-        for image in containerd.images():
-            containerd.remove_image(image)
+        containerd.remove_all_images()
     finally:
         containerd.stop()
         node.stop()

@@ -193,6 +193,12 @@ class Containerd:
             names = [name for name, digest in digests.items() if digest == digests[image]]
             self.ctr("images", "rm", "--sync", *names)
 
+    def remove_all_images(self) -> None:
+        """In one call: for a hundred images one after the other, each list of those that are left, with a
+        look at each one's size, takes longer than the removals."""
+        if names := self.images():
+            self.ctr("images", "rm", "--sync", *names)
+
     def images(self) -> list[str]:
         return self.ctr("images", "ls", "-q").split()
 
