@@ -20,6 +20,24 @@ Buffer write_footer(const LayerParts& parts) {
   return out.take();
 }
 
+class FileSink final : public BlobSink {
+ public:
+  explicit FileSink(int fd) : fd_(fd) {}
+
+  Result<void> append(Bytes bytes) override {
+    RUNNEL_DO(write_all_at(fd_, bytes, size_));
+    hash_.update(bytes);
+    size_ += bytes.size();
+    return {};
+  }
+  codec::Sha256Value digest() override { return hash_.finish(); }
+
+ private:
+  const int fd_;
+  codec::Sha256 hash_;
+  uint64_t size_ = 0;
+};
+
 }  // namespace
 
 Result<LayerParts> parse_layer_footer(Bytes footer, uint64_t blob_size) {
@@ -56,7 +74,11 @@ Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t
 }
 
 LayerBlobWriter::LayerBlobWriter(int fd, WorkerPool& pool, size_t chunks_in_flight)
-    : fd_(fd), pool_(pool), in_flight_limit_(chunks_in_flight) {}
+    : LayerBlobWriter(std::make_unique<FileSink>(fd), pool, chunks_in_flight) {}
+
+LayerBlobWriter::LayerBlobWriter(std::unique_ptr<BlobSink> sink, WorkerPool& pool,
+                                 size_t chunks_in_flight)
+    : sink_(std::move(sink)), pool_(pool), in_flight_limit_(chunks_in_flight) {}
 
 LayerBlobWriter::~LayerBlobWriter() {
   for (auto& job : in_flight_) job.wait();
@@ -103,8 +125,7 @@ Result<void> LayerBlobWriter::write_oldest() {
 }
 
 Result<void> LayerBlobWriter::append(Bytes bytes) {
-  RUNNEL_DO(write_all_at(fd_, bytes, size_));
-  hash_.update(bytes);
+  RUNNEL_DO(sink_->append(bytes));
   size_ += bytes.size();
   return {};
 }
@@ -125,7 +146,7 @@ Result<LayerBlobWriter::Written> LayerBlobWriter::finish(const LayerTree& tree) 
   RUNNEL_DO(append(tree_frame));
   RUNNEL_DO(append(table.bytes));
   RUNNEL_DO(append(write_footer(parts)));
-  return Written{.digest = hash_.finish(),
+  return Written{.digest = sink_->digest(),
                  .size = size_,
                  .device_blocks = table_.device_blocks(),
                  .parts = parts};

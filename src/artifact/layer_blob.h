@@ -43,13 +43,24 @@ Result<LayerParts> parse_layer_footer(Bytes footer, uint64_t blob_size);
 // The tree out of its stored frame.
 Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t device_blocks);
 
-// Writes a layer blob to a file, compressing and hashing on a pool.
+// Where a blob's bytes go, from the first to the last. One thread uses it.
+class BlobSink {
+ public:
+  virtual ~BlobSink() = default;
+
+  virtual Result<void> append(Bytes bytes) = 0;
+  // The SHA-256 of all that was appended; zeros when whoever reads the bytes hashes them.
+  virtual codec::Sha256Value digest() = 0;
+};
+
+// Writes a layer blob, compressing and hashing chunks on a pool.
 //
-// One thread uses it. The descriptor must be empty and outlive the writer. The bytes depend only on
-// the chunks, the tree, and zstd's version and level.
+// One thread uses it. The bytes depend only on the chunks, the tree, and zstd's version and level.
 class LayerBlobWriter {
  public:
+  // To a file that is empty and outlives the writer.
   LayerBlobWriter(int fd, WorkerPool& pool, size_t chunks_in_flight = 8);
+  LayerBlobWriter(std::unique_ptr<BlobSink> sink, WorkerPool& pool, size_t chunks_in_flight = 8);
   // Waits for what is on the pool.
   ~LayerBlobWriter();
 
@@ -57,7 +68,7 @@ class LayerBlobWriter {
   Result<void> add_chunk(Buffer plain);
 
   struct Written {
-    codec::Sha256Value digest{};
+    codec::Sha256Value digest{};  // as the sink says
     uint64_t size = 0;
     uint64_t device_blocks = 0;
     LayerParts parts;
@@ -75,14 +86,13 @@ class LayerBlobWriter {
   Result<void> write_oldest();
   Result<void> append(Bytes bytes);
 
-  const int fd_;
+  const std::unique_ptr<BlobSink> sink_;
   WorkerPool& pool_;
   const size_t in_flight_limit_;
   std::deque<std::future<std::unique_ptr<Job>>> in_flight_;
   std::mutex mutex_;  // of compressors_
   std::vector<std::unique_ptr<codec::ZstdCompressor>> compressors_;
   ChunkTableWriter table_{kChunkSize};
-  codec::Sha256 hash_;
   uint64_t size_ = 0;
 };
 

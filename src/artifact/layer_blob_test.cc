@@ -58,6 +58,28 @@ TEST_F(LayerBlobTest, ReadsBackFooterTreeAndTable) {
   EXPECT_EQ(chunks->device_blocks(), 3u);
 }
 
+TEST_F(LayerBlobTest, WritesTheSameToASink) {
+  struct Collected final : BlobSink {
+    explicit Collected(Buffer& into) : bytes(into) {}
+    Result<void> append(Bytes more) override {
+      bytes.insert(bytes.end(), more.begin(), more.end());
+      return {};
+    }
+    codec::Sha256Value digest() override { return codec::sha256(bytes); }
+    Buffer& bytes;
+  };
+  Buffer bytes;
+  LayerBlobWriter writer(std::make_unique<Collected>(bytes), pool_);
+  ASSERT_TRUE(writer.add_chunk(Buffer(kBlockSize, std::byte{1})));
+  ASSERT_TRUE(writer.add_chunk(Buffer(2 * kBlockSize, std::byte{2})));
+
+  const auto written = writer.finish(tree_of_a_root()).value();
+
+  EXPECT_EQ(bytes, blob_);
+  EXPECT_EQ(written.digest, written_.digest);
+  EXPECT_EQ(written.size, written_.size);
+}
+
 TEST_F(LayerBlobTest, RefusesAnotherVersionAndARequiredFeatureAsUnsupported) {
   for (const size_t at : {8, 16, 23}) {
     auto bytes = footer();

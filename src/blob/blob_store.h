@@ -107,6 +107,10 @@ class BlobStore {
   // fewer, because it lost them in a crash; kConflict while another writer of this upload lives.
   virtual Result<std::unique_ptr<UploadWriter>> open_upload(const std::string& id,
                                                             uint64_t size) = 0;
+  // Makes the bytes of a file of this machine that has no name (O_TMPFILE) those of the upload
+  // `id`, which is new, and sees to it that they survive power loss. Whoever has the file open must
+  // not write to it any more. False, and nothing changed, when the store would have to copy them.
+  virtual Result<bool> begin_upload_with(const std::string& /*id*/, int /*file*/) { return false; }
   // False when there was no such upload. A writer that still lives cannot commit any more.
   virtual Result<bool> discard_upload(const std::string& id) = 0;
   // Every upload that has bytes here, in no order.

@@ -103,11 +103,9 @@ class DirectoryStore::Writer final : public UploadWriter {
 
   Result<void> sync() override {
     RUNNEL_DO(store_.check_writable());
-    if (::fdatasync(file_.get()) == 0) return {};
-    auto error = system_error(errno, "sync " + path_);
-    if (errno == EIO) store_.read_only_ = true;
-    ::unlink(path_.c_str());
-    return std::unexpected(std::move(error));
+    auto synced = store_.sync_file(file_.get(), path_);
+    if (!synced) ::unlink(path_.c_str());
+    return synced;
   }
 
   Result<void> commit(const oci::Digest& digest) override {
@@ -302,6 +300,26 @@ Result<std::unique_ptr<UploadWriter>> DirectoryStore::open_upload(const std::str
     return fail(Code::kNotFound, "upload {} has lost bytes: {} of {} are left", id, info.st_size,
                 size);
   return std::make_unique<Writer>(*this, path, std::move(file), size);
+}
+
+Result<void> DirectoryStore::sync_file(int file, const std::string& path) {
+  if (::fdatasync(file) == 0) return {};
+  const int error = errno;
+  if (error == EIO) read_only_ = true;
+  return std::unexpected(system_error(error, "sync " + path));
+}
+
+Result<bool> DirectoryStore::begin_upload_with(const std::string& id, int file) {
+  RUNNEL_DO(check_upload_id(id));
+  RUNNEL_DO(check_writable());
+  const auto path = upload_path(id);
+  RUNNEL_DO(sync_file(file, path));
+  if (::fchmod(file, kFileMode) != 0) return fail_errno("chmod {}", path);
+  const auto unnamed = fmt::format("/proc/self/fd/{}", file);
+  if (::linkat(AT_FDCWD, unnamed.c_str(), AT_FDCWD, path.c_str(), AT_SYMLINK_FOLLOW) == 0)
+    return true;
+  if (errno == EXDEV) return false;
+  return fail_errno("link an unnamed file to {}", path);
 }
 
 Result<bool> DirectoryStore::discard_upload(const std::string& id) {

@@ -32,6 +32,8 @@ class DirectoryStore final : public BlobStore {
   Result<bool> remove(const oci::Digest& digest) override;
   Result<std::vector<StoredBlob>> list(const oci::Digest& after, size_t limit) override;
   Result<std::unique_ptr<UploadWriter>> open_upload(const std::string& id, uint64_t size) override;
+  // False when the file is in another file system.
+  Result<bool> begin_upload_with(const std::string& id, int file) override;
   Result<bool> discard_upload(const std::string& id) override;
   Result<std::vector<std::string>> uploads() override;
 
@@ -52,6 +54,8 @@ class DirectoryStore final : public BlobStore {
   // kNotFound means only that there is no such file: a root that is gone is kUnavailable.
   Result<UniqueFd> open_if_present(const std::string& path, int flags) const;
   Result<void> check_writable() const;
+  // Syncs, and takes no more writes when the disk fails at that.
+  Result<void> sync_file(int file, const std::string& path);
   Result<std::vector<StoredBlob>> list_directory(oci::Algorithm algorithm,
                                                  const std::string& prefix) const;
   // Makes the directory of this blob, durably.

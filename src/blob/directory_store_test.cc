@@ -1,5 +1,6 @@
 #include "blob/directory_store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -93,12 +94,35 @@ TEST(DirectoryStore, SharesUploadsBetweenProcesses) {
   EXPECT_EQ(one->size(oci::Digest::of(as_bytes("abc"))).value(), 3u);
 }
 
+TEST(DirectoryStore, LeavesAFileOfAnotherFileSystemAlone) {
+  const test::TempDir directory;
+  auto store = DirectoryStore::open(directory.path() + "/store").value();
+  const auto elsewhere = open_file("/dev/shm", O_TMPFILE | O_RDWR, 0600).value();
+  ASSERT_TRUE(write_all_at(elsewhere.get(), as_bytes("abc"), 0));
+
+  EXPECT_FALSE(store->begin_upload_with("id", elsewhere.get()).value());
+
+  EXPECT_TRUE(store->uploads()->empty());
+}
+
+TEST(DirectoryStore, BeginsNoUploadOverOneThatIsThere) {
+  const test::TempDir directory;
+  auto store = DirectoryStore::open(directory.path() + "/store").value();
+  ASSERT_TRUE(store->open_upload("id", 0).value()->append(as_bytes("first")));
+  const auto file = open_file(directory.path(), O_TMPFILE | O_RDWR, 0600).value();
+
+  EXPECT_EQ(store->begin_upload_with("id", file.get()).error().code, Code::kExists);
+
+  EXPECT_EQ(store->open_upload("id", 5).value()->size(), 5u);
+}
+
 TEST(DirectoryStore, CannotBeLedOutOfItsDirectoryByAnUploadsName) {
   const test::TempDir directory;
   auto store = DirectoryStore::open(directory.path() + "/store").value();
 
   for (const auto* id : {"", "../layout", "a/b", ".", "A"}) {
     EXPECT_EQ(store->open_upload(id, 0).error().code, Code::kInvalid);
+    EXPECT_EQ(store->begin_upload_with(id, -1).error().code, Code::kInvalid);
     EXPECT_EQ(store->discard_upload(id).error().code, Code::kInvalid);
   }
 }

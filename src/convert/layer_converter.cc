@@ -6,10 +6,15 @@ namespace runnel::convert {
 
 LayerConverter::LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id,
                                const artifact::LayerLimits& limits)
-    : blob_(fd, pool),
-      layout_(
-          diff_id, artifact::kChunkSize,
-          [this](Buffer chunk) { return blob_.add_chunk(std::move(chunk)); }, limits) {}
+    : blob_(fd, pool), layout_(diff_id, artifact::kChunkSize, chunk_sink(), limits) {}
+
+LayerConverter::LayerConverter(std::unique_ptr<artifact::BlobSink> sink, WorkerPool& pool,
+                               const oci::Digest& diff_id, const artifact::LayerLimits& limits)
+    : blob_(std::move(sink), pool), layout_(diff_id, artifact::kChunkSize, chunk_sink(), limits) {}
+
+artifact::Chunker::Sink LayerConverter::chunk_sink() {
+  return [this](Buffer chunk) { return blob_.add_chunk(std::move(chunk)); };
+}
 
 Result<LayerConverter::Converted> LayerConverter::finish() {
   Converted converted;

@@ -1,6 +1,8 @@
 // One source layer, as its bytes arrive, into a layer blob.
 #pragma once
 
+#include <memory>
+
 #include "artifact/layer_blob.h"
 #include "artifact/layer_layout.h"
 #include "base/bytes.h"
@@ -20,6 +22,8 @@ class LayerConverter {
   // the image's configuration says of the layer.
   LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id,
                  const artifact::LayerLimits& limits = {});
+  LayerConverter(std::unique_ptr<artifact::BlobSink> sink, WorkerPool& pool,
+                 const oci::Digest& diff_id, const artifact::LayerLimits& limits = {});
 
   // The next bytes of the layer as the registry has it.
   Result<void> feed(Bytes bytes) { return layout_.feed(bytes); }
@@ -33,6 +37,8 @@ class LayerConverter {
   Result<Converted> finish();
 
  private:
+  artifact::Chunker::Sink chunk_sink();
+
   artifact::LayerBlobWriter blob_;
   artifact::LayerLayout layout_;
 };

@@ -78,7 +78,6 @@ Result<WorkerMessage> read_message(ByteReader& in) {
     }
     case MessageKind::kLayerDone: {
       LayerDone done;
-      RUNNEL_TRY(done.blob, read_digest(in));
       RUNNEL_TRY(done.size, in.u64());
       RUNNEL_TRY(done.plain_bytes, in.u64());
       return done;
@@ -113,7 +112,6 @@ struct Write {
   }
   void operator()(const LayerDone& done) const {
     kind(MessageKind::kLayerDone);
-    write_text(out, done.blob.to_string());
     out.u64(done.size);
     out.u64(done.plain_bytes);
   }

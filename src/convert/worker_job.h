@@ -7,12 +7,13 @@
 //             boot:  u64 generation, text profile, u32 count, for each: text digest, u64 size,
 //                    u32 which descriptor
 //   progress  u8 1, u64 bytes of the source that are done
-//   done      u8 2, then layer: digest[32], u64 size, u64 plain bytes;
+//   done      u8 2, then layer: u64 size, u64 plain bytes;
 //                        boot:  digest[32], u64 size, head digest[32], u64 head size
 //   failed    u8 3, u8 code, text message
 //
 // A text is u32 size and so many bytes. The worker parses what the registry wrote, and the registry
-// believes nothing that the worker says further than the file that it wrote.
+// believes nothing that the worker says further than the bytes that it wrote: a layer's blob comes
+// through a pipe, and the registry hashes what it takes out of it.
 #pragma once
 
 #include <chrono>
@@ -84,8 +85,7 @@ struct WorkerProgress {
 };
 
 struct LayerDone {
-  oci::Digest blob;
-  uint64_t size = 0;
+  uint64_t size = 0;  // of the blob
   uint64_t plain_bytes = 0;
   bool operator==(const LayerDone&) const = default;
 };

@@ -3,8 +3,8 @@
 
 namespace runnel::convert {
 
-// Descriptors of a worker: the socket to whoever started it, the empty file to write, and the files
-// to read (one layer, or an image's converted layers).
+// Descriptors of a worker: the socket to whoever started it; the pipe for a layer's blob, or the
+// empty file for a boot blob; and the files to read (one layer, or an image's converted layers).
 inline constexpr int kWorkerSocket = 3;
 inline constexpr int kWorkerOutput = 4;
 inline constexpr int kWorkerInputs = 5;

@@ -2,8 +2,9 @@
 //
 // The process gets the descriptors of its job and a socket, and confines itself
 // (worker_sandbox.h) before it reads the first byte of the layer. It is killed when its caller
-// gives up, and dies with the caller's thread. What it wrote is in a file that the caller made;
-// nothing else of it stays.
+// gives up, and dies with the caller's thread. A layer's blob comes out of it through a pipe and is
+// handed on piece by piece, a boot blob is in a file that the caller made; nothing else of it
+// stays.
 #pragma once
 
 #include <cstdint>
@@ -29,12 +30,19 @@ struct WorkerWatch {
   std::function<bool()> give_up = [] { return false; };
 };
 
+// Gets a blob from its first byte to its last; an error from it ends the job and comes out as it
+// is.
+using BlobTaker = std::function<Result<void>(Bytes)>;
+
 // Both block until the job is done, on the thread that calls. Errors say what of the layer is
 // wrong (kInvalid, kUnsupported), which limit it exceeds (kExhausted), or how the process died
-// (kUnavailable). `output` is an empty file; descriptors stay the caller's.
+// (kUnavailable). Descriptors stay the caller's.
+//
+// `taker` has had the whole blob when this succeeds; what it had before a failure is worth nothing.
 Result<LayerDone> convert_in_worker(const WorkerProgram& program, const WorkerLimits& limits,
-                                    uint32_t threads, const LayerJob& job, int source, int output,
-                                    const WorkerWatch& watch);
+                                    uint32_t threads, const LayerJob& job, int source,
+                                    const BlobTaker& taker, const WorkerWatch& watch);
+// `output` is an empty file.
 Result<BootDone> build_boot_in_worker(const WorkerProgram& program, const WorkerLimits& limits,
                                       const BootJob& job, const std::vector<int>& layers,
                                       int output, const WorkerWatch& watch);

@@ -18,6 +18,7 @@ namespace runnel::registry {
 namespace {
 
 constexpr size_t kPiece = 1 << 20;
+constexpr uint64_t kWriteBehind = 16 << 20;
 constexpr std::string_view kOwner = "converter";
 // A link that is older than this is renewed, so that the collector leaves its blob alone.
 constexpr Duration kRenewAfter = std::chrono::hours(1);
@@ -31,6 +32,32 @@ Result<UniqueFd> unnamed_file(const std::string& directory) {
 }
 
 }  // namespace
+
+// A layer's blob on its way from the worker to a file.
+class ImageConversion::Output {
+ public:
+  explicit Output(int file) : file_(file) {}
+
+  Result<void> append(Bytes bytes) {
+    RUNNEL_DO(write_all_at(file_, bytes, size_));
+    digester_.update(bytes);
+    size_ += bytes.size();
+    if (size_ - written_behind_ < kWriteBehind) return {};
+    // Only a hint: so that the sync in the end, which is what counts, has little left to wait for.
+    ::sync_file_range(file_, static_cast<off_t>(written_behind_),
+                      static_cast<off_t>(size_ - written_behind_), SYNC_FILE_RANGE_WRITE);
+    written_behind_ = size_;
+    return {};
+  }
+  // Once, in the end.
+  ConvertedLayer finish() { return {.blob = digester_.finish(), .size = size_}; }
+
+ private:
+  const int file_;
+  oci::Digester digester_;
+  uint64_t size_ = 0;
+  uint64_t written_behind_ = 0;
+};
 
 struct ImageConversion::Layer {
   oci::Digest diff_id;
@@ -89,11 +116,12 @@ Convertible<void> ImageConversion::prepare() {
   RUNNEL_DO(convert_layers());
   for (const auto& image : source_.images) RUNNEL_DO(make_boot(image));
   for (const auto& [source, layer] : layers_)
-    if (!layer->reused) RUNNEL_DO(stage(layer->file.get(), layer->made.blob, layer->made.size));
+    if (!layer->reused)
+      RUNNEL_DO(stage(layer->file.get(), layer->made.blob, layer->made.size, Trust::kFound));
   RUNNEL_TRY(const auto config, unnamed_file(tools_.config.work_directory()));
   RUNNEL_DO(write_all_at(config.get(), as_bytes(artifact::kConfigBlob), 0));
   RUNNEL_DO(stage(config.get(), oci::Digest::of(as_bytes(artifact::kConfigBlob)),
-                  artifact::kConfigBlob.size()));
+                  artifact::kConfigBlob.size(), Trust::kSaid));
   watch_.progress(kPreparedPercent);
   return {};
 }
@@ -156,14 +184,18 @@ Convertible<void> ImageConversion::convert(Layer& layer, const oci::Descriptor& 
     return std::unexpected(ConversionFailure(
         Error(Code::kUnavailable, fmt::format("layer {} is not there", descriptor.digest))));
   RUNNEL_TRY(layer.file, unnamed_file(tools_.config.work_directory()));
-  const auto done =
-      convert::convert_in_worker(tools_.program, limits(), tools_.config.conversion.threads,
-                                 {.diff_id = layer.diff_id, .source_size = source->size},
-                                 source->file.get(), layer.file.get(), worker_watch());
+  Output output(layer.file.get());
+  // What the disk does wrong is not the layer's fault.
+  Result<void> written;
+  const auto done = convert::convert_in_worker(
+      tools_.program, limits(), tools_.config.conversion.threads,
+      {.diff_id = layer.diff_id, .source_size = source->size}, source->file.get(),
+      [&](Bytes bytes) { return written = output.append(bytes); }, worker_watch());
+  RUNNEL_DO(written);
   if (!done)
     return std::unexpected(
         worker_failure(done.error().in(fmt::format("layer {}", descriptor.digest))));
-  layer.made = {.blob = done->blob, .size = done->size};
+  layer.made = output.finish();
   return {};
 }
 
@@ -185,10 +217,11 @@ Convertible<void> ImageConversion::make_boot(const SourceImage& image) {
                                                   file.get(), {.give_up = watch_.give_up});
   if (!done) return std::unexpected(worker_failure(done.error().in("merging the layers")));
   boots_.push_back({*done});
-  return stage(file.get(), done->boot, done->size);
+  return stage(file.get(), done->boot, done->size, Trust::kSaid);
 }
 
-Convertible<void> ImageConversion::stage(int file, const oci::Digest& digest, uint64_t size) {
+Convertible<void> ImageConversion::stage(int file, const oci::Digest& digest, uint64_t size,
+                                         Trust trust) {
   const auto is_same = [&](const Staged& staged) { return staged.digest == digest; };
   if (std::ranges::any_of(staged_, is_same)) return {};
   // The repository may have it from an earlier conversion.
@@ -198,6 +231,11 @@ Convertible<void> ImageConversion::stage(int file, const oci::Digest& digest, ui
   auto& staged = staged_.emplace_back();
   staged.digest = digest;
   RUNNEL_TRY(staged.upload, tools_.uploads.start(repository_, kOwner));
+  if (trust == Trust::kFound) {
+    RUNNEL_DO(go_on());
+    RUNNEL_TRY(staged.receiving, tools_.uploads.adopt(staged.upload, file, size, digest));
+    if (staged.receiving) return {};
+  }
   RUNNEL_TRY(staged.receiving, tools_.uploads.receive(repository_, kOwner, staged.upload.id,
                                                       oci::Algorithm::kSha256));
   Buffer piece(std::min<uint64_t>(kPiece, size));

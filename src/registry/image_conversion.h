@@ -61,6 +61,7 @@ class ImageConversion {
   Convertible<ConversionResult> publish();
 
  private:
+  class Output;
   struct Layer;
   struct Boot;
   // Bytes that wait to become a blob.
@@ -71,7 +72,9 @@ class ImageConversion {
   Convertible<bool> reuse(Layer& layer, const oci::Descriptor& descriptor);
   Convertible<void> convert(Layer& layer, const oci::Descriptor& descriptor);
   Convertible<void> make_boot(const SourceImage& image);
-  Convertible<void> stage(int file, const oci::Digest& digest, uint64_t size);
+  // `digest` is the file's; one that somebody else said of it is checked.
+  enum class Trust : uint8_t { kFound, kSaid };
+  Convertible<void> stage(int file, const oci::Digest& digest, uint64_t size, Trust trust);
   Convertible<void> link(const oci::Digest& blob);
   Convertible<oci::Digest> put_artifact(artifact::Artifact artifact, const SourceImage& image,
                                         const oci::Descriptor& subject);

@@ -54,7 +54,7 @@ Result<void> Receiving::drop() {
 
 Result<void> Receiving::finish(const oci::Digest& digest) {
   if (digest.algorithm() != algorithm_) RUNNEL_DO(hash_what_is_here(digest.algorithm()));
-  const auto found = digester_->finish();
+  const auto found = digester_ ? digester_->finish() : known_;
   digester_.reset();
   if (found != digest) {
     if (auto gone = uploads_.remove(upload_.repository, upload_.id); !gone)
@@ -134,6 +134,22 @@ Result<std::unique_ptr<Receiving>> Uploads::receive(std::string_view repository,
     return receiving;
   }
   return fail(Code::kConflict, "another request is writing to upload {}", id);
+}
+
+Result<std::unique_ptr<Receiving>> Uploads::adopt(meta::Upload upload, int file, uint64_t size,
+                                                  const oci::Digest& digest) {
+  RUNNEL_TRY(const bool taken, blobs_.begin_upload_with(upload.id, file));
+  if (!taken) return nullptr;
+  upload.received = size;
+  upload.expires = expiry();
+  RUNNEL_DO(
+      metadata_.record_received(upload.repository, upload.id, upload.received, upload.expires));
+  RUNNEL_TRY(auto writer, blobs_.open_upload(upload.id, size));
+  std::unique_ptr<Receiving> receiving(new Receiving(*this, std::move(upload), std::move(writer)));
+  receiving->algorithm_ = digest.algorithm();
+  receiving->digester_.reset();
+  receiving->known_ = digest;
+  return receiving;
 }
 
 Result<bool> Uploads::cancel(std::string_view repository, std::string_view owner,

@@ -52,8 +52,9 @@ class Receiving {
   meta::Upload upload_;
   std::unique_ptr<blob::UploadWriter> writer_;
   oci::Algorithm algorithm_ = oci::Algorithm::kSha256;
-  // Of the size() bytes; none once it has been used.
+  // Of the size() bytes; none once it has been used, or of bytes whose digest is known.
   std::optional<oci::Digester> digester_ = oci::Digester();
+  oci::Digest known_;  // empty: digester_ tells
 };
 
 // May be called from any thread; calls block.
@@ -73,6 +74,11 @@ class Uploads {
   // kConflict while another request writes to it.
   Result<std::unique_ptr<Receiving>> receive(std::string_view repository, std::string_view owner,
                                              std::string_view id, oci::Algorithm algorithm);
+  // Makes a file's `size` bytes those of an upload that has none yet, durably and without reading
+  // them: the caller has found that they have this digest. Only finish() may follow. Null when the
+  // blob store cannot (BlobStore::begin_upload_with): then they must be appended.
+  Result<std::unique_ptr<Receiving>> adopt(meta::Upload upload, int file, uint64_t size,
+                                           const oci::Digest& digest);
   // False when there was none.
   Result<bool> cancel(std::string_view repository, std::string_view owner, std::string_view id);
 

@@ -1,6 +1,8 @@
 #include "registry/uploads.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include "blob/directory_store.h"
 #include "meta/sqlite_store.h"
@@ -212,6 +214,53 @@ TEST_F(UploadsTest, WhoseRowACrashLostAreThrownAway) {
   EXPECT_EQ(uploads().clean().value(), 1u);
 
   EXPECT_TRUE(process_->blobs->uploads()->empty());
+}
+
+TEST_F(UploadsTest, TakeAFileWithoutReadingIt) {
+  const auto upload = uploads().start("a", kOwner).value();
+  auto file = open_file(directory_.path(), O_TMPFILE | O_RDWR, 0600).value();
+  ASSERT_TRUE(write_all_at(file.get(), as_bytes("abc"), 0));
+
+  auto receiving = uploads().adopt(upload, file.get(), 3, digest("abc")).value();
+
+  ASSERT_NE(receiving, nullptr);
+  EXPECT_EQ(receiving->size(), 3u);
+  EXPECT_EQ(uploads().find("a", kOwner, upload.id).value()->received, 3u);
+  EXPECT_FALSE(has_blob(digest("abc")));
+  ASSERT_TRUE(receiving->finish(digest("abc")));
+  EXPECT_TRUE(has_blob(digest("abc")));
+  struct stat before;
+  ASSERT_EQ(::fstat(file.get(), &before), 0);
+  auto content = process_->blobs->open(digest("abc")).value();
+  struct stat after;
+  ASSERT_EQ(::fstat(std::get<blob::FileContent>(*content).file.get(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino);
+}
+
+TEST_F(UploadsTest, MakeNoBlobOfAFileUnderAnotherDigestThanItsOwn) {
+  const auto upload = uploads().start("a", kOwner).value();
+  auto file = open_file(directory_.path(), O_TMPFILE | O_RDWR, 0600).value();
+  ASSERT_TRUE(write_all_at(file.get(), as_bytes("abc"), 0));
+  auto receiving = uploads().adopt(upload, file.get(), 3, digest("abc")).value();
+
+  EXPECT_EQ(receiving->finish(digest("def")).error().code, Code::kInvalid);
+
+  EXPECT_FALSE(has_blob(digest("def")));
+  EXPECT_TRUE(process_->blobs->uploads()->empty());
+}
+
+TEST_F(UploadsTest, ReadAFileThatTheyTookBeforeARestart) {
+  const auto upload = uploads().start("a", kOwner).value();
+  {
+    auto file = open_file(directory_.path(), O_TMPFILE | O_RDWR, 0600).value();
+    ASSERT_TRUE(write_all_at(file.get(), as_bytes("abc"), 0));
+    // The digest is the word of a process that is gone then.
+    ASSERT_TRUE(uploads().adopt(upload, file.get(), 3, digest("wrong")));
+  }
+  restart();
+
+  EXPECT_TRUE(finish(upload.id, digest("abc")));
+  EXPECT_TRUE(has_blob(digest("abc")));
 }
 
 }  // namespace

@@ -37,6 +37,10 @@ int misbehave(std::string_view how) {
   if (how == "spin")
     for (volatile uint64_t count = 0;; count = count + 1) {
     }
+  if (how == "claim") {
+    const auto sent = send_message(kWorkerSocket, serialize(WorkerMessage(LayerDone{.size = 100})));
+    return sent ? 0 : 2;
+  }
   if (how == "lie") {
     const auto sent = send_message(kWorkerSocket, as_bytes("nonsense"));
     return sent ? 0 : 2;

@@ -48,16 +48,15 @@ class WorkerProcess : public testing::Test {
     return made;
   }
 
-  Result<LayerDone> convert(Bytes layer, const oci::Digest& diff_id, int output) {
+  // What comes out is in output_.
+  Result<LayerDone> convert(Bytes layer, const oci::Digest& diff_id) {
     const auto source = file(layer);
-    return convert_in_worker(program_, limits_, 2,
-                             {.diff_id = diff_id, .source_size = layer.size()}, source.get(),
-                             output, watch_);
+    output_.clear();
+    return convert_in_worker(
+        program_, limits_, 2, {.diff_id = diff_id, .source_size = layer.size()}, source.get(),
+        [this](Bytes bytes) { return taker_(bytes); }, watch_);
   }
-  Result<LayerDone> convert(Bytes layer) {
-    const auto output = file();
-    return convert(layer, oci::Digest::of(layer), output.get());
-  }
+  Result<LayerDone> convert(Bytes layer) { return convert(layer, oci::Digest::of(layer)); }
 
   // How a worker that behaves like that ends.
   Error end_of(const std::string& misbehaviour) {
@@ -77,26 +76,66 @@ class WorkerProcess : public testing::Test {
   WorkerProgram program_{.path = CONVERT_WORKER, .arguments = {"convert_worker", "convert-worker"}};
   WorkerLimits limits_;
   WorkerWatch watch_;
+  Buffer output_;
+  BlobTaker taker_ = [this](Bytes bytes) -> Result<void> {
+    output_.insert(output_.end(), bytes.begin(), bytes.end());
+    return {};
+  };
 };
 
 TEST_F(WorkerProcess, ConvertsALayerAsTheConverterInThisProcessDoes) {
   const auto tar = base_tar();
   const auto here = file();
-  const auto there = file();
   WorkerPool pool(2);
   LayerConverter converter(here.get(), pool, oci::Digest::of(tar));
   ASSERT_TRUE(converter.feed(tar));
   const auto expected = converter.finish().value();
 
-  const auto done = convert(tar, oci::Digest::of(tar), there.get());
+  const auto done = convert(tar, oci::Digest::of(tar));
 
   ASSERT_TRUE(done) << done.error().message;
-  EXPECT_EQ(done->blob, oci::Digest::from_sha256(expected.blob.digest));
   EXPECT_EQ(done->size, expected.blob.size);
   EXPECT_EQ(done->plain_bytes, tar.size());
-  Buffer bytes(done->size);
-  ASSERT_TRUE(read_exact_at(there.get(), bytes, 0));
-  EXPECT_EQ(oci::Digest::of(bytes), done->blob);
+  EXPECT_EQ(output_.size(), expected.blob.size);
+  EXPECT_EQ(codec::sha256(output_), expected.blob.digest);
+  expect_no_child();
+}
+
+TEST_F(WorkerProcess, HandsOnABlobThatIsLargerThanAnyPipe) {
+  const auto tar = test::TarBuilder().file("f", noise(5 << 20, 4)).end().bytes();
+  size_t pieces = 0;
+  taker_ = [&](Bytes bytes) -> Result<void> {
+    ++pieces;
+    output_.insert(output_.end(), bytes.begin(), bytes.end());
+    return {};
+  };
+
+  const auto done = convert(tar);
+
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_GT(done->size, 5u << 20);
+  EXPECT_EQ(output_.size(), done->size);
+  EXPECT_GT(pieces, 5u);
+  const auto footer = Bytes(output_).last(artifact::kLayerFooterSize);
+  EXPECT_TRUE(artifact::parse_layer_footer(footer, output_.size()));
+}
+
+TEST_F(WorkerProcess, EndsWhenItsOutputIsNotTaken) {
+  const auto tar = test::TarBuilder().file("f", noise(5 << 20, 4)).end().bytes();
+  taker_ = [](Bytes) { return fail(Code::kExhausted, "the disk is full"); };
+
+  const auto done = convert(tar);
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::kExhausted);
+  EXPECT_EQ(done.error().message, "the disk is full");
+  expect_no_child();
+}
+
+TEST_F(WorkerProcess, DoesNotBelieveAWorkerThatSpeaksOfBytesItDidNotWrite) {
+  const auto end = end_of("claim");
+  EXPECT_EQ(end.code, Code::kInvalid);
+  EXPECT_NE(end.message.find("speaks of 100 bytes and wrote 0"), std::string::npos) << end.message;
   expect_no_child();
 }
 
@@ -156,8 +195,7 @@ TEST_F(WorkerProcess, RefusesABlobThatIsNoConvertedLayer) {
 
 TEST_F(WorkerProcess, SaysWhatIsWrongWithALayer) {
   const auto tar = base_tar();
-  const auto output = file();
-  const auto other = convert(tar, oci::Digest::of(as_bytes("other")), output.get());
+  const auto other = convert(tar, oci::Digest::of(as_bytes("other")));
   ASSERT_FALSE(other);
   EXPECT_EQ(other.error().code, Code::kInvalid);
   EXPECT_NE(other.error().message.find("configuration says"), std::string::npos);
@@ -171,9 +209,8 @@ TEST_F(WorkerProcess, RefusesALayerThatInflatesTooFar) {
   const auto tar = test::TarBuilder().file("zeros", std::string(4 << 20, '\0')).end().bytes();
   const auto small = codec::ZstdCompressor(3).compress(tar);
   limits_.max_plain_bytes = 1 << 20;
-  const auto output = file();
 
-  const auto done = convert(small, oci::Digest::of(tar), output.get());
+  const auto done = convert(small, oci::Digest::of(tar));
 
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Code::kExhausted);
@@ -184,9 +221,8 @@ TEST_F(WorkerProcess, RefusesALayerWhoseRatioIsABombs) {
   const auto tar =
       test::TarBuilder().file("zeros", std::string(kFreeInflation + 1, '\0')).end().bytes();
   const auto small = codec::ZstdCompressor(1).compress(tar);
-  const auto output = file();
 
-  const auto done = convert(small, oci::Digest::of(tar), output.get());
+  const auto done = convert(small, oci::Digest::of(tar));
 
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Code::kExhausted);
@@ -293,13 +329,12 @@ TEST(WorkerMessages, ComeBackAsTheyWereAndAreCheckedWhenCutAnywhere) {
     for (size_t cut = 0; cut < bytes.size(); ++cut)
       EXPECT_FALSE(parse_worker_job(Bytes(bytes).first(cut)));
   }
-  const WorkerMessage messages[] = {
-      WorkerProgress{4}, Error(Code::kExhausted, "too much"),
-      LayerDone{.blob = oci::Digest::of(as_bytes("a")), .size = 1, .plain_bytes = 2},
-      BootDone{.boot = oci::Digest::of(as_bytes("a")),
-               .size = 2,
-               .head = oci::Digest::of(as_bytes("h")),
-               .head_size = 1}};
+  const WorkerMessage messages[] = {WorkerProgress{4}, Error(Code::kExhausted, "too much"),
+                                    LayerDone{.size = 1, .plain_bytes = 2},
+                                    BootDone{.boot = oci::Digest::of(as_bytes("a")),
+                                             .size = 2,
+                                             .head = oci::Digest::of(as_bytes("h")),
+                                             .head_size = 1}};
   for (const auto& message : messages) {
     const auto bytes = serialize(message);
     EXPECT_EQ(parse_worker_message(bytes).value(), message);
