@@ -1,17 +1,21 @@
-"""What bench/registry measures with: a wrong answer of a server must never become a number."""
+"""What bench/ measures with: a wrong answer of a server must never become a number."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from converting import pattern, tar
 from registry_calls import Calls, digest, push_blob
-from sandbox import services
+from sandbox import images, services
 
+BENCH = services.project_root() / "bench"
 TOOLS = Path(services.program()).parent / "bench"
+sys.path.append(str(BENCH))
 
 
 def tool(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
@@ -83,3 +87,81 @@ def test_a_filled_store_is_one_that_the_registry_serves(runnel, tmp_path):  # no
         call.close()
     finally:
         registry.stop()
+
+
+# Conversion ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compression", ["plain", "gzip", "zstd"])
+def test_the_stages_of_a_conversion_see_every_byte(tmp_path, compression):
+    archive = tar(tmp_path / "layer.tar", lambda t: t.file("a", pattern(300_000)).file("b", b"x" * 70_000))
+    layer = images.compress(archive, compression)
+
+    done = tool("runnel-conversion-stages", "--layer", layer, "--scratch", tmp_path)
+
+    assert done.returncode == 0, done.stderr
+    measured = json.loads(done.stdout)
+    stages = measured["stages"]
+    assert measured["plain_bytes"] == archive.stat().st_size
+    assert stages["read"]["bytes"] == layer.stat().st_size
+    for name in ("inflate", "hash of the tar", "layout"):
+        assert stages[name]["bytes"] == archive.stat().st_size, name
+    blocks = (300_000 + 4095) // 4096 + (70_000 + 4095) // 4096
+    assert stages["hash of chunks"]["bytes"] == stages["zstd"]["bytes"] == blocks * 4096
+    for name in ("hash of the blob", "write", "sync"):
+        assert stages[name]["bytes"] == measured["stored_bytes"] > 0, name
+    assert all(stage["seconds"] >= 0 and stage["cpu_seconds"] >= 0 for stage in stages.values())
+    assert set(tmp_path.iterdir()) == {archive, layer}
+
+
+def test_the_stages_of_a_layer_that_is_cut_short_are_no_figures(tmp_path):
+    layer = images.compress(tar(tmp_path / "layer.tar", lambda t: t.file("a", pattern(300_000))), "gzip")
+    layer.write_bytes(layer.read_bytes()[:-100])
+
+    done = tool("runnel-conversion-stages", "--layer", layer, "--scratch", tmp_path)
+
+    assert done.returncode == 1
+    assert "cut short" in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_account_counts_what_processes_cost_that_have_ended():
+    from conversion_bench.account import Account
+
+    # 64 MiB and half a second of work, in a child of a child.
+    work = ("import time\nheld = bytearray(b'x') * (64 << 20)\nwhile time.process_time() < 0.5: pass\n")
+    with Account() as account:
+        account.begin()
+        subprocess.run(account.argv(["/bin/sh", "-c", f'{sys.executable} -c "{work}"; true']), check=True)
+        cost = account.cost()
+        groups = account.groups
+
+    assert 0.5 <= cost.cpu_seconds <= cost.seconds + 1
+    assert 64 << 20 <= cost.peak_anonymous_bytes < 128 << 20
+    assert cost.peak_resident_bytes >= cost.peak_anonymous_bytes * 0.9
+    assert not any(group.exists() for group in groups)
+
+
+def test_conversion_is_measured_and_nothing_stays(tmp_path, runnel):  # noqa: ARG001
+    image = images.image_of(tmp_path / "image", [
+        tar(tmp_path / "layer.tar", lambda t: t.directory("d").file("d/f", pattern(2_000_000)))])
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+
+    done = subprocess.run(
+        [BENCH / "conversion", "--layout", image.layout, "--only", "speed", "--only", "second", "--rounds", "2",
+         "--scratch", scratch, "--json", tmp_path / "results.json"], capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = json.loads((tmp_path / "results.json").read_text())["cases"]
+    speed, second = cases["speed"], cases["second"]
+    for side in ("gzip", "service", "command"):
+        assert len(speed[side]["runs"]) == 2
+        assert speed[side]["cpu_seconds"] > 0
+    assert speed["ratio"]["low"] <= speed["ratio"]["median"] <= speed["ratio"]["high"]
+    assert speed["source_bytes"] == image.layers[0].blob.stat().st_size
+    assert 0 < speed["layer_blob_bytes"] < 2_100_000
+    assert (second["converted"], second["reused"]) == (1, 1)
+    table = (tmp_path / "results.md").read_text()
+    assert "| conversion beside `gzip -dc" in table and "| a new version" in table
+    assert list(scratch.iterdir()) == []
