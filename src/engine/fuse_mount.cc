@@ -22,6 +22,9 @@ constexpr uint16_t kMaxBackground = 64;
 constexpr uint32_t kMaxReadahead = 1 << 20;
 // include/uapi/linux/fuse.h of Linux 6.9, not in Debian 12's headers: bit 39.
 constexpr uint64_t kHasResend = uint64_t{1} << 39;
+// The same of Linux 6.12, bit 40: mounts of it may be ID-mapped. It takes default_permissions, and
+// requests then have no user (kNoUser in tree_fs.cc).
+constexpr uint64_t kAllowIdMap = uint64_t{1} << 40;
 constexpr uint64_t kInitExt = uint64_t{1} << 30;
 
 Result<void> answer_init(int fuse) {
@@ -44,9 +47,10 @@ Result<void> answer_init(int fuse) {
   }
   const uint64_t offered = in.flags | (in.flags & kInitExt ? uint64_t{in.flags2} << 32 : 0);
   // POSIX ACLs: with default_permissions the kernel checks those of a tree's files by itself.
-  const uint64_t wanted = offered & (FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
-                                     FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO |
-                                     FUSE_CACHE_SYMLINKS | FUSE_POSIX_ACL | kInitExt | kHasResend);
+  const uint64_t wanted =
+      offered & (FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_DO_READDIRPLUS |
+                 FUSE_READDIRPLUS_AUTO | FUSE_CACHE_SYMLINKS | FUSE_POSIX_ACL | kInitExt |
+                 kHasResend | kAllowIdMap);
   fuse_init_out out{};
   out.major = FUSE_KERNEL_VERSION;
   out.minor = FUSE_KERNEL_MINOR_VERSION;
