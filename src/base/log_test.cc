@@ -192,6 +192,7 @@ class JournalSocket {
  public:
   explicit JournalSocket(const std::string& path)
       : fd_(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    RUNNEL_CHECK(fd_);
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     path.copy(address.sun_path, sizeof address.sun_path - 1);

@@ -14,8 +14,8 @@ namespace runnel::engine {
 
 namespace {
 
-// The user of a request whose mount could be ID-mapped: FUSE_INVALID_UIDGID, include/uapi/linux/fuse.h
-// of Linux 6.12.
+// The user of a request whose mount could be ID-mapped: FUSE_INVALID_UIDGID,
+// include/uapi/linux/fuse.h of Linux 6.12.
 constexpr uint32_t kNoUser = UINT32_MAX;
 
 constexpr uint64_t kForever_s = 365 * 24 * 3600;
@@ -192,8 +192,9 @@ void TreeFs::list_xattrs(const FuseRequest& request, const ImageTree& tree,
                          const erofs::Node& node) {
   const auto* in = request.as<fuse_getxattr_in>();
   if (in == nullptr) return finish_error(request, EIO);
-  // The kernel lets only the privileged have values of trusted.*; who may know their names it leaves
-  // to us, and says no more who asks when mounts can be ID-mapped. overlayfs asks then, and hides them.
+  // The kernel lets only the privileged have values of trusted.*; who may know their names it
+  // leaves to us, and says no more who asks when mounts can be ID-mapped. overlayfs asks then, and
+  // hides them.
   const bool trusted = request.uid == 0 || request.uid == kNoUser;
   reply_sized(request, tree.xattr_names(node, trusted), in->size);
 }
