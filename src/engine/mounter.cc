@@ -24,6 +24,10 @@ namespace runnel::engine {
 namespace {
 
 constexpr int kLoopAttempts = 64;
+// What the kernel reads ahead in a file of such a mount: 128 KiB in sectors, as on a file. Left
+// alone it is up to 2560 KiB (Linux 6.18), and each page fault in a program fetches that much
+// around it: a start of node got 28 % of its image and not 18.
+constexpr unsigned long kReadAheadSectors = 256;
 constexpr auto kUnmountPause = std::chrono::milliseconds(20);
 
 // What the child says before it ends.
@@ -60,7 +64,9 @@ int attach_loop(const char* path, char* device, size_t size) {
     loop_config config{};
     config.fd = static_cast<__u32>(file);
     config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
-    if (::ioctl(loop, LOOP_CONFIGURE, &config) == 0) return loop;
+    if (::ioctl(loop, LOOP_CONFIGURE, &config) == 0) {
+      return ::ioctl(loop, BLKRASET, kReadAheadSectors) == 0 ? loop : -1;
+    }
     const int saved = errno;
     ::close(loop);
     errno = saved;

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 import trees
@@ -9,6 +11,9 @@ from sandbox import daemons, images, services
 
 RECIPES = [pytest.param(name, marks=[] if name == "python" else pytest.mark.heavy)
            for name in ("python", "nginx", "node", "jupyter")]
+# Of the compressed bytes. A start of node reads 18 % whichever way it is mounted (2026-11-28: 18.8 on
+# files, 18.2 over loop, 17.7 over FUSE); of jupyter 12.
+MOST_OF = {"node": 0.20}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +44,7 @@ def test_a_start_fetches_a_small_part_of_the_image(fresh_streaming, engine, reci
     _, manifest = images.manifest_of(pushed.reference)
     share = status["bytes_fetched"] / images.compressed_bytes(manifest)
     print(f"{name} {engine}: READY after {started.seconds_to_ready:.2f} s, {100 * share:.1f} %")
-    assert 0 < share <= 0.15
+    assert 0 < share <= MOST_OF.get(name, 0.15)
     again = side.containerd.run(pushed.reference, f"again-{name}-{engine}")
     assert again.seconds_to_ready is not None
     assert side.image_status(pushed.reference)["bytes_fetched"] == pytest.approx(
@@ -122,3 +127,18 @@ def test_usage_counts_what_is_here_and_a_mounted_image_fills_until_all_is(lab, f
             60, "the image is filled while it is mounted")
     used = [bytes_used(side, chain_id) for chain_id in pushed.image.chain_ids]
     assert used == [layer["bytes"] for layer in side.image_status(pushed.reference)["layers"]]
+
+
+def test_a_loop_device_reads_no_further_ahead_than_a_file(lab, fresh_streaming):
+    """The kernel's own choice for such a device can be 2560 KiB around each page fault."""
+    from corpus import layers
+    pushed = lab.push("loop-ahead", layers(
+        lab.directory("loop-ahead"), lambda t: t.directory("d").file("d/f", bytes(range(256)) * 800)))
+    services.convert(pushed.reference)
+    side = fresh_streaming("erofs-loop")
+    side.pull(pushed.reference)
+    with side.containerd.view(pushed.image.chain_ids[-1]):
+        of_us = [path.parents[1] for path in Path("/sys/block").glob("loop*/loop/backing_file")
+                 if path.read_text().startswith(str(side.node.root))]
+        assert len(of_us) == 2, "the metadata and the layer"
+        assert {(path / "queue/read_ahead_kb").read_text().strip() for path in of_us} == {"128"}
