@@ -10,9 +10,10 @@ namespace runnel::registry {
 
 namespace {
 
-// The specification allows 4096 bytes in all.
 constexpr size_t kMaxText = 1000;
-constexpr size_t kMaxAll = 4000;
+// The specification's; of whole lines, so that it holds however one counts.
+constexpr size_t kMaxAll = 4096;
+constexpr std::string_view kName = "Warning";
 
 std::string warning(std::string_view text) {
   std::string value = "299 - \"";
@@ -39,9 +40,11 @@ void add_warnings(net::Headers& headers, const Notices& notices, const Caller& c
   if (!ping && route.kind != Route::Kind::kManifest) return;
   size_t size = 0;
   const auto add = [&](std::string_view text) {
-    if (size + text.size() > kMaxAll) return;
-    size += text.size();
-    headers.add("Warning", warning(text));
+    auto value = warning(text);
+    const size_t line = kName.size() + 2 + value.size() + 2;  // with ": " and the line's end
+    if (size + line > kMaxAll) return;
+    size += line;
+    headers.add(std::string(kName), std::move(value));
   };
   if (!caller.notice().empty()) add(caller.notice());
   if (ping || route.hidden) return;

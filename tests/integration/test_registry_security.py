@@ -271,6 +271,24 @@ def test_notices_come_as_warnings(login):
     assert login()("HEAD", "/v2/public/new/manifests/v1").all("Warning") == []
 
 
+def test_warnings_are_four_kibibytes_in_all_at_most(runnel, tmp_path):  # noqa: ARG001
+    text = '\\"' * 1000  # twice as long when it is quoted
+    made = Guarded(tmp_path, "".join(f'"{pattern}" = "{text}"\n'
+                                     for pattern in ("loud*", "loud/*", "loud/a*", "loud/app")))
+    made.start()
+    try:
+        owner = Calls(made.host, basic("owner", PEOPLE["owner"]))
+        push_blob(owner, "loud/app", b"{}")
+        push_manifest(owner, "loud/app", "v1", image())
+        warnings = owner("HEAD", "/v2/loud/app/manifests/v1").all("Warning")
+        owner.close()
+    finally:
+        made.stop()
+
+    assert len(warnings) == 2 and len(warnings[0]) > 2000
+    assert sum(len(f"Warning: {each}\r\n") for each in warnings) <= 4096
+
+
 def test_a_password_that_soon_ends_is_warned_of(login):
     actions = ["repositories/team/*/content/read"]
     soon = login("soon", make_token(login, "soon", actions, days=3))
