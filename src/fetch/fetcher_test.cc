@@ -233,6 +233,19 @@ TEST_F(FetcherTest, DoesNotWaitForAnAttemptThatWouldBeTooLate) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
 }
 
+TEST_F(FetcherTest, UnderstandsWhenToComeBackAsADate) {
+  publish(1000);
+  registry_.inject("/blobs/",
+                   {.status = 429, .headers = {{"Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"}}});
+  expect_bytes(start(0, 10), 0, 10);
+
+  registry_.inject("/blobs/",
+                   {.status = 429, .headers = {{"Retry-After", "Sun, 06 Nov 2994 08:49:37 GMT"}}});
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(start(500, 10, Priority::kDemand, 10s).wait().error().code, Code::kUnavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+}
+
 TEST_F(FetcherTest, AThousandReadsOfADeadRegistryAreFewAttempts) {
   options_.retry = {.attempts = 1000, .first_delay = 50ms, .longest_delay = 100ms};
   publish(1'000'000);

@@ -141,6 +141,20 @@ TEST_F(RemoteRepository, DoesNotSleepForAnHourBecauseARegistryAsks) {
   EXPECT_EQ(registry_.seen().size(), 1u);
 }
 
+TEST_F(RemoteRepository, UnderstandsWhenToComeBackAsADate) {
+  registry_.add_manifest("team/app", "v1", std::string(oci::kOciManifest), manifest_json("a"));
+  registry_.inject("GET /v2/",
+                   {.status = 429, .headers = {{"Retry-After", "Sun, 06 Nov 1994 08:49:37 GMT"}}});
+  EXPECT_TRUE(repository().manifest("v1"));
+  EXPECT_EQ(registry_.seen().size(), 2u);
+
+  registry_.inject("GET /v2/",
+                   {.status = 429, .headers = {{"Retry-After", "Sun, 06 Nov 2994 08:49:37 GMT"}}},
+                   100);
+  EXPECT_EQ(repository().manifest("v1").error().code, Code::kUnavailable);
+  EXPECT_EQ(registry_.seen().size(), 3u);
+}
+
 TEST_F(RemoteRepository, AStalledRegistryIsUnavailableInTime) {
   stall_ = 50ms;
   registry_.inject("GET /v2/", {.stall = true}, 100);
