@@ -26,9 +26,10 @@ namespace runnel::blob {
 
 // What open() gives: never a bare descriptor, because not every store has one.
 
-// The blob is a file of its own, from its first byte to its last; sendfile it.
+// The blob is a file of its own, from its first byte to its last; sendfile it. Others may read from
+// the same descriptor: by offset only.
 struct FileContent {
-  UniqueFd file;
+  std::shared_ptr<const UniqueFd> file;
   uint64_t size = 0;
 };
 

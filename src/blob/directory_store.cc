@@ -202,17 +202,19 @@ Result<std::optional<StoredBlob>> DirectoryStore::find(const oci::Digest& digest
 }
 
 Result<std::optional<Content>> DirectoryStore::open(const oci::Digest& digest) {
+  if (auto kept = open_files_.find(digest)) return Content(*std::move(kept));
   auto file = open_if_present(blob_path(digest), O_RDONLY);
   if (!file && file.error().code == Code::kNotFound) return std::nullopt;
   if (!file) return std::unexpected(std::move(file).error());
-  RUNNEL_TRY(const uint64_t size, file_size(file->get()));
-  return Content(FileContent{*std::move(file), size});
+  RUNNEL_TRY(auto content, open_files_.add(digest, *std::move(file), SystemClock().wall()));
+  return Content(std::move(content));
 }
 
 Result<bool> DirectoryStore::remove(const oci::Digest& digest) {
   RUNNEL_DO(check_writable());
   const auto path = blob_path(digest);
   if (::unlink(path.c_str()) == 0) {
+    open_files_.forget(digest);
     RUNNEL_DO(sync_directory(blob_directory(digest)));
     return true;
   }
@@ -230,6 +232,7 @@ Result<bool> DirectoryStore::set_aside(const oci::Digest& digest) {
     if (errno == ENOENT) return false;
     return fail_errno("rename {} to {}", from, to);
   }
+  open_files_.forget(digest);
   RUNNEL_DO(sync_directory(blob_directory(digest)));
   return true;
 }

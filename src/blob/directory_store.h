@@ -16,6 +16,7 @@
 #include <string>
 
 #include "blob/blob_store.h"
+#include "blob/open_files.h"
 
 namespace runnel::blob {
 
@@ -37,6 +38,8 @@ class DirectoryStore final : public BlobStore {
   Result<bool> discard_upload(const std::string& id) override;
   Result<std::vector<std::string>> uploads() override;
 
+  // Lets go of files that nobody reads any more (OpenFiles). Call it now and again.
+  void close_unused() { open_files_.forget_unused(); }
   // As remove(), for a blob whose bytes are not what its digest says: they are kept where people
   // can look at them, and nobody gets them as the blob any more.
   Result<bool> set_aside(const oci::Digest& digest);
@@ -61,7 +64,10 @@ class DirectoryStore final : public BlobStore {
   // Makes the directory of this blob, durably.
   Result<void> make_blob_directory(const oci::Digest& digest);
 
+  static constexpr size_t kMostOpen = 128;
+
   const std::string root_;
+  OpenFiles open_files_{kMostOpen};
   UniqueFd layout_;  // open as long as this is, so that its file system stays
   // Set when a sync failed with EIO. What the kernel dropped then cannot be synced by trying again,
   // so this process writes nothing more here.

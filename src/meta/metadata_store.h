@@ -7,13 +7,15 @@
 // in tests/support/metadata_store_conformance.h.
 //
 // Every call is one transaction: it happened whole and survives power loss, or it did not happen.
-// Several processes may use one store at the same time, so nothing of this is kept in memory.
-// A MetadataStore may be called from any thread; calls may take 50 ms, so make them from a pool
-// thread, not from an event loop, unless the driver says that it looks up at once.
+// Several processes may use one store at the same time, so nothing of this is kept in memory,
+// unless a ChangeWatch says each time that it still holds. A MetadataStore may be called from any
+// thread; calls may take 50 ms, so make them from a pool thread, not from an event loop, unless the
+// driver says that it looks up at once.
 #pragma once
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -106,9 +108,21 @@ struct Document {
   bool operator==(const Document&) const = default;
 };
 
+// Tells whether anything in a store has changed. Used by one thread at a time.
+class ChangeWatch {
+ public:
+  virtual ~ChangeWatch() = default;
+  // Another number after every commit, whichever process made it: what was looked up since one call
+  // still holds when the next one returns the same. Only numbers of one watch can be compared.
+  virtual Result<uint64_t> version() = 0;
+};
+
 class MetadataStore {
  public:
   virtual ~MetadataStore() = default;
+
+  // Null when the store cannot tell for less than a look-up costs. The store must outlive it.
+  virtual Result<std::unique_ptr<ChangeWatch>> watch_changes() { return nullptr; }
 
   // Whether blob_size(), manifest(), manifest_info() and documents() cost microseconds and wait for
   // nothing but a local disk, as sendfile(2) does: an event loop may then call them itself.

@@ -31,6 +31,24 @@ Upload upload_of(const Query& row) {
           .expires = from_milliseconds(row.integer(3))};
 }
 
+// SQLite's own number, which says of a connection that another one has committed; this one never
+// does.
+class SqliteWatch final : public ChangeWatch {
+ public:
+  explicit SqliteWatch(std::unique_ptr<Connection> connection)
+      : connection_(std::move(connection)) {}
+
+  Result<uint64_t> version() override {
+    RUNNEL_TRY(auto rows, connection_->query("PRAGMA data_version"));
+    RUNNEL_TRY(const bool found, rows.next());
+    RUNNEL_CHECK(found);
+    return static_cast<uint64_t>(rows.integer(0));
+  }
+
+ private:
+  const std::unique_ptr<Connection> connection_;
+};
+
 constexpr const char* kInsertUpload =
     "INSERT INTO uploads (id, repository, received, expires_at, owner) VALUES (?, ?, ?, ?, ?)";
 constexpr const char* kLinkOf =
@@ -63,6 +81,11 @@ Result<SqliteStore::Reader> SqliteStore::reader() {
   // As many as calls were ever made at once, which the caller's pool bounds.
   RUNNEL_TRY(auto connection, Connection::open(path_, Connection::Durability::kEveryCommit));
   return Reader(*this, std::move(connection));
+}
+
+Result<std::unique_ptr<ChangeWatch>> SqliteStore::watch_changes() {
+  RUNNEL_TRY(auto connection, Connection::open(path_, Connection::Durability::kEveryCommit));
+  return std::make_unique<SqliteWatch>(std::move(connection));
 }
 
 int64_t SqliteStore::now() const {

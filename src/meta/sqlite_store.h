@@ -21,6 +21,8 @@ class SqliteStore final : public MetadataStore {
   // program wrote the file.
   static Result<std::unique_ptr<SqliteStore>> open(const std::string& path, const Clock& clock);
 
+  // On a connection of its own.
+  Result<std::unique_ptr<ChangeWatch>> watch_changes() override;
   // Readers of a WAL wait for no writer.
   bool looks_up_at_once() const override { return true; }
   Result<bool> repository_exists(std::string_view name) override;

@@ -79,6 +79,37 @@ class SqliteFile : public testing::Test {
   const std::string path_ = directory_.path() + "/metadata.sqlite";
 };
 
+TEST_F(SqliteFile, TellsOfEveryCommitAndOfNothingElse) {
+  const auto store = open().value();
+  const auto other_process = open().value();
+  const auto digest = oci::Digest::of(as_bytes("a blob"));
+  const auto watch = store->watch_changes().value();
+  ASSERT_NE(watch, nullptr);
+  auto version = watch->version().value();
+  const auto changed = [&] {
+    const auto before = std::exchange(version, watch->version().value());
+    return version != before;
+  };
+  for (auto* each : {store.get(), other_process.get()}) {
+    EXPECT_FALSE(changed());
+    EXPECT_TRUE(each->blob_size("a", digest));
+    EXPECT_FALSE(changed());
+    ASSERT_TRUE(each->link_blob("a", digest, 6));
+    EXPECT_TRUE(changed());
+    ASSERT_TRUE(each->put_document("kind", "name", "{}", 0));
+    EXPECT_TRUE(changed());
+    ASSERT_TRUE(each->create_upload({.id = "u", .repository = "a", .owner = "", .expires = {}}));
+    EXPECT_TRUE(changed());
+    ASSERT_TRUE(each->delete_document("kind", "name"));
+    EXPECT_TRUE(changed());
+    ASSERT_TRUE(each->delete_upload("a", "u"));
+    EXPECT_TRUE(changed());
+    ASSERT_TRUE(each->unlink_blob("a", digest));
+    EXPECT_TRUE(changed());
+    EXPECT_FALSE(changed());
+  }
+}
+
 TEST_F(SqliteFile, OfANewerProgramIsRefused) {
   ASSERT_TRUE(open());
   auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();

@@ -68,7 +68,7 @@ std::expected<Route, Refusal> find_resource(const net::Request& request) {
 
 Answer read(Services& services, const Caller& caller, const Route& route,
             const net::Request& request) {
-  if (route.kind == Kind::kManifest || route.kind == Kind::kBlob || route.kind == Kind::kReferrers)
+  if (route.kind == Kind::kManifest || route.kind == Kind::kReferrers)
     RUNNEL_DO(check_attributes(services.metadata, Attribute::kRead, route));
   switch (route.kind) {
     case Kind::kBase: return json_response(200, "application/json", "{}");

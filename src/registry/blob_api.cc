@@ -1,6 +1,7 @@
 #include "registry/blob_api.h"
 
 #include "base/log.h"
+#include "registry/attributes.h"
 #include "registry/byte_range.h"
 
 namespace runnel::registry {
@@ -32,27 +33,29 @@ class StreamedBlob final : public net::BodyStream {
   const uint64_t end_;
 };
 
-Refusal blob_unknown(const Route& route) {
-  return {404, "BLOB_UNKNOWN", fmt::format("{} has no blob {}", route.repository, route.target)};
+// A client that asks with HEAD whether it must push the blob may rely on the answer for a time.
+std::expected<ReadableBlob, Refusal> find_and_lease(Services& services, const Route& route) {
+  RUNNEL_DO(check_attributes(services.metadata, Attribute::kRead, route));
+  RUNNEL_TRY(auto digest, digest_of(route.target));
+  const auto renew_after = services.config.unreferenced_lifetime / 2;
+  RUNNEL_TRY(const auto size, services.metadata.lease_blob(route.key(), digest, renew_after));
+  if (!size) return std::unexpected(blob_unknown(route));
+  return ReadableBlob{.digest = std::move(digest), .size = *size};
 }
 
 // The repository's link decides who may see a blob; that other repositories have it does not
 // matter. A linked blob that the store has lost counts as absent, because the client then pushes it
-// again, which repairs it. With `lease`, the client may rely on the blob for a time: it asks with
-// HEAD whether it must push.
+// again, which repairs it.
 std::expected<blob::Content, Refusal> open_linked(Services& services, const Route& route,
-                                                  const oci::Digest& digest, bool lease) {
-  const auto renew_after = services.config.unreferenced_lifetime / 2;
-  RUNNEL_TRY(const auto size, lease ? services.metadata.lease_blob(route.key(), digest, renew_after)
-                                    : services.metadata.blob_size(route.key(), digest));
-  if (!size) return std::unexpected(blob_unknown(route));
+                                                  const ReadableBlob& linked) {
+  const auto& [digest, size] = linked;
   RUNNEL_TRY(auto content, services.blobs.open(digest));
   if (!content) {
     log::error("blob {} is linked in {} but the store does not have it", digest, route.repository);
     return std::unexpected(blob_unknown(route));
   }
-  if (blob::size_of(*content) != *size) {
-    log::error("blob {} has {} bytes in the store, not {}", digest, blob::size_of(*content), *size);
+  if (blob::size_of(*content) != size) {
+    log::error("blob {} has {} bytes in the store, not {}", digest, blob::size_of(*content), size);
     return std::unexpected(blob_unknown(route));
   }
   return *std::move(content);
@@ -70,8 +73,7 @@ RangeAnswer requested_range(const net::Request& request, uint64_t size, std::str
 void set_body(Services& services, net::Response& response, blob::Content content, uint64_t offset,
               uint64_t length) {
   if (auto* file = std::get_if<blob::FileContent>(&content)) {
-    auto shared = std::make_shared<const UniqueFd>(std::move(file->file));
-    response.body = net::FileRange(std::move(shared), offset, length);
+    response.body = net::FileRange(std::move(file->file), offset, length);
   } else {
     auto& stream = std::get<blob::StreamContent>(content);
     response.body =
@@ -95,9 +97,10 @@ std::expected<oci::Digest, Refusal> digest_of(std::string_view text) {
 }
 
 Answer get_blob(Services& services, const Route& route, const net::Request& request) {
-  RUNNEL_TRY(const auto digest, digest_of(route.target));
-  RUNNEL_TRY(auto content, open_linked(services, route, digest, request.method == "HEAD"));
-  const auto size = blob::size_of(content);
+  RUNNEL_TRY(const auto linked, request.method == "HEAD" ? find_and_lease(services, route)
+                                                         : services.readable_blobs.find(route));
+  RUNNEL_TRY(auto content, open_linked(services, route, linked));
+  const auto& [digest, size] = linked;
   const auto etag = "\"" + digest.to_string() + "\"";
   net::Response response(200);
   response.headers.add("Docker-Content-Digest", digest.to_string());

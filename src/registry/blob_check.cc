@@ -10,7 +10,7 @@ constexpr size_t kBlock = 1 << 20;
 
 Result<size_t> read_some(const blob::Content& content, uint64_t offset, MutableBytes into) {
   if (const auto* file = std::get_if<blob::FileContent>(&content))
-    return read_up_to_at(file->file.get(), into, offset);
+    return read_up_to_at(file->file->get(), into, offset);
   if (const auto* stream = std::get_if<blob::StreamContent>(&content))
     return stream->reader->read_at(offset, into);
   return fail(Code::kUnsupported, "this blob store's blobs can only be read by their URL");

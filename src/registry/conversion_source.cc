@@ -100,7 +100,7 @@ Result<Buffer> read_blob(blob::BlobStore& blobs, const oci::Digest& digest, size
     return fail(Code::kExhausted, "blob {} has {} bytes, more than {}", digest, size, limit);
   Buffer bytes(size);
   if (auto* file = std::get_if<blob::FileContent>(&*content)) {
-    RUNNEL_DO(read_exact_at(file->file.get(), bytes, 0));
+    RUNNEL_DO(read_exact_at(file->file->get(), bytes, 0));
     return bytes;
   }
   auto* stream = std::get_if<blob::StreamContent>(&*content);

@@ -127,7 +127,7 @@ void check_blobs(blob::DirectoryStore& blobs) {
     ASSERT_TRUE(content);
     Buffer bytes(stored.size);
     ASSERT_TRUE(
-        read_exact_at(std::get<blob::FileContent>(*content).file.get(), bytes, 0).has_value());
+        read_exact_at(std::get<blob::FileContent>(*content).file->get(), bytes, 0).has_value());
     EXPECT_EQ(oci::Digest::of(bytes), stored.digest);
   }
 }

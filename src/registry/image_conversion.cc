@@ -63,7 +63,7 @@ struct ImageConversion::Layer {
   oci::Digest diff_id;
   ConvertedLayer made;
   codec::Sha256Value table_digest{};
-  UniqueFd file;  // the converted blob
+  std::shared_ptr<const UniqueFd> file;  // the converted blob
   bool reused = false;
 };
 
@@ -117,7 +117,7 @@ Convertible<void> ImageConversion::prepare() {
   for (const auto& image : source_.images) RUNNEL_DO(make_boot(image));
   for (const auto& [source, layer] : layers_)
     if (!layer->reused)
-      RUNNEL_DO(stage(layer->file.get(), layer->made.blob, layer->made.size, Trust::kFound));
+      RUNNEL_DO(stage(layer->file->get(), layer->made.blob, layer->made.size, Trust::kFound));
   RUNNEL_TRY(const auto config, unnamed_file(tools_.config.work_directory()));
   RUNNEL_DO(write_all_at(config.get(), as_bytes(artifact::kConfigBlob), 0));
   RUNNEL_DO(stage(config.get(), oci::Digest::of(as_bytes(artifact::kConfigBlob)),
@@ -157,7 +157,7 @@ Convertible<void> ImageConversion::make_layer(const oci::Descriptor& descriptor,
     return std::unexpected(ConversionFailure(
         Error(Code::kInvalid, fmt::format("layer blob {} is too short", layer->made.blob))));
   Buffer footer(artifact::kLayerFooterSize);
-  RUNNEL_DO(read_exact_at(layer->file.get(), footer, layer->made.size - footer.size()));
+  RUNNEL_DO(read_exact_at(layer->file->get(), footer, layer->made.size - footer.size()));
   RUNNEL_TRY(const auto parts, artifact::parse_layer_footer(footer, layer->made.size));
   layer->table_digest = parts.table_digest;
   return {};
@@ -183,13 +183,14 @@ Convertible<void> ImageConversion::convert(Layer& layer, const oci::Descriptor& 
   if (source == nullptr)
     return std::unexpected(ConversionFailure(
         Error(Code::kUnavailable, fmt::format("layer {} is not there", descriptor.digest))));
-  RUNNEL_TRY(layer.file, unnamed_file(tools_.config.work_directory()));
-  Output output(layer.file.get());
+  RUNNEL_TRY(auto unnamed, unnamed_file(tools_.config.work_directory()));
+  layer.file = std::make_shared<const UniqueFd>(std::move(unnamed));
+  Output output(layer.file->get());
   // What the disk does wrong is not the layer's fault.
   Result<void> written;
   const auto done = convert::convert_in_worker(
       tools_.program, limits(), tools_.config.conversion.threads,
-      {.diff_id = layer.diff_id, .source_size = source->size}, source->file.get(),
+      {.diff_id = layer.diff_id, .source_size = source->size}, source->file->get(),
       [&](Bytes bytes) { return written = output.append(bytes); }, worker_watch());
   RUNNEL_DO(written);
   if (!done)
@@ -208,7 +209,7 @@ Convertible<void> ImageConversion::make_boot(const SourceImage& image) {
     const auto& layer = *layers_.at(source.digest);
     const auto [place, is_new] =
         places.emplace(source.digest, static_cast<uint32_t>(descriptors.size()));
-    if (is_new) descriptors.push_back(layer.file.get());
+    if (is_new) descriptors.push_back(layer.file->get());
     job.layers.push_back(
         {.blob = layer.made.blob, .size = layer.made.size, .descriptor = place->second});
   }

@@ -40,9 +40,10 @@ constexpr int kCleansPerSweep = 6 * 24;
 // Throws away what nobody needs, at the start and then now and again, until it goes.
 class Housekeeper {
  public:
-  Housekeeper(Uploads& uploads, Collector& collector, meta::MetadataStore& metadata,
-              Traffic& traffic)
-      : metadata_(metadata),
+  Housekeeper(Uploads& uploads, Collector& collector, blob::DirectoryStore& blobs,
+              meta::MetadataStore& metadata, Traffic& traffic)
+      : blobs_(blobs),
+        metadata_(metadata),
         traffic_(traffic),
         thread_([this, &uploads, &collector](const std::stop_token& stop) {
           run(uploads, collector, stop);
@@ -54,6 +55,7 @@ class Housekeeper {
     std::condition_variable_any wake;
     for (int round = 0; !stop.stop_requested(); ++round) {
       clean(uploads);
+      blobs_.close_unused();
       if (round % kCleansPerCollection == 0) report(collector.collect(stop));
       if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
       if (round % kCleansPerSweep == 0) forget_votes(stop);
@@ -95,6 +97,7 @@ class Housekeeper {
     if (!removed) log::warning("removing replaced artifacts: {}", removed.error().message);
   }
 
+  blob::DirectoryStore& blobs_;
   meta::MetadataStore& metadata_;
   Traffic& traffic_;
   std::jthread thread_;
@@ -237,7 +240,8 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
       });
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
   warn_of_clear_text(config);
-  parts->housekeeper.emplace(*parts->uploads, *parts->collector, *parts->metadata, parts->traffic);
+  parts->housekeeper.emplace(*parts->uploads, *parts->collector, *parts->blobs, *parts->metadata,
+                             parts->traffic);
   if (config.scrub_bytes_per_second > 0)
     parts->scrub.emplace(*parts->blobs, *parts->metadata, config.scrub_bytes_per_second);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));

@@ -7,6 +7,7 @@
 #include "registry/config.h"
 #include "registry/gate.h"
 #include "registry/rate_limiter.h"
+#include "registry/readable_blobs.h"
 #include "registry/uploads.h"
 
 namespace runnel::registry {
@@ -26,6 +27,7 @@ struct Services {
         clock(t),
         readers(r),
         writers(w),
+        readable_blobs(m),
         manifest_reads(c.limits.manifests_per_minute, t) {}
 
   const Config& config;
@@ -37,6 +39,7 @@ struct Services {
   // Two pools, so that reads do not queue up behind the syncs of pushes.
   WorkerPool& readers;
   WorkerPool& writers;
+  ReadableBlobs readable_blobs;
   RateLimiter manifest_reads;
   Conversions* conversions = nullptr;  // null when they are switched off
   BootRenewal* renewal = nullptr;      // as well

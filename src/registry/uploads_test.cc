@@ -233,7 +233,7 @@ TEST_F(UploadsTest, TakeAFileWithoutReadingIt) {
   ASSERT_EQ(::fstat(file.get(), &before), 0);
   auto content = process_->blobs->open(digest("abc")).value();
   struct stat after;
-  ASSERT_EQ(::fstat(std::get<blob::FileContent>(*content).file.get(), &after), 0);
+  ASSERT_EQ(::fstat(std::get<blob::FileContent>(*content).file->get(), &after), 0);
   EXPECT_EQ(before.st_ino, after.st_ino);
 }
 

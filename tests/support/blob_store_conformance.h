@@ -28,7 +28,7 @@ using MakeBlobStore = std::function<std::unique_ptr<BlobStoreFixture>()>;
 inline Buffer read_all(blob::Content& content) {
   Buffer bytes(blob::size_of(content));
   if (auto* file = std::get_if<blob::FileContent>(&content)) {
-    EXPECT_TRUE(read_exact_at(file->file.get(), bytes, 0));
+    EXPECT_TRUE(read_exact_at(file->file->get(), bytes, 0));
   } else if (auto* stream = std::get_if<blob::StreamContent>(&content)) {
     EXPECT_EQ(stream->reader->read_at(0, bytes).value(), bytes.size());
   } else {
