@@ -47,7 +47,7 @@ Response plain_text(int status, std::string text) {
 
 Connection::Connection(const asio::any_io_executor& executor, UniqueFd socket, std::string peer,
                        const ConnectionContext& context)
-    : socket_(executor, socket.release()),
+    : socket_(executor, asio::generic::stream_protocol(AF_UNSPEC, 0), socket.release()),
       stream_(socket_.native_handle(), tls_for(context, socket_.native_handle())),
       peer_(std::move(peer)),
       context_(context),

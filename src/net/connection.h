@@ -6,7 +6,7 @@
 #pragma once
 
 #include <boost/asio/any_io_executor.hpp>
-#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/generic/stream_protocol.hpp>
 #include <functional>
 #include <memory>
 #include <span>
@@ -94,12 +94,15 @@ class Connection final : public std::enable_shared_from_this<Connection> {
 
   // connection_io.cc
   awaitable<Result<void>> send(Response& response, const ResponsePlan& plan);
-  awaitable<Result<void>> send_range(const FileRange& range);
+  Io send_some(const FileRange& range, uint64_t sent);
+  awaitable<Result<void>> send_range(const FileRange& range, uint64_t sent);
   awaitable<Result<void>> send_stream(BodyStream& stream, const ResponsePlan& plan);
   awaitable<Result<void>> send_chunk(Bytes bytes, const ResponsePlan& plan);
+  Io send_some(std::span<Bytes>& pieces, bool more);
   awaitable<Result<void>> send_all(std::span<Bytes> pieces, bool more = false);
 
   awaitable<Result<size_t>> receive(MutableBytes into);
+  awaitable<Result<size_t>> receive_later(MutableBytes into);
   awaitable<Result<bool>> fill_input();
   enum class Purpose { kReceive, kSend };
   awaitable<Result<void>> wait_for(Io::Kind want, Purpose purpose);
@@ -108,7 +111,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   Bytes input() const { return Bytes(input_).subspan(input_begin_, input_end_ - input_begin_); }
   void consume(size_t bytes);
 
-  boost::asio::posix::stream_descriptor socket_;
+  boost::asio::generic::stream_protocol::socket socket_;
   AnyStream stream_;
   const std::string peer_;
   const ConnectionContext& context_;

@@ -42,24 +42,37 @@ awaitable<Result<void>> Connection::send(Response& response, const ResponsePlan&
   const bool has_text = with_body && text;
   const bool has_range = with_body && range && range->length > 0;
 
+  // Most answers go at once, which needs no further coroutine.
   std::array<Bytes, 2> pieces = {as_bytes(head), has_text ? as_bytes(*text) : Bytes()};
-  RUNNEL_CO_DO(co_await send_all(pieces, has_range && range->length <= kWithHead));
-  if (has_range) co_return co_await send_range(*range);
+  const bool more = has_range && range->length <= kWithHead;
+  std::span<Bytes> left = pieces;
+  if (!aborted_) send_some(left, more);
+  if (!left.empty()) RUNNEL_CO_DO(co_await send_all(left, more));
+  if (has_range) {
+    const uint64_t sent = aborted_ ? 0 : send_some(*range, 0).bytes;
+    if (sent < range->length) co_return co_await send_range(*range, sent);
+    co_return Result<void>();
+  }
   if (auto* stream = std::get_if<std::unique_ptr<BodyStream>>(&response.body);
       with_body && stream && *stream)
     co_return co_await send_stream(**stream, plan);
   co_return Result<void>();
 }
 
-awaitable<Result<void>> Connection::send_range(const FileRange& range) {
-  uint64_t sent = 0;
+// What of the range behind its first `sent` bytes can be sent now.
+Io Connection::send_some(const FileRange& range, uint64_t sent) {
+  const size_t wanted = std::min<uint64_t>(range.length - sent, kTurnBytes);
+  const Io io = stream_.send_file_some(range.file->get(), range.offset + sent, wanted);
+  since_yield_ += io.bytes;
+  return io;
+}
+
+awaitable<Result<void>> Connection::send_range(const FileRange& range, uint64_t sent) {
   while (sent < range.length) {
     if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-    const size_t wanted = std::min<uint64_t>(range.length - sent, kTurnBytes);
-    const Io io = stream_.send_file_some(range.file->get(), range.offset + sent, wanted);
+    const Io io = send_some(range, sent);
     if (io.kind == Io::Kind::kDone) {
       sent += io.bytes;
-      since_yield_ += io.bytes;
       if (since_yield_ >= kTurnBytes) co_await give_way();
     } else if (io.kind == Io::Kind::kEnd) {
       log::error("a response was cut: its file ends {} bytes early", range.length - sent);
@@ -111,21 +124,28 @@ awaitable<Result<void>> Connection::send_chunk(Bytes bytes, const ResponsePlan& 
   co_return co_await send_all(pieces);
 }
 
+// What can be sent now; `pieces` are what is left then. They are at least one byte.
+Io Connection::send_some(std::span<Bytes>& pieces, bool more) {
+  const Io io = stream_.write_some(pieces, more);
+  size_t sent = io.bytes;
+  for (auto& piece : pieces) {
+    const size_t part = std::min(sent, piece.size());
+    piece = piece.subspan(part);
+    sent -= part;
+  }
+  while (!pieces.empty() && pieces.front().empty()) pieces = pieces.subspan(1);
+  return io;
+}
+
 awaitable<Result<void>> Connection::send_all(std::span<Bytes> pieces, bool more) {
-  for (;;) {
-    while (!pieces.empty() && pieces.front().empty()) pieces = pieces.subspan(1);
-    if (pieces.empty()) co_return Result<void>();
+  while (!pieces.empty() && pieces.front().empty()) pieces = pieces.subspan(1);
+  while (!pieces.empty()) {
     if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
-    const Io io = stream_.write_some(pieces, more);
+    const Io io = send_some(pieces, more);
     if (io.kind == Io::Kind::kFailed) co_return std::unexpected(system_error(io.error, "send"));
     if (io.kind != Io::Kind::kDone) RUNNEL_CO_DO(co_await wait_for(io.kind, Purpose::kSend));
-    size_t sent = io.bytes;
-    for (auto& piece : pieces) {
-      const size_t part = std::min(sent, piece.size());
-      piece = piece.subspan(part);
-      sent -= part;
-    }
   }
+  co_return Result<void>();
 }
 
 // At least one byte; 0 when the peer will send no more. The caller has set the deadline.
@@ -138,9 +158,25 @@ awaitable<Result<size_t>> Connection::receive(MutableBytes into) {
       case Io::Kind::kEnd: co_return size_t{0};
       case Io::Kind::kFailed: co_return std::unexpected(system_error(io.error, "receive"));
       case Io::Kind::kWantRead:
+        if (stream_.tls() == nullptr) co_return co_await receive_later(into);
+        [[fallthrough]];
       case Io::Kind::kWantWrite: RUNNEL_CO_DO(co_await wait_for(io.kind, Purpose::kReceive)); break;
     }
   }
+}
+
+// The same without a try at once, and not with TLS. The event loop itself reads when something
+// comes: waiting for the socket and reading then would be two more system calls.
+awaitable<Result<size_t>> Connection::receive_later(MutableBytes into) {
+  if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+  boost::system::error_code error;
+  const auto buffer = asio::buffer(into.data(), into.size());
+  const size_t got =
+      co_await socket_.async_receive(buffer, asio::redirect_error(asio::use_awaitable, error));
+  if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
+  if (error == asio::error::eof) co_return size_t{0};
+  if (error) co_return std::unexpected(system_error(error.value(), "receive"));
+  co_return got;
 }
 
 // More bytes into input_; false when the peer will send no more. kExhausted when it is full.
@@ -155,9 +191,13 @@ awaitable<Result<bool>> Connection::fill_input() {
       co_return fail(Code::kExhausted, "a line of more than {} bytes", input_.size());
     input_.resize(std::min(input_.size() * 2, options_.max_header_bytes));
   }
-  RUNNEL_CO_TRY(const size_t got, co_await receive(MutableBytes(input_).subspan(input_end_)));
-  input_end_ += got;
-  co_return got > 0;
+  const auto room = MutableBytes(input_).subspan(input_end_);
+  // Between two requests nothing is there yet, most of the time.
+  auto got =
+      idle_ && stream_.tls() == nullptr ? co_await receive_later(room) : co_await receive(room);
+  if (!got) co_return std::unexpected(std::move(got).error());
+  input_end_ += *got;
+  co_return *got > 0;
 }
 
 void Connection::consume(size_t bytes) {
@@ -172,8 +212,7 @@ awaitable<Result<void>> Connection::wait_for(Io::Kind want, Purpose purpose) {
   const bool sends = purpose == Purpose::kSend;
   if (sends) watchdog_.set(options_.body_stall_timeout);
   boost::system::error_code error;
-  co_await socket_.async_wait(write ? asio::posix::stream_descriptor::wait_write
-                                    : asio::posix::stream_descriptor::wait_read,
+  co_await socket_.async_wait(write ? asio::socket_base::wait_write : asio::socket_base::wait_read,
                               asio::redirect_error(asio::use_awaitable, error));
   if (sends) watchdog_.clear();
   if (aborted_) co_return fail(Code::kUnavailable, "{}", aborted_);
