@@ -49,6 +49,10 @@ bool is_allowed(Kind kind, std::string_view method) {
   return false;
 }
 
+bool is_distribution(std::string_view path) {
+  return path == "/v2" || path.starts_with("/v2/");
+}
+
 // The resource, if there is one and it takes this method.
 std::expected<Route, Refusal> find_resource(const net::Request& request) {
   auto route = parse_route(request.path);
@@ -116,16 +120,16 @@ net::awaitable<Answer> receive_manifest(Services& services, const Caller& caller
 // Waking a thread and being woken by it costs more than these look-ups. A HEAD of a blob may write:
 // it renews the lease.
 bool is_read_at_once(const Services& services, const Route& route, const net::Request& request) {
-  const bool blob = route.kind == Kind::kBlob && request.method == "GET";
-  return (blob || route.kind == Kind::kManifest) && services.metadata.looks_up_at_once() &&
-         services.blobs.opens_at_once();
+  const bool gets = request.method == "GET";
+  const bool reads = (gets && route.kind == Kind::kBlob) ||
+                     ((gets || request.method == "HEAD") && route.kind == Kind::kManifest);
+  return reads && services.metadata.looks_up_at_once() && services.blobs.opens_at_once();
 }
 
 net::awaitable<Answer> dispatch(Services& services, const Caller& caller, const Route& route,
                                 const net::Request& request, net::RequestBody& body) {
   const auto& method = request.method;
   if (method == "GET" || method == "HEAD") {
-    if (is_read_at_once(services, route, request)) co_return read(services, caller, route, request);
     auto work = [&] { return read(services, caller, route, request); };
     co_return co_await net::on_pool(services.readers, std::move(work));
   }
@@ -170,8 +174,20 @@ std::optional<Refusal> too_often(Services& services, const Caller& caller, const
   return refusal;
 }
 
+Answer read_at_once(Services& services, const Caller& caller, const Route& route,
+                    const net::Request& request) {
+  if (auto refusal = too_often(services, caller, route, request))
+    return std::unexpected(*std::move(refusal));
+  auto answered = read(services, caller, route, request);
+  auto& headers = answered ? answered->headers : answered.error().headers;
+  add_warnings(headers, services.config.notices, caller, route);
+  return answered;
+}
+
 net::awaitable<Answer> answer_as(Services& services, const Caller& caller, const Route& route,
                                  const net::Request& request, net::RequestBody& body) {
+  if (is_read_at_once(services, route, request))
+    co_return read_at_once(services, caller, route, request);
   if (auto refusal = too_often(services, caller, route, request))
     co_return std::unexpected(*std::move(refusal));
   auto answered = co_await dispatch(services, caller, route, request, body);
@@ -196,7 +212,9 @@ net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route rout
   co_return co_await answer_as(services, *caller, route, request, body);
 }
 
-net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
+// The APIs beside the distribution API.
+net::awaitable<Answer> answer_elsewhere(Services& services, net::Request& request,
+                                        net::RequestBody& body) {
   if (services.gate != nullptr && is_oauth(request.path))
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
   if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
@@ -204,6 +222,11 @@ net::awaitable<Answer> answer(Services& services, net::Request& request, net::Re
   if (is_attributes(request)) co_return co_await handle_attributes(services, request, body);
   if (is_profiles(request.path)) co_return co_await handle_profiles(services, request, body);
   if (is_management(request.path)) co_return co_await handle_management(services, request, body);
+  co_return refuse(404, "UNSUPPORTED", fmt::format("there is nothing at {}", quote(request.path)));
+}
+
+net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
+  if (!is_distribution(request.path)) co_return co_await answer_elsewhere(services, request, body);
   auto route = find_resource(request);
   if (!route) co_return std::unexpected(route.error());
   if (services.gate != nullptr)
@@ -217,6 +240,14 @@ net::awaitable<Answer> answer(Services& services, net::Request& request, net::Re
 net::awaitable<net::Response> Api::handle(net::Request& request, net::RequestBody& body) {
   auto answered = co_await answer(services_, request, body);
   co_return response_of(std::move(answered));
+}
+
+std::optional<net::Response> Api::answer_at_once(const net::Request& request) {
+  if (services_.gate != nullptr || !is_distribution(request.path)) return std::nullopt;
+  const auto route = find_resource(request);
+  if (!route || !is_read_at_once(services_, *route, request)) return std::nullopt;
+  static const auto caller = Caller::anyone();
+  return response_of(read_at_once(services_, caller, *route, request));
 }
 
 }  // namespace runnel::registry

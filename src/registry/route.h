@@ -32,5 +32,7 @@ struct Route {
 
 // `path` is decoded. Empty when no resource has this path.
 std::optional<Route> parse_route(std::string_view path);
+// Its kind alone.
+std::optional<Route::Kind> kind_of_route(std::string_view path);
 
 }  // namespace runnel::registry

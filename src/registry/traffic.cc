@@ -20,9 +20,9 @@ std::string method_label(const std::string& method) {
   return std::ranges::find(kMethods, method) == kMethods.end() ? "other" : method;
 }
 
-const char* route_label(const std::optional<Route>& route) {
-  if (!route) return "other";
-  switch (route->kind) {
+const char* route_label(const std::optional<Kind>& kind) {
+  if (!kind) return "other";
+  switch (*kind) {
     case Kind::kBase: return "base";
     case Kind::kCatalog: return "catalog";
     case Kind::kTags: return "tags";
@@ -110,16 +110,24 @@ std::string Traffic::metrics_text() const {
 
 net::awaitable<net::Response> Counted::handle(net::Request& request, net::RequestBody& body) {
   const auto started = std::chrono::steady_clock::now();
-  const auto route = parse_route(request.path);
-  const auto method = method_label(request.method);
+  if (auto response = api_.answer_at_once(request)) {
+    count(request, *response, started);
+    co_return *std::move(response);
+  }
   CountedBody counted(body, traffic_);
   auto response = co_await api_.handle(request, counted);
-  traffic_.add(method, route_label(route), response.status,
+  count(request, response, started);
+  co_return response;
+}
+
+void Counted::count(const net::Request& request, const net::Response& response,
+                    SteadyTime started) {
+  const auto kind = kind_of_route(request.path);
+  const auto method = method_label(request.method);
+  traffic_.add(method, route_label(kind), response.status,
                std::chrono::steady_clock::now() - started);
   if (method != "HEAD") traffic_.add_sent(size_of(response));
-  const bool manifest = route && route->kind == Kind::kManifest;
-  if (manifest && method == "PUT" && response.status == 201) traffic_.add_push();
-  co_return response;
+  if (kind == Kind::kManifest && method == "PUT" && response.status == 201) traffic_.add_push();
 }
 
 }  // namespace runnel::registry

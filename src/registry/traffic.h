@@ -9,6 +9,7 @@
 
 #include "base/histogram.h"
 #include "net/server.h"
+#include "registry/api.h"
 #include "registry/collector.h"
 
 namespace runnel::registry {
@@ -42,12 +43,14 @@ class Traffic {
 // Hands requests on and counts them. Both references must outlive it.
 class Counted final : public net::Handler {
  public:
-  Counted(net::Handler& api, Traffic& traffic) : api_(api), traffic_(traffic) {}
+  Counted(Api& api, Traffic& traffic) : api_(api), traffic_(traffic) {}
 
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
 
  private:
-  net::Handler& api_;
+  void count(const net::Request& request, const net::Response& response, SteadyTime started);
+
+  Api& api_;
   Traffic& traffic_;
 };
 
