@@ -58,16 +58,11 @@ std::string ending_soon(const Token& token, WallTime now) {
                      to_utc_text(*last));
 }
 
-std::string host_of(const net::Request& request) {
-  const auto host = net::split_host_port(request.headers.first("Host").value_or("localhost"));
-  return host ? host->text() : std::string("localhost");
-}
-
 }  // namespace
 
 std::string base_url(const Config& config, const net::Request& request) {
   if (!config.external_url.empty()) return config.external_url;
-  return (config.tls.enabled() ? "https://" : "http://") + host_of(request);
+  return (config.tls.enabled() ? "https://" : "http://") + public_host(config, request);
 }
 
 std::string address_of(std::string_view peer) {
