@@ -60,20 +60,11 @@ Refusal absent(const Target& target) {
           fmt::format("{} has no manifest {}", target.repository, target.reference)};
 }
 
-// As authorize() does it for the distribution API.
 std::expected<void, Refusal> may(const Services& services, const Caller& caller, Action action,
                                  const Target& target, const net::Request& request) {
-  const auto& repository = target.repository;
-  if (caller.may(action, repository)) return {};
-  const auto granted = caller.granted(repository);
-  if (caller.is_anonymous() || granted.has(action)) {
-    const access::Scope scope(repository, {Action::kMetadataRead, action});
-    return std::unexpected(services.gate->unauthorized(
-        request, to_string(scope), caller.limit() ? "insufficient_scope" : "",
-        fmt::format("{} needs {}", repository, to_string(action))));
-  }
-  if (!granted.has(Action::kMetadataRead)) return std::unexpected(absent(target));
-  return std::unexpected(denied(caller, repository, action));
+  const Deed deed{
+      .action = action, .repository = target.repository, .seeing = Action::kMetadataRead};
+  return authorize_deed(services.gate, caller, deed, request, absent(target));
 }
 
 std::expected<void, Refusal> check_exists(meta::MetadataStore& metadata, Target& target) {

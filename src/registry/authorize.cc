@@ -77,18 +77,19 @@ Refusal denied(const Caller& caller, std::string_view repository, Action action)
   return refusal;
 }
 
-std::expected<void, Refusal> authorize_action(const Gate* gate, const Caller& caller, Action action,
-                                              std::string_view repository,
-                                              const net::Request& request, const Refusal& absent) {
+std::expected<void, Refusal> authorize_deed(const Gate* gate, const Caller& caller,
+                                            const Deed& deed, const net::Request& request,
+                                            const Refusal& absent) {
+  const auto& [action, repository, seeing] = deed;
   if (caller.may(action, repository)) return {};
   const auto granted = caller.granted(repository);
   if (gate != nullptr && (caller.is_anonymous() || granted.has(action))) {
-    const access::Scope scope(std::string(repository), {Action::kContentRead, action});
+    const access::Scope scope(std::string(repository), {seeing, action});
     return std::unexpected(
         gate->unauthorized(request, to_string(scope), error_for(caller),
                            fmt::format("{} needs {}", repository, to_string(action))));
   }
-  if (!granted.has(Action::kContentRead)) return std::unexpected(absent);
+  if (!granted.has(seeing)) return std::unexpected(absent);
   return std::unexpected(denied(caller, repository, action));
 }
 

@@ -31,11 +31,18 @@ std::expected<void, Refusal> check_images(const Gate& gate, meta::MetadataStore&
                                           const Caller& caller, const Route& route,
                                           const net::Request& request);
 
-// The same decision for an API of our own: may the caller do this in the repository? `absent` is
-// the answer to who may not know of it. `gate` is null without authentication.
-std::expected<void, Refusal> authorize_action(const Gate* gate, const Caller& caller,
-                                              access::Action action, std::string_view repository,
-                                              const net::Request& request, const Refusal& absent);
+// What one does in the APIs of our own.
+struct Deed {
+  access::Action action;
+  std::string_view repository;
+  // Who may do this knows of the repository; who may not gets the answer to what is absent.
+  access::Action seeing = access::Action::kContentRead;
+};
+
+// The same decision for them. `gate` is null without authentication.
+std::expected<void, Refusal> authorize_deed(const Gate* gate, const Caller& caller,
+                                            const Deed& deed, const net::Request& request,
+                                            const Refusal& absent);
 
 // 403 for an action that the caller's grants do not have.
 Refusal denied(const Caller& caller, std::string_view repository, access::Action action);

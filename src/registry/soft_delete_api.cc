@@ -77,20 +77,10 @@ Refusal no_such_deletion(std::string_view id) {
       fmt::format("there is no deletion {}: it was undone or forgotten, or never was", quote(id))};
 }
 
-// As authorize() does it for the distribution API.
 std::expected<void, Refusal> check(const Call& call, Action action, std::string_view repository,
                                    const Refusal& absent) {
-  const auto& caller = call.caller;
-  if (caller.may(action, repository)) return {};
-  const auto granted = caller.granted(repository);
-  if (caller.is_anonymous() || granted.has(action)) {
-    const access::Scope scope(std::string(repository), {Action::kMetadataRead, action});
-    return std::unexpected(call.services.gate->unauthorized(
-        call.request, to_string(scope), caller.limit() ? "insufficient_scope" : "",
-        fmt::format("{} needs {}", repository, to_string(action))));
-  }
-  if (!granted.has(Action::kMetadataRead)) return std::unexpected(absent);
-  return std::unexpected(denied(caller, repository, action));
+  const Deed deed{.action = action, .repository = repository, .seeing = Action::kMetadataRead};
+  return authorize_deed(call.services.gate, call.caller, deed, call.request, absent);
 }
 
 std::expected<Deletion, Refusal> find(const Call& call, std::string_view text, Action action) {

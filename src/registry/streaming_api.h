@@ -11,10 +11,10 @@
 // and our own:
 //
 //   GET    /runnel/v1/_operations?repository=&status=&n=&before=    newest first, paged by Link
-//   POST /acr/v1/REPO/_streaming {"holdTag":30}      seconds that a pushed tag waits for its
-//   artifact POST   /runnel/v1/REPO/_streaming          202: converts every tagged image without an
-//   artifact DELETE /runnel/v1/REPO/_artifact/DIGEST    of an image, or one artifact: 202 GET
-//   /.well-known/runnel/converter-keys  what artifacts are signed with
+//   POST   /acr/v1/REPO/_streaming {"holdTag":30}      seconds that a pushed tag waits for its
+//   artifact POST   /runnel/v1/REPO/_streaming                  202: converts every tagged image
+//   without one DELETE /runnel/v1/REPO/_artifact/DIGEST            of an image, or one artifact:
+//   202 GET    /.well-known/runnel/converter-keys          what artifacts are signed with
 //
 // Looking needs the right to pull, asking and cancelling the right to push, deleting to delete.
 #pragma once
