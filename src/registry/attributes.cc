@@ -154,16 +154,39 @@ std::string_view attribute_name(Attribute attribute) {
 Result<RepositoryAttributes> RepositoryAttributes::load(meta::MetadataStore& metadata,
                                                         std::string_view repository) {
   RepositoryAttributes made;
+  RUNNEL_DO(made.read_from(metadata, repository, "", [](std::string_view) { return false; }));
+  return made;
+}
+
+Result<RepositoryAttributes> RepositoryAttributes::load_between(meta::MetadataStore& metadata,
+                                                                std::string_view repository,
+                                                                std::string_view after,
+                                                                std::string_view last) {
+  RepositoryAttributes made;
+  // "*" sorts before all that may be a tag or a digest.
+  const auto own = [](std::string_view name) { return name != "*"; };
+  RUNNEL_DO(made.read_from(metadata, repository, "", own));
+  const auto behind = [last](std::string_view name) { return name > last; };
+  RUNNEL_DO(made.read_from(metadata, repository, std::max<std::string_view>(after, "*"), behind));
+  return made;
+}
+
+Result<void> RepositoryAttributes::read_from(meta::MetadataStore& metadata,
+                                             std::string_view repository, std::string_view after,
+                                             const std::function<bool(std::string_view)>& ends) {
   const auto prefix = document_name(repository, "");
-  auto after = prefix;
-  while (true) {
-    RUNNEL_TRY(const auto page, metadata.documents(kKind, after, kPage));
+  auto at = document_name(repository, after);
+  // Most repositories have none: one look.
+  for (size_t limit = 1;; limit = kPage) {
+    RUNNEL_TRY(const auto page, metadata.documents(kKind, at, limit));
     for (const auto& document : page) {
-      if (!document.name.starts_with(prefix)) return made;
-      RUNNEL_TRY(made.all_[document.name.substr(prefix.size())], read_document(document));
-      after = document.name;
+      if (!document.name.starts_with(prefix)) return {};
+      const auto name = document.name.substr(prefix.size());
+      if (ends(name)) return {};
+      RUNNEL_TRY(all_[name], read_document(document));
+      at = document.name;
     }
-    if (page.size() < kPage) return made;
+    if (page.size() < limit) return {};
   }
 }
 
@@ -172,15 +195,20 @@ Attributes RepositoryAttributes::of(std::string_view reference) const {
   return found == all_.end() ? Attributes() : found->second;
 }
 
-bool RepositoryAttributes::names_digests() const {
-  return std::ranges::any_of(all_, [](const auto& entry) { return is_digest(entry.first); });
-}
-
 Result<Attributes> attributes_of(meta::MetadataStore& metadata, std::string_view repository,
                                  std::string_view reference) {
   RUNNEL_TRY(const auto found, metadata.document(kKind, document_name(repository, reference)));
   if (!found) return Attributes();
   return read_document(*found);
+}
+
+Result<bool> any_digest_has_attributes(meta::MetadataStore& metadata, std::string_view repository) {
+  for (const auto algorithm : {oci::Algorithm::kSha256, oci::Algorithm::kSha512}) {
+    const auto prefix = document_name(repository, oci::to_string(algorithm)) + ":";
+    RUNNEL_TRY(const auto first, metadata.documents(kKind, prefix, 1));
+    if (!first.empty() && first.front().name.starts_with(prefix)) return true;
+  }
+  return false;
 }
 
 std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metadata,

@@ -40,6 +40,10 @@ class RepositoryAttributes {
  public:
   static Result<RepositoryAttributes> load(meta::MetadataStore& metadata,
                                            std::string_view repository);
+  // The repository's own, and those of its tags and digests after `after` up to `last`.
+  static Result<RepositoryAttributes> load_between(meta::MetadataStore& metadata,
+                                                   std::string_view repository,
+                                                   std::string_view after, std::string_view last);
 
   // Of the repository itself, or of a tag or digest in it.
   Attributes own() const { return of("*"); }
@@ -51,15 +55,21 @@ class RepositoryAttributes {
   }
   // Tags and digests that something is switched off for.
   const std::map<std::string, Attributes, std::less<>>& all() const { return all_; }
-  bool names_digests() const;
 
  private:
+  // Those of names after `after`, up to the first one that `ends` wants no more.
+  Result<void> read_from(meta::MetadataStore& metadata, std::string_view repository,
+                         std::string_view after, const std::function<bool(std::string_view)>& ends);
+
   std::map<std::string, Attributes, std::less<>> all_;
 };
 
 // Those of a repository ("*"), or of a tag or digest in it, whatever else is switched off there.
 Result<Attributes> attributes_of(meta::MetadataStore& metadata, std::string_view repository,
                                  std::string_view reference);
+
+// Whether a manifest of the repository has any, by its digest.
+Result<bool> any_digest_has_attributes(meta::MetadataStore& metadata, std::string_view repository);
 
 // Changes those of a repository ("*") or of a tag or digest in it, and returns what they are then.
 // `change` is called again, with what is there, when somebody else was faster.

@@ -67,18 +67,20 @@ net::Response names_response(json::object body, std::string_view member, std::st
 Result<std::optional<std::vector<std::string>>> listed_tags(meta::MetadataStore& metadata,
                                                             std::string_view repository,
                                                             std::string last, size_t count) {
-  RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(metadata, repository));
-  if (attributes.all().empty()) return metadata.tags(repository, last, count);
   std::vector<std::string> listed;
-  while (listed.size() < count) {
+  do {
     RUNNEL_TRY(auto tags, metadata.tags(repository, last, count));
     if (!tags) return std::nullopt;
     if (tags->empty()) break;
+    RUNNEL_TRY(const auto attributes,
+               RepositoryAttributes::load_between(metadata, repository, last, tags->back()));
+    if (attributes.all().empty() && listed.empty()) return tags;
+    if (!attributes.own().has(Attribute::kList)) break;
     last = tags->back();
     for (auto& tag : *tags)
       if (listed.size() < count && attributes.has(Attribute::kList, tag))
         listed.push_back(std::move(tag));
-  }
+  } while (listed.size() < count);
   return listed;
 }
 
@@ -134,13 +136,14 @@ Answer list_referrers(Services& services, const Route& route, const net::Request
     if (!before)
       return refuse(400, "UNSUPPORTED", fmt::format("before={} is not a number", quote(*text)));
   }
-  RUNNEL_TRY(const auto attributes, RepositoryAttributes::load(services.metadata, route.key()));
-  const bool all = !attributes.names_digests();
-  const auto is_listed = [&](const oci::Digest& digest) {
-    return all || attributes.of(digest.to_string()).has(Attribute::kList);
+  auto& metadata = services.metadata;
+  RUNNEL_TRY(const bool any, any_digest_has_attributes(metadata, route.key()));
+  const auto is_listed = [&](const oci::Digest& digest) -> Result<bool> {
+    if (!any) return true;
+    RUNNEL_TRY(const auto found, attributes_of(metadata, route.key(), digest.to_string()));
+    return found.has(Attribute::kList);
   };
-  RUNNEL_TRY(auto page,
-             referrers_page(services.metadata, route.key(), subject, types, before, is_listed));
+  RUNNEL_TRY(auto page, referrers_page(metadata, route.key(), subject, types, before, is_listed));
   auto response = json_response(200, oci::kOciIndex, std::move(page.index));
   if (!types.empty()) response.headers.add("OCI-Filters-Applied", "artifactType");
   if (page.next) {

@@ -84,15 +84,17 @@ Result<ReferrersPage> referrers_page(meta::MetadataStore& metadata, std::string_
   PageBuilder page(max_bytes);
   if (!before) {
     RUNNEL_TRY(const auto entries, fallback_entries(metadata, repository, subject, types));
-    for (const auto& entry : entries)
-      if (is_listed(entry.digest) && !page.add(oci::to_json(entry))) break;
+    for (const auto& entry : entries) {
+      RUNNEL_TRY(const bool listed, is_listed(entry.digest));
+      if (listed && !page.add(oci::to_json(entry))) break;
+    }
   }
   auto position = before.value_or(std::numeric_limits<int64_t>::max());
   while (true) {
     RUNNEL_TRY(const auto batch, metadata.referrers(repository, subject, types, position, kBatch));
     for (const auto& referrer : batch) {
-      if (is_listed(referrer.digest) && !page.add(referrer.descriptor))
-        return std::move(page).finish(position);
+      RUNNEL_TRY(const bool listed, is_listed(referrer.digest));
+      if (listed && !page.add(referrer.descriptor)) return std::move(page).finish(position);
       position = referrer.position;
     }
     if (batch.size() < kBatch) return std::move(page).finish(std::nullopt);

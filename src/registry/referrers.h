@@ -21,7 +21,7 @@ struct ReferrersPage {
 };
 
 // Whether a referrer may be listed.
-using IsListed = std::function<bool(const oci::Digest&)>;
+using IsListed = std::function<Result<bool>(const oci::Digest&)>;
 
 // One page of those that are listed, newest first, from position `before` (absent for the first
 // page), as long as it stays below `max_bytes`; but one entry at least, if there is any. The first
