@@ -124,6 +124,10 @@ class Merger {
       resolve_implied(layers_, k);
       moved_.emplace_back(layers_[k].tree.inodes.size(), kNotMoved);
     }
+    // At most so many are left, and growing would have them in the memory twice.
+    size_t inodes = 1;
+    for (const auto& layer : layers_) inodes += layer.tree.inodes.size();
+    out_.inodes.reserve(inodes);
   }
 
   erofs::Tree run() {
@@ -171,6 +175,11 @@ class Merger {
       if (found.sources.empty()) continue;
       const uint32_t inode = place(found, directory.inode);
       out_.inodes[directory.inode].entries.push_back({std::string(name), inode});
+    }
+    names.clear();
+    // Nobody asks for them again, and there may be half a million names.
+    for (const Source source : directory.sources) {
+      layers_[source.layer].tree.inodes[source.inode].entries = {};
     }
   }
 

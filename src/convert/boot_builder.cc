@@ -163,9 +163,11 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   add_files(hot, tree, tables, with_tables, hot_files);
   add_profile(hot, tables, with_tables, head.layers, profile);
   head.hot = hot.take();
+  tree = {};  // compressing its image takes as much memory again
 
   ByteWriter out;
   out.bytes(artifact::serialize_head(head));
+  head.image = {};
   BootBlob boot{.bytes = {}, .head_size = out.size()};
   for (const auto& table : tables) out.bytes(table.bytes());
   RUNNEL_DO(append_hot_pack(out, head.hot, layers, tables, head.layers));

@@ -70,6 +70,7 @@ struct ConvertedLayer {
   LayerFile file;
   artifact::LayerTree tree;
   oci::Digest diff_id;
+  size_t uses = 1;  // of the image's layers
 };
 
 // For a layer that the image has twice: one blob has one diff ID.
@@ -108,6 +109,7 @@ class ImageConversion {
   Result<void> convert_layer(size_t i) {
     const auto& descriptor = source_.manifest.layers[i];
     if (const auto known = layers_.find(descriptor.digest); known != layers_.end()) {
+      ++known->second.uses;
       return check_same_diff_id(known->second.diff_id, source_.config.diff_ids[i]);
     }
     RUNNEL_TRY(auto opened, unnamed_file(options_.work_directory));
@@ -137,12 +139,13 @@ class ImageConversion {
       auto& layer = layers_.at(source.digest);
       const auto& blob = layer.file.blob;
       files.push_back(&layer.file);
-      trees.push_back(layer.tree);
+      // Not copied, because it may be large, unless the image has the layer once more.
+      trees.push_back(--layer.uses == 0 ? std::move(layer.tree) : layer.tree);
       made.push_back({.blob = oci::Digest::from_sha256(blob.digest),
                       .size = blob.size,
                       .table_digest = blob.parts.table_digest});
     }
-    RUNNEL_TRY(const auto generation, build_boot(files, trees));
+    RUNNEL_TRY(const auto generation, build_boot(files, std::move(trees)));
     return describe_artifact(source_.manifest, source_.config, made,
                              {.digest = oci::Digest::of(boot_.bytes),
                               .size = boot_.bytes.size(),
@@ -155,15 +158,14 @@ class ImageConversion {
   // Sets boot_ and returns its generation. Without a profile that is always the first one: equal
   // images give equal artifacts, and a plain conversion must not push a profile's result aside.
   Result<uint64_t> build_boot(const std::vector<const LayerFile*>& files,
-                              const std::vector<artifact::LayerTree>& trees) {
-    const auto build = [&](uint64_t generation) {
-      return build_boot_blob(files, trees, generation, options_.hot_files,
-                             options_.profile.value_or(artifact::Profile()));
-    };
+                              std::vector<artifact::LayerTree> trees) {
     if (!options_.profile) {
-      RUNNEL_TRY(boot_, build(1));
+      RUNNEL_TRY(boot_, build_boot_blob(files, std::move(trees), 1, options_.hot_files));
       return 1;
     }
+    const auto build = [&](uint64_t generation) {
+      return build_boot_blob(files, trees, generation, options_.hot_files, *options_.profile);
+    };
     const auto found = find_artifacts(repository_, source_.descriptor.digest);
     if (!found && found.error().code != Code::kNotFound) return std::unexpected(found.error());
     const uint64_t newest = found ? found->front().artifact.generation : 1;

@@ -165,3 +165,20 @@ def test_conversion_is_measured_and_nothing_stays(tmp_path, runnel):  # noqa: AR
     table = (tmp_path / "results.md").read_text()
     assert "| conversion beside `gzip -dc" in table and "| a new version" in table
     assert list(scratch.iterdir()) == []
+
+
+@pytest.mark.heavy
+def test_conversion_needs_little_memory_whatever_the_layer(tmp_path, runnel):  # noqa: ARG001
+    """A sparse file of 20 GiB with more than 1 GiB in it; three hundred thousand files."""
+    image = images.image_of(tmp_path / "image", [tar(tmp_path / "layer.tar", lambda t: t.file("f", b"x"))])
+
+    done = subprocess.run(
+        [BENCH / "conversion", "--layout", image.layout, "--only", "huge", "--only", "small", "--small-files",
+         "300000", "--json", tmp_path / "results.json"], capture_output=True, text=True, timeout=1500)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    cases = json.loads((tmp_path / "results.json").read_text())["cases"]
+    for name in ("huge", "small"):
+        assert cases[name]["plain_bytes"] > 250 << 20, name
+        for side in ("service", "command"):
+            assert 1 << 20 < cases[name][side]["peak_anonymous_bytes"] < 300 << 20, (name, side, cases[name])
