@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <optional>
+#include <string_view>
 
 #include "artifact/layer_parts.h"
 #include "base/fd.h"
@@ -27,72 +28,108 @@ constexpr size_t kPiece = 256 << 10;
 // What a blob may have besides its chunks: a tree and a chunk table, each at their largest.
 constexpr uint64_t kBesideChunks = artifact::kMaxTreeStored + artifact::kMaxTableSize;
 
-Result<void> check_spawn(int error, const char* what) {
-  if (error == 0) return {};
-  return std::unexpected(system_error(error, fmt::format("starting a worker: {}", what)));
-}
+constexpr std::string_view kStarting = "starting a worker";
 
-class FileActions {
+// No signal reaches this thread, nor whom it forks, while this lives.
+class WithoutSignals {
  public:
-  FileActions() { posix_spawn_file_actions_init(&actions_); }
-  FileActions(const FileActions&) = delete;
-  FileActions& operator=(const FileActions&) = delete;
-  ~FileActions() { posix_spawn_file_actions_destroy(&actions_); }
-  posix_spawn_file_actions_t* get() { return &actions_; }
-
- private:
-  posix_spawn_file_actions_t actions_;
-};
-
-class Attributes {
- public:
-  Attributes() {
-    posix_spawnattr_init(&attributes_);
-    sigset_t none;
-    sigemptyset(&none);
-    posix_spawnattr_setsigmask(&attributes_, &none);
+  WithoutSignals() {
     sigset_t all;
     sigfillset(&all);
-    posix_spawnattr_setsigdefault(&attributes_, &all);
-    posix_spawnattr_setflags(&attributes_, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
+    ::pthread_sigmask(SIG_SETMASK, &all, &before_);
   }
-  Attributes(const Attributes&) = delete;
-  Attributes& operator=(const Attributes&) = delete;
-  ~Attributes() { posix_spawnattr_destroy(&attributes_); }
-  posix_spawnattr_t* get() { return &attributes_; }
+  WithoutSignals(const WithoutSignals&) = delete;
+  WithoutSignals& operator=(const WithoutSignals&) = delete;
+  ~WithoutSignals() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
 
  private:
-  posix_spawnattr_t attributes_;
+  sigset_t before_;
 };
 
-Result<pid_t> spawn(const WorkerProgram& program, const std::vector<int>& descriptors) {
-  FileActions actions;
-  Attributes attributes;
-  for (const int fd : {0, 1, 2})
-    RUNNEL_DO(check_spawn(
-        posix_spawn_file_actions_addopen(actions.get(), fd, "/dev/null", O_RDWR, 0), "/dev/null"));
-  // Above all of their places first, so that none is overwritten before it has moved.
-  std::vector<UniqueFd> moved;
-  const int above = kWorkerSocket + static_cast<int>(descriptors.size());
-  for (const int fd : descriptors) {
-    moved.emplace_back(::fcntl(fd, F_DUPFD_CLOEXEC, above));
-    if (!moved.back()) return fail_errno("starting a worker: duplicating a descriptor");
-  }
-  for (size_t i = 0; i < moved.size(); ++i)
-    RUNNEL_DO(check_spawn(posix_spawn_file_actions_adddup2(actions.get(), moved[i].get(),
-                                                           kWorkerSocket + static_cast<int>(i)),
-                          "a descriptor"));
+// What the child of a fork becomes a worker with. All of it is made before, because between fork
+// and exec in a process of many threads nothing may be allocated.
+struct Launch {
+  const char* path;
   std::vector<char*> argv;
-  argv.reserve(program.arguments.size() + 1);
-  for (const auto& argument : program.arguments)
-    argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
+  std::vector<UniqueFd> descriptors;  // to stand from kWorkerSocket on; all of them are above that
+  UniqueFd null;
+  UniqueFd failure;  // gets an errno; closed by a successful exec
+  pid_t parent;
+};
+
+// As this process was started: no handlers, nothing ignored, nothing blocked.
+void reset_signals() {
+  for (int number = 1; number < NSIG; ++number) ::signal(number, SIG_DFL);
+  sigset_t none;
+  sigemptyset(&none);
+  ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
+}
+
+bool place_descriptors(const Launch& launch) {
+  for (const int fd : {0, 1, 2})
+    if (::dup2(launch.null.get(), fd) < 0) return false;
+  int place = kWorkerSocket;
+  for (const auto& fd : launch.descriptors)
+    if (::dup2(fd.get(), place++) < 0) return false;
+  return true;
+}
+
+// In the child. Before it is another program it is told to die with its parent, so that it does so
+// wherever it is then, even stopped; had the parent died before that, nobody would tell it.
+[[noreturn]] void become_worker(const Launch& launch) {
   char* const no_environment[] = {nullptr};
+  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && ::getppid() == launch.parent) {
+    reset_signals();
+    if (place_descriptors(launch)) ::execve(launch.path, launch.argv.data(), no_environment);
+  }
+  const int error = errno;
+  const auto told = ::write(launch.failure.get(), &error, sizeof error);
+  ::_exit(told == sizeof error ? 127 : 126);
+}
+
+Result<Launch> prepare_launch(const WorkerProgram& program, const std::vector<int>& descriptors) {
+  Launch launch{.path = program.path.c_str(), .parent = ::getpid()};
+  for (const auto& argument : program.arguments)
+    launch.argv.push_back(const_cast<char*>(argument.c_str()));
+  launch.argv.push_back(nullptr);
+  // Above all of their places first, so that none is overwritten before it has moved.
+  const int above = kWorkerSocket + static_cast<int>(descriptors.size());
+  const auto move_up = [&](int fd) { return UniqueFd(::fcntl(fd, F_DUPFD_CLOEXEC, above)); };
+  for (const int fd : descriptors) {
+    launch.descriptors.push_back(move_up(fd));
+    if (!launch.descriptors.back()) return fail_errno("{}: duplicating a descriptor", kStarting);
+  }
+  RUNNEL_TRY(const auto null, open_file("/dev/null", O_RDWR));
+  launch.null = move_up(null.get());
+  if (!launch.null) return fail_errno("{}: duplicating a descriptor", kStarting);
+  return launch;
+}
+
+Result<pid_t> spawn(const WorkerProgram& program, const std::vector<int>& descriptors) {
+  RUNNEL_TRY(auto launch, prepare_launch(program, descriptors));
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno("{}: a pipe", kStarting);
+  const UniqueFd failure(ends[0]);
+  UniqueFd told(ends[1]);
+  launch.failure = UniqueFd(::fcntl(told.get(), F_DUPFD_CLOEXEC, launch.null.get()));
+  told.reset();
+  if (!launch.failure) return fail_errno("{}: duplicating a descriptor", kStarting);
   pid_t pid = -1;
-  RUNNEL_DO(check_spawn(posix_spawn(&pid, program.path.c_str(), actions.get(), attributes.get(),
-                                    argv.data(), no_environment),
-                        program.path.c_str()));
-  return pid;
+  {
+    const WithoutSignals without;
+    pid = ::fork();
+    if (pid == 0) become_worker(launch);
+  }
+  if (pid < 0) return fail_errno("{}: fork", kStarting);
+  launch.failure.reset();
+  int error = 0;
+  ssize_t count = 0;
+  while ((count = ::read(failure.get(), &error, sizeof error)) < 0 && errno == EINTR) {
+  }
+  if (count == 0) return pid;
+  while (::waitpid(pid, nullptr, 0) < 0 && errno == EINTR) {
+  }
+  return std::unexpected(system_error(error, fmt::format("{}: {}", kStarting, program.path)));
 }
 
 // Killed and reaped at the latest when this goes.

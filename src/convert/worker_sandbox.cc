@@ -87,8 +87,6 @@ Result<void> allow_all(scmp_filter_ctx filter) {
 }  // namespace
 
 Result<void> detach(int first_unused) {
-  if (::prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) return fail_errno("prctl PR_SET_PDEATHSIG");
-  // Had it gone before that, the first message to it fails.
   if (::prctl(PR_SET_DUMPABLE, 0) != 0) return fail_errno("prctl PR_SET_DUMPABLE");
   if (::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0) return fail_errno("prctl PR_SET_NO_NEW_PRIVS");
   if (::close_range(static_cast<unsigned>(first_unused), ~0u, 0) != 0)

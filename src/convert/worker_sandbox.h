@@ -9,8 +9,8 @@
 
 namespace runnel::convert {
 
-// Before anything else: dies with its parent, is no target of debuggers, leaves no core file, and
-// has no descriptors from `first_unused` on.
+// Before anything else: is no target of debuggers, leaves no core file, and has no descriptors from
+// `first_unused` on. That it dies with its parent was seen to before it was started.
 Result<void> detach(int first_unused);
 
 // Bounds of address space and processor seconds.

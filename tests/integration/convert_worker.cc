@@ -1,6 +1,7 @@
 // A worker of conversions for worker_process_test.cc. With an argument it confines itself as a
 // worker does and then misbehaves in the way that the argument says.
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -19,6 +20,7 @@ using namespace runnel;
 using namespace runnel::convert;
 
 int misbehave(std::string_view how) {
+  if (how == "stop") return ::raise(SIGSTOP);
   const auto bytes = receive_message(kWorkerSocket);
   if (!bytes) return 2;
   const auto job = parse_worker_job(*bytes);

@@ -2,9 +2,15 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
+#include <fstream>
+#include <thread>
 
 #include "artifact/layer_blob.h"
 #include "base/fd.h"
@@ -302,6 +308,56 @@ TEST_F(WorkerProcess, IsKilledWhenItsCallerGivesUp) {
 
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Code::kCancelled);
+  expect_no_child();
+}
+
+// The state letter of a process (proc(5)); 0 when there is none.
+char state_of(pid_t pid) {
+  std::ifstream stat(fmt::format("/proc/{}/stat", pid));
+  std::string text;
+  std::getline(stat, text);
+  const auto end = text.rfind(')');
+  return end == std::string::npos || end + 2 >= text.size() ? '\0' : text[end + 2];
+}
+
+TEST_F(WorkerProcess, DiesWithItsCallerEvenBeforeItHasBegun) {
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 1), 0);
+  program_.arguments = {"convert_worker", "stop"};
+  const pid_t caller = ::fork();
+  ASSERT_GE(caller, 0);
+  if (caller == 0) ::_exit(convert(base_tar()) ? 1 : 2);
+  pid_t worker = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (state_of(worker) != 'T' && std::chrono::steady_clock::now() < deadline) {
+    std::ifstream(fmt::format("/proc/{}/task/{}/children", caller, caller)) >> worker;
+    std::this_thread::yield();
+  }
+  ASSERT_EQ(state_of(worker), 'T') << "the worker has not stopped itself";
+
+  ASSERT_EQ(::kill(caller, SIGKILL), 0);
+
+  int status = 0;
+  ASSERT_EQ(::waitpid(caller, &status, 0), caller);
+  EXPECT_TRUE(WIFSIGNALED(status));
+  pid_t ended = 0;
+  while ((ended = ::waitpid(worker, &status, WNOHANG)) == 0 &&
+         std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
+  if (ended == 0) ::kill(worker, SIGKILL);
+  ASSERT_EQ(ended, worker) << "it outlived its caller";
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  ASSERT_EQ(::prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+}
+
+TEST_F(WorkerProcess, SaysWhyItCannotBeStarted) {
+  program_.path = directory_.path() + "/absent";
+
+  const auto done = convert(base_tar());
+
+  ASSERT_FALSE(done);
+  EXPECT_EQ(done.error().code, Code::kNotFound);
+  EXPECT_NE(done.error().message.find("starting a worker: " + program_.path), std::string::npos)
+      << done.error().message;
   expect_no_child();
 }
 
