@@ -54,10 +54,10 @@ class Account:
         self.groups = sorted({self.memory, self.cpu})
         for group in self.groups:
             group.mkdir()
+        self.begin()
         self._stop = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
         self._sampler.start()
-        self.begin()
 
     def argv(self, argv: list[str]) -> list[str]:
         """The same command, with everything that it does on this account."""
@@ -73,6 +73,8 @@ class Account:
     def cost(self) -> Cost:
         """Since begin()."""
         seconds = time.monotonic() - self._start
+        if not self._sampler.is_alive():
+            raise RuntimeError("the memory is not sampled any more: what is known of it is too little")
         return Cost(seconds, self._cpu_seconds() - self._cpu, self._anonymous, self._resident)
 
     def close(self) -> None:
