@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """A process that reads files of known content for ever and compares every byte.
 
-    tests/e2e/reader.py ROOT --seed N [--threads N] [--kinds read,pread,mmap,direct,exec] [--files N]
+    tests/e2e/reader.py ROOT --seed N [--threads N] [--kinds read,pread,mmap,direct,exec]
+                        [--first N] [--files N] [--pause SECONDS]
 
-The files are those that known_files.py lays out. Each thread takes a file and a kind of read by the
+The files are those that known_files.py lays out, or `files` of them from `first` on. Each thread takes a file and a kind of read by the
 seed, drops the file's pages first, reads, compares. Ten times a second a line of JSON with all
 counts so far goes to standard output. Ends when standard input does, after the reads under way.
 
@@ -168,16 +169,19 @@ def attempt(kind: str, root: str, number: int,
         return kind, error
 
 
-def run(root: str, kinds: list[str], files: int, seed: str, counts: Counts,
-        stop: threading.Event) -> None:
+def run(options: argparse.Namespace, seed: str, counts: Counts, stop: threading.Event) -> None:
     seeded = random.Random(seed)
+    kinds = options.kinds.split(",")
     while not stop.is_set():
-        number, kind = seeded.randrange(files), seeded.choice(kinds)
+        number = options.first + seeded.randrange(options.files)
+        kind = seeded.choice(kinds)
         counts.began()
-        kind, outcome = attempt(kind, root, number, seeded)
+        kind, outcome = attempt(kind, options.root, number, seeded)
         counts.ended(kind, number, outcome)
         if isinstance(outcome, OSError):
             stop.wait(0.01)  # EIO can come at once; a thousand a second would prove nothing more
+        if options.pause:
+            stop.wait(options.pause)
 
 
 def report(counts: Counts, stop: threading.Event) -> None:
@@ -193,12 +197,13 @@ def main() -> int:
     parser.add_argument("--seed", default="0")
     parser.add_argument("--threads", type=int, default=4)
     parser.add_argument("--kinds", default="read,pread")
+    parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--files", type=int, default=known_files.FILES)
+    parser.add_argument("--pause", type=float, default=0, help="between two reads of a thread")
     options = parser.parse_args()
 
     counts, stop, over = Counts(), threading.Event(), threading.Event()
-    threads = [threading.Thread(target=run, args=(options.root, options.kinds.split(","),
-                                                  options.files, f"{options.seed}/{n}", counts, stop),
+    threads = [threading.Thread(target=run, args=(options, f"{options.seed}/{n}", counts, stop),
                                 daemon=True)
                for n in range(options.threads)]
     reporter = threading.Thread(target=report, args=(counts, over), daemon=True)

@@ -23,13 +23,14 @@ PROGRAM = Path(__file__).resolve().parent / "reader.py"
 class Reader:
     """One process. Its last words count, however it ended."""
 
-    def __init__(self, root: Path, seed: str, threads: int, kinds: str, files: int,
-                 prefix: tuple[str, ...]):
+    def __init__(self, root: Path, seed: str, threads: int, kinds: str, files: range,
+                 pause: float, prefix: tuple[str, ...]):
         self.kinds = kinds
         self.counts: dict = {}
         self._process = subprocess.Popen(
             [*prefix, sys.executable, str(PROGRAM), str(root), "--seed", seed, "--threads",
-             str(threads), "--kinds", kinds, "--files", str(files)],
+             str(threads), "--kinds", kinds, "--first", str(files.start), "--files",
+             str(len(files)), "--pause", str(pause)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
@@ -82,10 +83,11 @@ class Readers:
     """
 
     def __init__(self, root: Path, groups: tuple[str, ...] = ("read,pread", "mmap"),
-                 threads: int = 4, seed: int = 1, files: int = known_files.FILES,
-                 read_timeout: float = 60, prefix: tuple[str, ...] = ()):
-        self.root, self.threads, self.seed, self.files = root, threads, seed, files
-        self.read_timeout, self.prefix = read_timeout, prefix
+                 threads: int = 4, seed: int = 1, files: int | range = known_files.FILES,
+                 read_timeout: float = 60, pause: float = 0, prefix: tuple[str, ...] = ()):
+        self.root, self.threads, self.seed = root, threads, seed
+        self.files = range(files) if isinstance(files, int) else files
+        self.read_timeout, self.pause, self.prefix = read_timeout, pause, prefix
         self._groups = groups
         self._ended: list[dict] = []
         self._deaths: Counter[str] = Counter()
@@ -120,7 +122,7 @@ class Readers:
     def _start(self, kinds: str) -> None:
         self._started += 1
         self._running.append(Reader(self.root, f"{self.seed}/{self._started}", self.threads, kinds,
-                                    self.files, self.prefix))
+                                    self.files, self.pause, self.prefix))
 
     def _keep(self) -> None:
         """Replaces processes that have died, however they did."""
