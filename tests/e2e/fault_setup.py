@@ -17,7 +17,7 @@ import pytest
 from fault_report import Entry
 from liar import Liar
 from readers import Evictor, Readers, device_names
-from runnel_env import Lab, Pushed, Streaming, engines
+from runnel_env import Lab, Pushed, Streaming, all_engines
 from sandbox import daemons, services
 
 # Where a worker is killed; see src/cache/fault.h.
@@ -37,7 +37,7 @@ LIES = [{"kind": "cut"}, {"kind": "cut", "reset": True}, {"kind": "flip"}, {"kin
 def on(*ways: str):
     """The ways of mounting that a test tries by default; the others are for the heavy run."""
     return pytest.mark.parametrize("engine", [way if way in ways else pytest.param(
-        way, marks=pytest.mark.heavy) for way in engines()])
+        way, marks=pytest.mark.heavy) for way in all_engines()])
 
 
 def lie_at_random(probability: float) -> dict:

@@ -112,7 +112,7 @@ def test_a_registry_that_is_gone_costs_time_and_nothing_else(lab, pushed, engine
     gone_over_and_over(lab, pushed, engine, entry, reads=16)
 
 
-@pytest.mark.heavy
+@on()
 def test_a_registry_is_gone_for_long(lab, pushed, engine, entry):
     gone_over_and_over(lab, pushed, engine, entry, reads=1000)
 

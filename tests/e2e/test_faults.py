@@ -75,7 +75,7 @@ def test_tokens_and_redirects_that_expire_cost_nothing(lab, pushed, engine, entr
         assert readers.errors.total() == 0, readers.describe()
 
 
-@pytest.mark.heavy
+@on()
 @pytest.mark.parametrize("point", POINTS)
 def test_a_hundred_workers_die_at(lab, pushed, engine, entry, point):
     with scene(lab, pushed, engine, entry, seed=13) as now:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from corpus import layers
+from fault_setup import on
 from sandbox import scratch, services
 from tars import Tar
 
@@ -83,7 +84,7 @@ def test_an_image_more_costs_the_worker_little_memory(image, fresh_streaming):
     assert grown < 4 * 4 * MIB
 
 
-@pytest.mark.heavy
+@on()
 def test_a_hundred_mounted_images_fit_into_a_hundred_mebibytes(image, fresh_streaming, engine):
     side = fresh_streaming(engine)
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import known_files
-import pytest
 from fault_report import Entry
+from fault_setup import on
 from liar import Liar
 from readers import Readers
 from runnel_env import Streaming
@@ -131,7 +131,7 @@ def check_reads(root: Path, numbers: range, settling: float = 0) -> None:
         assert (root / known_files.name(number)).read_bytes() == known_files.content(number)
 
 
-@pytest.mark.heavy
+@on()
 def test_an_hour_without_the_registry_costs_nothing_that_lasts(lab, fault_report, engine):
     pushed = push(lab)
     entry = fault_report.entry("test_an_hour_without_the_registry", engine)
