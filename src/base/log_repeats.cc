@@ -70,11 +70,11 @@ bool Repeats::admit(std::string_view site, const Line& line, SteadyTime now) {
   return true;
 }
 
-bool Repeats::stays(Window& window, SteadyTime now,
+bool Repeats::stays(Window& window, bool busy, SteadyTime now,
                     const std::function<void(const Window&)>& held) {
   if (now - window.since >= window.length) {
-    if (window.held == 0) return false;
-    held(window);
+    if (window.held == 0 && (!busy || window.waits)) return false;
+    if (window.held > 0) held(window);
     window = {.since = now,
               .length = std::min<std::chrono::seconds>(2 * window.length, kLongestWindow),
               .held = 0,
@@ -90,14 +90,15 @@ std::vector<Line> Repeats::due(SteadyTime now) {
   next_due_ = SteadyTime::max();
   for (auto at = same_.begin(); at != same_.end();) {
     auto& same = at->second;
-    const bool kept = stays(same.window, now, [&](const Window& window) {
+    const bool kept = stays(same.window, false, now, [&](const Window& window) {
       lines.push_back(counted(same.line, window.held, window.length));
     });
     at = kept ? std::next(at) : same_.erase(at);
   }
   for (auto at = sites_.begin(); at != sites_.end();) {
     const auto level = at->second.level;
-    const bool kept = stays(at->second.window, now, [&](const Window& window) {
+    const bool busy = at->second.written > most_of_site(level) / 4;
+    const bool kept = stays(at->second.window, busy, now, [&](const Window& window) {
       lines.push_back(counted_site(at->first, level, window.held, window.length));
     });
     at = kept ? std::next(at) : sites_.erase(at);

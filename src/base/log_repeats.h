@@ -60,7 +60,9 @@ class Repeats {
   };
 
   // Whether what it belongs to is still of use; `held` when it has ended and held lines back.
-  bool stays(Window& window, SteadyTime now, const std::function<void(const Window&)>& held);
+  // `busy`: a longer one follows even if it did not.
+  bool stays(Window& window, bool busy, SteadyTime now,
+             const std::function<void(const Window&)>& held);
 
   std::map<std::string, Same> same_;  // by level, sentence and fields
   std::map<std::string_view, Site> sites_;

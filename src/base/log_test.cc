@@ -171,6 +171,19 @@ TEST(LogRepeats, BoundsWhatOnePlaceSaysInAnHourOfDifferentLines) {
   EXPECT_LT(lines, 400U);
 }
 
+TEST(LogRepeats, BoundsWhatOnePlaceSaysInAnHourOfOneLineASecond) {
+  Repeats repeats;
+  const SteadyTime start{seconds(100)};
+  size_t lines = 0;
+  for (int i = 0; i < 3600; ++i) {
+    const auto now =
+        put(repeats, line_of(fmt::format("chunk {} came corrupt", i % 500)), start + seconds(i));
+    lines += now.counts.size() + (now.now ? 1 : 0);
+  }
+
+  EXPECT_LT(lines, 500U);
+}
+
 TEST(LogRepeats, BeginsAnewAfterAQuietWhile) {
   Repeats repeats;
   const SteadyTime start{seconds(100)};
