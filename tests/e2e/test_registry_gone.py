@@ -145,11 +145,13 @@ def test_an_hour_without_the_registry_costs_nothing_that_lasts(lab, fault_report
             reference = f"{liar.host}/{pushed.reference.partition('/')[2]}"
             side.pull(reference)
             assert side.image_status(reference)["reason"] == "Streaming"
-            root = start_container(side, reference, "hour")
+            # Containers of one name share a cgroup, and the end of one would be that of all.
+            name = f"hour-{engine}-{os.getpid()}"
+            root = start_container(side, reference, name)
             try:
                 the_hour(side, liar, reference, root, entry)
             finally:
-                side.containerd.kill_container("hour")
+                side.containerd.kill_container(name)
         finally:
             print(side.node.daemon.last_words(60))
             side.close()
@@ -168,7 +170,7 @@ def the_hour(side: Streaming, liar: Liar, reference: str, root: Path, entry: Ent
         liar.rules({"lie": {"kind": "stall", "at": -1}})
         entry.faults["registry silent, seconds"] += int(GONE_SECONDS / 2)
         silent = wait_and_look(side.node, GONE_SECONDS / 2, SAMPLES // 2, here, absent)
-        second = side.containerd.run(reference, "second", "/bin/busybox", "echo", "READY")
+        second = side.containerd.run(reference, f"second-{os.getpid()}", "/bin/busybox", "echo", "READY")
         assert second.seconds_to_ready is not None, second.output
         liar.down()
         entry.faults["registry down, seconds"] += int(GONE_SECONDS / 2)
