@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/transfer_report.h"
+
 namespace runnel::fetch {
 
 namespace {
@@ -284,6 +286,8 @@ void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {
   group.pieces = pieces;
   group.sink = std::make_shared<GroupSink>(
       std::move(pieces), [self](std::shared_ptr<Piece> piece) { self->post(Arrived{piece}); });
+  const net::TransferScope scope(
+      fmt::format("{}/{}", blob.lane->endpoint.host, blob.lane->repository), to_string(priority));
   // The client calls back from its own thread, and waits for our lock there.
   group.transfer = gateway_->client.start(request_for(group), group.sink,
                                           [self, id](Result<net::ResponseHead> head) {

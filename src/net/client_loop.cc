@@ -178,6 +178,7 @@ void ClientLoop::collect_ended() {
     if (auto result = transfers_.at(id)->ended(code)) {
       finish(id, *std::move(result));
     } else {
+      transfers_.at(id)->tell_ended({});
       curl_multi_remove_handle(multi_, easy);
       by_handle_.erase(easy);
       launch(id);
@@ -213,6 +214,7 @@ void ClientLoop::launch(uint64_t id) {
   by_handle_.emplace(transfer.easy(), id);
   if (const auto code = curl_multi_add_handle(multi_, transfer.easy()); code != CURLM_OK)
     return finish(id, fail(Code::kExhausted, "{}", curl_multi_strerror(code)));
+  transfer.tell_begun();
   next_deadline_ = std::min(next_deadline_, transfer.next_look(std::chrono::steady_clock::now()));
 }
 
@@ -221,6 +223,7 @@ void ClientLoop::finish(uint64_t id, Result<ResponseHead> result) {
   if (found == transfers_.end()) return;
   const auto transfer = std::move(found->second);
   transfers_.erase(found);
+  transfer->tell_ended(result ? std::string() : result.error().message);
   if (by_handle_.erase(transfer->easy()) > 0) curl_multi_remove_handle(multi_, transfer->easy());
   transfer->report(std::move(result));
 }

@@ -1,9 +1,11 @@
 #include "net/transfer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstdlib>
 #include <set>
+#include <utility>
 
 #include "base/quote.h"
 #include "net/redirect.h"
@@ -58,7 +60,8 @@ Transfer::Transfer(ClientRequest request, std::shared_ptr<ResponseSink> sink, Cl
       easy_(curl_easy_init()),
       redirects_left_(request_.max_redirects),
       started_(std::chrono::steady_clock::now()),
-      moved_at_(started_) {
+      moved_at_(started_),
+      asked_at_(started_) {
   RUNNEL_CHECK(easy_ != nullptr);
 }
 
@@ -250,8 +253,10 @@ void Transfer::set_callbacks() {
   set(easy_, CURLOPT_PREREQDATA, this);
   set(
       easy_, CURLOPT_PREREQFUNCTION, +[](void* self, char*, char*, int, int) {
-        static_cast<Self*>(self)->phase_ = Phase::kActive;
-        static_cast<Self*>(self)->moved();
+        auto& transfer = *static_cast<Self*>(self);
+        transfer.phase_ = Phase::kActive;
+        transfer.moved();
+        transfer.report_.sent = transfer.moved_at_;
         return int{CURL_PREREQFUNC_OK};
       });
 }
@@ -271,8 +276,36 @@ Result<size_t> Transfer::read_body(MutableBytes into) {
   return wanted;
 }
 
+void Transfer::tell_begun() {
+  if (observer_ == nullptr) return;
+  static std::atomic<uint64_t> last = 0;
+  report_ = TransferReport{.number = ++last,
+                           .about = words_.about,
+                           .purpose = words_.purpose,
+                           .method = request_.method,
+                           .url = without_secrets(head_.url),
+                           .range = std::string(request_.headers.first("Range").value_or("")),
+                           .asked = std::exchange(asked_at_, std::chrono::steady_clock::now()),
+                           .error = {}};
+  told_ = true;
+  observer_->transfer(report_);
+}
+
+void Transfer::tell_ended(const std::string& error) {
+  if (!std::exchange(told_, false)) return;
+  long connections = 0;
+  report_.connected =
+      curl_easy_getinfo(easy_, CURLINFO_NUM_CONNECTS, &connections) == CURLE_OK && connections > 0;
+  report_.status = head_done_ ? head_.status : 0;
+  report_.bytes = received_;
+  report_.error = error;
+  report_.ended = asked_at_ = std::chrono::steady_clock::now();
+  observer_->transfer(report_);
+}
+
 size_t Transfer::on_header(std::string_view line) {
   moved();
+  if (report_.first_byte == SteadyTime()) report_.first_byte = moved_at_;
   auto taken = take_head_line(line);
   if (taken) return line.size();
   failure_ = taken.error();

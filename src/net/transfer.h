@@ -10,11 +10,12 @@
 
 #include "base/clock.h"
 #include "net/client.h"
+#include "net/transfer_report.h"
 #include "net/url.h"
 
 namespace runnel::net {
 
-// Lives on the client's thread.
+// Made on the caller's thread, lives on the client's.
 class Transfer {
  public:
   Transfer(ClientRequest request, std::shared_ptr<ResponseSink> sink, Client::Done done,
@@ -24,6 +25,10 @@ class Transfer {
   // Makes the curl handle ready for the request, or after a redirect for the next one.
   Result<void> prepare();
   CURL* easy() const { return easy_; }
+
+  // To the observer, if there is one: that a request of this was begun, and that it has ended.
+  void tell_begun();
+  void tell_ended(const std::string& error);
 
   // What curl's end of the handle means: the result, or nothing when a redirect is to be followed
   // (prepare() again).
@@ -73,11 +78,17 @@ class Transfer {
   curl_slist* header_lines_ = nullptr;
   std::array<char, CURL_ERROR_SIZE> curl_message_{};
 
+  TransferObserver* const observer_ = transfer_observer();
+  const TransferScope::Words words_ = TransferScope::current();
+  TransferReport report_;
+  bool told_ = false;  // that it was begun
+
   Url url_;
   bool credentials_allowed_ = true;
   int redirects_left_;
   const SteadyTime started_;
   SteadyTime moved_at_;
+  SteadyTime asked_at_;  // what this request is about to be for, or the next one after a redirect
   Phase phase_ = Phase::kConnecting;
 
   // Of the response that is arriving:

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "net/transfer_report.h"
 #include "remote/error_body.h"
 #include "remote/header_values.h"
 #include "remote/url.h"
@@ -64,7 +65,10 @@ Result<OpenAnswer> Exchange::pass(const Call& call, const std::string& url,
   if (ours && !authorization.empty()) request.headers.set("Authorization", authorization.reveal());
 
   OpenAnswer out;
-  out.body = std::make_unique<Incoming>(gateway_->client, std::move(request));
+  {
+    const net::TransferScope scope(fmt::format("{}/{}", endpoint_.host, repository_), "node");
+    out.body = std::make_unique<Incoming>(gateway_->client, std::move(request));
+  }
   auto head = out.body->head();
   if (!head) return std::unexpected(head.error().in(where(call.what)));
   out.answer.status = head->status;

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "base/base64.h"
+#include "net/transfer_report.h"
 #include "net/url.h"
 #include "remote/error_body.h"
 #include "remote/url.h"
@@ -98,6 +99,15 @@ Result<Token> interpret(const net::BufferedResponse& response, const TokenReques
               who, request.scope.text(), text.empty() ? "" : ": ", text);
 }
 
+// Of a scope's first part; empty when that is about something else.
+std::string_view repository_of(const Scope& scope) {
+  constexpr std::string_view kType = "repository:";
+  const std::string_view first = scope.parts().empty() ? std::string_view() : scope.parts().front();
+  const auto end = first.rfind(':');
+  if (!first.starts_with(kType) || end < kType.size()) return {};
+  return first.substr(kType.size(), end - kType.size());
+}
+
 Result<net::BufferedResponse> exchange(net::Client& client, const Endpoint& registry,
                                        const TokenRequest& request, Duration timeout) {
   const bool own = is_same_origin(request.realm, registry.url);
@@ -105,6 +115,8 @@ Result<net::BufferedResponse> exchange(net::Client& client, const Endpoint& regi
     outgoing.tls = own ? registry.tls : registry.tls_elsewhere;
     outgoing.max_redirects = 0;  // nobody but the named realm may see the credential
     outgoing.total_timeout = timeout;
+    const net::TransferScope scope(
+        fmt::format("{}/{}", registry.host, repository_of(request.scope)), "token");
     outgoing.headers.set("Accept", "application/json");
     return client.fetch(std::move(outgoing), kMaxAnswerBytes);
   };
