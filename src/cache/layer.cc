@@ -10,7 +10,8 @@ Layer::Layer(std::unique_ptr<Storage> storage, artifact::ChunkTable table,
       storage_(std::move(storage)),
       states_(table_),
       touches_(table_.size()),
-      came_ahead_(table_.size()) {}
+      came_ahead_(table_.size()),
+      origins_(table_.size()) {}
 
 Layer::~Layer() {
   for (const auto& [chunk, plain] : recent_) workers_.kept_bytes -= plain->size();

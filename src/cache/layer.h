@@ -182,6 +182,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
     bool lost = false;    // waits for the original; nothing is fetched
     bool denied = false;  // by the source, when it was last lost
     SteadyTime lost_at{};
+    SteadyTime arrived{};                 // the last bytes of it, unverified
+    uint32_t touch = Touches::kNotKept;   // of touches_: its first read waits
     bool retry = false;                   // to be fetched once more
     std::shared_ptr<const Buffer> plain;  // once verified, until written
   };
@@ -201,6 +203,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
 
   void want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, fetch::Priority priority,
                    Wanted& wanted);
+  bool touch_locked(uint32_t chunk, uint64_t offset, SteadyTime now);
+  void note_wait_locked(uint32_t chunk);
+  void end_wait_locked(uint32_t chunk, const Pending& pending);
   static bool arrive_locked(Read& read);
   bool read_durable(Read& read, uint32_t chunk) const;
   bool admit(Run run);
@@ -211,9 +216,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void fetch_each(const std::vector<uint32_t>& chunks, fetch::Priority priority,
                   SteadyTime deadline);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline, bool fill);
-  void arrived(Run run, const Result<Buffer>& frames);
+  void arrived(Run run, const Result<Buffer>& frames, SteadyTime came);
   void source_worked();
-  bool still_wanted(uint32_t chunk);
+  bool still_wanted(uint32_t chunk, SteadyTime came);
   Result<std::shared_ptr<const Buffer>> verify(uint32_t chunk, Bytes frame) const;
   void check_on_disk(uint32_t chunk);
   bool answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
@@ -237,7 +242,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool is_idle_on_disk(uint32_t chunk) const;
   void count_repaired_locked(uint32_t chunk);
   bool was_touched_locked(uint32_t first, uint32_t last) const;
-  void touch(uint32_t first, uint32_t last, bool missed);
+  void read_ahead_of(const std::vector<uint32_t>& touched, bool missed);
   void want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,
                           std::vector<uint32_t>& ahead) const;
   bool may_fill_locked() const;
@@ -261,6 +266,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   LayerStats stats_;
   Touches touches_;
   std::vector<bool> came_ahead_;  // or are about to
+  std::vector<Origin> origins_;   // likewise
   Rescue rescue_;
   bool filling_ = false;
   bool hurried_ = false;

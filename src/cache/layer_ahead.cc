@@ -31,17 +31,50 @@ bool Layer::was_touched_locked(uint32_t first, uint32_t last) const {
   return true;
 }
 
-// Notes the chunks; when one is new, fetches what lies around it. Nobody waits for these fetches:
-// one that fails is left to whoever comes to need it.
-void Layer::touch(uint32_t first, uint32_t last, bool missed) {
+// Notes that a read at `offset` wants the chunk. Whether it is the first one.
+bool Layer::touch_locked(uint32_t chunk, uint64_t offset, SteadyTime now) {
+  if (touches_.has(chunk)) return false;
+  const uint64_t start = table_.at(chunk).device_offset();
+  const uint64_t block = (std::max(offset, start) - start) / artifact::kBlockSize;
+  return touches_.add({.chunk = chunk,
+                       .at = now,
+                       .block = static_cast<uint16_t>(block),
+                       .origin = origins_[chunk]});
+}
+
+// Of the chunk that was touched last.
+void Layer::note_wait_locked(uint32_t chunk) {
+  const uint32_t touch = touches_.last();
+  const auto at = pending_.find(chunk);
+  const auto now = workers_.clock.now();
+  if (at == pending_.end() || at->second.waiting.empty()) {
+    return touches_.ready(touch, {}, now, origins_[chunk]);
+  }
+  Pending& pending = at->second;
+  pending.touch = touch;
+  const bool first = pending.waiting.size() == 1 && pending.fetches == 0 && !pending.lost;
+  touches_.waits(touch, !first                                ? Wait::kJoined
+                        : states_.of(chunk) == State::kAbsent ? Wait::kFetch
+                                                              : Wait::kCheck);
+}
+
+void Layer::end_wait_locked(uint32_t chunk, const Pending& pending) {
+  if (pending.touch == Touches::kNotKept) return;
+  touches_.ready(pending.touch, pending.arrived, workers_.clock.now(), origins_[chunk]);
+  if (pending.denied) touches_.waits(pending.touch, Wait::kRefused);
+}
+
+// Fetches what lies around chunks that were touched just now. Nobody waits for these fetches: one
+// that fails is left to whoever comes to need it.
+void Layer::read_ahead_of(const std::vector<uint32_t>& touched, bool missed) {
   const bool may = workers_.read_ahead && workers_.budget.may_fill();
   const auto window = may ? ReadAhead::after(source_->round_trip()) : ReadAhead();
+  if (window.empty()) return;
   const auto now = workers_.clock.now();
   std::vector<uint32_t> ahead;
   {
     const std::lock_guard lock(mutex_);
-    for (uint32_t chunk = first; chunk <= last; ++chunk) {
-      if (!touches_.add(chunk, now) || window.empty()) continue;
+    for (const uint32_t chunk : touched) {
       // What came another way, with a hot pack say, tells nothing about its neighbours.
       if (!missed && !came_ahead_[chunk]) continue;
       if (workers_.kept_bytes < kKeptLimit) want_around_locked(chunk, window, missed, ahead);
@@ -49,6 +82,7 @@ void Layer::touch(uint32_t first, uint32_t last, bool missed) {
     for (const uint32_t chunk : ahead) {
       pending_[chunk].deadline = now + kAheadTimeout;
       came_ahead_[chunk] = true;
+      origins_[chunk] = Origin::kAhead;
     }
   }
   fetch_each(ahead, Priority::kPrefetch, now + kAheadTimeout);

@@ -156,6 +156,55 @@ TEST_F(CacheReadAhead, KeepsTheOrderOfFirstReads) {
   EXPECT_THAT(order, ElementsAre(7, 3, 30));
 }
 
+TEST_F(CacheReadAhead, NotesWhatAFirstReadWaitedFor) {
+  source_->set_round_trip(milliseconds(20));
+  source_->hold();
+  auto first = start_read(10);
+  source_->wait_for_waiting(4);
+  auto joined = start_read(11);
+  EXPECT_EQ(layer_->touches().at(0).ready_us, Touch::kNotYet) << "it waits still";
+  source_->release();
+  ASSERT_TRUE(first.get());
+  ASSERT_TRUE(joined.get());
+  ASSERT_TRUE(start_read(12).get());
+  const auto table = sample_.parse_table();
+  const auto at = table.at(20);
+  ASSERT_TRUE(layer_->insert(20, Bytes(sample_.blob).subspan(at.blob_offset, at.stored_size)));
+  ASSERT_TRUE(start_read(20).get());
+
+  const auto touches = layer_->touches();
+  ASSERT_EQ(touches.size(), 4u);
+  const auto is = [&](size_t index, Wait wait, Origin origin) {
+    EXPECT_EQ(touches[index].wait, wait) << index;
+    EXPECT_EQ(touches[index].origin, origin) << index;
+    EXPECT_NE(touches[index].ready_us, Touch::kNotYet) << index;
+    EXPECT_LE(touches[index].arrived_us, touches[index].ready_us) << index;
+  };
+  is(0, Wait::kFetch, Origin::kDemand);
+  is(1, Wait::kJoined, Origin::kAhead);
+  EXPECT_EQ(touches[2].origin, Origin::kAhead);  // it may have waited for its verification
+  is(3, Wait::kNone, Origin::kHotPack);
+}
+
+TEST_F(CacheReadAhead, NotesAReadThatFailed) {
+  source_->fail(Error(Code::kUnavailable, "not now"), 1);
+  EXPECT_FALSE(start_read(10).get());
+
+  EXPECT_EQ(layer_->touches().at(0).wait, Wait::kFailed);
+}
+
+TEST(Touches, KeepsNoMoreThanItsBound) {
+  Touches touches(Touches::kMaxOrder + 10);
+  for (uint32_t chunk = 0; chunk < Touches::kMaxOrder + 10; ++chunk) {
+    ASSERT_TRUE(touches.add(chunk, SteadyTime()));
+    touches.waits(touches.last(), Wait::kFetch);
+  }
+  touches.ready(Touches::kNotKept, {}, {}, Origin::kDemand);  // nothing happens
+
+  EXPECT_EQ(touches.order().size(), Touches::kMaxOrder);
+  EXPECT_FALSE(touches.add(Touches::kMaxOrder + 5, SteadyTime())) << "it was touched";
+}
+
 TEST(Touches, TellsWhenTheFirstAndTheLastWereSinceAMoment) {
   Touches touches(10);
   const auto at = [](int seconds) { return SteadyTime() + std::chrono::seconds(seconds); };

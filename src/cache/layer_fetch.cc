@@ -37,8 +37,9 @@ fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTi
   }
   auto came = [self = shared_from_this(), run, fill](Result<Buffer> frames) {
     auto shared = std::make_shared<Result<Buffer>>(std::move(frames));
-    self->workers_.verify.submit([self, run, fill, shared] {
-      self->arrived(run, *shared);
+    const auto now = self->workers_.clock.now();
+    self->workers_.verify.submit([self, run, fill, shared, now] {
+      self->arrived(run, *shared, now);
       if (fill) self->fill_arrived(shared->has_value());
     });
   };
@@ -68,12 +69,12 @@ void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority,
   fault("mid-fetch");
 }
 
-void Layer::arrived(Run run, const Result<Buffer>& frames) {
+void Layer::arrived(Run run, const Result<Buffer>& frames, SteadyTime came) {
   fault("arrived");
   const uint64_t start = table_.at(run.first).blob_offset;
   bool worked = false;
   for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
-    if (!still_wanted(chunk)) continue;
+    if (!still_wanted(chunk, came)) continue;
     if (!frames) {
       fetch_failed(chunk, frames.error());
       continue;
@@ -101,11 +102,12 @@ void Layer::source_worked() {
 }
 
 // One fetch of the chunk has ended. False when another one was faster.
-bool Layer::still_wanted(uint32_t chunk) {
+bool Layer::still_wanted(uint32_t chunk, SteadyTime came) {
   const std::lock_guard lock(mutex_);
   const auto at = pending_.find(chunk);
   if (at == pending_.end()) return false;
   if (at->second.fetches > 0) --at->second.fetches;
+  if (!at->second.plain) at->second.arrived = came;
   return !at->second.plain;
 }
 
@@ -132,6 +134,7 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, b
       if (arrive_locked(*read)) finished.push_back(read);
     }
     at->second.waiting.clear();
+    end_wait_locked(chunk, at->second);
     if (new_data) {
       at->second.plain = plain;
       workers_.kept_bytes += plain->size();
@@ -210,6 +213,8 @@ void Layer::give_up(uint32_t chunk, const Error& error) {
       stats_.last_error = read->error->message;
       finished.push_back(read);
     }
+    end_wait_locked(chunk, at->second);
+    touches_.waits(at->second.touch, Wait::kFailed);
     pending_.erase(at);
   }
   for (const auto& read : finished) read->finish();
@@ -229,6 +234,7 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
     const std::lock_guard lock(mutex_);
     if (states_.of(chunk) != State::kAbsent) return {};
     pending_.try_emplace(chunk);  // readers that wait for a fetch of it need not
+    origins_[chunk] = Origin::kHotPack;
   }
   deliver(chunk, plain, true);
   return {};

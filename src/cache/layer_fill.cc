@@ -80,6 +80,7 @@ void Layer::fill_next() {
     for (const uint32_t chunk : wanted.unchecked) pending_[chunk].deadline = deadline;
     for (uint32_t chunk = run.first; found && chunk <= run.last; ++chunk) {
       pending_[chunk].deadline = deadline;
+      origins_[chunk] = Origin::kFill;
     }
     if (found) ++fills_in_flight_;
   }

@@ -22,15 +22,23 @@ void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime
   const uint32_t first = table_.find(offset / artifact::kBlockSize);
   const uint32_t last = table_.find((offset + length - 1) / artifact::kBlockSize);
 
+  const bool noted = priority == Priority::kDemand;
+  const auto now = noted ? workers_.clock.now() : SteadyTime();
   std::vector<uint32_t> durable;
+  std::vector<uint32_t> touched;          // for the first time
+  std::vector<uint32_t> touched_on_disk;  // of touches_
   Wanted wanted;
   {
     const std::lock_guard lock(mutex_);
     for (uint32_t chunk = first; chunk <= last; ++chunk) {
+      const bool is_new = noted && touch_locked(chunk, offset, now);
+      if (is_new) touched.push_back(chunk);
       if (states_.of(chunk) == State::kDurable) {
         durable.push_back(chunk);
+        if (is_new) touched_on_disk.push_back(touches_.last());
       } else {
         want_locked(chunk, read, priority, wanted);
+        if (is_new) note_wait_locked(chunk);
       }
     }
   }
@@ -41,11 +49,13 @@ void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime
     want_locked(chunk, read, priority, wanted);
   }
   start(wanted, priority, deadline);
-  if (priority == Priority::kDemand) touch(first, last, !wanted.missing.empty());
+  if (!touched.empty()) read_ahead_of(touched, !wanted.missing.empty());
 
   bool finished = false;
   {
+    const auto read_at = touched_on_disk.empty() ? SteadyTime() : workers_.clock.now();
     const std::lock_guard lock(mutex_);
+    for (const uint32_t touch : touched_on_disk) touches_.read_from_disk(touch, read_at);
     finished = arrive_locked(*read);
   }
   if (finished) read->finish();
@@ -87,6 +97,7 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
   if (overtakes) {
     wanted.overtaken.push_back(chunk);
   } else if (fresh && states_.of(chunk) == State::kAbsent) {
+    origins_[chunk] = Origin::kDemand;
     wanted.missing.push_back(chunk);
   } else if (fresh) {
     wanted.unchecked.push_back(chunk);

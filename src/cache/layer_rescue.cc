@@ -164,6 +164,7 @@ bool Layer::is_wanted(uint32_t chunk, const Buffer& plain) {
   if (pending.plain) return false;
   pending.lost = false;
   pending.retry = false;
+  origins_[chunk] = Origin::kOriginal;
   stats_.bytes_restored += plain.size();
   return true;
 }
