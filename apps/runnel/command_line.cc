@@ -121,6 +121,32 @@ void add_node_image_command(CLI::App& node, Action& action, const char* name, co
   command->callback([&action, options, run] { action = [options, run] { return run(*options); }; });
 }
 
+void add_why(CLI::App& node, Action& action) {
+  auto* command = node.add_subcommand(
+      "why", "where the time of a container's start went: each request, chunk, file and wait");
+  command->footer(
+      "Example: runnel node why registry.example/team/app:v1 --until 2.5 -o start.html");
+  auto options = std::make_shared<cli::NodeWhyOptions>();
+  command
+      ->add_option("NAME", options->name,
+                   "a container's ID or its beginning, or an image as it was pulled")
+      ->required();
+  command->add_option("-o,--output-file", options->output_file,
+                      "write a picture (.svg, or .html, which zooms) or .json to this file");
+  command->add_option("--output", options->output, "json prints all that is known")
+      ->check(CLI::IsMember({"text", "json"}));
+  command
+      ->add_option("--until", options->until_s,
+                   "seconds after the first request at which to cut: when the workload was "
+                   "ready [the last new read before two quiet seconds]")
+      ->check(CLI::Range(0.001, 86400.0));
+  command->add_option("--rows", options->rows, "bars of the text, at most")
+      ->check(CLI::Range(40, 2000))
+      ->capture_default_str();
+  add_control_flags(*command, options->control);
+  command->callback([&action, options] { action = [options] { return cli::node_why(*options); }; });
+}
+
 void add_node_commands(CLI::App& node, Action& action) {
   const auto add = [&](const char* name, const char* what, int (*run)(const cli::NodeOptions&),
                        bool of_image = false) {
@@ -154,6 +180,7 @@ void add_node_commands(CLI::App& node, Action& action) {
   add("profile", "what an image's start read, for runnel convert --profile", cli::node_profile,
       true);
   add("clear", "empty the cache of everything that no image needs", cli::node_clear);
+  add_why(node, action);
   add_install_commands(node, action);
   add_check_registry(node, action);
   add_node_image_command(node, action, "materialize",

@@ -66,6 +66,16 @@ int node_status(const NodeOptions& options);
 int node_clear(const NodeOptions& options);
 // Which chunks the start of `options.image` read, as a profile for convert().
 int node_profile(const NodeOptions& options);
+struct NodeWhyOptions {
+  std::string name;  // a container's ID, or an image
+  std::string control = "/run/runnel/control.sock";
+  std::string output;             // "json"; empty: text
+  std::string output_file;        // a picture: .svg, .html, or .json
+  std::optional<double> until_s;  // of the start; the rest is cut
+  size_t rows = 60;               // bars of the text
+};
+// Where the time of a container's start went, for people, programs and as a picture.
+int node_why(const NodeWhyOptions& options);
 // Puts the node between containerd and registries, and takes it out again; prints what it does.
 int node_install(const install::Options& options);
 int node_uninstall(const install::Options& options);

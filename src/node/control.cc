@@ -76,6 +76,7 @@ const Control::Route* Control::find(const net::Request& request) {
                                       {"POST", "/complete", &Control::complete},
                                       {"GET", "/complete", &Control::completion},
                                       {"POST", "/profile", &Control::profile},
+                                      {"POST", "/why", &Control::why},
                                       {"POST", "/login", &Control::login},
                                       {"POST", "/logout", &Control::logout},
                                       {"POST", "/check-registry", &Control::check_registry},
@@ -131,6 +132,16 @@ net::Response Control::profile(const std::string& body) {
   if (!profile) return refusal(profile.error());
   return net::Response(200, net::Headers{{"Content-Type", "application/json"}},
                        artifact::to_json(*profile));
+}
+
+net::Response Control::why(const std::string& body) {
+  auto events = [&]() -> Result<std::string> {
+    RUNNEL_TRY(const auto request, parse_body(body));
+    RUNNEL_TRY(const auto name, text_member(request, "name"));
+    return parts_.why(name);
+  }();
+  if (!events) return refusal(events.error());
+  return net::Response(200, net::Headers{{"Content-Type", "application/json"}}, *std::move(events));
 }
 
 net::Response Control::login(const std::string& body) {

@@ -6,6 +6,8 @@
 //   POST /complete         starts to bring everything of the mounted images here
 //   GET  /complete         how far that is: {"running", "complete", "bytes_missing", "error"}
 //   POST /profile          {"image"}: what its start read, as artifact/profile.h has it
+//   POST /why              {"name"}: what is known of the start of a container or an image, as
+//                          timeline/events.h has it
 //   POST /login            {"host", "user", "secret"}: tries them, and keeps good ones
 //   POST /logout           {"host"}
 //   POST /materialize, /repull   {"image", "address"[, "namespace"]}: begins it or joins it
@@ -44,6 +46,7 @@ class Control final : public net::Handler {
     ImageJobs& jobs;
     std::function<std::string()> status;
     std::function<Result<std::string>()> containers;
+    std::function<Result<std::string>(const std::string& name)> why;
   };
   explicit Control(Parts parts) : parts_(std::move(parts)), completion_(parts_.engine) {}
 
@@ -63,6 +66,7 @@ class Control final : public net::Handler {
   net::Response complete(const std::string& body);
   net::Response completion(const std::string& body);
   net::Response profile(const std::string& body);
+  net::Response why(const std::string& body);
   net::Response login(const std::string& body);
   net::Response logout(const std::string& body);
   net::Response check_registry(const std::string& body);

@@ -28,6 +28,8 @@ constexpr const char* kImageRefLabels[] = {
 constexpr const char* kStopping = "the node stops";
 constexpr auto kAccessTimeout = std::chrono::seconds(60);
 
+using Kind = timeline::Span::Kind;
+
 std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
   std::vector<uint64_t> sizes;
   sizes.reserve(layers.size());
@@ -159,6 +161,7 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   image->repository = seen.repository;
   image->subject = seen.digest;
   image->manifest = *manifest;
+  if (options_.log != nullptr) options_.log->begin(image->place());
   pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
 }
 
@@ -219,6 +222,7 @@ void Images::leave_alone(const std::string& reference, const std::string& host) 
 }
 
 void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
+  const StartLog::Step whole(options_.log, image->place(), Kind::kPreparation, "preparation");
   Reason if_denied = Reason::kCredentialsMissing;
   auto streamed = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
     const auto repository = registries_.repository(image->host, image->repository);
@@ -312,10 +316,22 @@ Result<std::shared_ptr<const StreamedImage>> Images::stream(
                              .artifact = candidate.artifact,
                              .boot = {},
                              .directory = {}};
-      RUNNEL_TRY(streamed.boot, artifact::open_boot(candidate.artifact, boot_blob));
-      RUNNEL_DO(store_.save(streamed, candidate.manifest, boot_blob));
-      RUNNEL_DO(attach(streamed, boot_blob));
+      {
+        const StartLog::Step step(options_.log, image.place(), Kind::kStep, "verify the boot blob");
+        RUNNEL_TRY(streamed.boot, artifact::open_boot(candidate.artifact, boot_blob));
+      }
+      {
+        const StartLog::Step step(options_.log, image.place(), Kind::kStep,
+                                  "keep the image on disk");
+        RUNNEL_DO(store_.save(streamed, candidate.manifest, boot_blob));
+      }
+      {
+        const StartLog::Step step(options_.log, image.place(), Kind::kStep,
+                                  "open layers, unpack the hot pack");
+        RUNNEL_DO(attach(streamed, boot_blob));
+      }
       streamed.boot.head.image = {};
+      const StartLog::Step step(options_.log, image.place(), Kind::kStep, "mount");
       const auto kept = std::make_shared<const StreamedImage>(std::move(streamed));
       const Place whole{.image = kept, .layers = kept->chain_ids.size()};
       RUNNEL_DO(engine_.mount(whole.mount_name(), kept->metadata_path(),

@@ -29,6 +29,7 @@
 #include "node/page_cache_meter.h"
 #include "node/reason.h"
 #include "node/registries.h"
+#include "node/start_log.h"
 #include "node/start_watch.h"
 #include "node/tree_keeper.h"
 #include "node/trust.h"
@@ -48,6 +49,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     Duration retry_after = std::chrono::seconds(60);
     // How long an image stays mounted that streams for nobody.
     Duration keep_unused = std::chrono::minutes(5);
+    // Hears of the steps of preparations; null for nobody. It must outlive this.
+    StartLog* log = nullptr;
     // Whether an ordinary snapshot of that chain ID is there.
     std::function<Result<bool>(const std::string& chain_id)> is_unpacked;
   };
@@ -121,6 +124,13 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // The images that began to stream since this process runs, and whose registry makes boot blobs
   // out of profiles.
   std::vector<StartWatch::Start> starts() const;
+  // What is known of the latest start of an image: HOST/REPOSITORY@DIGEST, or a reference with a
+  // tag, which means the latest of that repository. `authority` says where a host is reached
+  // ("127.0.0.1:5000"). Waits for the disk, and reads the whole tree of the image. kNotFound when
+  // this node did not see it pulled.
+  Result<timeline::Events> start_events(
+      const oci::Reference& reference,
+      const std::function<std::string(const std::string& host)>& authority) const;
   // Where such an image is from; kNotFound when it streams no more.
   Result<oci::Reference> reference_of(const oci::Digest& image) const;
 
@@ -140,7 +150,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     std::shared_ptr<const StreamedImage> streamed;
     bool only_by_token = false;  // when it was prepared
 
-    std::string name() const { return host + "/" + repository + "@" + subject.to_string(); }
+    std::string name() const { return place() + "@" + subject.to_string(); }
+    std::string place() const { return host + "/" + repository; }
   };
   // An image and how many of its lowest layers a chain ID means.
   struct Place {
@@ -160,6 +171,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
          const Clock& clock);
 
   Result<void> restore(const std::set<std::string>& held);
+  std::shared_ptr<const Image> latest_locked(const oci::Reference& reference) const;
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
   void prepare(const std::shared_ptr<Image>& image, Prepare when);

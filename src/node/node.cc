@@ -26,8 +26,10 @@
 #include "node/registries.h"
 #include "node/registry_check.h"
 #include "node/repull.h"
+#include "node/start_log.h"
 #include "node/start_reporter.h"
 #include "node/status_json.h"
+#include "node/why.h"
 #include "remote/gateway.h"
 #include "snapshot/service.h"
 #include "snapshot/snapshotter.h"
@@ -109,6 +111,15 @@ class FetcherGuard {
   fetch::Fetcher& fetcher_;
 };
 
+// Clients may outlive what observes them.
+class ObserverGuard {
+ public:
+  ObserverGuard() = default;
+  ~ObserverGuard() { net::observe_transfers(nullptr); }
+  ObserverGuard(const ObserverGuard&) = delete;
+  ObserverGuard& operator=(const ObserverGuard&) = delete;
+};
+
 // Answers calls for as long as the snapshotter is there.
 class ServiceGuard {
  public:
@@ -133,6 +144,7 @@ Result<void> check(const Config& config) {
 Result<void> run_worker(const Config& config, engine::Handover handover,
                         const std::function<void()>& wait_for_stop) {
   const SystemClock clock;
+  StartLog start_log(clock);  // before all that it hears of
   RUNNEL_TRY(auto channel, take_channel(handover));
   RUNNEL_TRY(auto listeners, take_listeners(config, handover));
   RUNNEL_DO(make_directories(config.root, 0711));
@@ -147,6 +159,9 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
       .metrics = metrics_server ? metrics_server->address() : std::string(net::kNoMetrics),
       .restarts = engine::worker_restarts()};
 
+  net::observe_transfers(&start_log);
+  const ObserverGuard observing;
+  service->observe(start_log);
   net::Client client;
   net::Client mirror_client;  // of its own: ordinary pulls must not take a reader's connections
   const auto hosts = hosts_of(config);
@@ -185,6 +200,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   image_options.trust = config.trust;
   image_options.is_unpacked = is_unpacked;
   image_options.keep_unused = config.keep_unused;
+  image_options.log = &start_log;
   RUNNEL_TRY(auto images,
              Images::open(image_options, config.root, held, registries, *engine, clock));
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
@@ -201,6 +217,11 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                   {"repull", [&](const auto& request, const auto& progress, const auto& stop) {
                      return repull(request, *images, is_unpacked, progress, stop);
                    }}});
+  const auto authority_of = [&hosts](const std::string& host) {
+    const auto url = hosts.endpoint(host).url;
+    const auto scheme = url.find("://");
+    return scheme == std::string::npos ? url : url.substr(scheme + 3);
+  };
   Control control({.engine = *engine,
                    .images = *images,
                    .gateway = *gateway,
@@ -211,6 +232,16 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                    .containers = [&]() -> Result<std::string> {
                      RUNNEL_TRY(const auto containers, list_containers(*store, *images, *engine));
                      return containers_json(containers);
+                   },
+                   .why = [&](const std::string& name) -> Result<std::string> {
+                     RUNNEL_TRY(const auto events, events_of({.store = *store,
+                                                              .images = *images,
+                                                              .engine = *engine,
+                                                              .log = start_log,
+                                                              .authority = authority_of,
+                                                              .worker_restarts = worker.restarts},
+                                                             name));
+                     return timeline::to_json(events);
                    }});
   RUNNEL_TRY(auto control_server, net::Server::listen(on_socket(listeners.control), control));
   const ServiceGuard serving(*service, *snapshotter);

@@ -12,6 +12,15 @@
 
 namespace runnel::snapshot {
 
+// Hears of every call as it comes; called on the calls' threads, must not block.
+class CallObserver {
+ public:
+  virtual ~CallObserver() = default;
+  // `name` is the snapshot that it is about, empty for none. The result names the call.
+  virtual uint64_t call_begun(const char* call, const std::string& name) = 0;
+  virtual void call_ended(uint64_t number, const char* code) = 0;
+};
+
 // Any thread may call any method.
 class CallCounts {
  public:

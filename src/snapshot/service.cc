@@ -3,6 +3,8 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/resource_quota.h>
 
+#include <atomic>
+
 #include "base/log.h"
 #include "base/quote.h"
 #include "snapshot/acceptor.h"
@@ -81,6 +83,8 @@ void fill(const Info& info, api::Info* out) {
 class Calls final : public api::Snapshots::Service {
  public:
   Calls(Attachment& attachment, CallCounts& counts) : attachment_(attachment), counts_(counts) {}
+
+  void observe(CallObserver& observer) { observer_ = &observer; }
 
   Status Prepare(ServerContext*, const api::PrepareSnapshotRequest* request,
                  api::PrepareSnapshotResponse* response) override {
@@ -173,9 +177,12 @@ class Calls final : public api::Snapshots::Service {
   template <class Call>
   Status run(const char* what, const std::string& name, const Call& call) {
     const SteadyTime started = std::chrono::steady_clock::now();
+    CallObserver* const observer = observer_;
+    const uint64_t number = observer == nullptr ? 0 : observer->call_begun(what, name);
     const auto result = answer(call);
     const char* const code = result ? "ok" : to_string(result.error().code);
     counts_.add(what, code, std::chrono::steady_clock::now() - started);
+    if (observer != nullptr) observer->call_ended(number, code);
     return result ? Status::OK : status_of(result.error(), what, name);
   }
 
@@ -200,12 +207,14 @@ class Calls final : public api::Snapshots::Service {
 
   Attachment& attachment_;
   CallCounts& counts_;
+  std::atomic<CallObserver*> observer_ = nullptr;
 };
 
 }  // namespace
 
 class Service::Impl {
  public:
+  void observe(CallObserver& observer) { calls_.observe(observer); }
   void attach(Snapshotter& snapshotter) { attachment_.set(snapshotter); }
   const CallCounts& counts() const { return counts_; }
 
@@ -267,6 +276,10 @@ void Service::stop() {
 
 const CallCounts& Service::counts() const {
   return impl_->counts();
+}
+
+void Service::observe(CallObserver& observer) {
+  impl_->observe(observer);
 }
 
 void Service::attach(Snapshotter& snapshotter) {

@@ -29,6 +29,9 @@ class Service {
   // Once: from now on calls are answered. The snapshotter must outlive stop().
   void attach(Snapshotter& snapshotter);
 
+  // Before attach(). It must outlive stop().
+  void observe(CallObserver& observer);
+
   // Gives calls in progress a few seconds to end, cancels their clients' waiting after that, and
   // returns when the last has returned; those that wait for attach() get UNAVAILABLE. Removes the
   // socket unless somebody else has replaced it.

@@ -107,7 +107,9 @@ class Side:
 class Bench:
     """A registry with images, networks in front of it, and the sides that pull through them."""
 
-    def __init__(self, directory: Path, engines: list[str], networks: list[str]):
+    def __init__(self, directory: Path, engines: list[str], networks: list[str],
+                 why: Path | None = None):
+        self.why = why  # where timelines go
         self.scratch = Scratch(directory)
         self.registry = services.Registry(directory / "registry")
         self.engines, self.networks = engines, networks
@@ -188,7 +190,8 @@ class Bench:
         begin = time.monotonic()
 
         def at_ready() -> None:
-            found["seconds"] = time.monotonic() - begin
+            found["at"] = time.monotonic()
+            found["seconds"] = found["at"] - begin
             found["traffic"] = sim.traffic()
             found["cpu"] = self._cpu(side, sim)
             found["peak_memory"] = processes.peak_memory(side.node.worker) if side.node else 0
@@ -199,6 +202,8 @@ class Bench:
         if not found:
             raise RuntimeError(f"{reference} printed no READY line:\n{started.output}")
         self._check_streams(side, reference)
+        if self.why and side.node:
+            self._tell_why(reference, run, found["at"])
         again = side.containerd.run(reference, "again").seconds_to_ready
         after: Traffic = found["traffic"]
         return Run(run.image, run.network, run.engine, run.round,
@@ -209,6 +214,16 @@ class Bench:
                    cpu={name: round(used - cpu_before[name], 2)
                         for name, used in found["cpu"].items()},
                    peak_memory=found["peak_memory"])
+
+    def _tell_why(self, reference: str, run: Run, ready: float) -> None:
+        """The start's timeline, cut at READY: time.monotonic() is the node's clock too."""
+        node = self.sides[run.engine].node
+        begin = json.loads(node.why(reference, "--output", "json"))["begin_us"] / 1e6
+        name = f"{run.image}-{run.network}-{run.engine}-{run.round}"
+        until = ("--until", f"{ready - begin:.6f}")
+        (self.why / f"{name}.txt").write_text(node.why(reference, *until))
+        for ending in ("json", "html"):
+            node.why(reference, *until, "--output-file", str(self.why / f"{name}.{ending}"))
 
     def _cpu(self, side: Side, sim: NetSim) -> dict[str, float]:
         return {**side.cpu(), "network": processes.cpu_seconds(sim.daemon.pid),
@@ -333,10 +348,14 @@ def main() -> None:
     parser.add_argument("--engine", type=choices(ENGINES), default=["erofs-file", EAGER])
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--json", type=Path, help="every run, and the summary")
+    parser.add_argument("--why", type=Path,
+                        help="a directory for the timeline of each start of a node, cut at READY")
     options = parser.parse_args()
+    if options.why:
+        options.why.mkdir(parents=True, exist_ok=True)
     directory = Path(tempfile.mkdtemp(prefix="runnel-cold-", dir=os.environ.get("TMPDIR", "/var/tmp")))
     runs: list[Run] = []
-    with Bench(directory, options.engine, options.network) as bench:
+    with Bench(directory, options.engine, options.network, options.why) as bench:
         for image in options.image:
             print(f"== {image}: pushing and converting", flush=True)
             bench.add_image(image)

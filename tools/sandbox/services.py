@@ -135,6 +135,11 @@ class Node:
         return run([program(), "node", "profile", reference, "--control", str(self.control)],
                    seconds=60)
 
+    def why(self, name: str, *arguments: str) -> str:
+        """Where the time of a container's or an image's start went; see runnel node why --help."""
+        return run([program(), "node", "why", name, "--control", str(self.control), *arguments],
+                   seconds=120)
+
     def containers(self) -> list[dict]:
         return json.loads(run([program(), "node", "status", "--containers", "--json",
                                "--control", str(self.control)], seconds=60))["containers"]
