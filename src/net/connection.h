@@ -102,10 +102,12 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   awaitable<Result<void>> send_all(std::span<Bytes> pieces, bool more = false);
 
   awaitable<Result<size_t>> receive(MutableBytes into);
-  awaitable<Result<size_t>> receive_later(MutableBytes into);
   awaitable<Result<bool>> fill_input();
+
+  // connection_wait.cc
   enum class Purpose { kReceive, kSend };
   awaitable<Result<void>> wait_for(Io::Kind want, Purpose purpose);
+  awaitable<Result<size_t>> receive_later(MutableBytes into);
   awaitable<void> give_way();
 
   Bytes input() const { return Bytes(input_).subspan(input_begin_, input_end_ - input_begin_); }
