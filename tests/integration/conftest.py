@@ -19,6 +19,10 @@ from registry_calls import Calls  # noqa: E402
 from sandbox import services  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "heavy: needs gigabytes or minutes; ./check leaves it out")
+
+
 @pytest.fixture(scope="session")
 def runnel() -> str:
     program = services.program()
