@@ -97,10 +97,19 @@ void StartLog::call_ended(uint64_t number, const char* code) {
 void StartLog::begin(const std::string& repository) {
   const std::lock_guard lock(mutex_);
   auto& record = record_locked(repository);
-  const auto since = record.since = clock_.now() - kBefore;
-  std::erase_if(record.requests, [&](const auto& each) { return each.second.asked < since; });
+  // An earlier start's requests came before its preparation had ended.
+  auto since = clock_.now() - kBefore;
+  for (const auto& step : record.steps) {
+    const bool over =
+        step.span.kind == timeline::Span::Kind::kPreparation && step.span.end != timeline::kNone;
+    if (over) since = std::max(since, SteadyTime(std::chrono::microseconds(step.span.end)));
+  }
+  record.since = since;
+  std::erase_if(record.requests, [&](const auto& each) {
+    return each.second.asked < since || !led_to_it(each.second);
+  });
   std::erase_if(record.steps, [&](const Noted& each) {
-    return each.span.end != timeline::kNone && each.span.begin < microseconds(since);
+    return each.span.end != timeline::kNone && each.span.end <= microseconds(since);
   });
   record.dropped = 0;
 }
@@ -150,8 +159,7 @@ StartLog::Start StartLog::start(const std::string& repository, std::string_view 
     const auto found = records_.find(key);
     if (found == records_.end()) return;
     for (const auto& [number, report] : found->second.requests)
-      if (report.asked >= since + (led_to_it(report) ? Duration::zero() : kBefore))
-        start.requests.push_back(report);
+      if (report.asked >= since) start.requests.push_back(report);
     for (const auto& step : found->second.steps) start.steps.push_back(step.span);
     start.dropped += found->second.dropped;
   };

@@ -71,6 +71,24 @@ TEST_F(StartLogTest, ForgetsAnEarlierStartButNotWhatLedToThisOne) {
   EXPECT_EQ(start.requests[0].number, 2u);
 }
 
+TEST_F(StartLogTest, TellsAStartFromOneStraightBeforeIt) {
+  whole(request(1, "", "http://r/v2/a/manifests/1"));
+  log_.begin("r/a");
+  {
+    const StartLog::Step first(&log_, "r/a", Span::Kind::kPreparation, "preparation");
+    clock_.advance(std::chrono::seconds(1));
+  }
+  clock_.advance(std::chrono::seconds(1));
+  whole(request(2, "", "http://r/v2/a/manifests/1"));
+  clock_.advance(std::chrono::seconds(1));
+  log_.begin("r/a");
+
+  const auto start = log_.start("r/a", "r");
+  ASSERT_EQ(start.requests.size(), 1u);
+  EXPECT_EQ(start.requests[0].number, 2u);
+  EXPECT_TRUE(start.steps.empty());
+}
+
 TEST_F(StartLogTest, CountsWhatThereIsNoRoomFor) {
   log_.begin("r/a");
   for (uint64_t i = 1; i <= StartLog::kMaxRequests + 5; ++i) whole(request(i, "r/a", ""));
