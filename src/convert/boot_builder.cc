@@ -8,7 +8,9 @@
 
 #include "artifact/chunk_table.h"
 #include "artifact/merge.h"
+#include "convert/layer_contents.h"
 #include "erofs/writer.h"
+#include "startup/startup.h"
 
 namespace runnel::convert {
 
@@ -17,6 +19,9 @@ namespace {
 using artifact::BootHead;
 using artifact::ChunkTable;
 using artifact::HotEntry;
+
+// Of content that is looked at to make a guess.
+constexpr uint64_t kMaxGuessReads = 256 << 20;
 
 Result<Buffer> read_table(const LayerFile& layer) {
   Buffer bytes(layer.blob.parts.table_size);
@@ -66,30 +71,48 @@ class HotEntries {
   std::set<std::pair<uint16_t, uint32_t>> seen_;
 };
 
+// The chunks that hold a part of a file.
+template <class Each>
+void for_each_chunk(const erofs::Inode& file, uint64_t offset, uint64_t size,
+                    const std::vector<ChunkTable>& tables, Each&& each) {
+  const uint64_t first = offset / erofs::kBlockSize;
+  const uint64_t end = div_up(offset + size, erofs::kBlockSize);
+  for (const auto& extent : file.extents) {
+    const uint64_t from = std::max(first, extent.file_block);
+    const uint64_t to = std::min(end, extent.file_block + extent.blocks);
+    if (from >= to) continue;
+    const auto& table = tables[extent.device - 1];
+    const uint32_t last = table.find(extent.device_block + (to - 1 - extent.file_block));
+    uint32_t chunk = table.find(extent.device_block + (from - extent.file_block));
+    for (; chunk <= last; ++chunk) each(extent.device, chunk);
+  }
+}
+
 void add_files(HotEntries& entries, const erofs::Tree& tree, const std::vector<ChunkTable>& tables,
                const std::vector<size_t>& with_tables, const std::vector<std::string>& files) {
   for (const auto& path : files) {
     const auto* file = file_at(tree, path);
     if (file == nullptr) continue;
-    for (const auto& extent : file->extents) {
-      const auto& table = tables[extent.device - 1];
-      const uint32_t last = table.find(extent.device_block + extent.blocks - 1);
-      for (uint32_t chunk = table.find(extent.device_block); chunk <= last; ++chunk) {
-        const auto layer = static_cast<uint16_t>(with_tables[extent.device - 1]);
-        entries.add({.layer = layer, .chunk = chunk});
-      }
-    }
+    for_each_chunk(*file, 0, file->size, tables, [&](uint16_t slot, uint32_t chunk) {
+      entries.add({.layer = static_cast<uint16_t>(with_tables[slot - 1]), .chunk = chunk});
+    });
   }
 }
 
-// What the profile says of this image's layers, until there is no more room.
-void add_profile(HotEntries& entries, const std::vector<ChunkTable>& tables,
+uint64_t room_for(const std::vector<ChunkTable>& tables) {
+  uint64_t room = 0;
+  for (const auto& table : tables) room += table.frame_bytes() / 4;
+  return std::min(room, kMaxHotBytes);
+}
+
+// What the profile says of this image's layers, until there is no more room. False when it says
+// nothing of them.
+bool add_profile(HotEntries& entries, const std::vector<ChunkTable>& tables,
                  const std::vector<size_t>& with_tables,
                  const std::vector<artifact::LayerRecord>& records,
                  const artifact::Profile& profile) {
-  uint64_t room = 0;
-  for (const auto& table : tables) room += table.frame_bytes() / 4;
-  room = std::min(room, kMaxHotProfileBytes);
+  uint64_t room = room_for(tables);
+  bool fits = false;
   std::vector<const ChunkTable*> table_of(profile.layers.size(), nullptr);
   std::vector<uint16_t> record_of(profile.layers.size(), 0);
   for (size_t i = 0; i < profile.layers.size(); ++i) {
@@ -103,10 +126,41 @@ void add_profile(HotEntries& entries, const std::vector<ChunkTable>& tables,
   for (const auto& [layer, chunk] : profile.chunks) {
     const auto* table = table_of[layer];
     if (table == nullptr || chunk >= table->size()) continue;
+    fits = true;
     const uint64_t bytes = table->at(chunk).stored_size;
-    if (bytes > room) return;
+    if (bytes > room) break;
     if (entries.add({.layer = record_of[layer], .chunk = chunk})) room -= bytes;
   }
+  return fits;
+}
+
+// What starting the image will probably read, until there is no more room.
+Result<void> add_guess(HotEntries& entries, const erofs::Tree& tree,
+                       const std::vector<const LayerFile*>& layers,
+                       const std::vector<ChunkTable>& tables,
+                       const std::vector<size_t>& with_tables, const oci::Process& process) {
+  std::vector<SlotContent> slots;
+  for (size_t slot = 0; slot < tables.size(); ++slot)
+    slots.push_back({.blob = layers[with_tables[slot]]->file.get(), .table = &tables[slot]});
+  LayerContents contents(tree, std::move(slots));
+  startup::ImageFiles files(
+      tree,
+      [&](uint32_t inode, uint64_t offset, uint64_t size) {
+        return contents.read(inode, offset, size);
+      },
+      kMaxGuessReads);
+  RUNNEL_TRY(const auto ranges, startup::guess(process, files));
+  uint64_t room = room_for(tables);
+  for (const auto& range : ranges) {
+    const auto add = [&](uint16_t slot, uint32_t chunk) {
+      const uint64_t bytes = tables[slot - 1].at(chunk).stored_size;
+      if (bytes > room) return;
+      const auto layer = static_cast<uint16_t>(with_tables[slot - 1]);
+      if (entries.add({.layer = layer, .chunk = chunk})) room -= bytes;
+    };
+    for_each_chunk(tree.inodes[range.inode], range.offset, range.size, tables, add);
+  }
+  return {};
 }
 
 Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
@@ -125,15 +179,13 @@ Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
 }  // namespace
 
 Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
-                                 std::vector<artifact::LayerTree> trees, uint64_t generation,
-                                 const std::vector<std::string>& hot_files,
-                                 const artifact::Profile& profile) {
+                                 std::vector<artifact::LayerTree> trees, const BootPlan& plan) {
   if (layers.size() > artifact::kMaxLayers) {
     return fail(Code::kUnsupported, "an image of {} layers, at most {} can be streamed",
                 layers.size(), artifact::kMaxLayers);
   }
   BootHead head;
-  head.generation = generation;
+  head.generation = plan.generation;
   for (const auto* layer : layers) {
     head.layers.push_back({.blob_digest = layer->blob.digest,
                            .blob_size = layer->blob.size,
@@ -160,8 +212,9 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
                 head.image.size(), artifact::kMaxImageSize);
   }
   HotEntries hot;
-  add_files(hot, tree, tables, with_tables, hot_files);
-  add_profile(hot, tables, with_tables, head.layers, profile);
+  add_files(hot, tree, tables, with_tables, plan.files);
+  if (!add_profile(hot, tables, with_tables, head.layers, plan.profile))
+    RUNNEL_DO(add_guess(hot, tree, layers, tables, with_tables, plan.process));
   head.hot = hot.take();
   tree = {};  // compressing its image takes as much memory again
 

@@ -45,7 +45,7 @@ class BootTest : public testing::Test {
       files.push_back(&each->file);
       trees.push_back(each->tree);
     }
-    return build_boot_blob(files, std::move(trees), 1, hot).value();
+    return build_boot_blob(files, std::move(trees), {.files = hot}).value();
   }
 
   static Artifact manifest_of(const std::vector<const Layer*>& layers, const BootBlob& boot) {
@@ -126,7 +126,7 @@ TEST_F(BootTest, TakesAProfilesChunksInItsOrderAsFarAsItsLayersAreTheImages) {
   std::vector<const LayerFile*> files = {&empty_.file, &big.file};
   std::vector<artifact::LayerTree> trees = {empty_.tree, big.tree};
 
-  const auto boot = build_boot_blob(files, trees, 1, {}, profile).value();
+  const auto boot = build_boot_blob(files, trees, {.profile = profile}).value();
 
   // A quarter of the image, at most: the smaller last chunk and two of 128 KiB.
   const auto opened = artifact::open_boot(manifest_of({&empty_, &big}, boot), boot.bytes);
@@ -134,6 +134,33 @@ TEST_F(BootTest, TakesAProfilesChunksInItsOrderAsFarAsItsLayersAreTheImages) {
   EXPECT_EQ(opened->head.hot,
             (std::vector<artifact::HotEntry>{
                 {.layer = 1, .chunk = 9}, {.layer = 1, .chunk = 3}, {.layer = 1, .chunk = 5}}));
+}
+
+TEST_F(BootTest, GuessesWhatTheStartReadsWhereNoProfileFits) {
+  std::string noise(400'000, ' ');
+  std::mt19937 random(2);
+  for (char& c : noise) c = static_cast<char>(random());
+  const Layer big = layer(test::TarBuilder()
+                              .file("noise", noise)
+                              .file("app/run", "#!/app/interpreter\n")
+                              .file("app/interpreter", "no program")
+                              .end()
+                              .bytes());
+  const std::vector<const LayerFile*> files = {&big.file};
+  const oci::Process process{.arguments = {"/app/run"}, .environment = {}, .working_directory = ""};
+  const auto hot = [&](std::vector<artifact::Profile::Chunk> chunks) {
+    const artifact::Profile profile{.image = "x",
+                                    .layers = {oci::Digest::from_sha256(big.file.blob.digest)},
+                                    .chunks = std::move(chunks)};
+    const auto boot =
+        build_boot_blob(files, {big.tree}, {.profile = profile, .process = process}).value();
+    return artifact::open_boot(manifest_of({&big}, boot), boot.bytes)->head.hot;
+  };
+
+  EXPECT_EQ(hot({}), (std::vector<artifact::HotEntry>{{.layer = 0, .chunk = 4}}));
+  EXPECT_EQ(hot({{.layer = 0, .chunk = 99}}), hot({})) << "nothing of it fits";
+  EXPECT_EQ(hot({{.layer = 0, .chunk = 3}}),
+            (std::vector<artifact::HotEntry>{{.layer = 0, .chunk = 3}}));
 }
 
 TEST_F(BootTest, OfLayersWithoutDataHasNoTables) {
@@ -150,7 +177,7 @@ TEST_F(BootTest, OfLayersWithoutDataHasNoTables) {
 TEST_F(BootTest, RefusesMoreLayersThanAReaderTakes) {
   const std::vector<const LayerFile*> files(artifact::kMaxLayers + 1, &empty_.file);
   const std::vector<artifact::LayerTree> trees(files.size(), empty_.tree);
-  EXPECT_EQ(build_boot_blob(files, trees, 1, {}).error().code, Code::kUnsupported);
+  EXPECT_EQ(build_boot_blob(files, trees).error().code, Code::kUnsupported);
 }
 
 TEST_F(BootTest, IsRefusedWhereItDisagreesWithTheManifest) {

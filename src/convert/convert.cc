@@ -159,12 +159,17 @@ class ImageConversion {
   // images give equal artifacts, and a plain conversion must not push a profile's result aside.
   Result<uint64_t> build_boot(const std::vector<const LayerFile*>& files,
                               std::vector<artifact::LayerTree> trees) {
+    BootPlan plan{.generation = 1,
+                  .files = options_.hot_files,
+                  .profile = options_.profile.value_or(artifact::Profile()),
+                  .process = source_.config.process};
     if (!options_.profile) {
-      RUNNEL_TRY(boot_, build_boot_blob(files, std::move(trees), 1, options_.hot_files));
+      RUNNEL_TRY(boot_, build_boot_blob(files, std::move(trees), plan));
       return 1;
     }
     const auto build = [&](uint64_t generation) {
-      return build_boot_blob(files, trees, generation, options_.hot_files, *options_.profile);
+      plan.generation = generation;
+      return build_boot_blob(files, trees, plan);
     };
     const auto found = find_artifacts(repository_, source_.descriptor.digest);
     if (!found && found.error().code != Code::kNotFound) return std::unexpected(found.error());

@@ -146,7 +146,8 @@ TEST_F(LayerConverterTest, BuildsABootBlobThatReadersAccept) {
   trees.push_back(std::move(first.tree));
   trees.push_back(std::move(second.tree));
 
-  const auto boot = build_boot_blob({&lower, &upper}, std::move(trees), 3, {"/big", "/absent"});
+  const auto boot = build_boot_blob({&lower, &upper}, std::move(trees),
+                                    {.generation = 3, .files = {"/big", "/absent"}});
 
   ASSERT_TRUE(boot) << boot.error().message;
   const auto head = artifact::parse_head(Bytes(boot->bytes).first(boot->head_size));

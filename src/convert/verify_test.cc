@@ -105,7 +105,7 @@ class VerifyTest : public testing::Test {
     }
     std::vector<const LayerFile*> all;
     for (const auto& each : files) all.push_back(&each);
-    const auto boot = build_boot_blob(all, std::move(trees), 1, {"/data"}).value();
+    const auto boot = build_boot_blob(all, std::move(trees), {.files = {"/data"}}).value();
     made.subject = subject_;
     made.platform = {.os = "linux", .architecture = "amd64"};
     made.artifact_type = artifact::kArtifactType;

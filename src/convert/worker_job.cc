@@ -26,6 +26,21 @@ Result<std::string> read_text(ByteReader& in) {
   return std::string(as_text(bytes));
 }
 
+void write_texts(ByteWriter& out, const std::vector<std::string>& texts) {
+  out.u32(static_cast<uint32_t>(texts.size()));
+  for (const auto& text : texts) write_text(out, text);
+}
+
+Result<std::vector<std::string>> read_texts(ByteReader& in) {
+  RUNNEL_TRY(const auto count, in.u32());
+  std::vector<std::string> texts;
+  for (uint32_t i = 0; i < count; ++i) {
+    RUNNEL_TRY(auto text, read_text(in));
+    texts.push_back(std::move(text));
+  }
+  return texts;
+}
+
 Result<oci::Digest> read_digest(ByteReader& in) {
   RUNNEL_TRY(const auto text, read_text(in));
   return oci::Digest::parse(text);
@@ -51,6 +66,9 @@ Result<BootJob> read_boot_job(ByteReader& in) {
   BootJob job;
   RUNNEL_TRY(job.generation, in.u64());
   RUNNEL_TRY(job.profile, read_text(in));
+  RUNNEL_TRY(job.process.arguments, read_texts(in));
+  RUNNEL_TRY(job.process.environment, read_texts(in));
+  RUNNEL_TRY(job.process.working_directory, read_text(in));
   RUNNEL_TRY(const auto count, in.u32());
   if (count > kMaxLayers) return fail(Code::kInvalid, "a job of {} layers", count);
   for (uint32_t i = 0; i < count; ++i) {
@@ -134,6 +152,9 @@ struct Write {
   void operator()(const BootJob& job) const {
     out.u64(job.generation);
     write_text(out, job.profile);
+    write_texts(out, job.process.arguments);
+    write_texts(out, job.process.environment);
+    write_text(out, job.process.working_directory);
     out.u32(static_cast<uint32_t>(job.layers.size()));
     for (const auto& layer : job.layers) {
       write_text(out, layer.blob.to_string());

@@ -4,16 +4,18 @@
 //
 //   job       u8 kind (1 layer, 2 boot), limits (5 × u64), u32 threads, then
 //             layer: text diff_id, u64 source size
-//             boot:  u64 generation, text profile, u32 count, for each: text digest, u64 size,
-//                    u32 which descriptor
+//             boot:  u64 generation, text profile, process (texts arguments, texts environment,
+//                    text directory), u32 count, for each: text digest, u64 size, u32 which
+//                    descriptor
 //   progress  u8 1, u64 bytes of the source that are done
 //   done      u8 2, then layer: u64 size, u64 plain bytes;
 //                        boot:  digest[32], u64 size, head digest[32], u64 head size
 //   failed    u8 3, u8 code, text message
 //
-// A text is u32 size and so many bytes. The worker parses what the registry wrote, and the registry
-// believes nothing that the worker says further than the bytes that it wrote: a layer's blob comes
-// through a pipe, and the registry hashes what it takes out of it.
+// A text is u32 size and so many bytes; texts are u32 count and so many of them. The worker parses
+// what the registry wrote, and the registry believes nothing that the worker says further than the
+// bytes that it wrote: a layer's blob comes through a pipe, and the registry hashes what it takes
+// out of it.
 #pragma once
 
 #include <chrono>
@@ -25,6 +27,7 @@
 #include "base/bytes.h"
 #include "base/error.h"
 #include "oci/digest.h"
+#include "oci/image_config.h"
 
 namespace runnel::convert {
 
@@ -66,6 +69,7 @@ struct BootLayer {
 struct BootJob {
   uint64_t generation = 1;
   std::string profile;  // JSON (artifact/profile.h); "": none
+  oci::Process process;
   std::vector<BootLayer> layers;
 
   bool operator==(const BootJob&) const = default;

@@ -110,9 +110,9 @@ Result<OpenedLayer> open_layer(const BootLayer& layer,
 }
 
 Result<WorkerMessage> run(const BootJob& job, const WorkerLimits&, WorkerPool&) {
-  artifact::Profile profile;
+  BootPlan plan{.generation = job.generation, .files = {}, .profile = {}, .process = job.process};
   if (!job.profile.empty()) {
-    RUNNEL_TRY(profile, artifact::parse_profile(as_bytes(job.profile)));
+    RUNNEL_TRY(plan.profile, artifact::parse_profile(as_bytes(job.profile)));
   }
   std::vector<std::shared_ptr<const UniqueFd>> descriptors;
   std::vector<std::unique_ptr<LayerFile>> files;
@@ -134,8 +134,7 @@ Result<WorkerMessage> run(const BootJob& job, const WorkerLimits&, WorkerPool&) 
     layers.push_back(files.back().get());
     trees.push_back(std::move(opened->tree));
   }
-  RUNNEL_TRY(const auto boot,
-             build_boot_blob(layers, std::move(trees), job.generation, {}, profile));
+  RUNNEL_TRY(const auto boot, build_boot_blob(layers, std::move(trees), plan));
   RUNNEL_DO(write_all_at(kWorkerOutput, boot.bytes, 0));
   return BootDone{.boot = oci::Digest::of(boot.bytes),
                   .size = boot.bytes.size(),

@@ -30,6 +30,30 @@ Result<std::vector<Digest>> read_diff_ids(const boost::json::object& config) {
   return diff_ids;
 }
 
+constexpr size_t kMaxProcessBytes = 64 << 10;
+
+// Only a guess is made of it (startup/), so what is odd is left out, and the image is fine.
+Process read_process(const boost::json::object& config) {
+  Process process;
+  const auto* value = member(config, "config");
+  if (value == nullptr || !value->is_object()) return process;
+  const auto& object = value->get_object();
+  constexpr auto kWhere = "image configuration";
+  const auto entrypoint = texts_member(object, "Entrypoint", kWhere);
+  const auto command = texts_member(object, "Cmd", kWhere);
+  auto environment = texts_member(object, "Env", kWhere);
+  auto directory = text_member(object, "WorkingDir", kWhere);
+  if (!entrypoint || !command || !environment || !directory) return {};
+  process.arguments = *entrypoint;
+  process.arguments.insert(process.arguments.end(), command->begin(), command->end());
+  process.environment = *std::move(environment);
+  process.working_directory = *std::move(directory);
+  size_t bytes = process.working_directory.size();
+  for (const auto& each : process.arguments) bytes += each.size() + 1;
+  for (const auto& each : process.environment) bytes += each.size() + 1;
+  return bytes <= kMaxProcessBytes ? process : Process();
+}
+
 }  // namespace
 
 Result<ImageConfig> parse_image_config(Bytes bytes) {
@@ -41,6 +65,7 @@ Result<ImageConfig> parse_image_config(Bytes bytes) {
   RUNNEL_TRY(config.architecture, text_member(object, "architecture", kWhere));
   RUNNEL_TRY(config.variant, text_member(object, "variant", kWhere));
   RUNNEL_TRY(config.diff_ids, read_diff_ids(object));
+  config.process = read_process(object);
   return config;
 }
 

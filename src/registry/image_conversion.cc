@@ -202,7 +202,8 @@ Convertible<void> ImageConversion::convert(Layer& layer, const oci::Descriptor& 
 
 Convertible<void> ImageConversion::make_boot(const SourceImage& image) {
   RUNNEL_DO(go_on());
-  convert::BootJob job{.generation = wish_.generation, .profile = wish_.profile};
+  convert::BootJob job{
+      .generation = wish_.generation, .profile = wish_.profile, .process = image.config.process};
   std::map<oci::Digest, uint32_t> places;
   std::vector<int> descriptors;
   for (const auto& source : image.manifest.layers) {

@@ -152,6 +152,7 @@ TEST_F(WorkerProcess, BuildsTheBootBlobThatTheBuilderInThisProcessBuilds) {
   std::vector<artifact::LayerTree> trees;
   BootJob job;
   job.generation = 7;
+  job.process = {.arguments = {"/bin/x", "y"}, .environment = {"A=b"}, .working_directory = "/w"};
   std::vector<int> descriptors;
   for (const auto& tar : {base_tar(), top_tar()}) {
     auto made = std::make_shared<const UniqueFd>(file());
@@ -170,7 +171,8 @@ TEST_F(WorkerProcess, BuildsTheBootBlobThatTheBuilderInThisProcessBuilds) {
   job.layers.push_back(job.layers.front());
   layers.push_back(layers.front());
   trees.push_back(trees.front());
-  const auto expected = build_boot_blob(layers, trees, 7, {}).value();
+  const auto expected =
+      build_boot_blob(layers, trees, {.generation = 7, .process = job.process}).value();
   const auto output = file();
 
   const auto done = build_boot_in_worker(program_, limits_, job, descriptors, output.get(), watch_);
