@@ -92,6 +92,7 @@ TEST_F(ReadableBlobsTest, SeesInEachThreadWhatAnotherOneChanges) {
   for (int round = 0; round < 20; ++round) {
     switch_reading(*other_process_, round % 2 == 0);
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (int i = 0; i < 4; ++i)
       threads.emplace_back(
           [&] { EXPECT_EQ(status(route(digest_)), round % 2 == 0 ? 200 : 403) << round; });
@@ -100,6 +101,7 @@ TEST_F(ReadableBlobsTest, SeesInEachThreadWhatAnotherOneChanges) {
 
 TEST_F(ReadableBlobsTest, FindsMoreBlobsThanItKeeps) {
   std::vector<oci::Digest> digests;
+  digests.reserve(1100);
   for (int i = 0; i < 1100; ++i) {
     digests.push_back(oci::Digest::of(as_bytes(std::to_string(i))));
     ASSERT_TRUE(store_->link_blob("team/app", digests.back(), 1));
