@@ -20,13 +20,6 @@ std::string parent_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-Result<void> write_synced(const std::string& path, Bytes bytes, mode_t mode) {
-  RUNNEL_TRY(const UniqueFd fd, open_file(path, O_WRONLY | O_CREAT | O_EXCL, mode));
-  RUNNEL_DO(write_all(fd.get(), bytes));
-  if (::fsync(fd.get()) != 0) return fail_errno("fsync {}", path);
-  return {};
-}
-
 }  // namespace
 
 Result<void> make_directories(const std::string& path, mode_t mode) {
@@ -55,10 +48,17 @@ Result<void> durable_rename(const std::string& from, const std::string& to) {
   return {};
 }
 
+Result<void> create_file(const std::string& path, Bytes bytes, mode_t mode) {
+  RUNNEL_TRY(const UniqueFd fd, open_file(path, O_WRONLY | O_CREAT | O_EXCL, mode));
+  RUNNEL_DO(write_all(fd.get(), bytes));
+  if (::fsync(fd.get()) != 0) return fail_errno("fsync {}", path);
+  return {};
+}
+
 Result<void> replace_file(const std::string& path, Bytes bytes, mode_t mode) {
   static std::atomic<uint64_t> counter{0};
   const auto temporary = fmt::format("{}.tmp.{}.{}", path, ::getpid(), counter++);
-  auto outcome = write_synced(temporary, bytes, mode);
+  auto outcome = create_file(temporary, bytes, mode);
   if (outcome) outcome = durable_rename(temporary, path);
   if (!outcome) ::unlink(temporary.c_str());
   return outcome;

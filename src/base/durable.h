@@ -20,6 +20,10 @@ Result<void> sync_directory(const std::string& path);
 // Renames and makes the new name durable. Both must be in one file system.
 Result<void> durable_rename(const std::string& from, const std::string& to);
 
+// Creates the file at `path`, which must not be there, and makes its bytes durable, but not its
+// name: for several files of one directory, which sync_directory() then names in one go.
+Result<void> create_file(const std::string& path, Bytes bytes, mode_t mode = 0644);
+
 // Replaces or creates the file at `path` with these bytes. On failure the old file is untouched and
 // no temporary file is left.
 Result<void> replace_file(const std::string& path, Bytes bytes, mode_t mode = 0644);

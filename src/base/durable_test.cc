@@ -30,6 +30,18 @@ TEST(ReplaceFile, FailsWithoutATraceWhereItCannotWrite) {
   EXPECT_EQ(outcome.error().code, Code::kNotFound);
 }
 
+TEST(CreateFile, MakesOneThatWasNotThere) {
+  const test::TempDir dir;
+  const auto path = dir.path() + "/file";
+
+  ASSERT_TRUE(create_file(path, as_bytes("first")));
+  const auto again = create_file(path, as_bytes("second"));
+
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Code::kExists);
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "first");
+}
+
 TEST(MakeDirectories, CreatesParentsAndAcceptsWhatIsThere) {
   const test::TempDir dir;
 

@@ -100,10 +100,11 @@ Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest,
   std::error_code error;
   fs::remove_all(part, error);
   RUNNEL_DO(make_directories(part, 0700));
-  RUNNEL_DO(replace_file(part + "/image.json", as_bytes(to_record(image))));
-  RUNNEL_DO(replace_file(part + "/artifact.json", artifact_manifest));
-  RUNNEL_DO(replace_file(part + "/boot", boot_bytes.first(image.boot.hot_offset)));
-  RUNNEL_DO(replace_file(part + "/metadata.erofs", image.boot.head.image));
+  RUNNEL_DO(create_file(part + "/image.json", as_bytes(to_record(image))));
+  RUNNEL_DO(create_file(part + "/artifact.json", artifact_manifest));
+  RUNNEL_DO(create_file(part + "/boot", boot_bytes.first(image.boot.hot_offset)));
+  RUNNEL_DO(create_file(part + "/metadata.erofs", image.boot.head.image));
+  RUNNEL_DO(sync_directory(part));
   fs::remove_all(directory, error);
   RUNNEL_DO(durable_rename(part, directory));
   image.directory = directory;

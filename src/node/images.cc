@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 
 #include "artifact/merge.h"
 #include "base/durable.h"
@@ -35,6 +37,14 @@ std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
   sizes.reserve(layers.size());
   for (const auto& layer : layers) sizes.push_back(layer.size);
   return sizes;
+}
+
+// A thread for less than so many chunks costs more than it brings.
+constexpr size_t kPiecesPerThread = 16;
+
+size_t threads_to_unpack() {
+  constexpr unsigned kMost = 8;
+  return std::clamp(std::thread::hardware_concurrency(), 1U, kMost);
 }
 
 // Errors that another try may not have.
@@ -227,12 +237,13 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   auto streamed = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
     const auto repository = registries_.repository(image->host, image->repository);
     std::vector<oci::Digest> diff_ids;
+    auto artifacts = ask_for_artifacts(*image);  // meanwhile
     RUNNEL_DO(read_config(*image, repository, image->manifest, diff_ids));
     if (when == Prepare::kWhenOfUse && all_unpacked(*image)) {
       return fail(Code::kExists,
                   "all of its layers were unpacked before; runnel node repull makes it stream");
     }
-    return stream(*image, diff_ids, if_denied);
+    return stream(*image, diff_ids, std::move(artifacts), if_denied);
   }();
   Verdict verdict{.reason = Reason::kStreaming, .detail = {}};
   if (!streamed) {
@@ -292,12 +303,20 @@ void Images::prepare_after_all_locked(const std::string& chain_id) {
   }
 }
 
+Images::Artifacts Images::ask_for_artifacts(const Image& image) const {
+  return std::async(std::launch::async,
+                    [this, host = image.host, name = image.repository, subject = image.subject] {
+                      return convert::find_artifacts(registries_.repository(host, name), subject);
+                    });
+}
+
 // Everything between seeing a manifest and being able to promise its layers.
 Result<std::shared_ptr<const StreamedImage>> Images::stream(
-    Image& image, const std::vector<oci::Digest>& diff_ids, Reason& if_denied) {
+    Image& image, const std::vector<oci::Digest>& diff_ids, Artifacts artifacts,
+    Reason& if_denied) {
   const auto& manifest = image.manifest;
   const auto repository = registries_.repository(image.host, image.repository);
-  RUNNEL_TRY(auto found, convert::find_artifacts(repository, image.subject));
+  RUNNEL_TRY(auto found, artifacts.get());
 
   std::optional<Error> refused;
   for (auto& candidate : found) {
@@ -367,14 +386,38 @@ Result<void> Images::attach(const StreamedImage& image, Bytes boot_blob) {
     layers.push_back(std::move(layer));
   }
   if (boot_blob.empty()) return {};
+  return unpack_hot_pack(image, boot_blob, layers);
+}
+
+// On all processors: the start waits for it.
+Result<void> Images::unpack_hot_pack(const StreamedImage& image, Bytes boot_blob,
+                                     const std::vector<std::shared_ptr<cache::Layer>>& layers) {
+  struct Piece {
+    cache::Layer* layer = nullptr;
+    uint32_t chunk = 0;
+    Bytes frame;
+  };
+  std::vector<Piece> pieces;
   ByteReader hot(boot_blob.subspan(image.boot.hot_offset), "hot pack");
   for (const auto& entry : image.boot.head.hot) {
     const uint16_t slot = image.boot.head.layers[entry.layer].slot;
     const auto chunk = image.boot.tables[slot - 1].at(entry.chunk);
     RUNNEL_TRY(const Bytes frame, hot.bytes(chunk.stored_size));
-    RUNNEL_DO(layers[slot - 1]->insert(entry.chunk, frame));
+    pieces.push_back({.layer = layers[slot - 1].get(), .chunk = entry.chunk, .frame = frame});
   }
-  return {};
+  std::atomic<size_t> next = 0;
+  const auto unpack = [&]() -> Result<void> {
+    for (size_t i = next++; i < pieces.size(); i = next++)
+      RUNNEL_DO(pieces[i].layer->insert(pieces[i].chunk, pieces[i].frame));
+    return {};
+  };
+  std::vector<std::future<Result<void>>> others;
+  const size_t threads = std::min(threads_to_unpack(), div_up(pieces.size(), kPiecesPerThread));
+  for (size_t i = 1; i < threads; ++i) others.push_back(std::async(std::launch::async, unpack));
+  auto outcome = unpack();
+  for (auto& other : others)
+    if (auto done = other.get(); !done && outcome) outcome = std::move(done);
+  return outcome;
 }
 
 std::optional<Images::Place> Images::find_locked(const std::string& chain_id) const {

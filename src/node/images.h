@@ -9,6 +9,7 @@
 
 #include <condition_variable>
 #include <functional>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -21,6 +22,7 @@
 #include "artifact/profile.h"
 #include "base/clock.h"
 #include "base/worker_pool.h"
+#include "convert/find_artifact.h"
 #include "engine/engine.h"
 #include "mirror/mirror.h"
 #include "node/image_store.h"
@@ -177,9 +179,12 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void prepare(const std::shared_ptr<Image>& image, Prepare when);
   Verdict wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
                            std::unique_lock<std::mutex>& lock);
+  // An image's artifacts while its registry is asked for them.
+  using Artifacts = std::future<Result<std::vector<convert::FoundArtifact>>>;
+  Artifacts ask_for_artifacts(const Image& image) const;
   Result<std::shared_ptr<const StreamedImage>> stream(Image& image,
                                                       const std::vector<oci::Digest>& diff_ids,
-                                                      Reason& if_denied);
+                                                      Artifacts artifacts, Reason& if_denied);
   bool all_unpacked(const Image& image) const;
   void prepare_after_all_locked(const std::string& chain_id);
   void check_access(const StreamedImage& image);
@@ -192,6 +197,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
   Result<void> attach(const StreamedImage& image, Bytes boot_blob);
+  static Result<void> unpack_hot_pack(const StreamedImage& image, Bytes boot_blob,
+                                      const std::vector<std::shared_ptr<cache::Layer>>& layers);
   void look_up(const std::string& reference);
   void look_up_label(const std::string& chain_id, const snapshot::Labels& labels);
 
