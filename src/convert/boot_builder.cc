@@ -140,6 +140,7 @@ Result<void> add_guess(HotEntries& entries, const erofs::Tree& tree,
                        const std::vector<ChunkTable>& tables,
                        const std::vector<size_t>& with_tables, const oci::Process& process) {
   std::vector<SlotContent> slots;
+  slots.reserve(tables.size());
   for (size_t slot = 0; slot < tables.size(); ++slot)
     slots.push_back({.blob = layers[with_tables[slot]]->file.get(), .table = &tables[slot]});
   LayerContents contents(tree, std::move(slots));
