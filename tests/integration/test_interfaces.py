@@ -348,7 +348,7 @@ def test_control_socket_processes_and_mirror_of_a_node(node):
     assert "mode 0600" in ROWS["control socket"]
     assert stat.S_IMODE(node.control.stat().st_mode) == 0o600
     wants_a_body = ("/login", "/logout", "/check-registry", "/profile", "/materialize",
-                    "/repull")
+                    "/repull", "/why")
     for route in fixed("control socket"):
         method, path = route.split()
         status, body = asked(Unix(node.control), method, path)
