@@ -39,7 +39,7 @@ class Logger {
   }
   void finish() {
     const std::lock_guard lock(mutex_);
-    write_due(SteadyTime::max());
+    for (const auto& line : repeats_.rest()) sink_->write(line, clock_.wall());
   }
 
   std::atomic<Level> level = Level::kInfo;

@@ -106,4 +106,18 @@ std::vector<Line> Repeats::due(SteadyTime now) {
   return lines;
 }
 
+std::vector<Line> Repeats::rest() {
+  std::vector<Line> lines;
+  for (const auto& [key, same] : same_)
+    if (same.window.held > 0)
+      lines.push_back(counted(same.line, same.window.held, same.window.length));
+  for (const auto& [name, site] : sites_)
+    if (site.window.held > 0)
+      lines.push_back(counted_site(name, site.level, site.window.held, site.window.length));
+  same_.clear();
+  sites_.clear();
+  next_due_ = SteadyTime::max();
+  return lines;
+}
+
 }  // namespace runnel::log

@@ -36,6 +36,8 @@ class Repeats {
 
   // The counts of the windows that have ended.
   std::vector<Line> due(SteadyTime now);
+  // The counts of all windows, ended or not, for the end of the process; nothing is held any more.
+  std::vector<Line> rest();
 
  private:
   // From a line that was written, or, when nothing came yet after a window that held lines back

@@ -93,6 +93,21 @@ TEST(LogRepeats, CountsALineThatComesAgain) {
   EXPECT_TRUE(later.now);
 }
 
+TEST(LogRepeats, TellsTheCountsOfOpenWindowsAtTheEnd) {
+  Repeats repeats;
+  const Line line{.level = Level::kWarning, .message = "chunk 7 is bad", .fields = {}};
+  const SteadyTime now(seconds(100));
+  EXPECT_TRUE(repeats.admit("site", line, now));
+  EXPECT_FALSE(repeats.admit("site", line, now));
+
+  const auto rest = repeats.rest();
+
+  ASSERT_EQ(rest.size(), 1u);
+  EXPECT_EQ(rest[0].message, "chunk 7 is bad (1 times more in 10 s)");
+  EXPECT_TRUE(repeats.rest().empty());
+  EXPECT_TRUE(repeats.due(SteadyTime::max()).empty());
+}
+
 TEST(LogRepeats, SaysNothingOfALineThatCameOnce) {
   Repeats repeats;
   put(repeats, line_of("a"), SteadyTime(seconds(100)));
