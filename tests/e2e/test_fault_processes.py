@@ -114,8 +114,7 @@ def test_a_registry_that_is_gone_costs_time_and_nothing_else(lab, pushed, engine
 
 @on()
 def test_a_registry_is_gone_for_long(lab, pushed, engine, entry):
-    # On the complete FUSE file system they come slower: 360 in nine minutes of a busy machine.
-    gone_over_and_over(lab, pushed, engine, entry, reads=300 if engine == "fuse" else 1000)
+    gone_over_and_over(lab, pushed, engine, entry, reads=1000)
 
 
 def gone_over_and_over(lab, pushed, engine, entry, reads: int) -> None:

@@ -29,9 +29,9 @@ READ_TIMEOUT = 15
 # A range whose read has just ended late is refused for two seconds (docs/failure.md, "Known limits"),
 # and what is tried again waits up to two.
 SETTLING = 5
-# A read that first waited for others of the same page has its own time after them, and there are eight
-# readers of what is absent: 2 to 6 times the timeout was seen.
-MOST_TIMEOUTS = 8
+# For its own request, and for one of another reader's that it waited for. More was seen with eight
+# readers (docs/failure.md, "Known limits"): this fails until that is cured.
+MOST_TIMEOUTS = 2
 SAMPLES = 60
 HERE = range(200)
 ABSENT = range(200, 500)
