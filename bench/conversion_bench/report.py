@@ -78,26 +78,14 @@ _LINES = {"speed": _speed, "stages": _stages, "second": _second, "huge": _memory
 
 def markdown(results: dict, cases) -> str:
     m = results["machine"]
-    lines = [f"Measured {results['date']} by `bench/conversion` on {m['processors']} processors "
-             f"({m['model']}), kernel {m['kernel']}, image `{results['image']}`, load average "
-             f"{results['load']} before. Medians of interleaved rounds, in parentheses the lowest and the "
-             "highest ratio; CPU seconds are those of all processes of a side; memory is anonymous memory "
-             "of all of them together, the most that it ever was.", "",
-             "| what | result | ratio, or the figure | bar | |", "|---|---|---|---|---|"]
-    for case in cases:
-        result = results["cases"].get(case.name)
-        if result is None:
-            continue
-        if "error" in result:
-            lines.append(f"| {case.title} | failed: {result['error']} | | {case.bar} | **no** |")
-            continue
-        what, figure = _LINES[case.name](result)
-        verdict = "" if case.bar == "none" else "met" if result["met"] else "**not met**"
-        lines.append(f"| {case.title} | {what} | {figure} | {case.bar} | {verdict} |")
-    return "\n".join(lines) + "\n"
+    said = (f"Measured {results['date']} by `bench/conversion` on {m['processors']} processors "
+            f"({m['model']}), kernel {m['kernel']}, image `{results['image']}`, load average "
+            f"{results['load']} before. Medians of interleaved rounds, in parentheses the lowest and the "
+            "highest ratio; CPU seconds are those of all processes of a side; memory is anonymous memory "
+            "of all of them together, the most that it ever was.")
+    rows = report.table(results, cases, lambda name, result: _LINES[name](result))
+    return "\n".join([said, "", *rows]) + "\n"
 
 
 def write(results: dict, cases, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    path.with_suffix(".md").write_text(markdown(results, cases))
+    report.write(results, markdown(results, cases), path)

@@ -53,13 +53,9 @@ def _line(result: dict) -> tuple[str, str]:
             f"{_bytes(result['bytes_per_second'])}/s", f"**{_bytes(result['peak_resident_bytes'])}**")
 
 
-def markdown(results: dict, cases) -> str:
-    m = results["machine"]
-    lines = [f"Measured {results['date']} by `bench/registry` on {m['processors']} processors "
-             f"({m['model']}), kernel {m['kernel']}, beside docker-registry {m['docker-registry']} and "
-             f"nginx {m['nginx-light']}. Each server on one processor, the load generator on the other; "
-             "medians of interleaved rounds, in parentheses the lowest and the highest ratio.", "",
-             "| what | result | ratio, or the figure | bar | |", "|---|---|---|---|---|"]
+def table(results: dict, cases, line) -> list[str]:
+    """A row for each case that was measured; line(name, result) says what, and the figure."""
+    lines = ["| what | result | ratio, or the figure | bar | |", "|---|---|---|---|---|"]
     for case in cases:
         result = results["cases"].get(case.name)
         if result is None:
@@ -67,17 +63,27 @@ def markdown(results: dict, cases) -> str:
         if "error" in result:
             lines.append(f"| {case.title} | failed: {result['error']} | | {case.bar} | **no** |")
             continue
-        what, figure = _line(result)
+        what, figure = line(case.name, result)
         verdict = "" if case.bar == "none" else "met" if result["met"] else "**not met**"
         lines.append(f"| {case.title} | {what} | {figure} | {case.bar} | {verdict} |")
-    return "\n".join(lines) + "\n"
+    return lines
+
+
+def markdown(results: dict, cases) -> str:
+    m = results["machine"]
+    said = (f"Measured {results['date']} by `bench/registry` on {m['processors']} processors "
+            f"({m['model']}), kernel {m['kernel']}, beside docker-registry {m['docker-registry']} and "
+            f"nginx {m['nginx-light']}. Each server on one processor, the load generator on the other; "
+            "medians of interleaved rounds, in parentheses the lowest and the highest ratio.")
+    return "\n".join([said, "", *table(results, cases, lambda _, result: _line(result))]) + "\n"
 
 
 def empty_results() -> dict:
     return {"date": datetime.date.today().isoformat(), "machine": machine(), "cases": {}}
 
 
-def write(results: dict, cases, path: Path) -> None:
+def write(results: dict, text: str, path: Path) -> None:
+    """The figures at `path`, and beside it the text that people read."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    path.with_suffix(".md").write_text(markdown(results, cases))
+    path.with_suffix(".md").write_text(text)
