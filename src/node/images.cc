@@ -39,6 +39,8 @@ std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
   return sizes;
 }
 
+// Where no thread can be made, whoever asks for the result does the work.
+constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
 // A thread for less than so many chunks costs more than it brings.
 constexpr size_t kPiecesPerThread = 16;
 
@@ -304,7 +306,7 @@ void Images::prepare_after_all_locked(const std::string& chain_id) {
 }
 
 Images::Artifacts Images::ask_for_artifacts(const Image& image) const {
-  return std::async(std::launch::async,
+  return std::async(kThreadIfThereIsOne,
                     [this, host = image.host, name = image.repository, subject = image.subject] {
                       return convert::find_artifacts(registries_.repository(host, name), subject);
                     });
@@ -413,7 +415,7 @@ Result<void> Images::unpack_hot_pack(const StreamedImage& image, Bytes boot_blob
   };
   std::vector<std::future<Result<void>>> others;
   const size_t threads = std::min(threads_to_unpack(), div_up(pieces.size(), kPiecesPerThread));
-  for (size_t i = 1; i < threads; ++i) others.push_back(std::async(std::launch::async, unpack));
+  for (size_t i = 1; i < threads; ++i) others.push_back(std::async(kThreadIfThereIsOne, unpack));
   auto outcome = unpack();
   for (auto& other : others)
     if (auto done = other.get(); !done && outcome) outcome = std::move(done);
