@@ -30,7 +30,8 @@ ImageFiles::ImageFiles(const erofs::Tree& tree, Read content, uint64_t budget)
 
 std::optional<ImageFiles::Found> ImageFiles::find(std::string_view path,
                                                   std::string_view base) const {
-  if (path.size() + base.size() > kMaxPath) return std::nullopt;
+  if (path.size() + base.size() > kMaxPath || finds_ >= kMaxFinds) return std::nullopt;
+  ++finds_;
   std::deque<std::string> parts;
   put_parts_first(parts, path);
   if (!path.starts_with('/')) put_parts_first(parts, base);

@@ -21,8 +21,12 @@ class ImageFiles {
   // Reads `size` bytes of the content of a regular file, all of which lie within it.
   using Read = std::function<Result<Buffer>(uint32_t inode, uint64_t offset, uint64_t size)>;
 
+  // Paths that are looked up, at most: some seconds.
+  static constexpr uint64_t kMaxFinds = 4'000'000;
+
   // `tree` must outlive it; its directories' entries are in ascending order of names. Once `budget`
-  // bytes have been read, read() gives nothing more: what cannot be looked at is not followed.
+  // bytes have been read, read() gives nothing more, and once kMaxFinds paths have been looked up,
+  // nothing is found: what cannot be looked at is not followed.
   ImageFiles(const erofs::Tree& tree, Read content, uint64_t budget);
 
   struct Found {
@@ -48,6 +52,7 @@ class ImageFiles {
   const erofs::Tree& tree_;
   const Read content_;
   uint64_t budget_;
+  mutable uint64_t finds_ = 0;
 };
 
 // "/a/b" of "/a/b/c"; "/" of "/a".

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <tuple>
+
 #include "support/sample_image.h"
 
 namespace runnel::startup {
@@ -55,6 +57,16 @@ TEST(ImageFiles, GivesUpOnLinksWithoutEnd) {
   EXPECT_FALSE(files.find("/deep"));
   EXPECT_FALSE(files.find("/long"));
   EXPECT_FALSE(files.find(std::string(5000, 'a')));
+}
+
+TEST(ImageFiles, FindsNothingMoreAfterItsMostLookUps) {
+  test::SampleImage image;
+  image.file("/a");
+  const auto files = image.files();
+
+  for (uint64_t i = 1; i < ImageFiles::kMaxFinds; ++i) std::ignore = files.find("b");
+  EXPECT_TRUE(files.find("/a"));
+  EXPECT_FALSE(files.find("/a"));
 }
 
 TEST(ImageFiles, ReadsWithinTheFileAndItsBudget) {
