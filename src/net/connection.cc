@@ -156,6 +156,7 @@ awaitable<Result<bool>> Connection::read_head() {
 awaitable<Result<bool>> Connection::serve_request() {
   Request request;
   request.peer = peer_;
+  request.received_at = std::chrono::steady_clock::now();
   if (const auto refusal = parser_.take(request)) {
     RUNNEL_CO_DO(co_await refuse(*refusal));
     co_return false;
@@ -164,6 +165,9 @@ awaitable<Result<bool>> Connection::serve_request() {
   traits_.http_1_0 = parser_.http_1_0();
 
   Body body(*this);
+  // The others are received first: what the handler finds out for one of them may serve them all,
+  // and a receiver that was woken for one answer finds more of them before it sleeps.
+  co_await give_way();
   Response response = co_await ask(request, body);
   if (const auto checked = check_response(response); !checked) {
     log::error("{} {}: the response cannot be sent: {}", request.method, quote(request.path),
@@ -172,9 +176,6 @@ awaitable<Result<bool>> Connection::serve_request() {
   }
   traits_.keep_alive = parser_.keep_alive() && context_.may_keep_alive() && may_drain(body);
   const auto plan = plan_response(response, traits_);
-  // The others are asked first: a receiver that was woken for one answer then finds more of them
-  // before it sleeps, and waking it costs more than answering.
-  co_await give_way();
   if (auto sent = co_await send(response, plan); !sent) {
     reset_at_close();
     co_return std::unexpected(sent.error().in(request.method + " " + quote(request.path)));

@@ -32,6 +32,10 @@ struct Request {
   Query query;
   Headers headers;
   std::string peer;  // "192.0.2.1:1234"; "uid 0" for a Unix socket
+  // When its head was complete. Whatever was acknowledged to anybody before that, the answer must
+  // know of: a look at the state that was made later may serve this request too. (Of one that no
+  // server received, never.)
+  SteadyTime received_at = SteadyTime::max();
   // Who asks, once the handler has found out: for logs of requests.
   std::string principal;
 };

@@ -2,7 +2,10 @@
 #include "net/server.h"
 
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
+#include <algorithm>
 #include <future>
 #include <thread>
 
@@ -35,6 +38,14 @@ awaitable<Response> echo(Request&, RequestBody& body) {
   auto all = co_await test::read_all(body);
   if (!all) co_return Response(400, Headers(), all.error().message);
   co_return Response(200, Headers(), *std::move(all));
+}
+
+UniqueFd connected_to(const std::string& path) {
+  UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+  path.copy(address.sun_path, sizeof address.sun_path - 1);
+  EXPECT_EQ(::connect(socket.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+  return socket;
 }
 
 std::string body_of(const std::string& response) {
@@ -372,6 +383,46 @@ TEST(Server, ListensOnAUnixSocket) {
   }
 
   EXPECT_EQ(client.fetch(request, 100).error().code, Code::kUnavailable);
+}
+
+// What is found out for one of them may then serve all of them.
+TEST(Server, ReceivesAllRequestsThatAreThereBeforeAHandlerSeesTheFirst) {
+  const test::TempDir directory;
+  Server::Options options;
+  options.address = "unix:" + directory.path() + "/socket";  // what was sent is there at once
+  options.threads = 1;
+  std::promise<void> holds, all_sent;
+  std::vector<SteadyTime> received, asked;  // of the event loop's thread, until it has answered
+  const Serving serving(
+      [&](Request& request, RequestBody&) -> awaitable<Response> {
+        if (request.path == "/hold") {
+          holds.set_value();
+          all_sent.get_future().wait();
+        }
+        if (request.path == "/count") {
+          received.push_back(request.received_at);
+          asked.push_back(std::chrono::steady_clock::now());
+        }
+        co_return Response(200, Headers(), "answer");
+      },
+      options);
+  std::vector<RawSocket> sockets;
+  for (int i = 0; i < 5; ++i) {
+    sockets.emplace_back(connected_to(options.address.substr(5)));
+    sockets.back().send(get("/"));
+    EXPECT_EQ(body_of(sockets.back().read_response()), "answer");
+  }
+
+  const SteadyTime before = std::chrono::steady_clock::now();
+  sockets.back().send(get("/hold"));
+  holds.get_future().wait();
+  for (size_t i = 0; i < 4; ++i) sockets[i].send(get("/count"));
+  all_sent.set_value();
+  for (size_t i = 0; i < 4; ++i) EXPECT_EQ(body_of(sockets[i].read_response()), "answer");
+
+  ASSERT_EQ(asked.size(), 4u);
+  EXPECT_LT(before, *std::ranges::min_element(received));
+  EXPECT_LE(*std::ranges::max_element(received), *std::ranges::min_element(asked));
 }
 
 TEST(Server, RefusesAnAddressThatIsNotOne) {

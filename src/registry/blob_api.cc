@@ -97,8 +97,9 @@ std::expected<oci::Digest, Refusal> digest_of(std::string_view text) {
 }
 
 Answer get_blob(Services& services, const Route& route, const net::Request& request) {
-  RUNNEL_TRY(const auto linked, request.method == "HEAD" ? find_and_lease(services, route)
-                                                         : services.readable_blobs.find(route));
+  RUNNEL_TRY(const auto linked, request.method == "HEAD"
+                                    ? find_and_lease(services, route)
+                                    : services.readable_blobs.find(route, request.received_at));
   RUNNEL_TRY(auto content, open_linked(services, route, linked));
   const auto& [digest, size] = linked;
   const auto etag = "\"" + digest.to_string() + "\"";

@@ -16,6 +16,16 @@ Refusal blob_unknown(const Route& route) {
   return {404, "BLOB_UNKNOWN", fmt::format("{} has no blob {}", route.repository, route.target)};
 }
 
+// The time first: a change between the two is then seen by the look, or is newer than the time.
+Result<void> ReadableBlobs::Memory::check() {
+  const auto now = std::chrono::steady_clock::now();
+  RUNNEL_TRY(const auto current, watch->version());
+  if (current != version) found.clear();
+  version = current;
+  checked_at = now;
+  return {};
+}
+
 class ReadableBlobs::Lent {
  public:
   Lent(ReadableBlobs& owner, std::unique_ptr<Memory> memory)
@@ -51,14 +61,13 @@ void ReadableBlobs::give_back(std::unique_ptr<Memory> memory) {
   idle_.push_back(std::move(memory));
 }
 
-std::expected<ReadableBlob, Refusal> ReadableBlobs::find(const Route& route) {
+std::expected<ReadableBlob, Refusal> ReadableBlobs::find(const Route& route,
+                                                         SteadyTime received_at) {
   if (route.hidden) return look_up(route);
   RUNNEL_TRY(auto taken, take());
   const Lent memory(*this, std::move(taken));
   if (!memory.watches()) return look_up(route);
-  RUNNEL_TRY(const auto version, memory->watch->version());
-  if (version != memory->version) memory->found.clear();
-  memory->version = version;
+  if (memory->checked_at < received_at) RUNNEL_DO(memory->check());
 
   auto& key = memory->key;
   key.assign(route.repository).append(" ").append(route.target);

@@ -2,7 +2,8 @@
 //
 // Clients read one layer in thousands of ranges, so the answer is kept as long as the metadata says
 // that nobody, in whatever process, has changed anything since: what is deleted or switched off is
-// gone for the next request.
+// gone for the next request. One look at the metadata serves every request that was received before
+// it (docs/decisions/0015-one-look-for-many-requests.md).
 #pragma once
 
 #include <expected>
@@ -12,6 +13,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "base/clock.h"
 #include "meta/metadata_store.h"
 #include "registry/reply.h"
 #include "registry/route.h"
@@ -34,13 +36,18 @@ class ReadableBlobs {
 
   // The blob that the route names; the refusal when it is absent, or when the repository's
   // attributes forbid to read it.
-  std::expected<ReadableBlob, Refusal> find(const Route& route);
+  // It knows of everything that was committed before `received_at`.
+  std::expected<ReadableBlob, Refusal> find(const Route& route, SteadyTime received_at);
 
  private:
   // What was found while the watch said `version`. One thread at a time has it.
   struct Memory {
+    // Forgets everything if anything has changed.
+    Result<void> check();
+
     std::unique_ptr<meta::ChangeWatch> watch;
     uint64_t version = 0;
+    SteadyTime checked_at = SteadyTime::min();            // just before the watch was asked
     std::unordered_map<std::string, ReadableBlob> found;  // by repository and digest
     std::string key;                                      // of the look-up that is made
   };

@@ -24,7 +24,7 @@ class ReadableBlobsTest : public testing::Test {
             .target = digest.to_string()};
   }
   int status(const Route& route) {
-    const auto found = blobs_.find(route);
+    const auto found = blobs_.find(route, std::chrono::steady_clock::now());
     return found ? 200 : found.error().status;
   }
   static void switch_reading(meta::MetadataStore& store, bool to) {
@@ -46,7 +46,7 @@ class ReadableBlobsTest : public testing::Test {
 TEST_F(ReadableBlobsTest, SaysTheSameOfABlobWheneverItIsAsked) {
   ASSERT_TRUE(store_->link_blob("team/app", digest_, 6));
   for (int i = 0; i < 3; ++i) {
-    const auto found = blobs_.find(route(digest_));
+    const auto found = blobs_.find(route(digest_), std::chrono::steady_clock::now());
     ASSERT_TRUE(found);
     EXPECT_EQ(found->digest, digest_);
     EXPECT_EQ(found->size, 6u);
@@ -84,6 +84,31 @@ TEST_F(ReadableBlobsTest, SeesAtOnceWhatItsOwnOrAnotherProcessChanges) {
     EXPECT_EQ(status(route(digest_)), 200);
     ASSERT_EQ(changing->unlink_blob("team/app", digest_), meta::UnlinkOutcome::kRemoved);
     EXPECT_EQ(status(route(digest_)), 404);
+  }
+}
+
+TEST_F(ReadableBlobsTest, LetsOneLookServeWhatWasReceivedBeforeIt) {
+  ASSERT_TRUE(store_->link_blob("team/app", digest_, 6));
+  const auto status_of = [this](SteadyTime received_at) {
+    const auto found = blobs_.find(route(digest_), received_at);
+    return found ? 200 : found.error().status;
+  };
+  const auto before_the_look = std::chrono::steady_clock::now();
+  ASSERT_EQ(status(route(digest_)), 200);
+  switch_reading(*other_process_, false);
+  // This one came before the change, so either answer is right; no look was made for it.
+  EXPECT_EQ(status_of(before_the_look), 200);
+  EXPECT_EQ(status_of(std::chrono::steady_clock::now()), 403);
+  // After that look it knows, whenever the request came.
+  EXPECT_EQ(status_of(before_the_look), 403);
+}
+
+TEST_F(ReadableBlobsTest, LooksForEachRequestOfWhichItIsNotKnownWhenItCame) {
+  ASSERT_TRUE(store_->link_blob("team/app", digest_, 6));
+  for (const bool readable : {false, true, false}) {
+    switch_reading(*other_process_, readable);
+    const auto found = blobs_.find(route(digest_), net::Request().received_at);
+    EXPECT_EQ(found.has_value(), readable);
   }
 }
 
