@@ -49,6 +49,8 @@ void add_manifest_commands(CLI::App& app, Action& action);
 void add_streaming_commands(CLI::App& app, Action& action);
 void add_token_commands(CLI::App& app, Action& action);
 void add_scope_map_commands(CLI::App& app, Action& action);
+void add_role_commands(CLI::App& app, Action& action);
+void add_config_commands(CLI::App& app, Action& action);
 void add_verify_command(CLI::App& app, Action& action);
 void add_check_health_command(CLI::App& app, Action& action);
 

@@ -388,6 +388,8 @@ int run_command_line(int argc, char** argv) {
   add_manifest_commands(app, action);
   add_token_commands(app, action);
   add_scope_map_commands(app, action);
+  add_role_commands(app, action);
+  add_config_commands(app, action);
   add_check_health_command(app, action);
   add_doctor(app, action);
   auto* version = app.add_subcommand("version", "print the version");

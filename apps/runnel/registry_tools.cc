@@ -57,13 +57,7 @@ int with_data(const RegistryToolOptions& options, Work work) {
   return code ? *code : cli::report(code.error());
 }
 
-Result<int> gc(Opened& opened, const std::string& config, bool dry_run) {
-  if (config.empty()) {
-    return fail(Code::kInvalid,
-                "gc needs --config FILE, the registry's own: it says for how long deletions can be "
-                "undone, and collecting by shorter times than those would lose them (a registry "
-                "without a file has the defaults: write \"version = 1\" into one)");
-  }
+Result<int> gc(Opened& opened, bool dry_run) {
   const auto lifetime = opened.config.unreferenced_lifetime;
   const auto undo_time = opened.config.soft_delete_days;
   registry::WouldCollect result;
@@ -146,10 +140,11 @@ void print(const meta::Deletion& deletion, WallTime expires, bool as_json) {
 
 Result<int> list_deleted(Opened& opened, const std::string& repository, bool as_json) {
   auto before = std::numeric_limits<int64_t>::max();
+  RUNNEL_TRY(const auto policy,
+             registry::soft_delete_policy(*opened.metadata, opened.config.soft_delete_policy()));
   while (true) {
     RUNNEL_TRY(const auto page, opened.metadata->deletions(repository, before, kPage));
-    for (const auto& each : page)
-      print(each, each.deleted + opened.config.soft_delete_days, as_json);
+    for (const auto& each : page) print(each, each.deleted + policy.kept, as_json);
     if (page.size() < kPage) return 0;
     before = page.back().id;
   }
@@ -174,8 +169,14 @@ Result<int> restore(Opened& opened, int64_t id) {
 }  // namespace
 
 int registry_gc(const RegistryToolOptions& options) {
-  return with_data(options,
-                   [&](Opened& opened) { return gc(opened, options.config, options.dry_run); });
+  if (options.config.empty()) {
+    const Result<int> wrong = cli::usage_error(
+        "gc needs --config FILE, the registry's own: it says for how long deletions can be "
+        "undone, and collecting by shorter times than those would lose them (a registry "
+        "without a file has the defaults: write \"version = 1\" into one)");
+    return cli::report(wrong.error());
+  }
+  return with_data(options, [&](Opened& opened) { return gc(opened, options.dry_run); });
 }
 
 int registry_fsck(const RegistryToolOptions& options) {

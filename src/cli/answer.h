@@ -24,7 +24,7 @@ void warn(std::string_view text);
 // terminal: nobody is there to answer.
 Result<void> confirm(bool yes, const std::string& question);
 
-// Exit code 0, or 1 with the error reported.
+// Exit code 0, or that of report(), with the error reported.
 int exit_code(const Result<void>& done);
 
 // A member that is a text; empty when it is absent or something else.

@@ -21,7 +21,7 @@ namespace {
 
 constexpr size_t kMaxListed = 1'000'000;
 constexpr const char* kEitherOr =
-    "Usage error: You need to provide either --repository MyRepo --id MyId | --image MyImage";
+    "You need to provide either --repository MyRepo --id MyId | --image MyImage";
 
 struct Opened {
   Session session;
@@ -151,7 +151,7 @@ Result<void> follow_all(const Session& session, const StreamingOptions& options,
 
 Result<void> create_all(const StreamingOptions& options) {
   if (options.repository.empty() || !options.image.empty())
-    return fail(Code::kInvalid, "Usage error: --all --repository MyRepo | --image MyImage");
+    return usage_error("--all --repository MyRepo | --image MyImage");
   RUNNEL_TRY(const auto session, Session::open(options.api));
   RUNNEL_TRY(auto answer, StreamingCalls(session, options.repository).start_all());
   auto* object = answer.if_object();
@@ -171,7 +171,7 @@ Result<void> show_switch(const StreamingOptions& options) {
 
 Result<void> update(const StreamingOptions& options) {
   if (!options.enable && !options.hold_tag_seconds)
-    return fail(Code::kInvalid, "nothing to change: say --enable-streaming or --hold-tag");
+    return usage_error("nothing to change: say --enable-streaming or --hold-tag");
   RUNNEL_TRY(const auto session, Session::open(options.api));
   RUNNEL_TRY(const auto answer, StreamingCalls(session, options.repository)
                                     .set_switch(options.enable, options.hold_tag_seconds));
@@ -207,7 +207,7 @@ struct Operation {
 Result<Operation> find_operation(const StreamingOptions& options) {
   const bool by_id = !options.repository.empty() && !options.id.empty();
   if (by_id != options.image.empty() || (!by_id && !options.id.empty()))
-    return fail(Code::kInvalid, "{}", kEitherOr);
+    return usage_error("{}", kEitherOr);
   if (by_id) {
     RUNNEL_TRY(auto session, Session::open(options.api));
     return Operation{std::move(session), {options.repository, options.id}, {}};
@@ -264,7 +264,7 @@ Result<void> operation_list(const StreamingOptions& options) {
 int streaming_create(const StreamingOptions& options) {
   if (options.all) return exit_code(create_all(options));
   if (options.image.empty())
-    return report({Code::kInvalid, "Usage error: --image MyImage | --all --repository MyRepo"});
+    return exit_code(usage_error("--image MyImage | --all --repository MyRepo"));
   return exit_code(create_one(options));
 }
 

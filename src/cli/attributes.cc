@@ -2,6 +2,8 @@
 
 #include <boost/json.hpp>
 
+#include "cli/report.h"
+
 namespace runnel::cli {
 
 namespace json = boost::json;
@@ -52,9 +54,9 @@ Result<json::value> change_attributes(const Session& session, const AttributesTa
   add("readEnabled", changes.may_read);
   add("writeEnabled", changes.may_write);
   if (wanted.empty())
-    return fail(Code::kInvalid,
-                "nothing to change: say --delete-enabled, --list-enabled, --read-enabled or "
-                "--write-enabled with true or false");
+    return usage_error(
+        "nothing to change: say --delete-enabled, --list-enabled, --read-enabled or "
+        "--write-enabled with true or false");
   auto call = call_about(target);
   call.method = "PATCH";
   call.scope = repository_scope(target.repository, "metadata_read,metadata_write");

@@ -79,7 +79,7 @@ Result<std::vector<convert::Converted>> convert_in_registry(const RegistryAccess
 }
 
 Result<void> run(const ConvertOptions& options) {
-  RUNNEL_TRY(const auto reference, oci::Reference::parse(options.reference));
+  RUNNEL_TRY(const auto reference, typed(oci::Reference::parse(options.reference)));
   RUNNEL_TRY(auto conversion, conversion_options(options));
   const RegistryAccess registries(options.registry);
   const auto results = convert_in_registry(registries, reference, std::move(conversion));

@@ -20,7 +20,7 @@ namespace json = boost::json;
 template <class Use>
 int with_image(const ImageOptions& options, Use use) {
   const auto run = [&]() -> Result<void> {
-    RUNNEL_TRY(const auto reference, oci::Reference::parse(options.reference));
+    RUNNEL_TRY(const auto reference, typed(oci::Reference::parse(options.reference)));
     const RegistryAccess registries(options.registry);
     auto image = RemoteImage::open(registries, reference);
     const auto used = image ? use(*image) : Result<void>(std::unexpected(image.error()));

@@ -33,7 +33,7 @@ int node_clear(const NodeOptions& options) {
 }
 
 int node_profile(const NodeOptions& options) {
-  const auto reference = oci::Reference::parse(options.image);
+  const auto reference = typed(oci::Reference::parse(options.image));
   if (!reference) return report(reference.error());
   const json::object request{{"image", reference->to_string()}};
   const auto answer = ask_node(options.control, "POST", "/profile", json::serialize(request));

@@ -39,7 +39,7 @@ Result<Job> parse_job(const std::string& text) {
 
 // Asks until it has ended.
 Result<Job> follow(const char* work, const NodeImageOptions& options) {
-  RUNNEL_TRY(const auto reference, oci::Reference::parse(options.image));
+  RUNNEL_TRY(const auto reference, typed(oci::Reference::parse(options.image)));
   const auto request =
       json::serialize(json::object{{"image", reference.to_string()},
                                    {"address", std::filesystem::absolute(options.address).string()},

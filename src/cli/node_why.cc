@@ -23,8 +23,7 @@ namespace json = boost::json;
 Result<void> check_file(const std::string& path) {
   for (const char* ending : {".svg", ".html", ".json"})
     if (path.empty() || path.ends_with(ending)) return {};
-  return fail(Code::kInvalid, "{}: a picture is a file that ends with .svg or .html, or .json",
-              path);
+  return usage_error("{}: a picture is a file that ends with .svg or .html, or .json", path);
 }
 
 std::string picture(const std::string& path, const timeline::Events& events,

@@ -9,7 +9,7 @@
 namespace runnel::cli {
 
 int pull(const PullOptions& options) {
-  const auto reference = oci::Reference::parse(options.image);
+  const auto reference = typed(oci::Reference::parse(options.image));
   if (!reference) return report(reference.error());
   snapshot::PullAuth auth{.user = options.user, .secret = {}};
   if (!options.user.empty()) {

@@ -15,7 +15,7 @@ constexpr auto kLogInterval = std::chrono::seconds(5);
 
 int report(const Error& error) {
   fmt::print(stderr, "runnel: {}\n", error.message);
-  return 1;
+  return error.message.starts_with(kUsageError) ? 2 : 1;
 }
 
 std::string amount(uint64_t bytes) {

@@ -5,6 +5,7 @@
 #include "cli/answer.h"
 #include "cli/attributes.h"
 #include "cli/deletions.h"
+#include "cli/report.h"
 
 namespace runnel::cli {
 
@@ -23,7 +24,7 @@ struct Opened {
 
 Result<Opened> open(const RepositoryOptions& options) {
   if (options.repository.empty() == options.image.empty())
-    return fail(Code::kInvalid, "Usage error: --image IMAGE | --repository REPOSITORY");
+    return usage_error("--image IMAGE | --repository REPOSITORY");
   if (options.image.empty()) {
     RUNNEL_TRY(auto session, Session::open(options.api));
     return Opened{std::move(session), options.repository, std::nullopt};
@@ -128,8 +129,7 @@ Result<void> remove(const RepositoryOptions& options) {
 
 Result<void> untag(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
-  if (!opened.image || opened.image->digest)
-    return fail(Code::kInvalid, "Usage error: --image REPOSITORY:TAG");
+  if (!opened.image || opened.image->digest) return usage_error("--image REPOSITORY:TAG");
   remote::ApiCall call;
   call.method = "DELETE";
   call.repository = opened.repository;

@@ -1,6 +1,7 @@
 #include "cli/scope_map_rights.h"
 
 #include "base/quote.h"
+#include "cli/report.h"
 
 namespace runnel::cli {
 
@@ -20,15 +21,15 @@ Result<std::vector<std::string>> scope_map_lines(const std::vector<std::string>&
   std::string repository;
   bool used = true;
   const auto without_action = [&] {
-    return fail(Code::kInvalid,
-                "what may be done in {}? Say it after the name: content/read, content/write, "
-                "content/delete, metadata/read, metadata/write",
-                quote(repository));
+    return usage_error(
+        "what may be done in {}? Say it after the name: content/read, content/write, "
+        "content/delete, metadata/read, metadata/write",
+        quote(repository));
   };
   for (const auto& each : rights) {
     if (is_action(each)) {
       if (repository.empty())
-        return fail(Code::kInvalid, "{} in which repository? Its name goes before", each);
+        return usage_error("{} in which repository? Its name goes before", each);
       lines.push_back(fmt::format("repositories/{}/{}", repository, each));
       used = true;
       continue;

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "base/quote.h"
+#include "cli/report.h"
 #include "cli/secret_input.h"
 #include "net/url.h"
 #include "remote/docker_config.h"
@@ -22,14 +23,12 @@ constexpr const char* kTokenUser = "00000000-0000-0000-0000-000000000000";
 Result<std::string> host_of(const ApiOptions& options, std::string_view named) {
   std::string host(named.empty() ? std::string_view(options.host) : named);
   if (host.empty())
-    return fail(Code::kInvalid,
-                "which registry? Say --registry HOST[:PORT], or set RUNNEL_REGISTRY");
+    return usage_error("which registry? Say --registry HOST[:PORT], or set RUNNEL_REGISTRY");
   const bool is_name = host.find_first_of(".:") == std::string::npos && host != "localhost";
   if (is_name && !options.suffix.empty())
     host += (options.suffix.starts_with('.') ? "" : ".") + options.suffix;
   if (!net::split_host_port(host))
-    return fail(Code::kInvalid, "{} is not a registry: HOST or HOST:PORT, without https://",
-                quote(host));
+    return usage_error("{} is not a registry: HOST or HOST:PORT, without https://", quote(host));
   return host;
 }
 
@@ -67,8 +66,7 @@ Result<ImageName> ImageName::parse(std::string_view text) {
       (first.find_first_of(".:") != std::string_view::npos || first == "localhost");
   auto reference = oci::Reference::parse(has_host ? std::string(text) : "a.b/" + std::string(text));
   if (!reference)
-    return fail(Code::kInvalid, "{} is not an image: REPOSITORY:TAG or REPOSITORY@DIGEST",
-                quote(text));
+    return usage_error("{} is not an image: REPOSITORY:TAG or REPOSITORY@DIGEST", quote(text));
   ImageName out;
   if (has_host) out.host = reference->host;
   out.repository = std::move(reference->repository);

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "cli/answer.h"
+#include "cli/report.h"
 #include "cli/scope_map_rights.h"
 #include "cli/session.h"
 #include "net/url.h"
@@ -123,9 +124,9 @@ Result<void> show_one(const TokenOptions& options, std::string_view kind) {
 Result<void> create(const TokenOptions& options) {
   RUNNEL_TRY(const auto actions, actions_of(options));
   if (actions.empty() == options.scope_map.empty())
-    return fail(Code::kInvalid,
-                "Usage error: --scope-map SCOPE_MAP | --repository REPOSITORY "
-                "ACTION [ACTION …]");
+    return usage_error(
+        "--scope-map SCOPE_MAP | --repository REPOSITORY "
+        "ACTION [ACTION …]");
   RUNNEL_TRY(const auto registry, Management::open(options));
   json::object body{{"scopeMap", options.scope_map}};
   if (!actions.empty()) {
@@ -143,7 +144,7 @@ Result<void> create(const TokenOptions& options) {
 // Looked at first: PUT would make a token that is not there.
 Result<void> update(const TokenOptions& options) {
   if (options.scope_map.empty() && options.status.empty())
-    return fail(Code::kInvalid, "nothing to change: say --scope-map or --status");
+    return usage_error("nothing to change: say --scope-map or --status");
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_DO(registry.get(kTokens, options.name));
   json::object body;
@@ -169,8 +170,7 @@ Result<void> remove(const TokenOptions& options, std::string_view kind, const ch
 
 Result<void> create_scope_map(const TokenOptions& options) {
   RUNNEL_TRY(auto actions, actions_of(options));
-  if (actions.empty())
-    return fail(Code::kInvalid, "Usage error: --repository REPOSITORY ACTION [ACTION …]");
+  if (actions.empty()) return usage_error("--repository REPOSITORY ACTION [ACTION …]");
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_TRY(auto map,
              registry.put(kScopeMaps, options.name,
@@ -182,8 +182,8 @@ Result<void> update_scope_map(const TokenOptions& options) {
   RUNNEL_TRY(const auto added, actions_of(options));
   RUNNEL_TRY(const auto taken, scope_map_lines(options.rights_taken));
   if (added.empty() && taken.empty() && options.description.empty())
-    return fail(Code::kInvalid,
-                "nothing to change: say --add-repository, --remove-repository or --description");
+    return usage_error(
+        "nothing to change: say --add-repository, --remove-repository or --description");
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_TRY(const auto before, registry.get(kScopeMaps, options.name));
   const auto* held = before.if_contains("actions");

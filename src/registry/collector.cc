@@ -1,5 +1,7 @@
 #include "registry/collector.h"
 
+#include "registry/soft_delete_policy.h"
+
 namespace runnel::registry {
 
 namespace {
@@ -38,7 +40,9 @@ Result<Collected> Collector::sweep(const std::stop_token& stop) {
 }
 
 Result<void> Collector::forget(const std::stop_token& stop, Collected& collected) {
-  const WallTime before = clock_.wall() - undo_time_;
+  RUNNEL_TRY(const auto policy,
+             soft_delete_policy(metadata_, {.enabled = true, .kept = undo_time_, .updated = {}}));
+  const WallTime before = clock_.wall() - policy.kept;
   while (!stop.stop_requested()) {
     RUNNEL_TRY(const size_t count, metadata_.forget_deletions(before, kDeletionBatch));
     collected.deletions += count;

@@ -35,7 +35,8 @@ struct Collected {
 // Several processes may collect at the same time. One call at a time; calls block.
 class Collector {
  public:
-  // The stores and the clock must outlive this.
+  // The stores and the clock must outlive this. `undo_time` is how long deletions can be undone
+  // unless the metadata has another policy (soft_delete_policy.h).
   Collector(blob::BlobStore& blobs, meta::MetadataStore& metadata, const Clock& clock,
             Duration lifetime, Duration undo_time)
       : blobs_(blobs),

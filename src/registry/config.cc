@@ -30,6 +30,12 @@ Section auth_section(AuthConfig& auth) {
              [&auth](std::vector<std::string> patterns) {
                return set_patterns(auth.anonymous_pull, std::move(patterns));
              })
+      .texts("default_roles",
+             [&auth](std::vector<std::string> roles) -> Result<void> {
+               for (const auto& name : roles) RUNNEL_DO(access::role(name));
+               auth.default_roles = std::move(roles);
+               return {};
+             })
       .number("token_lifetime_s", 1, 86400,
               [&auth](int64_t value) { auth.token_lifetime = seconds(value); })
       .number("refresh_lifetime_s", 60, kYear,
@@ -197,7 +203,7 @@ Section sections(Config& config, std::map<std::string, UserKeys>& users) {
       .flag("sparse_manifests", config.sparse_manifests)
       .flag("deletion", config.deletion)
       .flag("soft_delete", config.soft_delete)
-      .number("soft_delete_days", 1, 90,
+      .number("soft_delete_days", kMinSoftDeleteDays, kMaxSoftDeleteDays,
               [&config](int64_t value) { config.soft_delete_days = std::chrono::days(value); })
       .meaning("external_url",
                [&config](const std::string& text) { return set_external_url(config, text); })

@@ -11,7 +11,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "convert/worker_job.h"
-#include "meta/deletion.h"
+#include "registry/soft_delete_policy.h"
 #include "registry/teleport.h"
 #include "registry/warnings.h"
 #include "registry/webhooks.h"
@@ -27,8 +27,10 @@ struct AuthConfig {
   std::string htpasswd;  // path
   // Repositories, or patterns of them, that everyone may pull.
   std::vector<std::string> anonymous_pull;
-  // What a person may do. Who is not here may pull, push and delete everywhere.
+  // What a person may do, besides what role assignments (role_assignments.h) give.
   std::map<std::string, access::Grants> users;
+  // Roles, in all repositories, of a person who is not there.
+  std::vector<std::string> default_roles = {"AcrPush", "AcrDelete"};
   std::chrono::seconds token_lifetime = std::chrono::minutes(5);
   std::chrono::seconds refresh_lifetime = std::chrono::hours(3);
 };
@@ -84,7 +86,10 @@ struct Config {
   // What is deleted, or was the target of a tag that is pushed again, can come back for so long.
   bool soft_delete = true;
   std::chrono::days soft_delete_days = std::chrono::days(7);
-  meta::Undo undo() const { return soft_delete ? meta::Undo::kPossible : meta::Undo::kNever; }
+  // What holds unless an Owner says something else at run time: soft_delete_policy.h.
+  SoftDeletePolicy soft_delete_policy() const {
+    return {.enabled = soft_delete, .kept = soft_delete_days, .updated = std::nullopt};
+  }
   // Files of JSON lines. The audit log: "" for audit.log among the data when there is
   // authentication, and "off".
   std::string audit_log;
@@ -132,10 +137,11 @@ struct Config {
 //   [auth]
 //   htpasswd = "/etc/runnel/htpasswd"    # htpasswd -B
 //   anonymous_pull = ["public/*"]
+//   default_roles = ["AcrPush", "AcrDelete"]  # of a person without [users.NAME]
 //   token_lifetime_s = 300
 //   refresh_lifetime_s = 10800
 //
-//   [users.alice]                        # a person who is not here may pull, push and delete
+//   [users.alice]                        # a person who is not here has default_roles
 //   roles = ["AcrPush", "AcrDelete"]     # AcrPull, AcrPush, AcrDelete, Converter, Owner
 //   repositories = ["team/*"]            # default: all
 //

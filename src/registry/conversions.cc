@@ -92,7 +92,7 @@ Conversions::Conversions(const ConversionTools& tools, meta::OperationQueue& que
       queue_(queue),
       clock_(clock),
       webhooks_(webhooks),
-      held_tags_(tools.metadata, clock, tools.config.undo()) {
+      held_tags_(tools.metadata, clock, tools.config.soft_delete_policy()) {
   for (unsigned i = 0; i < tools.config.conversion.concurrency; ++i)
     runners_.emplace_back(
         [this](const std::stop_token& stop) { run(stop, meta::random_operation_id()); });

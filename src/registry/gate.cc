@@ -6,6 +6,7 @@
 #include "base/durable.h"
 #include "net/url.h"
 #include "registry/public_name.h"
+#include "registry/role_assignments.h"
 #include "registry/token_store.h"
 #include "registry/utc_time.h"
 
@@ -96,8 +97,12 @@ net::awaitable<std::expected<Caller, Refusal>> Gate::identify(const net::Request
 }
 
 net::awaitable<std::expected<Caller, Refusal>> Gate::identify(Credentials credentials) {
-  if (people_->known(credentials.user, credentials.password))
-    co_return caller_of(Principal(Principal::Kind::kUser, credentials.user), std::nullopt);
+  if (people_->known(credentials.user, credentials.password)) {
+    const Principal person(Principal::Kind::kUser, credentials.user);
+    if (metadata_.looks_up_at_once()) co_return caller_of(person, std::nullopt);
+    auto look_up = [&] { return caller_of(person, std::nullopt); };
+    co_return co_await net::on_pool(lookups_, std::move(look_up));
+  }
   auto work = [&] { return check_password(credentials); };
   co_return co_await net::on_pool(passwords_, std::move(work));
 }
@@ -156,10 +161,15 @@ Result<std::optional<Gate::Rights>> Gate::rights_of(const Principal& principal) 
   if (principal.kind == Principal::Kind::kAnonymous) return Rights();
   if (principal.kind == Principal::Kind::kToken) return rights_of_token(principal.name);
   if (!people_->has(principal.name)) return std::nullopt;
+  RUNNEL_TRY(auto grants, RoleAssignments(metadata_).grants(principal.name));
   const auto configured = config_.auth.users.find(principal.name);
-  if (configured != config_.auth.users.end()) return Rights{configured->second, {}};
-  const auto actions = access::role("AcrPush").value() | access::role("AcrDelete").value();
-  return Rights{{{"*", actions}}, {}};
+  if (configured != config_.auth.users.end()) {
+    grants.insert(grants.end(), configured->second.begin(), configured->second.end());
+    return Rights{std::move(grants), {}};
+  }
+  for (const auto& name : config_.auth.default_roles)
+    grants.emplace_back("*", access::role(name).value());
+  return Rights{std::move(grants), {}};
 }
 
 Result<std::optional<Gate::Rights>> Gate::rights_of_token(const std::string& name) {

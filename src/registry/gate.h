@@ -70,6 +70,9 @@ class Gate {
   // A token to get access tokens with, not limited any further than that.
   Signed refresh_token(const access::Principal& principal, Limits limits, Duration lifetime) const;
 
+  // Whether somebody of this name can log in with a password of their own.
+  bool is_person(const std::string& name) const { return people_->has(name); }
+
   // The value of WWW-Authenticate: where to get a token for `scope` (empty for any). `error` is
   // empty when the request had no token.
   std::string challenge(const net::Request& request, std::string_view scope,

@@ -94,7 +94,8 @@ Result<void> HeldTags::point(const Held& held) {
     RUNNEL_TRY(auto manifest, new_manifest(as_bytes(stored->bytes), stored->info.media_type,
                                            held.digest.algorithm()));
     manifest.blobs_required = false;  // it is there: this only points the tag
-    manifest.undo = undo_;
+    RUNNEL_TRY(const auto policy, soft_delete_policy(metadata_, configured_));
+    manifest.undo = policy.undo();
     manifest.tags = {held.tag};
     RUNNEL_DO(metadata_.put_manifest(held.repository, manifest));
   }

@@ -13,14 +13,16 @@
 
 #include "base/clock.h"
 #include "meta/metadata_store.h"
+#include "registry/soft_delete_policy.h"
 
 namespace runnel::registry {
 
 // Any thread; calls block. The references must outlive it.
 class HeldTags {
  public:
-  HeldTags(meta::MetadataStore& metadata, const Clock& clock, meta::Undo undo)
-      : metadata_(metadata), clock_(clock), undo_(undo) {}
+  // `configured` as soft_delete_policy() takes it.
+  HeldTags(meta::MetadataStore& metadata, const Clock& clock, const SoftDeletePolicy& configured)
+      : metadata_(metadata), clock_(clock), configured_(configured) {}
 
   // The tags will point to `digest` in `time` at the latest. What was held for them before is
   // forgotten.
@@ -41,7 +43,7 @@ class HeldTags {
 
   meta::MetadataStore& metadata_;
   const Clock& clock_;
-  const meta::Undo undo_;
+  const SoftDeletePolicy configured_;
 };
 
 }  // namespace runnel::registry

@@ -39,7 +39,7 @@ class HeldTagsTest : public testing::Test {
 
   test::FakeClock clock_;
   test::MemoryMetadataStore metadata_{test::MemoryMetadataStore::new_data(), clock_};
-  HeldTags held_{metadata_, clock_, meta::Undo::kNever};
+  HeldTags held_{metadata_, clock_, SoftDeletePolicy{.enabled = false, .kept = {}, .updated = {}}};
 };
 
 TEST_F(HeldTagsTest, LetsATagGoWhenItsManifestIsReady) {

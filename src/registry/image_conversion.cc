@@ -312,7 +312,9 @@ Convertible<oci::Digest> ImageConversion::put_artifact(artifact::Artifact artifa
   const auto text = oci::to_json(artifact::to_manifest(artifact));
   RUNNEL_TRY(auto manifest,
              new_manifest(as_bytes(text), oci::kOciManifest, oci::Algorithm::kSha256));
-  manifest.undo = tools_.config.undo();
+  RUNNEL_TRY(const auto soft_delete,
+             soft_delete_policy(tools_.metadata, tools_.config.soft_delete_policy()));
+  manifest.undo = soft_delete.undo();
   RUNNEL_TRY(const auto outcome, tools_.metadata.put_manifest(repository_, manifest));
   if (!outcome.missing.empty())
     return std::unexpected(ConversionFailure(

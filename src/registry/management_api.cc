@@ -3,7 +3,10 @@
 #include <boost/json.hpp>
 
 #include "base/quote.h"
+#include "registry/management_call.h"
 #include "registry/request_body.h"
+#include "registry/role_assignments_api.h"
+#include "registry/soft_delete_policy_api.h"
 #include "registry/token_store.h"
 #include "registry/utc_time.h"
 
@@ -16,36 +19,6 @@ namespace {
 constexpr std::string_view kRoot = "/runnel/v1/";
 constexpr size_t kMaxBody = 256 * 1024;
 constexpr int64_t kMaxDays = 3650;
-
-// A request for one thing or for the list of all.
-struct Call {
-  std::string_view method;
-  std::string name;  // empty for the list
-  json::object body;
-};
-
-std::unexpected<Refusal> not_here(std::string_view method) {
-  return refuse(405, "UNSUPPORTED", fmt::format("{} is not possible here", quote(method)));
-}
-
-std::unexpected<Refusal> unknown(std::string_view what, std::string_view name) {
-  return refuse(404, "NAME_UNKNOWN", fmt::format("there is no {} {}", what, quote(name)));
-}
-
-net::Response ok(const json::object& body) {
-  auto response = json_response(200, "application/json", json::serialize(body));
-  response.headers.add("Cache-Control", "no-store");
-  return response;
-}
-
-std::expected<std::string, Refusal> text_member(const json::object& object, std::string_view name,
-                                                std::string_view otherwise) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr) return std::string(otherwise);
-  if (!value->is_string())
-    return refuse(400, "UNSUPPORTED", fmt::format("\"{}\" is not a text", name));
-  return std::string(value->get_string());
-}
 
 json::object to_json(const ScopeMap& map) {
   json::object object;
@@ -87,14 +60,14 @@ Answer list_scope_maps(const TokenStore& tokens) {
   for (const auto& map : all) list.push_back(to_json(map));
   json::object body;
   body["scopeMaps"] = std::move(list);
-  return ok(body);
+  return management_answer(body);
 }
 
-Answer put_scope_map(const TokenStore& tokens, const Call& call) {
+Answer put_scope_map(const TokenStore& tokens, const ManagementCall& call) {
   ScopeMap map;
   map.name = call.name;
-  RUNNEL_TRY(map.description, text_member(call.body, "description", ""));
-  const auto* actions = call.body.if_contains("actions");
+  RUNNEL_TRY(map.description, text_member(*call.body, "description", ""));
+  const auto* actions = call.body->if_contains("actions");
   if (actions == nullptr || !actions->is_array())
     return refuse(400, "UNSUPPORTED",
                   "\"actions\" is missing: a list such as [\"repositories/team/*/content/read\"]");
@@ -104,10 +77,10 @@ Answer put_scope_map(const TokenStore& tokens, const Call& call) {
     map.grants.push_back(std::move(grant));
   }
   RUNNEL_DO(tokens.put(map));
-  return ok(to_json(map));
+  return management_answer(to_json(map));
 }
 
-Answer scope_map_call(const TokenStore& tokens, const Call& call) {
+Answer scope_map_call(const TokenStore& tokens, const ManagementCall& call) {
   if (call.name.empty())
     return call.method == "GET" ? list_scope_maps(tokens) : not_here(call.method);
   if (call.method == "PUT") return put_scope_map(tokens, call);
@@ -119,7 +92,7 @@ Answer scope_map_call(const TokenStore& tokens, const Call& call) {
   if (call.method != "GET") return not_here(call.method);
   RUNNEL_TRY(const auto map, tokens.scope_map(call.name));
   if (!map) return unknown("scope map", call.name);
-  return ok(to_json(*map));
+  return management_answer(to_json(*map));
 }
 
 Answer list_tokens(const TokenStore& tokens) {
@@ -128,43 +101,43 @@ Answer list_tokens(const TokenStore& tokens) {
   for (const auto& token : all) list.push_back(to_json(token));
   json::object body;
   body["tokens"] = std::move(list);
-  return ok(body);
+  return management_answer(body);
 }
 
 // As it shall be: what the call does not name stays.
-std::expected<Token, Refusal> wanted_token(const TokenStore& tokens, const Call& call,
+std::expected<Token, Refusal> wanted_token(const TokenStore& tokens, const ManagementCall& call,
                                            WallTime now) {
   RUNNEL_TRY(auto found, tokens.token(call.name));
   Token fresh;
   fresh.created = now;
   Token token = std::move(found).value_or(std::move(fresh));
   token.name = call.name;
-  RUNNEL_TRY(token.scope_map, text_member(call.body, "scopeMap", token.scope_map));
+  RUNNEL_TRY(token.scope_map, text_member(*call.body, "scopeMap", token.scope_map));
   RUNNEL_TRY(const auto status,
-             text_member(call.body, "status", token.enabled ? "enabled" : "disabled"));
+             text_member(*call.body, "status", token.enabled ? "enabled" : "disabled"));
   if (status != "enabled" && status != "disabled")
     return refuse(400, "UNSUPPORTED", "\"status\" is \"enabled\" or \"disabled\"");
   token.enabled = status == "enabled";
   return token;
 }
 
-Answer put_token(const TokenStore& tokens, const Call& call, WallTime now) {
+Answer put_token(const TokenStore& tokens, const ManagementCall& call, WallTime now) {
   for (int attempt = 1;; ++attempt) {
     RUNNEL_TRY(const auto token, wanted_token(tokens, call, now));
     const auto put = tokens.put(token);
-    if (put) return ok(to_json(token));
+    if (put) return management_answer(to_json(token));
     if (put.error().code != Code::kConflict || attempt == kPutAttempts)
       return std::unexpected(Refusal(put.error()));
   }
 }
 
-Answer generate_password(const TokenStore& tokens, std::string_view name, const Call& call,
-                         WallTime now) {
-  RUNNEL_TRY(const auto which, text_member(call.body, "name", "password1"));
+Answer generate_password(const TokenStore& tokens, std::string_view name,
+                         const ManagementCall& call, WallTime now) {
+  RUNNEL_TRY(const auto which, text_member(*call.body, "name", "password1"));
   if (which != "password1" && which != "password2")
     return refuse(400, "UNSUPPORTED", "\"name\" is \"password1\" or \"password2\"");
   std::optional<WallTime> expires;
-  if (const auto* days = call.body.if_contains("days")) {
+  if (const auto* days = call.body->if_contains("days")) {
     if (!days->is_int64() || days->get_int64() < 1 || days->get_int64() > kMaxDays)
       return refuse(400, "UNSUPPORTED", fmt::format("\"days\" is 1 to {}", kMaxDays));
     expires = now + std::chrono::days(days->get_int64());
@@ -177,10 +150,10 @@ Answer generate_password(const TokenStore& tokens, std::string_view name, const 
   body["value"] = password;
   body["creationTime"] = to_utc_text(now);
   if (expires) body["expiry"] = to_utc_text(*expires);
-  return ok(body);
+  return management_answer(body);
 }
 
-Answer token_call(const TokenStore& tokens, const Call& call, WallTime now) {
+Answer token_call(const TokenStore& tokens, const ManagementCall& call, WallTime now) {
   if (call.name.empty()) return call.method == "GET" ? list_tokens(tokens) : not_here(call.method);
   const auto colon = call.name.find(':');
   if (colon != std::string::npos) {
@@ -197,16 +170,7 @@ Answer token_call(const TokenStore& tokens, const Call& call, WallTime now) {
   if (call.method != "GET") return not_here(call.method);
   RUNNEL_TRY(const auto token, tokens.token(call.name));
   if (!token) return unknown("token", call.name);
-  return ok(to_json(*token));
-}
-
-std::expected<json::object, Refusal> parse_body(Bytes bytes) {
-  if (bytes.empty()) return json::object();
-  json::error_code failed;
-  auto value = json::parse(as_text(bytes), failed);
-  if (failed || !value.is_object())
-    return refuse(400, "UNSUPPORTED", "the body is not a JSON object");
-  return std::move(value.get_object());
+  return management_answer(to_json(*token));
 }
 
 // Only an owner, and only by a password: what a token could do would outlive the token.
@@ -223,6 +187,46 @@ std::expected<void, Refusal> check_owner(const Gate& gate, const Caller& caller,
                   caller.id()));
 }
 
+// What can be managed: without authentication there is nobody whose rights could be.
+enum class Kind : uint8_t { kTokens, kScopeMaps, kRoleAssignments, kSoftDeletePolicy };
+
+std::optional<Kind> kind_of(std::string_view name) {
+  if (name == "_tokens") return Kind::kTokens;
+  if (name == "_scope-maps") return Kind::kScopeMaps;
+  if (name == "_role-assignments") return Kind::kRoleAssignments;
+  if (name == "_config") return Kind::kSoftDeletePolicy;
+  return std::nullopt;
+}
+
+Answer answer(Services& services, Kind kind, const ManagementCall& call) {
+  const TokenStore tokens(services.metadata);
+  switch (kind) {
+    case Kind::kTokens: return token_call(tokens, call, call.now);
+    case Kind::kScopeMaps: return scope_map_call(tokens, call);
+    case Kind::kRoleAssignments: return role_assignment_call(services, call);
+    case Kind::kSoftDeletePolicy: return soft_delete_policy_call(services, call);
+  }
+  return not_here(call.method);
+}
+
+// Who manages: an Owner, or anybody where there is no authentication and so no rights.
+net::awaitable<std::expected<Caller, Refusal>> manager(Services& services, Kind kind,
+                                                       net::Request& request) {
+  if (services.gate == nullptr) {
+    if (kind == Kind::kSoftDeletePolicy) co_return Caller::anyone();
+    co_return refuse(
+        405, "UNSUPPORTED",
+        "this registry has no authentication: name a password file ([auth] htpasswd in "
+        "registry.toml) first");
+  }
+  auto caller = co_await services.gate->identify(request);
+  if (!caller) co_return std::unexpected(caller.error());
+  request.principal = caller->id();
+  const auto owner = check_owner(*services.gate, *caller, request);
+  if (!owner) co_return std::unexpected(owner.error());
+  co_return *std::move(caller);
+}
+
 }  // namespace
 
 bool is_management(std::string_view path) {
@@ -234,34 +238,24 @@ net::awaitable<Answer> handle_management(Services& services, net::Request& reque
   std::string_view rest = request.path;
   rest.remove_prefix(kRoot.size());
   const auto slash = rest.find('/');
-  const auto kind = rest.substr(0, slash);
-  if (kind != "_tokens" && kind != "_scope-maps")
+  const auto kind = kind_of(rest.substr(0, slash));
+  if (!kind)
     co_return refuse(404, "UNSUPPORTED",
                      fmt::format("there is nothing at {}", quote(request.path)));
-  if (services.gate == nullptr)
-    co_return refuse(
-        405, "UNSUPPORTED",
-        "this registry has no authentication: name a password file ([auth] htpasswd in "
-        "registry.toml) first");
-  auto caller = co_await services.gate->identify(request);
+  const auto caller = co_await manager(services, *kind, request);
   if (!caller) co_return std::unexpected(caller.error());
-  request.principal = caller->id();
-  const auto owner = check_owner(*services.gate, *caller, request);
-  if (!owner) co_return std::unexpected(owner.error());
 
   const auto bytes = co_await read_whole(body, kMaxBody);
   if (!bytes) co_return std::unexpected(Refusal(bytes.error()));
-  auto parsed = parse_body(*bytes);
+  const auto parsed = parse_object(*bytes);
   if (!parsed) co_return std::unexpected(parsed.error());
-  Call call;
+  ManagementCall call;
   call.method = request.method;
   if (slash != std::string_view::npos) call.name = rest.substr(slash + 1);
-  call.body = *std::move(parsed);
-  auto work = [&]() -> Answer {
-    const TokenStore tokens(services.metadata);
-    return kind == "_tokens" ? token_call(tokens, call, services.clock.wall())
-                             : scope_map_call(tokens, call);
-  };
+  call.body = &*parsed;
+  call.by = caller->id();
+  call.now = services.clock.wall();
+  auto work = [&] { return answer(services, *kind, call); };
   co_return co_await net::on_pool(services.writers, std::move(work));
 }
 

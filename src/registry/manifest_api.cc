@@ -132,7 +132,8 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   RUNNEL_TRY(auto manifest, read_manifest(bytes, content_type, name));
   if (is_streaming_artifact(manifest) && !caller.may(access::Action::kConvert, route.repository))
     return std::unexpected(denied(caller, route.repository, access::Action::kConvert));
-  manifest.undo = services.config.undo();
+  RUNNEL_TRY(const auto soft_delete, services.soft_delete());
+  manifest.undo = soft_delete.undo();
   manifest.blobs_required = !services.config.sparse_manifests;
   manifest.tags = parameters;
   if (const auto* tag = std::get_if<std::string>(&name)) manifest.tags.push_back(*tag);
@@ -166,7 +167,8 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
 Answer delete_manifest(Services& services, const Route& route) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   const auto* digest = std::get_if<oci::Digest>(&name);
-  const auto undo = services.config.undo();
+  RUNNEL_TRY(const auto soft_delete, services.soft_delete());
+  const auto undo = soft_delete.undo();
   if (services.conversions != nullptr && digest == nullptr && !route.hidden) {
     RUNNEL_DO(services.conversions->forget_tag(route.repository, route.target));
   }

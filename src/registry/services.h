@@ -30,6 +30,11 @@ struct Services {
         readable_blobs(m),
         manifest_reads(c.limits.manifests_per_minute, t) {}
 
+  // For how long deletions can be undone now.
+  Result<SoftDeletePolicy> soft_delete() const {
+    return soft_delete_policy(metadata, config.soft_delete_policy());
+  }
+
   const Config& config;
   blob::BlobStore& blobs;
   meta::MetadataStore& metadata;

@@ -48,7 +48,7 @@ json::array texts(const std::vector<std::string>& all) {
   return json::array(all.begin(), all.end());
 }
 
-json::object to_json(const Deletion& deletion, const Config& config) {
+json::object to_json(const Deletion& deletion, const SoftDeletePolicy& policy) {
   json::object object;
   object["id"] = deletion.id;
   object["kind"] = kind_name(deletion.kind);
@@ -56,7 +56,7 @@ json::object to_json(const Deletion& deletion, const Config& config) {
   if (!deletion.digest.empty()) object["digest"] = deletion.digest.to_string();
   object["tags"] = texts(deletion.tags);
   object["deletedAt"] = to_utc_text(deletion.deleted);
-  object["expiresAt"] = to_utc_text(deletion.deleted + config.soft_delete_days);
+  object["expiresAt"] = to_utc_text(deletion.deleted + policy.kept);
   return object;
 }
 
@@ -137,8 +137,9 @@ Answer list(const Call& call) {
     return refuse(400, "PAGINATION_NUMBER_INVALID", "\"n\" and \"before\" are numbers");
   const size_t limit = std::clamp<size_t>(static_cast<size_t>(*n), 1, kMaxPage);
   RUNNEL_TRY(const auto page, visible(call, repository, *before, limit));
+  RUNNEL_TRY(const auto policy, call.services.soft_delete());
   json::array entries;
-  for (const auto& each : page.found) entries.push_back(to_json(each, call.services.config));
+  for (const auto& each : page.found) entries.push_back(to_json(each, policy));
   json::object body;
   body["deletions"] = std::move(entries);
   auto response = ok(body);
@@ -186,8 +187,8 @@ Answer delete_repository(const Call& call) {
   RUNNEL_DO(check(call, Action::kContentDelete, name, absent));
   if (!call.services.config.deletion) return deletion_is_off();
   RUNNEL_DO(check_repository_attributes(call.services.metadata, Attribute::kDelete, name));
-  RUNNEL_TRY(const bool existed,
-             call.services.metadata.delete_repository(name, call.services.config.undo()));
+  RUNNEL_TRY(const auto policy, call.services.soft_delete());
+  RUNNEL_TRY(const bool existed, call.services.metadata.delete_repository(name, policy.undo()));
   if (!existed) return std::unexpected(absent);
   return net::Response(202);
 }
@@ -204,7 +205,8 @@ Answer answer(const Call& call) {
     if (method == "DELETE") return forget(call, id);
     if (method == "GET") {
       RUNNEL_TRY(const auto found, find(call, id, Action::kMetadataRead));
-      return ok(to_json(found, call.services.config));
+      RUNNEL_TRY(const auto policy, call.services.soft_delete());
+      return ok(to_json(found, policy));
     }
   }
   return refuse(405, "UNSUPPORTED", fmt::format("{} is not possible here", quote(method)));

@@ -157,6 +157,7 @@ Answer delete_artifact(const StreamingCall& call) {
     return refuse(405, "UNSUPPORTED", "deletion is switched off in this registry's configuration");
   RUNNEL_TRY(const auto digest, digest_of(call.target.rest));
   RUNNEL_TRY(const auto artifacts, artifacts_to_delete(call, digest));
+  RUNNEL_TRY(const auto soft_delete, call.services.soft_delete());
   json::array deleted;
   for (const auto& each : artifacts) {
     Route route{.kind = Route::Kind::kManifest,
@@ -164,7 +165,7 @@ Answer delete_artifact(const StreamingCall& call) {
                 .target = each.to_string()};
     RUNNEL_DO(check_attributes(call.services.metadata, Attribute::kDelete, route));
     RUNNEL_TRY(const bool existed, call.services.metadata.delete_manifest(
-                                       call.target.repository, each, call.services.config.undo()));
+                                       call.target.repository, each, soft_delete.undo()));
     if (existed) deleted.push_back(json::string(each.to_string()));
   }
   if (deleted.empty())

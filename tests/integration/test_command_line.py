@@ -126,8 +126,8 @@ def test_attributes_are_shown_and_changed(ask, run, call):
     ask("manifest", "update-metadata", "-n", f"attributes/app@{manifest}", "--read-enabled", "true")
     metadata = ask("manifest", "show-metadata", "attributes/app:v1")
     assert metadata["digest"] == manifest and metadata["changeableAttributes"]["readEnabled"]
-    run("repository", "update", "--repository", "attributes/app", code=1, said="nothing to change")
-    run("repository", "show", code=1, said="Usage error: --image IMAGE | --repository REPOSITORY")
+    run("repository", "update", "--repository", "attributes/app", code=2, said="nothing to change")
+    run("repository", "show", code=2, said="Usage error: --image IMAGE | --repository REPOSITORY")
 
 
 def test_nothing_is_deleted_without_a_yes(run, call, served):
@@ -419,8 +419,8 @@ def test_wrong_usage_is_exit_code_2_and_a_missing_registry_says_where_to_name_it
     run("repository", "list", "--query", "[", code=2, said="query: at 2")
     run("repository", "list", "-o", "xml", code=2, said="xml")
     run("manifest", "show", code=2)
-    run("repository", "list", code=1, said="RUNNEL_REGISTRY", RUNNEL_REGISTRY="")
-    run("repository", "list", "-r", "https://a.example", code=1, said="without https://")
+    run("repository", "list", code=2, said="RUNNEL_REGISTRY", RUNNEL_REGISTRY="")
+    run("repository", "list", "-r", "https://a.example", code=2, said="without https://")
     run("repository", "list", "-r", "no-such", "--suffix", "invalid", "--timeout", "5", code=1,
         said="no-such.invalid")
 
@@ -470,6 +470,26 @@ def test_bash_completes_commands_and_flags(runnel):  # noqa: ARG001
     assert completed("runnel", "node", "--wor") == []  # hidden: the node's own business
     assert completed("runnel", "convert") == ["convert"]  # not convert-worker
     assert completed("runnel", "nonsense", "manif") == ["manifest"]
+
+
+@pytest.mark.parametrize("command", [
+    ("artifact-streaming", "create"), ("artifact-streaming", "create", "--all"),
+    ("artifact-streaming", "update", "--repository", "a"),
+    ("artifact-streaming", "operation", "show"),
+    ("artifact-streaming", "operation", "cancel", "--id", "x"),
+    ("repository", "show"), ("repository", "untag", "--image", "a@sha256:" + "0" * 64),
+    ("repository", "update", "--repository", "a"), ("repository", "show", "--image", "A:B:C"),
+    ("manifest", "list", "-n", "a//b"), ("verify", "NOT AN IMAGE"), ("ls", "NOT AN IMAGE"),
+    ("convert", "NOT AN IMAGE"), ("pull", "NOT AN IMAGE"), ("node", "profile", "NOT AN IMAGE"),
+    ("node", "repull", "NOT AN IMAGE"), ("node", "why", "x", "-o", "picture.png"),
+    ("registry", "gc"), ("config", "soft-delete", "update"),
+    ("repository", "list", "--registry", "https://a.b"), ("token", "update", "-n", "ci")])
+def test_wrong_usage_is_told_from_failure(run, command):
+    assert run(*command, code=2, said="runnel: Usage error: ") == ""
+
+
+def test_a_command_that_knows_no_registry_is_wrong_usage(run):
+    run("repository", "list", code=2, said="which registry?", RUNNEL_REGISTRY="")
 
 
 def test_completion_of_every_shell_has_every_command(runnel):  # noqa: ARG001

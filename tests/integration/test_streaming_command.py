@@ -131,8 +131,8 @@ def test_a_whole_repository_is_converted(run, recorded):
     assert f"team/app@{OTHER} ended Failed: UNKNOWN_ERROR: no" in done.stderr
     del recorded.operations["b"]
     assert json.loads(run("create", "--all", "--repository", "team/app").stdout)["skipped"] == 1
-    assert "Usage error" in run("create", "--all", code=1).stderr
-    assert "Usage error" in run("create", code=1).stderr
+    assert "Usage error" in run("create", "--all", code=2).stderr
+    assert "Usage error" in run("create", code=2).stderr
 
 
 def test_the_switch_is_shown_and_set_with_the_recorded_body(run, recorded):
@@ -147,7 +147,7 @@ def test_the_switch_is_shown_and_set_with_the_recorded_body(run, recorded):
     run("update", "--repository", "team/app", "--hold-tag", "30")
     assert json.loads(recorded.seen[-1][2]) == {"holdTag": 30, **CONVERSION}
     run("update", "--repository", "team/app", "--enable-streaming", "perhaps", code=2)
-    assert "nothing to change" in run("update", "--repository", "team/app", code=1).stderr
+    assert "nothing to change" in run("update", "--repository", "team/app", code=2).stderr
 
 
 def test_artifacts_are_deleted_after_a_yes(run, recorded):
@@ -186,4 +186,4 @@ def test_operations_that_are_not_there(run, recorded):
              "MyImage")
     for flags in ((), ("--id", ID), ("--repository", "team/app"),
                   ("--image", "team/app:v1", "--repository", "team/app", "--id", ID)):
-        assert usage in run("operation", "show", *flags, code=1).stderr, flags
+        assert usage in run("operation", "show", *flags, code=2).stderr, flags

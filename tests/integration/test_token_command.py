@@ -99,16 +99,16 @@ def test_a_scope_map_from_its_making_to_its_end(guarded):
 
 
 def test_errors_say_what_and_where(guarded):
-    for command, words in [
-            (("token", "create", "-n", "x"), "Usage error"),
-            (("token", "create", "-n", "x", "--repository", "a"), "content/read"),
-            (("token", "create", "-n", "x", "--scope-map", "none-such"), "none-such"),
-            (("token", "update", "-n", "absent", "--status", "disabled"), "absent"),
-            (("token", "update", "-n", "absent"), "nothing to change"),
-            (("scope-map", "update", "-n", "absent", "--add-repository", "a", "content/read"),
+    for command, code, words in [
+            (("token", "create", "-n", "x"), 2, "Usage error"),
+            (("token", "create", "-n", "x", "--repository", "a"), 2, "content/read"),
+            (("token", "create", "-n", "x", "--scope-map", "none-such"), 1, "none-such"),
+            (("token", "update", "-n", "absent", "--status", "disabled"), 1, "absent"),
+            (("token", "update", "-n", "absent"), 2, "nothing to change"),
+            (("scope-map", "update", "-n", "absent", "--add-repository", "a", "content/read"), 1,
              "absent"),
-            (("scope-map", "create", "-n", "x"), "Usage error")]:
+            (("scope-map", "create", "-n", "x"), 2, "Usage error")]:
         done = runnel(guarded, *command)
-        assert done.returncode == 1 and words in done.stderr, (command, done.stderr)
+        assert done.returncode == code and words in done.stderr, (command, done.stderr)
     done = runnel(guarded, "token", "list", user="reader")
     assert done.returncode == 1 and "Owner" in done.stderr
