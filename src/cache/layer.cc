@@ -1,5 +1,7 @@
 #include "cache/layer.h"
 
+#include <algorithm>
+
 namespace runnel::cache {
 
 Layer::Layer(std::unique_ptr<Storage> storage, artifact::ChunkTable table,
@@ -8,6 +10,9 @@ Layer::Layer(std::unique_ptr<Storage> storage, artifact::ChunkTable table,
       source_(std::move(source)),
       workers_(workers),
       storage_(std::move(storage)),
+      asked_at_(workers.clock.now()),
+      original_heard_at_(workers.clock.now()),
+      chunk_came_at_(workers.clock.now()),
       states_(table_),
       touches_(table_.size()),
       came_ahead_(table_.size()),
@@ -57,6 +62,12 @@ LayerStats Layer::stats() const {
   stats.bytes_present = states_.present_bytes();
   stats.complete = states_.all_durable();
   return stats;
+}
+
+SourceSigns Layer::signs() const {
+  return {.asked = asked_at_,
+          .bytes = std::max(original_heard_at_.load(), source_->heard_at()),
+          .chunk = chunk_came_at_};
 }
 
 }  // namespace runnel::cache

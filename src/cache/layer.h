@@ -74,6 +74,14 @@ struct LayerStats {
 
 struct ReadAhead;
 
+// What a layer's sources (blob and original) have lately done; none of it before the layer was
+// opened.
+struct SourceSigns {
+  SteadyTime asked{};  // when chunks were asked for last
+  SteadyTime bytes{};  // when bytes came last, of whatever they were
+  SteadyTime chunk{};  // when a chunk came last whole and right
+};
+
 // Any thread may call any method. The methods stand in files by what they are about: layer_read,
 // layer_ahead, layer_fetch, layer_keep, layer_fill, layer_scrub; opening and closing in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
@@ -91,9 +99,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Makes [offset, offset + length) of the device image present and hands its bytes to `done`,
   // once, on some thread (this one, when they are here). The range must be inside the image. The
   // error comes after bounded retries, and at the deadline at the latest as long as somebody calls
-  // expire(). The call may wait for the disk.
+  // expire(). The call may wait for the disk. What has to be fetched for it may take until
+  // `fetch_until`, if that is later: it is kept although nobody waits any more.
   void read(uint64_t offset, uint64_t length, fetch::Priority priority, SteadyTime deadline,
-            Done done);
+            Done done, SteadyTime fetch_until = {});
 
   // Fills `into` when that needs neither the network nor the disk; never waits for either. False
   // otherwise, and `into` may hold anything then.
@@ -142,6 +151,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   const artifact::ChunkTable& table() const { return table_; }
   std::string device_path() const { return storage_->path("device"); }
   LayerStats stats() const;
+  // Takes no lock.
+  SourceSigns signs() const;
   // Of the device file, in the kernel's memory. Does not wait for the disk.
   uint64_t page_cache_bytes() const { return device_->in_page_cache(); }
   // The device file alone will do.
@@ -163,6 +174,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
     Buffer out;
     size_t missing = 0;
     SteadyTime deadline{};
+    SteadyTime fetch_until{};
     bool ended = false;  // somebody has called `done`, or is about to
     std::optional<Error> error;
     Done done;
@@ -172,7 +184,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // A chunk that is being fetched, verified or written.
   struct Pending {
     Reads waiting;
-    SteadyTime deadline{};        // the latest of those who wait
+    SteadyTime deadline{};        // the latest of those who wait, and of what they let a fetch take
     SteadyTime fetching_until{};  // what the source was given
     fetch::Priority priority = fetch::Priority::kBackground;
     fetch::Priority fetch_priority = fetch::Priority::kBackground;
@@ -256,6 +268,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   const Workers workers_;
   const std::unique_ptr<Storage> storage_;
   std::unique_ptr<File> device_;
+  std::atomic<SteadyTime> asked_at_;
+  std::atomic<SteadyTime> original_heard_at_;
+  std::atomic<SteadyTime> chunk_came_at_;
 
   mutable std::mutex mutex_;  // never held over a system call
   ChunkStates states_;

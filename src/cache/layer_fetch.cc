@@ -23,6 +23,7 @@ constexpr int kMaxAttempts = 3;  // of a chunk whose bytes are wrong
 // Notes that the run is under way, and says what to ask of the source.
 fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTime deadline,
                                             bool fill) {
+  asked_at_ = workers_.clock.now();
   {
     const std::lock_guard lock(mutex_);
     for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
@@ -87,6 +88,7 @@ void Layer::arrived(Run run, const Result<Buffer>& frames, SteadyTime came) {
     const auto plain =
         verify(chunk, Bytes(*frames).subspan(at.blob_offset - start, at.stored_size));
     if (plain) {
+      chunk_came_at_ = workers_.clock.now();
       // Before anybody has an answer: who has one must find that the rescue is pointless.
       if (!std::exchange(worked, true)) source_worked();
       deliver(chunk, *plain, true);

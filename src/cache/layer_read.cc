@@ -11,12 +11,13 @@ using artifact::Chunk;
 using fetch::Priority;
 
 void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
-                 Done done) {
+                 Done done, SteadyTime fetch_until) {
   RUNNEL_CHECK(length > 0 && offset < size() && length <= size() - offset);
   auto read = std::make_shared<Read>();
   read->offset = offset;
   read->out.resize(length);
   read->deadline = deadline;
+  read->fetch_until = std::max(deadline, fetch_until);
   read->done = std::move(done);
   read->missing = 1;  // this call itself, until all chunks are asked for
   const uint32_t first = table_.find(offset / artifact::kBlockSize);
@@ -48,7 +49,7 @@ void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime
     drop_locked(chunk);
     want_locked(chunk, read, priority, wanted);
   }
-  start(wanted, priority, deadline);
+  start(wanted, priority, read->fetch_until);
   if (!touched.empty()) read_ahead_of(touched, !wanted.missing.empty());
 
   bool finished = false;
@@ -91,7 +92,7 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
   if (pending.waiting.empty()) pending.asked = workers_.clock.now();
   pending.waiting.push_back(read);
   ++read->missing;
-  pending.deadline = std::max(pending.deadline, read->deadline);
+  pending.deadline = std::max(pending.deadline, read->fetch_until);
   pending.priority = std::min(pending.priority, priority);
   const bool overtakes = pending.fetches > 0 && priority < pending.fetch_priority;
   if (overtakes) {

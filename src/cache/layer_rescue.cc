@@ -95,6 +95,7 @@ void Layer::begin_rescue(SteadyTime now) {
     if (!rescue_.begin(now)) return;
     ++stats_.rescues;
   }
+  asked_at_ = now;
   workers_.rescue.submit([self = shared_from_this()] { self->rescue(); });
 }
 
@@ -113,6 +114,7 @@ void Layer::rescue() {
         original, table_, workers_.clock,
         [this](uint32_t chunk, Buffer plain) { return restored(chunk, std::move(plain)); },
         [this](size_t bytes) {
+          original_heard_at_ = workers_.clock.now();
           const std::lock_guard lock(mutex_);
           stats_.bytes_fetched += bytes;
         });
@@ -128,6 +130,7 @@ void Layer::rescue() {
 // On a thread that may wait for the disk, so that the download goes no faster than it.
 Result<void> Layer::restored(uint32_t chunk, Buffer bytes) {
   const auto plain = std::make_shared<const Buffer>(std::move(bytes));
+  chunk_came_at_ = workers_.clock.now();
   {
     const std::lock_guard lock(mutex_);
     if (rescue_.pointless()) return fail(Code::kCancelled, "the layer's blob can be read again");

@@ -247,6 +247,47 @@ TEST_F(CacheLayer, EndsAReadAtItsDeadlineWhoeverElseWaits) {
   EXPECT_EQ(patient.get().value(), expected(0, 10));
 }
 
+TEST_F(CacheLayer, KeepsWhatAFetchBringsThatHadMoreTimeThanItsReader) {
+  source_->hold();
+  const auto now = clock_.now();
+  std::promise<Result<Buffer>> hasty;
+  layer_->read(
+      0, 10, Priority::kDemand, now + std::chrono::milliseconds(1),
+      [&](Result<Buffer> bytes) { hasty.set_value(std::move(bytes)); },
+      now + std::chrono::seconds(20));
+  layer_->expire(now + std::chrono::seconds(1));
+  EXPECT_EQ(hasty.get_future().get().error().code, Code::kUnavailable);
+
+  source_->release();
+
+  EXPECT_EQ(read(0, 10).value(), expected(0, 10));
+  EXPECT_EQ(source_->reads().size(), 1u);
+}
+
+TEST_F(CacheLayer, TellsWhetherItsSourceLives) {
+  const auto opened = layer_->signs();
+  source_->hold();
+  auto waiting = start_read(0, 10);
+  source_->wait_for_waiting(1);
+  EXPECT_GT(layer_->signs().asked, opened.asked);
+  EXPECT_EQ(layer_->signs().chunk, opened.chunk);
+  const auto heard = clock_.now();
+  source_->set_heard_at(heard);
+  EXPECT_EQ(layer_->signs().bytes, heard);
+
+  source_->release();
+
+  ASSERT_TRUE(waiting.get());
+  EXPECT_GT(layer_->signs().chunk, opened.chunk);
+}
+
+TEST_F(CacheLayer, DoesNotTakeWrongBytesForASignOfAChunk) {
+  const auto opened = layer_->signs();
+  source_->corrupt();
+  EXPECT_FALSE(read(0, 10));
+  EXPECT_EQ(layer_->signs().chunk, opened.chunk);
+}
+
 TEST_F(CacheLayer, KeepsWhatIsDurableOverACleanStop) {
   read_all();
   settle();

@@ -218,15 +218,19 @@ class DeviceFs::Impl {
   void wait_for_layer(Ticket ticket, const ReadRange& range, uint32_t pid,
                       const std::shared_ptr<const LayerFile>& file) {
     connection_->count_read(0, true);
-    const auto until = connection_->deadline(ticket, range, pid, options_.read_timeout);
+    const auto until = connection_->deadline(ticket, range, pid);
     if (!until) return connection_->reply_error(ticket, EIO);
     connection_->keep(ticket, {.deadline = *until, .retry = {}, .range = range, .pid = pid});
+    const auto patience = connection_->waits_for(ticket, {supplier(range.node, file)});
+    if (!patience) return;
     server_.submit(
-        [connection = connection_, &clock = clock_, ticket, file, range, deadline = *until] {
-          file->layer->read(range.offset, range.length, fetch::Priority::kDemand, deadline,
-                            [connection, &clock, ticket](Result<Buffer> bytes) {
-                              connection->answer(ticket, bytes, clock.now());
-                            });
+        [connection = connection_, &clock = clock_, ticket, file, range, until = *patience] {
+          file->layer->read(
+              range.offset, range.length, fetch::Priority::kDemand, until.reader,
+              [connection, &clock, ticket](Result<Buffer> bytes) {
+                connection->answer(ticket, bytes, clock.now());
+              },
+              until.fetch);
         });
   }
 
@@ -243,7 +247,8 @@ DeviceFs::~DeviceFs() = default;
 
 Result<std::unique_ptr<DeviceFs>> DeviceFs::start(FuseChannel channel, const Options& options,
                                                   const Clock& clock) {
-  RUNNEL_TRY(auto connection, FuseConnection::open(std::move(channel), clock));
+  RUNNEL_TRY(auto connection,
+             FuseConnection::open(std::move(channel), options.read_timeout, clock));
   auto impl = std::make_unique<Impl>(std::move(connection), options, clock);
   RUNNEL_DO(impl->start());
   return std::unique_ptr<DeviceFs>(new DeviceFs(std::move(impl)));

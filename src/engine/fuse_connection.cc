@@ -19,7 +19,15 @@ constexpr uint64_t kUniqueResend = uint64_t{1} << 63;
 // that file get kNextAfterLate instead of the whole timeout.
 constexpr auto kLateFor = std::chrono::seconds(2);
 constexpr auto kNextAfterLate = std::chrono::milliseconds(500);
+// A read that fails so near its deadline is late, and so is one that fails after so long whatever
+// its deadline was: the fetcher gives up when there is no time for another attempt, and the
+// repetitions must not wait for as long.
 constexpr auto kNearDeadline = std::chrono::milliseconds(200);
+constexpr auto kLateAfter = std::chrono::milliseconds(400);
+
+int64_t in_ms(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
+}
 
 }  // namespace
 
@@ -46,10 +54,11 @@ std::string_view FuseRequest::name(size_t offset) const {
 }
 
 Result<std::shared_ptr<FuseConnection>> FuseConnection::open(FuseChannel channel,
+                                                             Duration read_timeout,
                                                              const Clock& clock) {
   RUNNEL_TRY(auto slots, RequestSlots::open(std::move(channel.slots)));
   return std::shared_ptr<FuseConnection>(
-      new FuseConnection(std::move(channel.fuse), std::move(slots), clock));
+      new FuseConnection(std::move(channel.fuse), std::move(slots), read_timeout, clock));
 }
 
 bool FuseConnection::ask_for_resend() const {
@@ -148,7 +157,7 @@ void FuseConnection::send(Ticket ticket, int error, Bytes bytes) const {
 }
 
 void FuseConnection::keep(Ticket ticket, Waiting waiting) {
-  waiting.since = std::chrono::steady_clock::now();
+  waiting.since = clock_.now();
   const std::lock_guard lock(mutex_);
   waiting_[ticket.unique] = {ticket, std::move(waiting)};
 }
@@ -178,8 +187,9 @@ void FuseConnection::answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTi
     if (waiting.empty()) return;
     waits_.add(now - waiting.mapped().second.since);
     bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
-    if (!bytes && now + kNearDeadline >= waiting.mapped().second.deadline) {
-      note_late_locked(waiting.mapped().second, now);
+    const auto& read = waiting.mapped().second;
+    if (!bytes && (now - read.since >= kLateAfter || now + kNearDeadline >= read.deadline)) {
+      note_late_locked(ticket, read, now);
     }
   }
   if (bytes) return reply_bytes(ticket, *bytes);
@@ -191,13 +201,14 @@ void FuseConnection::expire(SteadyTime now) {
   std::vector<Ticket> expired;
   {
     const std::lock_guard lock(mutex_);
+    for (auto& [unique, kept] : waiting_) shorten_locked(kept.second);
     std::erase_if(waiting_, [&](const auto& each) {
       const auto& [ticket, waiting] = each.second;
       if (waiting.deadline > now) return false;
       expired.push_back(ticket);
       if (waiting.range.length > 0) {
         waits_.add(now - waiting.since);
-        note_late_locked(waiting, now);
+        note_late_locked(ticket, waiting, now);
       }
       return true;
     });
@@ -208,25 +219,64 @@ void FuseConnection::expire(SteadyTime now) {
 }
 
 std::optional<SteadyTime> FuseConnection::deadline(Ticket ticket, const ReadRange& range,
-                                                   uint32_t pid, Duration timeout) {
+                                                   uint32_t pid) {
   const auto now = clock_.now();
   const std::lock_guard lock(mutex_);
-  std::erase_if(late_, [&](const auto& each) { return each.until <= now; });
-  auto deadline = ticket.taken + timeout;
-  for (const auto& each : late_) {
-    if (each.range.overlaps(range)) {
-      ++counters_.errors;
-      return std::nullopt;
-    }
-    if (each.range.node == range.node && each.pid == pid && pid != 0) {
-      deadline = std::min(deadline, now + kNextAfterLate);
-    }
+  std::erase_if(late_ranges_, [&](const auto& each) { return each.until <= now; });
+  std::erase_if(late_readers_, [&](const auto& each) { return each.second <= now; });
+  const auto late = std::ranges::find_if(
+      late_ranges_, [&](const auto& each) { return each.range.overlaps(range); });
+  if (late != late_ranges_.end()) {
+    ++counters_.errors;
+    // It waited for another reader's request, and goes on to its next pages now.
+    note_late_reader_locked(range.node, pid, late->until);
+    return std::nullopt;
   }
-  return deadline;
+  const bool hurries = late_readers_.contains({range.node, pid});
+  const auto deadline = ticket.taken + read_timeout_;
+  const auto next = std::min<Duration>(kNextAfterLate, read_timeout_ / 16);
+  return hurries ? std::min(deadline, now + next) : deadline;
 }
 
-void FuseConnection::note_late_locked(const Waiting& waiting, SteadyTime now) {
-  late_.push_back({.range = waiting.range, .pid = waiting.pid, .until = now + kLateFor});
+std::optional<Patience> FuseConnection::waits_for(Ticket ticket, std::vector<Supplier> suppliers) {
+  const auto now = clock_.now();
+  const auto whole = ticket.taken + read_timeout_;
+  const std::lock_guard lock(mutex_);
+  const auto found = waiting_.find(ticket.unique);
+  if (found == waiting_.end()) return std::nullopt;
+  auto& waiting = found->second.second;
+  waiting.suppliers = std::move(suppliers);
+  shorten_locked(waiting);
+  const bool silent = std::ranges::any_of(
+      waiting.suppliers, [&](const auto& each) { return silence_.is_silent(each.layer); });
+  const bool probes = std::ranges::any_of(
+      waiting.suppliers, [&](const auto& each) { return silence_.probe(each.layer, now); });
+  return Patience{.reader = waiting.deadline,
+                  .fetch = silent && !probes ? waiting.deadline : whole};
+}
+
+void FuseConnection::shorten_locked(Waiting& waiting) {
+  if (silence_.empty()) return;
+  for (const auto& each : waiting.suppliers) {
+    const auto until = silence_.until(each.layer, waiting.since, each.signs());
+    if (until) waiting.deadline = std::min(waiting.deadline, *until);
+  }
+}
+
+void FuseConnection::note_late_reader_locked(uint64_t node, uint32_t pid, SteadyTime until) {
+  if (pid != 0) late_readers_[{node, pid}] = until;
+}
+
+void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now) {
+  const auto until = now + kLateFor;
+  late_ranges_.push_back({.range = waiting.range, .until = until});
+  note_late_reader_locked(waiting.range.node, waiting.pid, until);
+  for (const auto& each : waiting.suppliers) {
+    if (!silence_.failed(each.layer, ticket.taken, now, each.signs())) continue;
+    log::warning(
+        "nothing of layer {} came for {} ms: until something does, reads of it end after {} ms",
+        each.name, in_ms(now - ticket.taken), in_ms(silence_.while_silent()));
+  }
 }
 
 void FuseConnection::count_read(uint64_t bytes, bool waits) {

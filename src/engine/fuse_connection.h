@@ -27,6 +27,7 @@
 #include "base/fd.h"
 #include "base/histogram.h"
 #include "engine/request_slots.h"
+#include "engine/silence.h"
 
 namespace runnel::engine {
 
@@ -92,6 +93,19 @@ struct ReadCounters {
   Histogram::Snapshot waits;  // of those that waited, until their answer
 };
 
+// A layer that a read waits for.
+struct Supplier {
+  uint64_t layer = 0;  // its node
+  std::string name;
+  std::function<cache::SourceSigns()> signs;  // called under a lock: it may take none
+};
+
+// Until when a reader may wait, and what is fetched for it may take.
+struct Patience {
+  SteadyTime reader;
+  SteadyTime fetch;
+};
+
 // A request that is not answered yet. Whoever takes it out of the table answers it.
 struct Waiting {
   SteadyTime deadline;
@@ -99,14 +113,17 @@ struct Waiting {
   std::function<void()> retry;
   ReadRange range;
   uint32_t pid = 0;
-  SteadyTime since{};  // set by keep()
+  SteadyTime since{};                 // set by keep()
+  std::vector<Supplier> suppliers{};  // set by waits_for()
 };
 
 // Any thread may call any method. Reads that end late keep it alive.
 class FuseConnection {
  public:
-  // The clock must outlive it, and be the machine's: times are handed from worker to worker.
-  static Result<std::shared_ptr<FuseConnection>> open(FuseChannel channel, const Clock& clock);
+  // `read_timeout`: a read's whole time. The clock must outlive it, and be the machine's: times are
+  // handed from worker to worker.
+  static Result<std::shared_ptr<FuseConnection>> open(FuseChannel channel, Duration read_timeout,
+                                                      const Clock& clock);
 
   int fd() const { return fuse_.get(); }
 
@@ -143,26 +160,33 @@ class FuseConnection {
   }
   void expire(SteadyTime now);
 
-  // Until when the reader `pid` may wait for the range: `timeout` after the request was first
-  // taken, whichever worker that was. Not at all (empty) when bytes of it did not come in time a
-  // moment ago, because the kernel repeats a failed read page by page at once; little when another
-  // range of the file was late for this reader, because one read(2) becomes several requests, one
-  // after the other; without both, each would wait for the deadline again.
-  std::optional<SteadyTime> deadline(Ticket ticket, const ReadRange& range, uint32_t pid,
-                                     Duration timeout);
+  // Until when the reader `pid` may wait for the range: the read timeout after the request was
+  // first taken, whichever worker that was. Not at all (empty) when bytes of it did not come in
+  // time a moment ago, because the kernel repeats a failed read page by page at once; little when
+  // another range of the file was late for this reader, because one read(2) becomes several
+  // requests, one after the other; without both, each would wait for the deadline again.
+  std::optional<SteadyTime> deadline(Ticket ticket, const ReadRange& range, uint32_t pid);
+
+  // The kept read waits for these layers from now on; while one of them is silent (silence.h), not
+  // for long. Empty when it was answered meanwhile.
+  std::optional<Patience> waits_for(Ticket ticket, std::vector<Supplier> suppliers);
 
   void count_read(uint64_t bytes, bool waits);
   ReadCounters counters() const;
 
  private:
-  struct Late {
+  struct LateRange {
     ReadRange range;
-    uint32_t pid;
     SteadyTime until;
   };
 
-  FuseConnection(UniqueFd fuse, std::unique_ptr<RequestSlots> slots, const Clock& clock)
-      : fuse_(std::move(fuse)), slots_(std::move(slots)), clock_(clock) {}
+  FuseConnection(UniqueFd fuse, std::unique_ptr<RequestSlots> slots, Duration read_timeout,
+                 const Clock& clock)
+      : fuse_(std::move(fuse)),
+        slots_(std::move(slots)),
+        read_timeout_(read_timeout),
+        clock_(clock),
+        silence_(read_timeout) {}
 
   bool ask_for_resend() const;
   void remember_times(const std::vector<uint32_t>& held);
@@ -170,16 +194,21 @@ class FuseConnection {
   FuseRequest request_in(uint32_t slot) const;
   void send(Ticket ticket, int error, Bytes bytes) const;
   bool take_out(Ticket ticket);
-  void note_late_locked(const Waiting& waiting, SteadyTime now);
+  void note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now);
+  void note_late_reader_locked(uint64_t node, uint32_t pid, SteadyTime until);
+  void shorten_locked(Waiting& waiting);
 
   const UniqueFd fuse_;
   const std::unique_ptr<RequestSlots> slots_;
+  const Duration read_timeout_;
   const Clock& clock_;
   Recovery recovery_ = Recovery::kAuto;
   std::string recovery_reason_;
 
   mutable std::mutex mutex_;
-  std::vector<Late> late_;
+  std::vector<LateRange> late_ranges_;
+  std::map<std::pair<uint64_t, uint32_t>, SteadyTime> late_readers_;  // node, process; until when
+  Silence silence_;
   std::map<uint64_t, std::pair<Ticket, Waiting>> waiting_;  // by the kernel's unique number
   // When earlier workers took what the kernel sends again.
   std::map<uint64_t, SteadyTime> earlier_;

@@ -39,7 +39,7 @@ struct Joined {
 }  // namespace
 
 void read_joined(const std::vector<Piece>& pieces,
-                 const std::vector<std::shared_ptr<const LayerFile>>& files, SteadyTime deadline,
+                 const std::vector<std::shared_ptr<const LayerFile>>& files, const Patience& until,
                  cache::Layer::Done done) {
   const auto joined = std::make_shared<Joined>();
   joined->done = std::move(done);
@@ -60,7 +60,8 @@ void read_joined(const std::vector<Piece>& pieces,
       } else if (layer.read_now(piece.device_offset, here)) {
         joined->arrive();
       } else {
-        layer.read(piece.device_offset, piece.length, fetch::Priority::kDemand, deadline, put);
+        layer.read(piece.device_offset, piece.length, fetch::Priority::kDemand, until.reader, put,
+                   until.fetch);
       }
     }
     at += piece.length;

@@ -14,7 +14,7 @@ namespace runnel::engine {
 // Reads all pieces at once and hands their bytes, joined, to `done`, once: when the last has come,
 // or has failed; then with the first error. `files` by Piece::layer. May wait for the disk.
 void read_joined(const std::vector<Piece>& pieces,
-                 const std::vector<std::shared_ptr<const LayerFile>>& files, SteadyTime deadline,
+                 const std::vector<std::shared_ptr<const LayerFile>>& files, const Patience& until,
                  cache::Layer::Done done);
 
 }  // namespace runnel::engine

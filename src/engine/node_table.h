@@ -48,6 +48,17 @@ struct LayerFile {
   std::shared_ptr<cache::Layer> layer;
 };
 
+// The layer as something that a read waits for. Does not keep it: what was never answered stands in
+// the connection longer than the cache.
+inline Supplier supplier(uint64_t node, const std::shared_ptr<const LayerFile>& file) {
+  return {.layer = node,
+          .name = file->name,
+          .signs = [layer = std::weak_ptr<const cache::Layer>(file->layer)] {
+            const auto there = layer.lock();
+            return there ? there->signs() : cache::SourceSigns();
+          }};
+}
+
 class NodeTable {
  public:
   // Until `grace_until` a node that is not here may still come: an earlier worker served it, and

@@ -217,7 +217,7 @@ void TreeFs::read(const FuseRequest& request, const Tree& tree) {
   const ReadRange range{
       .node = request.node, .offset = in->offset, .length = std::min<size_t>(in->size, kMaxRead)};
   connection_->count_read(0, true);
-  const auto until = connection_->deadline(request.ticket, range, request.pid, read_timeout_);
+  const auto until = connection_->deadline(request.ticket, range, request.pid);
   if (!until) return connection_->reply_error(request.ticket, EIO);
   const Waiting waiting{.deadline = *until, .retry = {}, .range = range, .pid = request.pid};
   connection_->keep(request.ticket, waiting);
@@ -250,7 +250,13 @@ void TreeFs::read_pieces(Ticket ticket, const Tree& tree, const std::vector<Piec
     }
     return;
   }
-  read_joined(pieces, files, waiting.deadline,
+  std::vector<Supplier> suppliers;
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (files[i]) suppliers.push_back(supplier(layer_node(tree->layers()[i].hex()), files[i]));
+  }
+  const auto until = connection_->waits_for(ticket, std::move(suppliers));
+  if (!until) return;
+  read_joined(pieces, files, *until,
               [connection = connection_, &clock = clock_, ticket](Result<Buffer> bytes) {
                 connection->answer(ticket, bytes, clock.now());
               });

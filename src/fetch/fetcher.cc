@@ -13,6 +13,7 @@ class BlobSource final : public RangeSource {
 
   uint64_t size() const override { return blob_->size; }
   Duration round_trip() const override { return loop_->round_trip(*blob_); }
+  SteadyTime heard_at() const override { return blob_->heard_at; }
 
   void read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
             Done done) override {

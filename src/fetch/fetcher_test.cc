@@ -151,6 +151,21 @@ TEST_F(FetcherTest, EachReadIsAnsweredAsItsBytesArrive) {
   EXPECT_EQ(late.calls(), 0) << "its second half has not come";
 }
 
+TEST_F(FetcherTest, TellsWhenBytesCameOfABlobAndTakesNoRefusalForThem) {
+  options_.retry.attempts = 1;
+  options_.stall_timeout = 200ms;
+  publish(1'000'000);
+  registry_.inject("/blobs/", {.status = 500, .headers = {}, .body = "disk on fire"});
+  ASSERT_FALSE(start(0, 10).wait());
+  EXPECT_EQ(source_->heard_at(), SteadyTime());
+
+  const auto before = clock_.now();
+  registry_.inject("/blobs/", {.cut_after = 100'000, .stall = true});
+  ASSERT_FALSE(start(1000, 500'000).wait()) << "it has one attempt";
+
+  EXPECT_GT(source_->heard_at(), before);
+}
+
 // --- Failures
 
 TEST_F(FetcherTest, TriesAgainWhatMayPass) {

@@ -75,6 +75,7 @@ Result<void> GroupSink::data(Bytes bytes) {
     piece->data.insert(piece->data.end(), bytes.begin(),
                        bytes.begin() + static_cast<ptrdiff_t>(count));
     bytes = bytes.subspan(count);
+    piece->blob->heard_at = std::chrono::steady_clock::now();
     if (piece->data.size() < piece->length) continue;
     ++at_;
     complete_(piece);

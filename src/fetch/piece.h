@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -50,6 +51,7 @@ struct Blob {
   // Where the registry sent us last; empty for nowhere.
   std::string redirect;
   SteadyTime redirect_until{};
+  std::atomic<SteadyTime> heard_at{};  // when bytes of it came last
   // Everything that waits or is in flight, by offset and length.
   std::map<std::pair<uint64_t, uint64_t>, std::shared_ptr<Piece>> pieces;
 

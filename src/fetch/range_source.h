@@ -39,6 +39,10 @@ class RangeSource {
   // not known. What reading ahead can save.
   virtual Duration round_trip() const = 0;
 
+  // When bytes of the blob came last, of whatever range and not necessarily all that was asked
+  // for; the clock's beginning when none did, or that is not known. Takes no lock.
+  virtual SteadyTime heard_at() const { return {}; }
+
   // Starts reading [offset, offset + length), which must be inside the blob (kInvalid otherwise).
   //
   // `done` is called exactly once, on a thread of the source and never from inside read(): with

@@ -29,8 +29,7 @@ READ_TIMEOUT = 15
 # A range whose read has just ended late is refused for two seconds (docs/failure.md, "Known limits"),
 # and what is tried again waits up to two.
 SETTLING = 5
-# For its own request, and for one of another reader's that it waited for. More was seen with eight
-# readers (docs/failure.md, "Known limits"): this fails until that is cured.
+# For its own request, and for one of another reader's that it waited for.
 MOST_TIMEOUTS = 2
 SAMPLES = 60
 HERE = range(200)

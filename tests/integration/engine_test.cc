@@ -290,6 +290,41 @@ TEST_P(EngineOnThisKernel, EndsAReadWhenTheSourceStalls) {
   expect_whole_tree();
 }
 
+// Readers that need each other's pages wait for each other's requests, which the kernel sends one
+// after the other.
+TEST_P(EngineOnThisKernel, EndsReadsOfManyReadersWhenTheSourceStalls) {
+  using std::chrono::steady_clock;
+  tell_worker(SIGUSR2);
+  const auto end = steady_clock::now() + std::chrono::seconds(9);
+  std::atomic<int64_t> slowest_ms = 0;
+  std::atomic<uint64_t> failed = 0;
+  std::vector<std::thread> readers;
+  for (unsigned seed = 1; seed <= 8; ++seed) {
+    readers.emplace_back([&, seed] {
+      std::mt19937 random(seed);
+      while (steady_clock::now() < end) {
+        const auto& file = image().files[random() % image().files.size()];
+        const auto begin = steady_clock::now();
+        failed += read_file_at(path_of(file), file.contents.size()) ? 0 : 1;
+        const auto took = std::chrono::ceil<std::chrono::milliseconds>(steady_clock::now() - begin);
+        for (int64_t seen = slowest_ms;
+             seen < took.count() && !slowest_ms.compare_exchange_weak(seen, took.count());) {
+        }
+      }
+    });
+  }
+  for (auto& reader : readers) reader.join();
+
+  EXPECT_GT(failed, 8u);
+  EXPECT_LT(slowest_ms, 2 * 2000) << "two timeouts";
+  tell_worker(SIGHUP);
+  for (const auto& each : image().files) {
+    while (!read_file_at(path_of(each), each.contents.size())) {
+    }
+  }
+  expect_whole_tree();
+}
+
 TEST_P(EngineOnThisKernel, CountsAReadsTimeOverTheDeathsOfWorkers) {
   ASSERT_TRUE(replace_file(root() + "/input/hold", {}));
   tell_worker(SIGUSR2);

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -93,6 +94,10 @@ class FakeRangeSource final : public fetch::RangeSource {
     const std::lock_guard lock(mutex_);
     return round_trip_;
   }
+
+  // When it says that bytes came last.
+  void set_heard_at(SteadyTime time) { heard_at_ = time; }
+  SteadyTime heard_at() const override { return heard_at_; }
 
   void read(uint64_t offset, uint64_t length, fetch::Priority priority, SteadyTime deadline,
             Done done) override {
@@ -189,6 +194,7 @@ class FakeRangeSource final : public fetch::RangeSource {
   std::deque<Pending> pending_;
   std::vector<Read> reads_;
   Duration round_trip_{};
+  std::atomic<SteadyTime> heard_at_{};
   bool held_ = false;
   bool shut_down_ = false;
   bool stopped_ = false;

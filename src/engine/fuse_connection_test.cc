@@ -1,0 +1,207 @@
+#include "engine/fuse_connection.h"
+
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include "support/fake_clock.h"
+
+namespace runnel::engine {
+namespace {
+
+using cache::SourceSigns;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr auto kTimeout = seconds(60);
+constexpr auto kWhileSilent = seconds(2);
+constexpr uint64_t kDevice = 70;  // a layer's file
+constexpr uint64_t kOtherDevice = 71;
+
+// The test is the kernel, at the other end of a socket.
+class FuseConnectionTest : public testing::Test {
+ protected:
+  FuseConnectionTest() {
+    clock_.advance(std::chrono::hours(1));
+    int ends[2];
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
+    kernel_ = UniqueFd(ends[0]);
+    connection_ = FuseConnection::open(
+                      {.fuse = UniqueFd(ends[1]), .slots = RequestSlots::create_file().value()},
+                      kTimeout, clock_)
+                      .value();
+    signs_ = {.asked = clock_.now(), .bytes = clock_.now(), .chunk = clock_.now()};
+    clock_.advance(seconds(1));
+  }
+
+  Ticket take(uint64_t node, uint64_t offset, uint32_t pid) {
+    struct {
+      fuse_in_header header{};
+      fuse_read_in read{};
+    } sent;
+    sent.header.len = sizeof sent;
+    sent.header.opcode = FUSE_READ;
+    sent.header.unique = next_ += 2;
+    sent.header.nodeid = node;
+    sent.header.pid = pid;
+    sent.read.offset = offset;
+    sent.read.size = 4096;
+    EXPECT_EQ(::send(kernel_.get(), &sent, sizeof sent, 0), static_cast<ssize_t>(sizeof sent));
+    FuseRequest request;
+    Buffer scratch(65536);
+    EXPECT_TRUE(connection_->take(request, scratch).value());
+    return request.ticket;
+  }
+
+  // As the engine does with a read of a layer. How long the reader may wait; empty: refused.
+  std::optional<Patience> read(uint64_t node, uint64_t offset, uint32_t pid) {
+    last_ = take(node, offset, pid);
+    const ReadRange range{.node = node, .offset = offset, .length = 4096};
+    const auto until = connection_->deadline(last_, range, pid);
+    if (!until) return std::nullopt;
+    connection_->keep(last_, {.deadline = *until, .retry = {}, .range = range, .pid = pid});
+    return connection_->waits_for(
+        last_, {{.layer = node, .name = "layer", .signs = [this] { return signs_; }}});
+  }
+
+  void advance(Duration duration) {
+    clock_.advance(duration);
+    connection_->expire(clock_.now());
+  }
+  void a_chunk_comes() { signs_.chunk = signs_.bytes = clock_.now(); }
+
+  // What was answered since the last call; all of it EIO.
+  std::vector<uint64_t> failed() {
+    std::vector<uint64_t> uniques;
+    fuse_out_header header;
+    while (::recv(kernel_.get(), &header, sizeof header, 0) > 0) {
+      EXPECT_EQ(header.error, -EIO);
+      uniques.push_back(header.unique);
+    }
+    return uniques;
+  }
+
+  Duration from_now(SteadyTime time) const { return time - clock_.now(); }
+
+  test::FakeClock clock_;
+  UniqueFd kernel_;
+  std::shared_ptr<FuseConnection> connection_;
+  SourceSigns signs_;
+  Ticket last_;
+  uint64_t next_ = 100;
+};
+
+TEST_F(FuseConnectionTest, GivesEachReadItsWholeTime) {
+  const auto first = read(kDevice, 0, 1);
+  advance(seconds(20));
+  const auto second = read(kDevice, 65536, 2);
+  EXPECT_EQ(from_now(first->reader), seconds(40));
+  EXPECT_EQ(from_now(second->reader), seconds(60));
+  EXPECT_EQ(from_now(second->fetch), seconds(60));
+}
+
+TEST_F(FuseConnectionTest, EndsAllReadsOfASilentLayerSoonAfterTheFirst) {
+  read(kDevice, 0, 1);
+  const auto first = last_.unique;
+  advance(seconds(50));
+  signs_.asked = clock_.now();
+  read(kDevice, 65536, 2);
+  const auto second = last_.unique;
+
+  advance(seconds(10));
+  EXPECT_EQ(failed(), std::vector{first});
+  advance(milliseconds(1900));
+  EXPECT_TRUE(failed().empty());
+  advance(milliseconds(100));
+  EXPECT_EQ(failed(), std::vector{second});
+}
+
+TEST_F(FuseConnectionTest, EndsAChainOfReadersWithinOneTimeoutAndALittle) {
+  // Each waits for pages that the one before it has locked, and asks for others when that ended.
+  read(kDevice, 0, 1);
+  const auto begin = clock_.now();
+  for (uint32_t reader = 2; reader <= 8; ++reader) {
+    while (failed().empty()) advance(milliseconds(100));
+    signs_.asked = clock_.now();
+    ASSERT_TRUE(read(kDevice, reader * 65536, reader));
+  }
+  while (failed().empty()) advance(milliseconds(100));
+  EXPECT_LE(clock_.now() - begin, kTimeout + 7 * (kWhileSilent + milliseconds(100)));
+}
+
+TEST_F(FuseConnectionTest, LeavesTheReadsOfASlowButLivingLayerAlone) {
+  read(kDevice, 0, 1);
+  advance(seconds(50));
+  a_chunk_comes();
+  read(kDevice, 65536, 2);
+  advance(seconds(10));
+  EXPECT_EQ(failed().size(), 1u);
+  advance(seconds(49));
+  EXPECT_TRUE(failed().empty());
+  connection_->answer(last_, Buffer(1), clock_.now());
+  EXPECT_EQ(connection_->counters().errors, 1u);
+}
+
+TEST_F(FuseConnectionTest, LeavesOtherLayersAlone) {
+  read(kDevice, 0, 1);
+  read(kOtherDevice, 0, 1);
+  connection_->answer(last_, Buffer(1), clock_.now());
+  advance(seconds(60));
+  EXPECT_EQ(from_now(read(kOtherDevice, 65536, 2)->reader), kTimeout);
+  EXPECT_EQ(from_now(read(kDevice, 65536, 2)->reader), kWhileSilent);
+}
+
+TEST_F(FuseConnectionTest, GivesReadsTheirTimeAgainWhenTheFirstChunkCame) {
+  read(kDevice, 0, 1);
+  advance(seconds(60));
+  ASSERT_EQ(from_now(read(kDevice, 65536, 2)->reader), kWhileSilent);
+  a_chunk_comes();
+  EXPECT_EQ(from_now(read(kDevice, 131072, 3)->reader), kTimeout);
+}
+
+TEST_F(FuseConnectionTest, LetsOneFetchOfASilentLayerTakeItsTimeToFindASlowRegistry) {
+  read(kDevice, 0, 1);
+  advance(seconds(60));
+  const auto probe = read(kDevice, 65536, 2);
+  const auto other = read(kDevice, 131072, 3);
+  EXPECT_EQ(from_now(probe->reader), kWhileSilent);
+  EXPECT_EQ(from_now(probe->fetch), kTimeout);
+  EXPECT_EQ(from_now(other->fetch), kWhileSilent);
+}
+
+TEST_F(FuseConnectionTest, TakesAReadForLateThatFailedBeforeItsDeadline) {
+  read(kDevice, 0, 1);
+  advance(seconds(58));
+  const Error error(Code::kUnavailable, "there is no time for another attempt");
+  connection_->answer(last_, std::unexpected(error), clock_.now());
+  EXPECT_FALSE(read(kDevice, 0, 2)) << "its repetition would wait for as long";
+  EXPECT_EQ(from_now(read(kDevice, 65536, 3)->reader), kWhileSilent);
+}
+
+TEST_F(FuseConnectionTest, LetsWhatWasRefusedAtOnceBeTriedAgainAtOnce) {
+  read(kDevice, 0, 1);
+  connection_->answer(last_, fail(Code::kDenied, "not for you"), clock_.now());
+  EXPECT_EQ(from_now(read(kDevice, 0, 2)->reader), kTimeout);
+}
+
+TEST_F(FuseConnectionTest, GivesAReaderLittleForItsNextRangeAndTheFetchItsTime) {
+  read(kDevice, 0, 1);
+  advance(seconds(1));
+  a_chunk_comes();
+  advance(seconds(59));
+  const auto next = read(kDevice, 65536, 1);
+  EXPECT_EQ(from_now(next->reader), milliseconds(500));
+  EXPECT_EQ(from_now(next->fetch), kTimeout);
+}
+
+TEST_F(FuseConnectionTest, GivesAReaderLittleThatWaitedForAnothersRequest) {
+  read(kDevice, 0, 1);
+  advance(seconds(1));
+  a_chunk_comes();
+  advance(seconds(59));
+  EXPECT_FALSE(read(kDevice, 0, 2));
+  EXPECT_EQ(from_now(read(kDevice, 65536, 2)->reader), milliseconds(500));
+  EXPECT_EQ(from_now(read(kDevice, 131072, 3)->reader), kTimeout);
+}
+
+}  // namespace
+}  // namespace runnel::engine
