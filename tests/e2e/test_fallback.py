@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 import trees
 from corpus import layers
+from liar import Liar
 from sandbox import daemons, images, services
 from sandbox.containerd import CommandError
 
@@ -69,6 +71,30 @@ def test_a_corrupt_boot_blob_is_refused(lab, streaming, pushed, at):
     assert status["reason"] in ("ArtifactCorrupt", "SourceUnavailable"), status
     assert status["detail"]
     assert_ordinary(lab, streaming, pushed)
+
+
+def test_no_layer_is_promised_before_the_boot_data_are_here(lab, fresh_streaming, pushed):
+    services.convert(pushed.reference)
+    boot = artifact_blobs(pushed.reference)["application/vnd.runnel.boot.v1"]
+    with Liar(lab.registry.host) as liar:
+        side = fresh_streaming("erofs-file", registry=liar.host)
+        reference = f"{liar.host}/{pushed.reference.partition('/')[2]}"
+        liar.rules({"path": f"/blobs/{boot}", "lie": {"kind": "stall", "at": 1000}})
+        with ThreadPoolExecutor(1) as pool:
+            pull = pool.submit(side.pull, reference)
+            daemons.wait_until(lambda: liar.counters()["lies"].get("stall") or pull.done(), 60,
+                               "the boot blob is asked for and stalls")
+            assert side.containerd.snapshots() == {}, "nothing is committed"
+            assert not pull.done()
+            assert side.reason_now(reference) == "Preparing"
+            liar.honest()
+            pull.result(timeout=120)
+        status = side.image_status(reference)
+        assert status["reason"] == "Streaming", status
+        # And what was promised needs no registry to be mounted.
+        liar.down()
+        with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+            assert sorted(path.name for path in root.iterdir()) == ["d", "name", "top"]
 
 
 def read_or_none(path: Path) -> bytes | None:
