@@ -107,6 +107,7 @@ oci::Manifest to_manifest(const Artifact& artifact) {
   annotations[kBoot] = artifact.boot.to_string();
   annotations[kHead] = fmt::format("{} {}", artifact.head, artifact.head_size);
   annotations[std::string(kGenerationAnnotation)] = fmt::to_string(artifact.generation);
+  if (!artifact.hot.empty()) annotations[std::string(kHotAnnotation)] = artifact.hot;
   if (!artifact.key_id.empty()) {
     annotations[kKeyId] = artifact.key_id;
     annotations[kSignature] = artifact.signature;
@@ -132,6 +133,7 @@ Result<Artifact> parse_artifact(const oci::Manifest& manifest) {
   artifact.platform.architecture = optional_annotation(annotations, kArchitecture);
   artifact.platform.variant = optional_annotation(annotations, kVariant);
   artifact.producer = optional_annotation(annotations, kProducer);
+  artifact.hot = optional_annotation(annotations, kHotAnnotation);
   artifact.key_id = optional_annotation(annotations, kKeyId);
   artifact.signature = optional_annotation(annotations, kSignature);
 

@@ -38,6 +38,13 @@ inline constexpr std::string_view kFormatAnnotation = "streaming.format";
 inline constexpr std::string_view kVersionAnnotation = "streaming.version";
 inline constexpr std::string_view kGenerationAnnotation = "dev.runnel.generation";
 
+// What the hot pack was made of: one of the three below. For people: nothing depends on it, so it
+// is not signed.
+inline constexpr std::string_view kHotAnnotation = "dev.runnel.hot";
+inline constexpr std::string_view kHotGuessed = "guessed";    // from the image's command
+inline constexpr std::string_view kHotSeeded = "seeded";      // from starts of an earlier version
+inline constexpr std::string_view kHotRecorded = "recorded";  // from starts of this very image
+
 // The configuration blob of every artifact.
 inline constexpr std::string_view kConfigBlob = R"({"format":"runnel-erofs","version":"1"})";
 
@@ -63,6 +70,7 @@ struct Artifact {
   oci::Digest head;
   uint64_t head_size = 0;
   uint64_t generation = 1;
+  std::string hot;        // as kHotAnnotation says; empty: it does not
   std::string key_id;     // empty: not signed
   std::string signature;  // base64
 

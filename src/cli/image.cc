@@ -51,6 +51,7 @@ json::object describe(const RemoteImage& image) {
           {"platform", oci::to_string(artifact.platform)},
           {"producer", artifact.producer},
           {"generation", artifact.generation},
+          {"hot_from", artifact.hot},
           {"signed_by", artifact.key_id},
           {"boot", artifact.boot.to_string()},
           {"boot_bytes", artifact.boot_size},
@@ -67,9 +68,9 @@ void print_description(const RemoteImage& image) {
              artifact.subject.digest, artifact.artifact_type, oci::to_string(artifact.platform),
              artifact.producer, artifact.generation);
   fmt::print("signature   {}\n", artifact.key_id.empty() ? "none" : "key " + artifact.key_id);
-  fmt::print("boot blob   {} ({}: head {}, tables {}, {} hot chunks)\n", artifact.boot,
+  fmt::print("boot blob   {} ({}: head {}, tables {}, {} hot chunks{})\n", artifact.boot,
              amount(artifact.boot_size), amount(artifact.head_size), amount(head.tables_size()),
-             head.hot.size());
+             head.hot.size(), artifact.hot.empty() ? "" : ", " + artifact.hot);
   fmt::print("metadata    {} of EROFS\n", amount(head.image.size()));
   for (size_t i = 0; i < artifact.layers.size(); ++i) {
     const auto& layer = artifact.layers[i];

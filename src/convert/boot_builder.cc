@@ -6,8 +6,10 @@
 #include <set>
 #include <string_view>
 
+#include "artifact/artifact.h"
 #include "artifact/chunk_table.h"
 #include "artifact/merge.h"
+#include "convert/file_places.h"
 #include "convert/layer_contents.h"
 #include "erofs/writer.h"
 #include "startup/startup.h"
@@ -134,6 +136,28 @@ bool add_profile(HotEntries& entries, const std::vector<ChunkTable>& tables,
   return fits;
 }
 
+// What starts of an earlier version read, as far as this one has it. False when it has nothing of
+// it.
+bool add_earlier(HotEntries& entries, const erofs::Tree& tree,
+                 const std::vector<ChunkTable>& tables, const std::vector<size_t>& with_tables,
+                 const std::vector<HotRange>& earlier) {
+  uint64_t room = room_for(tables);
+  bool fits = false;
+  for (const auto& range : earlier) {
+    const auto* file = file_at(tree, range.path);
+    if (file == nullptr || range.offset >= file->size) continue;
+    fits = true;
+    const auto size = std::min(range.size, file->size - range.offset);
+    for_each_chunk(*file, range.offset, size, tables, [&](uint16_t slot, uint32_t chunk) {
+      const uint64_t bytes = tables[slot - 1].at(chunk).stored_size;
+      if (bytes > room) return;
+      const auto layer = static_cast<uint16_t>(with_tables[slot - 1]);
+      if (entries.add({.layer = layer, .chunk = chunk})) room -= bytes;
+    });
+  }
+  return fits;
+}
+
 // What starting the image will probably read, until there is no more room.
 Result<void> add_guess(HotEntries& entries, const erofs::Tree& tree,
                        const std::vector<const LayerFile*>& layers,
@@ -164,6 +188,27 @@ Result<void> add_guess(HotEntries& entries, const erofs::Tree& tree,
   return {};
 }
 
+std::vector<artifact::LayerRecord> records_of(const std::vector<const LayerFile*>& layers) {
+  std::vector<artifact::LayerRecord> records;
+  records.reserve(layers.size());
+  for (const auto* layer : layers)
+    records.push_back({.blob_digest = layer->blob.digest,
+                       .blob_size = layer->blob.size,
+                       .parts = layer->blob.parts,
+                       .device_blocks = layer->blob.device_blocks});
+  artifact::assign_slots(records);
+  return records;
+}
+
+erofs::Tree merged(std::vector<artifact::LayerTree> trees,
+                   const std::vector<artifact::LayerRecord>& records) {
+  std::vector<artifact::MergeLayer> parts;
+  parts.reserve(trees.size());
+  for (size_t i = 0; i < trees.size(); ++i)
+    parts.push_back({.tree = std::move(trees[i]), .slot = records[i].slot});
+  return artifact::merge(std::move(parts));
+}
+
 Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
                              const std::vector<const LayerFile*>& layers,
                              const std::vector<ChunkTable>& tables,
@@ -187,22 +232,10 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   }
   BootHead head;
   head.generation = plan.generation;
-  for (const auto* layer : layers) {
-    head.layers.push_back({.blob_digest = layer->blob.digest,
-                           .blob_size = layer->blob.size,
-                           .parts = layer->blob.parts,
-                           .device_blocks = layer->blob.device_blocks});
-  }
-  artifact::assign_slots(head.layers);
+  head.layers = records_of(layers);
   const auto with_tables = artifact::records_with_tables(head.layers);
   RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
-
-  std::vector<artifact::MergeLayer> parts;
-  parts.reserve(trees.size());
-  for (size_t i = 0; i < trees.size(); ++i) {
-    parts.push_back({.tree = std::move(trees[i]), .slot = head.layers[i].slot});
-  }
-  erofs::Tree tree = artifact::merge(std::move(parts));
+  erofs::Tree tree = merged(std::move(trees), head.layers);
   for (const size_t i : with_tables) {
     tree.devices.push_back(
         {.blocks = head.layers[i].device_blocks, .tag = to_hex(head.layers[i].blob_digest)});
@@ -214,19 +247,47 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   }
   HotEntries hot;
   add_files(hot, tree, tables, with_tables, plan.files);
-  if (!add_profile(hot, tables, with_tables, head.layers, plan.profile))
-    RUNNEL_DO(add_guess(hot, tree, layers, tables, with_tables, plan.process));
+  auto made_of = artifact::kHotRecorded;
+  if (!add_profile(hot, tables, with_tables, head.layers, plan.profile)) {
+    made_of = artifact::kHotSeeded;
+    if (!add_earlier(hot, tree, tables, with_tables, plan.earlier)) {
+      made_of = artifact::kHotGuessed;
+      RUNNEL_DO(add_guess(hot, tree, layers, tables, with_tables, plan.process));
+    }
+  }
   head.hot = hot.take();
   tree = {};  // compressing its image takes as much memory again
 
   ByteWriter out;
   out.bytes(artifact::serialize_head(head));
   head.image = {};
-  BootBlob boot{.bytes = {}, .head_size = out.size()};
+  BootBlob boot{.bytes = {}, .head_size = out.size(), .hot = made_of};
   for (const auto& table : tables) out.bytes(table.bytes());
   RUNNEL_DO(append_hot_pack(out, head.hot, layers, tables, head.layers));
   boot.bytes = out.take();
   return boot;
+}
+
+Result<std::vector<HotRange>> hot_ranges(const std::vector<const LayerFile*>& layers,
+                                         std::vector<artifact::LayerTree> trees,
+                                         const artifact::Profile& profile) {
+  const auto records = records_of(layers);
+  const auto with_tables = artifact::records_with_tables(records);
+  RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
+  const auto tree = merged(std::move(trees), records);
+  // By the profile's layers; 0 is no slot.
+  std::vector<uint16_t> slots(profile.layers.size(), 0);
+  for (size_t i = 0; i < profile.layers.size(); ++i)
+    for (const auto& record : records)
+      if (oci::Digest::from_sha256(record.blob_digest) == profile.layers[i]) slots[i] = record.slot;
+  FilePlaces places(tree);
+  for (const auto& [layer, chunk] : profile.chunks) {
+    const auto slot = slots[layer];
+    if (slot == 0 || chunk >= tables[slot - 1].size()) continue;
+    const auto at = tables[slot - 1].at(chunk);
+    places.want(slot, at.device_block, at.blocks);
+  }
+  return places.found();
 }
 
 }  // namespace runnel::convert

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "artifact/boot_blob.h"
@@ -23,10 +24,20 @@ struct LayerFile {
 struct BootBlob {
   Buffer bytes;
   uint64_t head_size = 0;
+  std::string_view hot;  // artifact::kHotGuessed and its like
 };
 
 // What the hot pack has beside `files`, at most: this, and a quarter of the image's chunks.
 inline constexpr uint64_t kMaxHotBytes = 64 << 20;
+
+// A part of a file of the image.
+struct HotRange {
+  std::string path;  // absolute
+  uint64_t offset = 0;
+  uint64_t size = 0;
+
+  bool operator==(const HotRange&) const = default;
+};
 
 struct BootPlan {
   uint64_t generation = 1;
@@ -35,7 +46,10 @@ struct BootPlan {
   std::vector<std::string> files;
   // What starts were seen to read, as far as the profile's layers are the image's.
   artifact::Profile profile;
-  // Where the profile fits nothing: what starting this will probably read (startup/startup.h).
+  // Where the profile fits nothing: what starts of an earlier version read (hot_ranges()). Names
+  // that the image does not have are left out.
+  std::vector<HotRange> earlier;
+  // Where that fits nothing either: what starting this will probably read (startup/startup.h).
   oci::Process process;
 };
 
@@ -44,5 +58,11 @@ struct BootPlan {
 // arguments give equal bytes.
 Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
                                  std::vector<artifact::LayerTree> trees, const BootPlan& plan = {});
+
+// Which files' parts the profile's chunks hold in the image of these layers, in the profile's
+// order: what carries over to a version whose layers have other chunks. Arguments as above.
+Result<std::vector<HotRange>> hot_ranges(const std::vector<const LayerFile*>& layers,
+                                         std::vector<artifact::LayerTree> trees,
+                                         const artifact::Profile& profile);
 
 }  // namespace runnel::convert

@@ -151,7 +151,8 @@ class ImageConversion {
                               .size = boot_.bytes.size(),
                               .head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size)),
                               .head_size = boot_.head_size,
-                              .generation = generation},
+                              .generation = generation,
+                              .hot = std::string(boot_.hot)},
                              options_.artifact_type);
   }
 

@@ -25,6 +25,7 @@ artifact::Artifact describe_artifact(const oci::Manifest& image, const oci::Imag
   made.head = boot.head;
   made.head_size = boot.head_size;
   made.generation = boot.generation;
+  made.hot = boot.hot;
   return made;
 }
 

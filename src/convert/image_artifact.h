@@ -25,6 +25,7 @@ struct MadeBoot {
   oci::Digest head;
   uint64_t head_size = 0;
   uint64_t generation = 1;
+  std::string hot;  // artifact::kHotAnnotation
 };
 
 oci::Platform platform_of(const oci::ImageConfig& config);

@@ -62,6 +62,20 @@ Result<LayerJob> read_layer_job(ByteReader& in) {
   return job;
 }
 
+Result<std::vector<BootLayer>> read_layers(ByteReader& in) {
+  RUNNEL_TRY(const auto count, in.u32());
+  if (count > kMaxLayers) return fail(Code::kInvalid, "a job of {} layers", count);
+  std::vector<BootLayer> layers;
+  for (uint32_t i = 0; i < count; ++i) {
+    BootLayer layer;
+    RUNNEL_TRY(layer.blob, read_digest(in));
+    RUNNEL_TRY(layer.size, in.u64());
+    RUNNEL_TRY(layer.descriptor, in.u32());
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
 Result<BootJob> read_boot_job(ByteReader& in) {
   BootJob job;
   RUNNEL_TRY(job.generation, in.u64());
@@ -69,15 +83,9 @@ Result<BootJob> read_boot_job(ByteReader& in) {
   RUNNEL_TRY(job.process.arguments, read_texts(in));
   RUNNEL_TRY(job.process.environment, read_texts(in));
   RUNNEL_TRY(job.process.working_directory, read_text(in));
-  RUNNEL_TRY(const auto count, in.u32());
-  if (count > kMaxLayers) return fail(Code::kInvalid, "a job of {} layers", count);
-  for (uint32_t i = 0; i < count; ++i) {
-    BootLayer layer;
-    RUNNEL_TRY(layer.blob, read_digest(in));
-    RUNNEL_TRY(layer.size, in.u64());
-    RUNNEL_TRY(layer.descriptor, in.u32());
-    job.layers.push_back(std::move(layer));
-  }
+  RUNNEL_TRY(job.layers, read_layers(in));
+  RUNNEL_TRY(job.earlier_profile, read_text(in));
+  RUNNEL_TRY(job.earlier_layers, read_layers(in));
   return job;
 }
 
@@ -106,6 +114,7 @@ Result<WorkerMessage> read_message(ByteReader& in) {
       RUNNEL_TRY(done.size, in.u64());
       RUNNEL_TRY(done.head, read_digest(in));
       RUNNEL_TRY(done.head_size, in.u64());
+      RUNNEL_TRY(done.hot, read_text(in));
       return done;
     }
     case MessageKind::kFailed: {
@@ -139,6 +148,7 @@ struct Write {
     out.u64(done.size);
     write_text(out, done.head.to_string());
     out.u64(done.head_size);
+    write_text(out, done.hot);
   }
   void operator()(const Error& error) const {
     kind(MessageKind::kFailed);
@@ -155,8 +165,13 @@ struct Write {
     write_texts(out, job.process.arguments);
     write_texts(out, job.process.environment);
     write_text(out, job.process.working_directory);
-    out.u32(static_cast<uint32_t>(job.layers.size()));
-    for (const auto& layer : job.layers) {
+    layers(job.layers);
+    write_text(out, job.earlier_profile);
+    layers(job.earlier_layers);
+  }
+  void layers(const std::vector<BootLayer>& all) const {
+    out.u32(static_cast<uint32_t>(all.size()));
+    for (const auto& layer : all) {
       write_text(out, layer.blob.to_string());
       out.u64(layer.size);
       out.u32(layer.descriptor);

@@ -5,11 +5,11 @@
 //   job       u8 kind (1 layer, 2 boot), limits (5 × u64), u32 threads, then
 //             layer: text diff_id, u64 source size
 //             boot:  u64 generation, text profile, process (texts arguments, texts environment,
-//                    text directory), u32 count, for each: text digest, u64 size, u32 which
-//                    descriptor
+//                    text directory), layers, text earlier profile, earlier layers; layers are
+//                    u32 count, for each: text digest, u64 size, u32 which descriptor
 //   progress  u8 1, u64 bytes of the source that are done
 //   done      u8 2, then layer: u64 size, u64 plain bytes;
-//                        boot:  digest[32], u64 size, head digest[32], u64 head size
+//                        boot:  digest[32], u64 size, head digest[32], u64 head size, text hot
 //   failed    u8 3, u8 code, text message
 //
 // A text is u32 size and so many bytes; texts are u32 count and so many of them. The worker parses
@@ -71,6 +71,10 @@ struct BootJob {
   std::string profile;  // JSON (artifact/profile.h); "": none
   oci::Process process;
   std::vector<BootLayer> layers;
+  // An earlier version of the image and what its starts read, JSON as well; for where `profile`
+  // fits nothing. "": none.
+  std::string earlier_profile;
+  std::vector<BootLayer> earlier_layers;
 
   bool operator==(const BootJob&) const = default;
 };
@@ -99,6 +103,7 @@ struct BootDone {
   uint64_t size = 0;
   oci::Digest head;
   uint64_t head_size = 0;
+  std::string hot;  // what the hot pack was made of: artifact::kHotAnnotation
   bool operator==(const BootDone&) const = default;
 };
 

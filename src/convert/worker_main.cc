@@ -109,45 +109,73 @@ Result<OpenedLayer> open_layer(const BootLayer& layer,
   return opened;
 }
 
-Result<WorkerMessage> run(const BootJob& job, const WorkerLimits&, WorkerPool&) {
-  BootPlan plan{.generation = job.generation, .files = {}, .profile = {}, .process = job.process};
-  if (!job.profile.empty()) {
-    RUNNEL_TRY(plan.profile, artifact::parse_profile(as_bytes(job.profile)));
-  }
-  std::vector<std::shared_ptr<const UniqueFd>> descriptors;
+// The layers of an image, in the files that they stand in.
+struct OpenedImage {
   std::vector<std::unique_ptr<LayerFile>> files;
   std::vector<const LayerFile*> layers;
   std::vector<artifact::LayerTree> trees;
+};
+
+using Inputs = std::vector<std::shared_ptr<const UniqueFd>>;
+
+Result<OpenedImage> open_image(const std::vector<BootLayer>& layers, const Inputs& inputs) {
+  OpenedImage image;
   uint64_t names = 0;
-  for (size_t i = 0; i < job.layers.size(); ++i) {
-    const auto& layer = job.layers[i];
-    while (descriptors.size() <= layer.descriptor)
-      descriptors.push_back(
-          std::make_shared<const UniqueFd>(kWorkerInputs + static_cast<int>(descriptors.size())));
-    auto opened = open_layer(layer, descriptors[layer.descriptor]);
+  for (size_t i = 0; i < layers.size(); ++i) {
+    auto opened = open_layer(layers[i], inputs.at(layers[i].descriptor));
     if (!opened) return std::unexpected(opened.error().in(fmt::format("layer {}", i + 1)));
     names += opened->tree.inodes.size();
     if (names > artifact::TreeLimits{}.max_inodes)
       return fail(Code::kExhausted, "its layers have {} files, at most {} can be merged", names,
                   artifact::TreeLimits{}.max_inodes);
-    files.push_back(std::make_unique<LayerFile>(opened->file));
-    layers.push_back(files.back().get());
-    trees.push_back(std::move(opened->tree));
+    image.files.push_back(std::make_unique<LayerFile>(opened->file));
+    image.layers.push_back(image.files.back().get());
+    image.trees.push_back(std::move(opened->tree));
   }
-  RUNNEL_TRY(const auto boot, build_boot_blob(layers, std::move(trees), plan));
+  return image;
+}
+
+Result<std::vector<HotRange>> earlier_ranges(const BootJob& job, const Inputs& inputs) {
+  if (job.earlier_profile.empty()) return std::vector<HotRange>();
+  RUNNEL_TRY(const auto profile, artifact::parse_profile(as_bytes(job.earlier_profile)));
+  RUNNEL_TRY(auto image, open_image(job.earlier_layers, inputs));
+  return hot_ranges(image.layers, std::move(image.trees), profile);
+}
+
+size_t inputs_of(const BootJob& job) {
+  uint32_t last = 0;
+  for (const auto* layers : {&job.layers, &job.earlier_layers})
+    for (const auto& layer : *layers) last = std::max(last, layer.descriptor + 1);
+  return last;
+}
+
+Result<WorkerMessage> run(const BootJob& job, const WorkerLimits&, WorkerPool&) {
+  BootPlan plan{.generation = job.generation,
+                .files = {},
+                .profile = {},
+                .earlier = {},
+                .process = job.process};
+  if (!job.profile.empty()) {
+    RUNNEL_TRY(plan.profile, artifact::parse_profile(as_bytes(job.profile)));
+  }
+  Inputs inputs;
+  for (size_t i = 0; i < inputs_of(job); ++i)
+    inputs.push_back(std::make_shared<const UniqueFd>(kWorkerInputs + static_cast<int>(i)));
+  // What is wrong with another image is no reason not to convert this one.
+  if (auto earlier = earlier_ranges(job, inputs)) plan.earlier = *std::move(earlier);
+  RUNNEL_TRY(auto image, open_image(job.layers, inputs));
+  RUNNEL_TRY(const auto boot, build_boot_blob(image.layers, std::move(image.trees), plan));
   RUNNEL_DO(write_all_at(kWorkerOutput, boot.bytes, 0));
   return BootDone{.boot = oci::Digest::of(boot.bytes),
                   .size = boot.bytes.size(),
                   .head = oci::Digest::of(Bytes(boot.bytes).first(boot.head_size)),
-                  .head_size = boot.head_size};
+                  .head_size = boot.head_size,
+                  .hot = std::string(boot.hot)};
 }
 
 size_t inputs_of(const WorkerJob& job) {
   const auto* boot = std::get_if<BootJob>(&job.what);
-  if (boot == nullptr) return 1;
-  uint32_t last = 0;
-  for (const auto& layer : boot->layers) last = std::max(last, layer.descriptor + 1);
-  return last;
+  return boot == nullptr ? 1 : inputs_of(*boot);
 }
 
 Result<WorkerMessage> work() {

@@ -1,13 +1,11 @@
 #include "registry/boot_renewal.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
-#include <limits>
 
 #include "artifact/merged_profile.h"
 #include "base/log.h"
-#include "oci/document.h"
 #include "registry/attributes.h"
+#include "registry/boot_profiles.h"
 #include "registry/profile_votes.h"
 
 namespace runnel::registry {
@@ -19,53 +17,8 @@ constexpr auto kApart = std::chrono::minutes(1);
 constexpr auto kKeepOld = std::chrono::hours(24);
 constexpr double kEnough = 0.1;
 constexpr size_t kMaxDue = 10'000;
-constexpr size_t kMaxArtifacts = 32;  // of an image, that are looked at
 constexpr size_t kSweep = 100;
-constexpr std::string_view kMadeOf = "boot-profile";
 constexpr std::string_view kSuperseded = "superseded-artifact";
-
-struct Made {
-  oci::Digest digest;  // of the artifact's manifest
-  artifact::Artifact artifact;
-};
-
-// The image's artifacts, whoever made them.
-Result<std::vector<Made>> artifacts_of(meta::MetadataStore& metadata, const std::string& repository,
-                                       const oci::Digest& image) {
-  std::vector<Made> found;
-  RUNNEL_TRY(const auto listed,
-             metadata.referrers(repository, image, {std::string(artifact::kAzureArtifactType)},
-                                std::numeric_limits<int64_t>::max(), kMaxArtifacts));
-  for (const auto& each : listed) {
-    RUNNEL_TRY(const auto stored, metadata.manifest(repository, each.digest));
-    if (!stored) continue;
-    const auto manifest = oci::parse_manifest(as_bytes(stored->bytes), stored->info.media_type);
-    if (!manifest) continue;
-    auto artifact = artifact::parse_artifact(*manifest);
-    if (artifact) found.push_back({each.digest, *std::move(artifact)});
-  }
-  return found;
-}
-
-std::string name_of(const std::string& repository, const oci::Digest& image) {
-  return fmt::format("{} {}", repository, image);
-}
-
-// What the newest artifact's hot pack was made of; empty when that was no profile.
-Result<artifact::Profile> made_of(meta::MetadataStore& metadata, const std::string& name) {
-  RUNNEL_TRY(const auto document, metadata.document(kMadeOf, name));
-  if (!document) return artifact::Profile();
-  auto profile = artifact::parse_profile(as_bytes(document->body));
-  return profile ? *std::move(profile) : artifact::Profile();
-}
-
-Result<void> replace_document(meta::MetadataStore& metadata, std::string_view kind,
-                              const std::string& name, const std::string& body) {
-  RUNNEL_TRY(const auto before, metadata.document(kind, name));
-  RUNNEL_TRY([[maybe_unused]] const auto version,
-             metadata.put_document(kind, name, body, before ? before->version : 0));
-  return {};
-}
 
 // So that names are in the order of the times, until the year 2286.
 std::string due_text(WallTime due) {
@@ -102,12 +55,11 @@ Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& re
   auto& metadata = tools.metadata;
   RUNNEL_TRY(const auto voted, count_votes(metadata, repository, image));
   if (voted.profile.chunks.empty()) return false;
-  const auto name = name_of(repository, image);
-  RUNNEL_TRY(const auto before, made_of(metadata, name));
+  RUNNEL_TRY(const auto before, boot_profile(metadata, repository, image));
   if (artifact::difference(before, voted.profile) <= kEnough) return false;
   RUNNEL_TRY(const auto artifacts, artifacts_of(metadata, repository, image));
   const auto newest = std::ranges::max_element(
-      artifacts, {}, [](const Made& each) { return each.artifact.generation; });
+      artifacts, {}, [](const ImageArtifact& each) { return each.artifact.generation; });
   // Another producer's layer blobs have other chunks: what nodes told fits none that we would make.
   if (newest == artifacts.end() || newest->artifact.producer != artifact::producer()) return false;
 
@@ -117,7 +69,7 @@ Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& re
       {.generation = newest->artifact.generation + 1, .profile = artifact::to_json(voted.profile)});
   RUNNEL_DO(conversion.prepare());
   RUNNEL_TRY(const auto done, conversion.publish());
-  RUNNEL_DO(replace_document(metadata, kMadeOf, name, artifact::to_json(voted.profile)));
+  RUNNEL_DO(note_boot_profile(metadata, repository, image, voted.profile));
   for (const auto& old : artifacts)
     if (std::ranges::find(done.artifacts, old.digest) == done.artifacts.end())
       RUNNEL_DO(supersede(metadata, repository, old.digest, now));
@@ -129,7 +81,10 @@ Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& re
 Result<void> supersede(meta::MetadataStore& metadata, const std::string& repository,
                        const oci::Digest& artifact, WallTime now) {
   const auto name = fmt::format("{} {} {}", due_text(now + kKeepOld), repository, artifact);
-  return replace_document(metadata, kSuperseded, name, "{}");
+  RUNNEL_TRY(const auto before, metadata.document(kSuperseded, name));
+  RUNNEL_TRY([[maybe_unused]] const auto version,
+             metadata.put_document(kSuperseded, name, "{}", before ? before->version : 0));
+  return {};
 }
 
 Result<size_t> remove_superseded(meta::MetadataStore& metadata, WallTime now) {

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "oci/document.h"
 #include "oci/media_types.h"
+#include "registry/boot_profiles.h"
 #include "registry/new_manifest.h"
 
 namespace runnel::registry {
@@ -202,8 +203,10 @@ Convertible<void> ImageConversion::convert(Layer& layer, const oci::Descriptor& 
 
 Convertible<void> ImageConversion::make_boot(const SourceImage& image) {
   RUNNEL_DO(go_on());
-  convert::BootJob job{
-      .generation = wish_.generation, .profile = wish_.profile, .process = image.config.process};
+  convert::BootJob job;
+  job.generation = wish_.generation;
+  job.profile = wish_.profile;
+  job.process = image.config.process;
   std::map<oci::Digest, uint32_t> places;
   std::vector<int> descriptors;
   for (const auto& source : image.manifest.layers) {
@@ -214,12 +217,41 @@ Convertible<void> ImageConversion::make_boot(const SourceImage& image) {
     job.layers.push_back(
         {.blob = layer.made.blob, .size = layer.made.size, .descriptor = place->second});
   }
+  std::vector<std::shared_ptr<const UniqueFd>> earlier;
+  const auto places_before = static_cast<uint32_t>(descriptors.size());
+  RUNNEL_DO(add_earlier(job, image, earlier));
+  for (auto& layer : job.earlier_layers) layer.descriptor += places_before;
+  for (const auto& file : earlier) descriptors.push_back(file->get());
   RUNNEL_TRY(const auto file, unnamed_file(tools_.config.work_directory()));
   const auto done = convert::build_boot_in_worker(tools_.program, limits(), job, descriptors,
                                                   file.get(), {.give_up = watch_.give_up});
   if (!done) return std::unexpected(worker_failure(done.error().in("merging the layers")));
   boots_.push_back({*done});
   return stage(file.get(), done->boot, done->size, Trust::kSaid);
+}
+
+Result<void> ImageConversion::add_earlier(convert::BootJob& job, const SourceImage& image,
+                                          std::vector<std::shared_ptr<const UniqueFd>>& files) {
+  if (!wish_.profile.empty()) return {};
+  RUNNEL_TRY(const auto found, earlier_starts(tools_.metadata, repository_, image.descriptor.digest,
+                                              image.manifest, convert::platform_of(image.config)));
+  if (!found) return {};
+  std::vector<convert::BootLayer> layers;
+  for (const auto& layer : found->layers) {
+    RUNNEL_TRY(auto content, tools_.blobs.open(layer.blob));
+    auto* file = content ? std::get_if<blob::FileContent>(&*content) : nullptr;
+    if (file == nullptr) {
+      files.clear();
+      return {};
+    }
+    layers.push_back({.blob = layer.blob,
+                      .size = layer.blob_size,
+                      .descriptor = static_cast<uint32_t>(files.size())});
+    files.push_back(std::move(file->file));
+  }
+  job.earlier_layers = std::move(layers);
+  job.earlier_profile = artifact::to_json(found->profile);
+  return {};
 }
 
 Convertible<void> ImageConversion::stage(int file, const oci::Digest& digest, uint64_t size,
@@ -289,7 +321,8 @@ Convertible<ConversionResult> ImageConversion::publish() {
                                                 .size = boot.size,
                                                 .head = boot.head,
                                                 .head_size = boot.head_size,
-                                                .generation = wish_.generation},
+                                                .generation = wish_.generation,
+                                                .hot = boot.hot},
                                                std::string(artifact::kAzureArtifactType));
     RUNNEL_TRY(result_.artifacts.emplace_back(), put_artifact(artifact, image, image.descriptor));
     if (!source_.index) continue;

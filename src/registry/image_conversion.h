@@ -72,6 +72,10 @@ class ImageConversion {
   Convertible<bool> reuse(Layer& layer, const oci::Descriptor& descriptor);
   Convertible<void> convert(Layer& layer, const oci::Descriptor& descriptor);
   Convertible<void> make_boot(const SourceImage& image);
+  // What an earlier version's starts read, for a boot blob that no profile is wished for. Nothing
+  // when that version's blobs are gone.
+  Result<void> add_earlier(convert::BootJob& job, const SourceImage& image,
+                           std::vector<std::shared_ptr<const UniqueFd>>& files);
   // `digest` is the file's; one that somebody else said of it is checked.
   enum class Trust : uint8_t { kFound, kSaid };
   Convertible<void> stage(int file, const oci::Digest& digest, uint64_t size, Trust trust);

@@ -1,0 +1,144 @@
+"""What starts of one version of an image read gives the first hot pack of the next version."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from converting import artifact_manifest, blob, tar
+from converting import runnel as run_runnel
+from converting_service import ConvertingRegistry, artifacts, converted, noise
+from format_reader import Artifact, LayerBlob, read_artifact
+from registry_calls import Calls
+from sandbox import daemons, images
+
+REPOSITORY = "team/app"
+HOT = ("srv/part-07", "srv/part-23")
+FILE = 150_000
+
+
+@pytest.fixture
+def registry(runnel, tmp_path):  # noqa: ARG001
+    made = ConvertingRegistry(tmp_path / "registry")
+    try:
+        yield made.start()
+    finally:
+        made.stop()
+
+
+@pytest.fixture
+def call(registry):
+    made = Calls(registry.host)
+    yield made
+    made.close()
+
+
+def version(at: Path, seed: int, parts: int = 40) -> images.Image:
+    """A base that stays, and an application whose every file is another one."""
+    at.mkdir()
+
+    def application(out):
+        out.directory("srv")
+        out.file("srv/added-by-this-version", noise(FILE, 1000 + seed))
+        for number in range(parts):
+            out.file(f"srv/part-{number:02}", noise(FILE, seed + number))
+
+    return images.image_of(at / "layout", [
+        tar(at / "base.tar", lambda t: t.directory("etc").file("etc/base", noise(FILE, 5))),
+        tar(at / "application.tar", application)])
+
+
+def read(call: Calls, artifact: str) -> tuple[dict, Artifact]:
+    reference = f"{call.host}/{REPOSITORY}:v1"
+    manifest = artifact_manifest(reference, artifact)
+    return manifest, read_artifact(manifest, lambda digest: blob(reference, digest))
+
+
+def chunks_of(artifact: Artifact, *names: str) -> list[tuple[int, int]]:
+    """Where the files lie: layer, chunk."""
+    out = []
+    for name in names:
+        file = artifact.files()[name.encode()]
+        layer: LayerBlob = artifact.layers[file.identity[0]]
+        for _, device_block, blocks in file.inode.extents:
+            out += [(file.identity[0], number)
+                    for number in layer.table.covering(device_block, blocks)]
+    return out
+
+
+def tell(call: Calls, image: str, manifest: dict, chunks: list[tuple[int, int]]) -> None:
+    """A node's vote."""
+    profile = {"version": 1, "image": "i",
+               "layers": [each["digest"] for each in manifest["layers"][:-1]],
+               "chunks": [list(each) for each in dict.fromkeys(chunks)]}
+    told = call("POST", f"/runnel/v1/{REPOSITORY}/_profiles/{image}?node=one",
+                json.dumps(profile).encode())
+    assert told.status == 204, told
+
+
+def recorded(call: Calls, image: str) -> dict:
+    """The manifest of the artifact that a vote brought about."""
+    daemons.wait_until(lambda: len(artifacts(call, REPOSITORY, image)) == 2, 60,
+                       "another boot blob after a vote")
+    found = [artifact_manifest(f"{call.host}/{REPOSITORY}:v1", each)
+             for each in artifacts(call, REPOSITORY, image)]
+    return max(found, key=lambda each: int(each["annotations"]["dev.runnel.generation"]))
+
+
+def test_an_earlier_versions_starts_give_the_first_hot_pack(registry, call, tmp_path):
+    first = registry.push(version(tmp_path / "one", 100), f"{REPOSITORY}:v1")
+    (made,) = converted(call, REPOSITORY, first)
+    manifest, artifact = read(call, made)
+    assert manifest["annotations"]["dev.runnel.hot"] == "guessed"
+    tell(call, first, manifest, chunks_of(artifact, *HOT))
+    assert recorded(call, first)["annotations"]["dev.runnel.hot"] == "recorded"
+
+    second = registry.push(version(tmp_path / "two", 200), f"{REPOSITORY}:v2")
+    (made,) = converted(call, REPOSITORY, second)
+    manifest, artifact = read(call, made)
+
+    assert manifest["annotations"]["dev.runnel.hot"] == "seeded"
+    hot = set(chunks_of(artifact, *HOT))
+    assert hot <= set(artifact.boot.hot)
+    assert len(artifact.boot.hot) < 2 * len(hot) + 4  # and their neighbours in chunks, no more
+    # In the order of the first read.
+    assert artifact.boot.hot.index(chunks_of(artifact, HOT[0])[-1]) < artifact.boot.hot.index(
+        chunks_of(artifact, HOT[1])[-1])
+
+    # Its own starts go before those of the version before.
+    tell(call, second, manifest, chunks_of(artifact, "srv/part-30"))
+    own = recorded(call, second)
+    assert own["annotations"]["dev.runnel.hot"] == "recorded"
+    assert own["annotations"]["dev.runnel.generation"] == "2"
+    shown = json.loads(run_runnel("inspect", f"{call.host}/{REPOSITORY}@{second}", "--json").stdout)
+    assert shown["hot_from"] == "recorded"
+
+
+def test_another_repositorys_starts_are_not_looked_at(registry, call, tmp_path):
+    image = version(tmp_path / "one", 100)
+    first = registry.push(image, f"{REPOSITORY}:v1")
+    (made,) = converted(call, REPOSITORY, first)
+    manifest, artifact = read(call, made)
+    tell(call, first, manifest, chunks_of(artifact, *HOT))
+    recorded(call, first)
+
+    second = registry.push(version(tmp_path / "two", 200), "team/app2:v1")
+    (made,) = converted(call, "team/app2", second)
+
+    notes = artifact_manifest(f"{call.host}/team/app2:v1", made)["annotations"]
+    assert notes["dev.runnel.hot"] == "guessed"
+
+
+def test_a_version_without_those_files_is_guessed_at(registry, call, tmp_path):
+    first = registry.push(version(tmp_path / "one", 100), f"{REPOSITORY}:v1")
+    (made,) = converted(call, REPOSITORY, first)
+    manifest, artifact = read(call, made)
+    tell(call, first, manifest, chunks_of(artifact, HOT[1]))
+    recorded(call, first)
+
+    second = registry.push(version(tmp_path / "two", 300, parts=3), f"{REPOSITORY}:v2")
+    (made,) = converted(call, REPOSITORY, second)
+
+    notes = artifact_manifest(f"{call.host}/{REPOSITORY}:v2", made)["annotations"]
+    assert notes["dev.runnel.hot"] == "guessed"
