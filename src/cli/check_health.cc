@@ -1,36 +1,33 @@
-// The lines and codes are those of ACR's client, as far as they are about the registry; that it
-// converts images is added.
+// The lines and codes are those of ACR's client; that the registry converts images is added.
 #include "cli/check_health.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
+#include <boost/json.hpp>
 #include <functional>
 #include <memory>
 #include <vector>
 
+#include "base/base64.h"
 #include "base/quote.h"
 #include "cli/answer.h"
+#include "cli/check_tools.h"
+#include "cli/health_step.h"
 #include "cli/session.h"
 #include "net/url.h"
+#include "remote/challenge.h"
+#include "remote/url.h"
 
 namespace runnel::cli {
+
+namespace json = boost::json;
 
 namespace {
 
 constexpr size_t kMaxPing = 64 << 10;
-
-// A step that failed: its code, and what there is to say of it.
-struct Trouble {
-  std::string code;
-  std::string text;
-};
-using Step = std::expected<std::string, Trouble>;  // the line of a success
-
-std::unexpected<Trouble> trouble(std::string code, std::string text) {
-  return std::unexpected(Trouble{std::move(code), std::move(text)});
-}
 
 std::string code_of(const Error& error, int status, const char* otherwise) {
   if (status == 403) return "CONNECTIVITY_FORBIDDEN_ERROR";
@@ -40,7 +37,7 @@ std::string code_of(const Error& error, int status, const char* otherwise) {
   return tls ? "CONNECTIVITY_SSL_ERROR" : otherwise;
 }
 
-Step look_up(const std::string& host) {
+HealthStep look_up(const std::string& host) {
   const auto parts = net::split_host_port(host);
   if (!parts) return trouble("LOGIN_SERVER_ERROR", parts.error().message);
   addrinfo hints{};
@@ -59,18 +56,22 @@ Step look_up(const std::string& host) {
   return fmt::format("DNS lookup to {} at IP {} : OK", host, address);
 }
 
-// Without credentials a registry answers 401 and says where tokens are, or 200.
-Step challenge(const RegistryOptions& options, const std::string& host) {
-  const RegistryAccess access(options);
-  const auto& gateway = *access.gateway();
+// Asks as nobody.
+Result<net::BufferedResponse> ping(const remote::Gateway& gateway, const std::string& host) {
   const auto endpoint = gateway.hosts.endpoint(host);
   net::ClientRequest request(endpoint.url + "/v2/");
   request.tls = endpoint.tls;
   request.connect_timeout = gateway.options.connect_timeout;
   request.stall_timeout = gateway.options.stall_timeout;
   request.max_redirects = 0;
-  const auto url = request.url;
-  const auto answer = gateway.client.fetch(std::move(request), kMaxPing);
+  return gateway.client.fetch(std::move(request), kMaxPing);
+}
+
+// Without credentials a registry answers 401 and says where tokens are, or 200.
+HealthStep challenge(const RegistryOptions& options, const std::string& host) {
+  const RegistryAccess access(options);
+  const auto url = access.gateway()->hosts.endpoint(host).url + "/v2/";
+  const auto answer = ping(*access.gateway(), host);
   if (!answer)
     return trouble(code_of(answer.error(), 0, "CONNECTIVITY_CHALLENGE_ERROR"),
                    fmt::format("Could not reach {}: {}", url, answer.error().message));
@@ -84,7 +85,61 @@ Step challenge(const RegistryOptions& options, const std::string& host) {
   return fmt::format("Challenge endpoint {} : OK", url);
 }
 
-Step log_in(const Session& session) {
+// Where refresh tokens are, with the question for one; empty when the registry has none.
+std::string refresh_url(const net::BufferedResponse& pinged) {
+  for (const auto line : pinged.head.headers.all("WWW-Authenticate")) {
+    const auto challenges = remote::parse_challenges(line);
+    if (!challenges) continue;
+    for (const auto& each : *challenges) {
+      if (each.scheme != "bearer" || each.parameter("realm").empty()) continue;
+      auto url = std::string(each.parameter("realm"));
+      if (const auto service = each.parameter("service"); !service.empty())
+        url = remote::with_query(std::move(url), "service", service);
+      return remote::with_query(std::move(url), "offline_token", "true");
+    }
+  }
+  return {};
+}
+
+// What docker keeps after a login instead of the password. A registry without logins has none, and
+// who has a token already needs none.
+HealthStep refresh_token(const Session& session, const RegistryOptions& options) {
+  constexpr const char* kCode = "CONNECTIVITY_REFRESH_TOKEN_ERROR";
+  const RegistryAccess access(options);
+  const auto& gateway = *access.gateway();
+  const auto pinged = ping(gateway, session.host());
+  if (!pinged || pinged->head.status != 401) return std::string();
+  const auto url = refresh_url(*pinged);
+  const auto credential = session.credentials().find(session.host(), "");
+  if (!credential) return trouble(kCode, credential.error().message);
+  if (url.empty() || !*credential || (*credential)->kind != remote::Credential::Kind::kPassword)
+    return std::string();
+  const auto endpoint = gateway.hosts.endpoint(session.host());
+  if (const auto leads = remote::check_leads_on(endpoint, url); !leads)
+    return trouble(kCode, leads.error().message);
+  net::ClientRequest request(url);
+  const bool own = remote::is_same_origin(url, endpoint.url);
+  request.tls = own ? endpoint.tls : endpoint.tls_elsewhere;
+  request.total_timeout = gateway.options.token_timeout;
+  request.max_redirects = 0;  // nobody but the named realm may see the credential
+  request.headers.set("Authorization", "Basic " + to_base64((*credential)->user + ":" +
+                                                            (*credential)->secret.reveal()));
+  const auto answer = gateway.client.fetch(std::move(request), kMaxPing);
+  if (!answer) return trouble(code_of(answer.error(), 0, kCode), answer.error().message);
+  const int status = answer->head.status;
+  if (status != 200)
+    return trouble(code_of({Code::kDenied, ""}, status, kCode),
+                   fmt::format("Fetch refresh token for registry '{}': it answered {}: are the "
+                               "user and the password right?",
+                               session.host(), status));
+  json::error_code wrong;
+  const auto parsed = json::parse(as_text(answer->body), wrong);
+  const auto* object = wrong ? nullptr : parsed.if_object();
+  if (object == nullptr || text_of(*object, "refresh_token").empty()) return std::string();
+  return fmt::format("Fetch refresh token for registry '{}' : OK", session.host());
+}
+
+HealthStep log_in(const Session& session) {
   remote::ApiCall call;
   call.path = "/v2/";
   call.scope = remote::Scope::of({"registry:catalog:*"});
@@ -101,7 +156,7 @@ Step log_in(const Session& session) {
   return fmt::format("Fetch access token for registry '{}' : OK", session.host());
 }
 
-Step converts(const Session& session) {
+HealthStep converts(const Session& session) {
   remote::ApiCall call;
   call.path = "/runnel/v1/_operations?n=1";
   call.what = "operations";
@@ -118,24 +173,31 @@ Step converts(const Session& session) {
 }
 
 // Says what came of a step. False when it failed.
-bool tell(const Step& step) {
+bool tell(const HealthStep& step) {
   if (step) {
-    fmt::print("{}\n", *step);
+    if (!step->empty()) fmt::print("{}\n", *step);
     return true;
   }
   warn(fmt::format("{}: {}", step.error().code, step.error().text));
-  return false;
+  return step.error().harmless;
 }
 
 Result<bool> check(const CheckHealthOptions& options) {
   fmt::print("Runnel version: {}\n", RUNNEL_VERSION);
   RUNNEL_TRY(const auto session, Session::open(options.api));
-  const std::vector<std::function<Step()>> steps = {
+  std::vector<std::function<HealthStep()>> steps = {
       [&] { return look_up(session.host()); },
       [&] { return challenge(options.api.registry, session.host()); },
+      [&] { return refresh_token(session, options.api.registry); },
       [&] { return log_in(session); },
       [&] { return converts(session); },
   };
+  // Nobody is asked where nobody is: nothing is pulled then.
+  const auto may_pull = [&] {
+    return options.api.yes || (::isatty(STDIN_FILENO) == 1 &&
+                               confirm(false, "Pull a sample image to try docker?").has_value());
+  };
+  for (auto& step : tool_steps(may_pull)) steps.push_back(std::move(step));
   bool all = true;
   for (const auto& step : steps) {
     if (tell(step())) continue;

@@ -84,7 +84,7 @@ Result<Session> Session::open(const ApiOptions& options, std::string_view named)
   RUNNEL_TRY(auto credentials, credentials_of(options, host));
   auto access = std::make_unique<RegistryAccess>(options.registry, credentials);
   auto api = std::make_unique<remote::RegistryApi>(access->gateway(), host, credentials);
-  return Session(std::move(access), std::move(api));
+  return Session(std::move(access), std::move(api), std::move(credentials));
 }
 
 remote::Repository Session::repository(std::string_view name) const {

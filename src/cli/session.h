@@ -55,15 +55,20 @@ class Session {
   std::unexpected<Error> refused(const remote::ApiCall& call,
                                  const remote::ApiAnswer& answer) const;
 
+  // Who asks; lives as long as this.
+  remote::CredentialSource& credentials() const { return *credentials_; }
+
   // The digest behind the name: as it is, or looked up.
   Result<oci::Digest> resolve(const ImageName& image) const;
 
  private:
-  Session(std::unique_ptr<RegistryAccess> access, std::unique_ptr<remote::RegistryApi> api)
-      : access_(std::move(access)), api_(std::move(api)) {}
+  Session(std::unique_ptr<RegistryAccess> access, std::unique_ptr<remote::RegistryApi> api,
+          std::shared_ptr<remote::CredentialSource> credentials)
+      : access_(std::move(access)), api_(std::move(api)), credentials_(std::move(credentials)) {}
 
   std::unique_ptr<RegistryAccess> access_;
   std::unique_ptr<remote::RegistryApi> api_;
+  std::shared_ptr<remote::CredentialSource> credentials_;
 };
 
 // "repository:NAME:ACTIONS"

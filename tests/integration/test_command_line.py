@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import shutil
 import socket
 import subprocess
 import tarfile
@@ -344,8 +345,25 @@ def test_the_right_to_change_is_the_registrys_to_give(guarded, nobody):
 # check-health -------------------------------------------------------------------------------------
 
 
-def test_health_is_checked_step_by_step(run, served, guarded):
-    said = run("check-health", "-n", served.host).splitlines()
+@pytest.fixture
+def tools(tmp_path):
+    """PATH with programs that say what a test wants: tools(docker=("ok", 0))."""
+    directory = tmp_path / "tools"
+    directory.mkdir()
+
+    def put(**programs: tuple[str, int]) -> str:
+        for name, (says, code) in programs.items():
+            program = directory / name
+            program.write_text(f"#!/bin/sh\necho \"$0 $*\" >> {tmp_path}/asked\necho '{says}'\n"
+                               f"exit {code}\n")
+            program.chmod(0o755)
+        return str(directory)  # nothing else: a machine may have them
+
+    return put
+
+
+def test_health_is_checked_step_by_step(run, served, guarded, tools):
+    said = run("check-health", "-n", served.host, PATH=tools()).splitlines()
     assert said[0].startswith("Runnel version: ")
     assert said[1:] == [f"DNS lookup to {served.host} at IP 127.0.0.1 : OK",
                         f"Challenge endpoint http://{served.host}/v2/ : OK",
@@ -358,8 +376,42 @@ def test_health_is_checked_step_by_step(run, served, guarded):
         run("check-health", "-n", nobody, "--timeout", "2", code=1,
             said="CONNECTIVITY_CHALLENGE_ERROR: ")
     refused = run("check-health", "-n", guarded.host, "-u", "owner", "-p", "wrong", code=1,
-                  said="CONNECTIVITY_ACCESS_TOKEN_ERROR: ")
-    assert "Challenge endpoint" in refused and "access token" not in refused
+                  said="CONNECTIVITY_REFRESH_TOKEN_ERROR: ")
+    assert "Challenge endpoint" in refused and "token" not in refused
+    run("check-health", "-n", guarded.host, "-u", "owner", "-p", "wrong", "--ignore-errors", code=1,
+        said="CONNECTIVITY_ACCESS_TOKEN_ERROR: ", PATH=tools())
+
+
+def test_health_has_what_a_login_gives(run, guarded, tools):
+    said = run("check-health", "-n", guarded.host, "-u", "owner", "-p", PEOPLE["owner"],
+               PATH=tools())
+    assert (f"Fetch refresh token for registry '{guarded.host}' : OK\n"
+            f"Fetch access token for registry '{guarded.host}' : OK\n") in said
+
+
+def test_health_tells_of_programs_beside_the_registry(run, served, tools, tmp_path):
+    bare = run("check-health", "-n", served.host, said="DOCKER_COMMAND_ERROR: docker is not installed",
+               PATH=tools())
+    assert "Docker" not in bare and "Helm" not in bare
+    run("check-health", "-n", served.host, said="NOTARY_COMMAND_ERROR: ", PATH=tools())
+    run("check-health", "-n", served.host, said="HELM_COMMAND_ERROR: ", PATH=tools())
+
+    path = tools(docker=("Docker version 27", 0), helm=("v3.14.0", 0), notary=("notary 0.6", 0))
+    said = run("check-health", "-n", served.host, PATH=path).splitlines()
+    assert said[-4:] == ["Docker daemon status: available", "Docker version: Docker version 27",
+                         "Helm version: v3.14.0", "Notary version: notary 0.6"]
+    assert "pull" not in (tmp_path / "asked").read_text()  # nobody said that it may
+    pulled = run("check-health", "-n", served.host, "--yes", PATH=path)
+    assert "Docker pull of 'mcr.microsoft.com/mcr/hello-world:latest' : OK\n" in pulled
+    assert "pull --quiet mcr.microsoft.com/mcr/hello-world:latest" in (tmp_path / "asked").read_text()
+
+
+@pytest.mark.parametrize(("program", "code"), [
+    ("docker", "DOCKER_DAEMON_ERROR"), ("helm", "HELM_VERSION_ERROR"),
+    ("notary", "NOTARY_VERSION_ERROR")])
+def test_health_fails_for_a_program_that_is_there_and_does_not_work(run, served, tools, program, code):
+    run("check-health", "-n", served.host, code=1, said=code + ": ",
+        PATH=tools(**{program: ("no", 1)}))
 
 
 # The seed's troubleshooting guide -----------------------------------------------------------------
@@ -490,6 +542,41 @@ def test_wrong_usage_is_told_from_failure(run, command):
 
 def test_a_command_that_knows_no_registry_is_wrong_usage(run):
     run("repository", "list", code=2, said="which registry?", RUNNEL_REGISTRY="")
+
+
+def offered(shell: str, script: str, *arguments: str) -> list[str]:
+    """What another shell than bash offers, one a line."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"{shell} is not installed: tools/packages install test")
+    done = subprocess.run([program, "-c", script, *arguments], capture_output=True, text=True,
+                          timeout=60, check=False, env={**os.environ, "R": services.program()})
+    assert done.returncode == 0 and done.stderr == "", done
+    return [line.split("\t")[0] for line in done.stdout.splitlines()]
+
+
+def test_zsh_completes_commands_and_flags(runnel):  # noqa: ARG001
+    def completed(*typed: str) -> list[str]:
+        # compadd and compdef are there while somebody types only: these stand for them.
+        return offered("zsh", 'compdef() { :; }; compadd() { shift; print -l -- "$@"; }; '
+                              'eval "$("$R" completion zsh)"; words=("$0" "$@"); CURRENT=${#words}; '
+                              '_runnel', *typed)
+
+    assert "artifact-streaming" in completed("runnel", "")
+    assert set(completed("runnel", "artifact-streaming", "operation", "")) >= {
+        "show", "list", "cancel", "--help"}
+    assert "--registry" in completed("runnel", "manifest", "list-deleted", "-r", "host", "")
+    assert "convert-worker" not in completed("runnel", "")
+
+
+def test_fish_completes_commands_and_flags(runnel):  # noqa: ARG001
+    def completed(line: str) -> list[str]:
+        return offered("fish", f'"$R" completion fish | source; complete -C "{line}"')
+
+    assert completed("runnel arti") == ["artifact-streaming"]
+    assert set(completed("runnel artifact-streaming operation ")) >= {"show", "list", "cancel"}
+    assert completed("runnel manifest list-deleted --regi") == ["--registry"]
+    assert "convert-worker" not in completed("runnel ")
 
 
 def test_completion_of_every_shell_has_every_command(runnel):  # noqa: ARG001
