@@ -148,7 +148,10 @@ def test_without_a_holder_reads_fail_and_never_show_zeros(lab, pushed, engine, e
             entry.faults["holder and worker killed" if how == "both" else "holder killed"] += 1
             daemons.wait_until(lambda: not daemons.is_running(worker), 30, "the worker is gone")
             readers.wait_for_errors(60, 50)
-            assert set(readers.errors) <= {"5", "107", "SIGBUS"}, readers.describe()
+            # As a complete file system FUSE says itself what it has for a reader: ENOTCONN, and
+            # ECONNABORTED for what was under way.
+            said = {"107", "103"} if engine == "fuse" else set()
+            assert set(readers.errors) <= {"5", "SIGBUS"} | said, readers.describe()
         now.node.start()
         now.side.wait_for_containerd()
         now.liar.honest()

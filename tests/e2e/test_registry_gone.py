@@ -116,7 +116,7 @@ def counted(root: Path) -> tuple[int, int]:
 
 def check_reads(root: Path, numbers: range, settling: float = 0) -> None:
     """Each file, in a random order. One that is asked for within the first `settling` seconds may fail,
-    and is asked for again."""
+    and is asked for again when they are over."""
     begin, failed = time.monotonic(), []
     for number in random.Random(1).sample(numbers, len(numbers)):
         asked = time.monotonic() - begin
@@ -126,6 +126,7 @@ def check_reads(root: Path, numbers: range, settling: float = 0) -> None:
             assert error.errno == errno.EIO, f"{error}; the container is {os.path.exists(root)}"
             assert asked < settling, f"file {number} cannot be read {asked:.2f} s after the fault"
             failed.append(number)
+    daemons.wait_until(lambda: not failed or time.monotonic() - begin >= settling, 60, "all has settled")
     for number in failed:
         assert (root / known_files.name(number)).read_bytes() == known_files.content(number)
 
