@@ -57,19 +57,28 @@ Result<Boot> open_boot(const Artifact& artifact, Bytes bytes, std::shared_ptr<co
     return fail(Code::kInvalid, "boot blob: {} bytes, its head alone has {}", bytes.size(),
                 artifact.head_size);
   }
-  const Bytes head_bytes = bytes.first(artifact.head_size);
-  if (oci::Digest::of(head_bytes) != artifact.head) {
+  RUNNEL_TRY(auto head, open_head(artifact, bytes.first(artifact.head_size)));
+  return open_boot(artifact, std::move(head), bytes.subspan(artifact.head_size), std::move(owner));
+}
+
+Result<BootHead> open_head(const Artifact& artifact, Bytes bytes) {
+  if (oci::Digest::of(bytes) != artifact.head) {
     return fail(Code::kInvalid, "boot blob: its head does not match the manifest's digest");
   }
-  Boot boot;
-  RUNNEL_TRY(boot.head, parse_head(head_bytes));
-  if (boot.head.generation != artifact.generation) {
-    return fail(Code::kInvalid, "boot blob: generation {}, the manifest says {}",
-                boot.head.generation, artifact.generation);
+  RUNNEL_TRY(auto head, parse_head(bytes));
+  if (head.generation != artifact.generation) {
+    return fail(Code::kInvalid, "boot blob: generation {}, the manifest says {}", head.generation,
+                artifact.generation);
   }
-  RUNNEL_DO(check_layers(artifact, boot.head));
+  RUNNEL_DO(check_layers(artifact, head));
+  return head;
+}
 
-  ByteReader reader(bytes.subspan(artifact.head_size), "boot blob tables");
+Result<Boot> open_boot(const Artifact& artifact, BootHead head, Bytes tables,
+                       std::shared_ptr<const void> owner) {
+  Boot boot;
+  boot.head = std::move(head);
+  ByteReader reader(tables, "boot blob tables");
   for (const size_t i : records_with_tables(boot.head.layers)) {
     const auto& record = boot.head.layers[i];
     RUNNEL_TRY(const Bytes table_bytes, reader.bytes(record.parts.table_size));

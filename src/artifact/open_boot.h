@@ -26,4 +26,11 @@ Result<Boot> open_boot(const Artifact& artifact, Bytes bytes);
 // The tables stay where they are, in bytes that `owner` keeps.
 Result<Boot> open_boot(const Artifact& artifact, Bytes bytes, std::shared_ptr<const void> owner);
 
+// The same in two steps, for a blob that is still arriving. `bytes` are the artifact's head_size
+// bytes; what comes back says how many bytes of tables follow, and is only as good as the manifest.
+Result<BootHead> open_head(const Artifact& artifact, Bytes bytes);
+// `tables` begin where the head ends.
+Result<Boot> open_boot(const Artifact& artifact, BootHead head, Bytes tables,
+                       std::shared_ptr<const void> owner);
+
 }  // namespace runnel::artifact

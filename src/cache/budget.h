@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <utility>
 
 namespace runnel::cache {
 
@@ -35,6 +36,10 @@ class Budget {
   // For bytes that somebody waits for: whether they may come. What was let in counts until the next
   // measurement.
   bool admit(uint64_t bytes);
+  // Whether admit() would let so many in now.
+  bool has_room_for(uint64_t bytes) const {
+    return std::cmp_greater_equal(admissible_.load(), bytes);
+  }
   bool may_fill() const { return state_ == State::kRoom; }
   State state() const { return state_; }
   // What has to go so that filling may go on.

@@ -83,10 +83,14 @@ struct SourceSigns {
 };
 
 // Any thread may call any method. The methods stand in files by what they are about: layer_read,
-// layer_ahead, layer_fetch, layer_keep, layer_fill, layer_scrub; opening and closing in layer.cc.
+// layer_ahead, layer_fetch, layer_expect, layer_keep, layer_fill, layer_scrub; opening and closing
+// in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
  public:
   using Done = std::function<void(Result<Buffer>)>;
+
+  // How long a reader waits for a chunk that comes another way before it is fetched as well.
+  static constexpr Duration kExpectedWithin = std::chrono::seconds(1);
 
   // What is found in `storage` is believed only when its last user closed it.
   static Result<std::shared_ptr<Layer>> open(std::unique_ptr<Storage> storage,
@@ -117,9 +121,18 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Ends the reads whose deadline has passed, and begins what is due. Touches no file.
   void expire(SteadyTime now);
 
+  // Of these chunks, those that are absent and that nobody is at: they come another way, soon. Who
+  // wants one of them waits for insert(), and has it fetched when that takes kExpectedWithin. What
+  // is returned must be told to expect_no_more() in the end. kExhausted when the disk has no room
+  // for them.
+  Result<std::vector<uint32_t>> expect(const std::vector<uint32_t>& chunks);
+  // Those that have not come are absent as ever, and fetched when somebody waits.
+  void expect_no_more(const std::vector<uint32_t>& chunks);
   // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right,
   // kExhausted when the disk is full. Not among bytes_fetched: who brought it counts it.
   Result<void> insert(uint32_t chunk, Bytes frame);
+  // The same on the threads that verify what is fetched; `done` is called there.
+  void insert_later(uint32_t chunk, Buffer frame, std::function<void(Result<void>)> done);
 
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a
   // failed one is not tried again before the next call.
@@ -190,9 +203,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
     fetch::Priority fetch_priority = fetch::Priority::kBackground;
     int fetches = 0;  // under way; a second one when somebody urgent came
     int attempts = 0;
-    SteadyTime asked{};   // when the first reader came
-    bool lost = false;    // waits for the original; nothing is fetched
-    bool denied = false;  // by the source, when it was last lost
+    SteadyTime asked{};     // when the first reader came
+    bool expected = false;  // comes another way; nothing is fetched
+    bool lost = false;      // waits for the original; nothing is fetched
+    bool denied = false;    // by the source, when it was last lost
     SteadyTime lost_at{};
     SteadyTime arrived{};                 // the last bytes of it, unverified
     uint32_t touch = Touches::kNotKept;   // of touches_: its first read waits
@@ -245,6 +259,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void lose(uint32_t chunk, const Error& error);
   void give_up(uint32_t chunk, const Error& error);
   void watch_silence_locked(SteadyTime now);
+  bool is_overdue(const Pending& pending, SteadyTime now) const;
   void fetch_again(SteadyTime now);
   void begin_rescue(SteadyTime now);
   void rescue();

@@ -52,7 +52,8 @@ void Layer::note_wait_locked(uint32_t chunk) {
   }
   Pending& pending = at->second;
   pending.touch = touch;
-  const bool first = pending.waiting.size() == 1 && pending.fetches == 0 && !pending.lost;
+  const bool first =
+      pending.waiting.size() == 1 && pending.fetches == 0 && !pending.lost && !pending.expected;
   touches_.waits(touch, !first                                ? Wait::kJoined
                         : states_.of(chunk) == State::kAbsent ? Wait::kFetch
                                                               : Wait::kCheck);

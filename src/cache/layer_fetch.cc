@@ -222,24 +222,4 @@ void Layer::give_up(uint32_t chunk, const Error& error) {
   for (const auto& read : finished) read->finish();
 }
 
-Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
-  RUNNEL_CHECK(chunk < table_.size());
-  {
-    const std::lock_guard lock(mutex_);
-    if (states_.of(chunk) != State::kAbsent) return {};
-  }
-  RUNNEL_TRY(const auto plain, verify(chunk, frame));
-  if (!workers_.budget.admit(plain->size())) {
-    return fail(Code::kExhausted, "the cache's file system is down to its reserve");
-  }
-  {
-    const std::lock_guard lock(mutex_);
-    if (states_.of(chunk) != State::kAbsent) return {};
-    pending_.try_emplace(chunk);  // readers that wait for a fetch of it need not
-    origins_[chunk] = Origin::kHotPack;
-  }
-  deliver(chunk, plain, true);
-  return {};
-}
-
 }  // namespace runnel::cache

@@ -68,6 +68,7 @@ void Layer::watch_silence_locked(SteadyTime now) {
 
 // Asks the source again for what an attempt at the original has left, and for what waits while the
 // original is given a rest: the rest can be a minute, the fault of the source over in a second.
+// And for what was to come another way and does not.
 void Layer::fetch_again(SteadyTime now) {
   Wanted wanted;
   SteadyTime deadline{};
@@ -80,7 +81,9 @@ void Layer::fetch_again(SteadyTime now) {
         pending.lost = false;
         pending.retry = true;
       }
-      if (!std::exchange(pending.retry, false)) continue;
+      const bool overdue = is_overdue(pending, now);
+      if (overdue) pending.expected = false;
+      if (!std::exchange(pending.retry, false) && !overdue) continue;
       wanted.missing.push_back(chunk);
       deadline = std::max(deadline, pending.deadline);
       priority = std::min(priority, pending.priority);

@@ -32,23 +32,6 @@ constexpr auto kAccessTimeout = std::chrono::seconds(60);
 
 using Kind = timeline::Span::Kind;
 
-std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
-  std::vector<uint64_t> sizes;
-  sizes.reserve(layers.size());
-  for (const auto& layer : layers) sizes.push_back(layer.size);
-  return sizes;
-}
-
-// Where no thread can be made, whoever asks for the result does the work.
-constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
-// A thread for less than so many chunks costs more than it brings.
-constexpr size_t kPiecesPerThread = 16;
-
-size_t threads_to_unpack() {
-  constexpr unsigned kMost = 8;
-  return std::clamp(std::thread::hardware_concurrency(), 1U, kMost);
-}
-
 // Errors that another try may not have.
 bool may_change(Reason reason) {
   return reason == Reason::kNoArtifact || reason == Reason::kSourceUnavailable ||
@@ -95,7 +78,7 @@ Result<void> Images::restore(const std::set<std::string>& held) {
       if (auto removed = store_.remove(stored); !removed) log::error("{}", removed.error().message);
       continue;
     }
-    RUNNEL_DO(attach(stored, {}));
+    RUNNEL_DO(attach(stored));
     stored.boot.head.image = {};
     auto image = std::make_shared<Image>();
     image->host = stored.host;
@@ -236,7 +219,7 @@ void Images::leave_alone(const std::string& reference, const std::string& host) 
 void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   const StartLog::Step whole(options_.log, image->place(), Kind::kPreparation, "preparation");
   Reason if_denied = Reason::kCredentialsMissing;
-  auto streamed = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
+  auto streamed = [&]() -> Result<Mounted> {
     const auto repository = registries_.repository(image->host, image->repository);
     std::vector<oci::Digest> diff_ids;
     auto artifacts = ask_for_artifacts(*image);  // meanwhile
@@ -259,15 +242,16 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
     log::info(log::Fields{{"image", image->name()}}, "streams");
   }
   const bool by_token = streamed && registries_.only_by_token(image->host, image->repository);
-  if (by_token && registries_.cannot_renew(image->host, image->repository)) hurry(**streamed);
+  if (by_token && registries_.cannot_renew(image->host, image->repository)) hurry(*streamed->image);
   const std::lock_guard lock(mutex_);
   image->only_by_token = by_token;
   image->preparing = false;
   image->verdict = std::move(verdict);
   image->decided = clock_.now();
   if (streamed) {
-    trees_.add(*streamed);
-    image->streamed = *std::move(streamed);
+    trees_.add(streamed->image);
+    image->streamed = std::move(streamed->image);
+    image->boot_download = std::move(streamed->boot_download);
   }
   changed_.notify_all();
 }
@@ -303,123 +287,6 @@ void Images::prepare_after_all_locked(const std::string& chain_id) {
     image->preparing = true;
     pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
   }
-}
-
-Images::Artifacts Images::ask_for_artifacts(const Image& image) const {
-  return std::async(kThreadIfThereIsOne,
-                    [this, host = image.host, name = image.repository, subject = image.subject] {
-                      return convert::find_artifacts(registries_.repository(host, name), subject);
-                    });
-}
-
-// Everything between seeing a manifest and being able to promise its layers.
-Result<std::shared_ptr<const StreamedImage>> Images::stream(
-    Image& image, const std::vector<oci::Digest>& diff_ids, Artifacts artifacts,
-    Reason& if_denied) {
-  const auto& manifest = image.manifest;
-  const auto repository = registries_.repository(image.host, image.repository);
-  RUNNEL_TRY(auto found, artifacts.get());
-
-  std::optional<Error> refused;
-  for (auto& candidate : found) {
-    const auto usable = [&]() -> Result<std::shared_ptr<const StreamedImage>> {
-      RUNNEL_DO(convert::check_belongs(candidate.artifact, image.subject, manifest, diff_ids));
-      if_denied = Reason::kArtifactNotTrusted;
-      RUNNEL_DO(options_.trust.check(image.host, candidate.artifact, manifest.config.digest));
-      if_denied = Reason::kCredentialsMissing;
-      RUNNEL_TRY(const Buffer boot_blob,
-                 repository.blob_bytes(candidate.artifact.boot, candidate.artifact.boot_size));
-      StreamedImage streamed{.host = image.host,
-                             .repository = image.repository,
-                             .subject = image.subject,
-                             .chain_ids = oci::chain_ids(diff_ids),
-                             .layer_sizes = sizes_of(manifest.layers),
-                             .artifact = candidate.artifact,
-                             .boot = {},
-                             .directory = {}};
-      {
-        const StartLog::Step step(options_.log, image.place(), Kind::kStep, "verify the boot blob");
-        RUNNEL_TRY(streamed.boot, artifact::open_boot(candidate.artifact, boot_blob));
-      }
-      {
-        const StartLog::Step step(options_.log, image.place(), Kind::kStep,
-                                  "keep the image on disk");
-        RUNNEL_DO(store_.save(streamed, candidate.manifest, boot_blob));
-      }
-      {
-        const StartLog::Step step(options_.log, image.place(), Kind::kStep,
-                                  "open layers, unpack the hot pack");
-        RUNNEL_DO(attach(streamed, boot_blob));
-      }
-      streamed.boot.head.image = {};
-      const StartLog::Step step(options_.log, image.place(), Kind::kStep, "mount");
-      const auto kept = std::make_shared<const StreamedImage>(std::move(streamed));
-      const Place whole{.image = kept, .layers = kept->chain_ids.size()};
-      RUNNEL_DO(engine_.mount(whole.mount_name(), kept->metadata_path(),
-                              device_digests(kept->boot, whole.layers)));
-      return kept;
-    }();
-    if (usable) return usable;
-    refused = usable.error().in(fmt::format("artifact with boot blob {}", candidate.artifact.boot));
-  }
-  return std::unexpected(*std::move(refused));
-}
-
-// Where the layer that the artifact's was made from can be had.
-cache::Original Images::original_of(const StreamedImage& image, size_t layer) const {
-  const auto& from = image.artifact.layers[layer];
-  return {.name = image.host + "/" + image.repository,
-          .digest = from.source,
-          .diff_id = from.diff_id,
-          .source = registries_.source(image.host, image.repository, from.source,
-                                       image.layer_sizes[layer])};
-}
-
-// Hands the image's layers to the engine, and what its hot pack holds to the cache.
-Result<void> Images::attach(const StreamedImage& image, Bytes boot_blob) {
-  std::vector<std::shared_ptr<cache::Layer>> layers;
-  for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
-    const auto& record = image.boot.head.layers[i];
-    const auto digest = oci::Digest::from_sha256(record.blob_digest);
-    RUNNEL_TRY(auto layer, engine_.add_layer(digest, image.boot.tables[record.slot - 1],
-                                             registries_.source(image.host, image.repository,
-                                                                digest, record.blob_size)));
-    if (!image.layer_sizes.empty()) layer->add_original(original_of(image, i));
-    layers.push_back(std::move(layer));
-  }
-  if (boot_blob.empty()) return {};
-  return unpack_hot_pack(image, boot_blob, layers);
-}
-
-// On all processors: the start waits for it.
-Result<void> Images::unpack_hot_pack(const StreamedImage& image, Bytes boot_blob,
-                                     const std::vector<std::shared_ptr<cache::Layer>>& layers) {
-  struct Piece {
-    cache::Layer* layer = nullptr;
-    uint32_t chunk = 0;
-    Bytes frame;
-  };
-  std::vector<Piece> pieces;
-  ByteReader hot(boot_blob.subspan(image.boot.hot_offset), "hot pack");
-  for (const auto& entry : image.boot.head.hot) {
-    const uint16_t slot = image.boot.head.layers[entry.layer].slot;
-    const auto chunk = image.boot.tables[slot - 1].at(entry.chunk);
-    RUNNEL_TRY(const Bytes frame, hot.bytes(chunk.stored_size));
-    pieces.push_back({.layer = layers[slot - 1].get(), .chunk = entry.chunk, .frame = frame});
-  }
-  std::atomic<size_t> next = 0;
-  const auto unpack = [&]() -> Result<void> {
-    for (size_t i = next++; i < pieces.size(); i = next++)
-      RUNNEL_DO(pieces[i].layer->insert(pieces[i].chunk, pieces[i].frame));
-    return {};
-  };
-  std::vector<std::future<Result<void>>> others;
-  const size_t threads = std::min(threads_to_unpack(), div_up(pieces.size(), kPiecesPerThread));
-  for (size_t i = 1; i < threads; ++i) others.push_back(std::async(kThreadIfThereIsOne, unpack));
-  auto outcome = unpack();
-  for (auto& other : others)
-    if (auto done = other.get(); !done && outcome) outcome = std::move(done);
-  return outcome;
 }
 
 std::optional<Images::Place> Images::find_locked(const std::string& chain_id) const {
@@ -520,7 +387,7 @@ Result<std::string> Images::mount(const std::string& chain_id) {
   if (place.layers < place.image->chain_ids.size()) {
     RUNNEL_TRY(metadata, prefix_metadata(place));
   }
-  RUNNEL_DO(attach(*place.image, {}));  // the cache may have been cleared meanwhile
+  RUNNEL_DO(attach(*place.image));  // the cache may have been cleared meanwhile
   return engine_.mount(place.mount_name(), metadata,
                        device_digests(place.image->boot, place.layers));
 }

@@ -25,6 +25,7 @@
 #include "convert/find_artifact.h"
 #include "engine/engine.h"
 #include "mirror/mirror.h"
+#include "node/boot_download.h"
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
 #include "node/letting_go.h"
@@ -150,7 +151,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     oci::Manifest manifest;
     std::vector<std::string> chain_ids;  // empty until the configuration was read
     std::shared_ptr<const StreamedImage> streamed;
-    bool only_by_token = false;  // when it was prepared
+    std::shared_ptr<BootDownload> boot_download;  // of `streamed`, when this process made it
+    bool only_by_token = false;                   // when it was prepared
 
     std::string name() const { return place() + "@" + subject.to_string(); }
     std::string place() const { return host + "/" + repository; }
@@ -167,6 +169,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   struct Leaving {
     std::shared_ptr<Image> image;
     std::shared_ptr<const StreamedImage> streamed;
+    std::shared_ptr<BootDownload> boot_download;
   };
 
   Images(Options options, ImageStore store, Registries& registries, engine::Engine& engine,
@@ -179,12 +182,6 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void prepare(const std::shared_ptr<Image>& image, Prepare when);
   Verdict wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
                            std::unique_lock<std::mutex>& lock);
-  // An image's artifacts while its registry is asked for them.
-  using Artifacts = std::future<Result<std::vector<convert::FoundArtifact>>>;
-  Artifacts ask_for_artifacts(const Image& image) const;
-  Result<std::shared_ptr<const StreamedImage>> stream(Image& image,
-                                                      const std::vector<oci::Digest>& diff_ids,
-                                                      Artifacts artifacts, Reason& if_denied);
   bool all_unpacked(const Image& image) const;
   void prepare_after_all_locked(const std::string& chain_id);
   void check_access(const StreamedImage& image);
@@ -195,10 +192,6 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void leave_alone(const std::string& reference, const std::string& host);
   Result<void> read_config(Image& image, const remote::Repository& repository,
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
-  cache::Original original_of(const StreamedImage& image, size_t layer) const;
-  Result<void> attach(const StreamedImage& image, Bytes boot_blob);
-  static Result<void> unpack_hot_pack(const StreamedImage& image, Bytes boot_blob,
-                                      const std::vector<std::shared_ptr<cache::Layer>>& layers);
   void look_up(const std::string& reference);
   void look_up_label(const std::string& chain_id, const snapshot::Labels& labels);
 
@@ -211,12 +204,30 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<std::string> prefix_metadata(const Place& place);
   std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count) const;
 
+  // images_stream.cc
+  // An image's artifacts while its registry is asked for them.
+  using Artifacts = std::future<Result<std::vector<convert::FoundArtifact>>>;
+  using Layers = std::vector<std::shared_ptr<cache::Layer>>;  // by slot, from 1
+  // An image that is mounted, and its hot pack, which may still be on its way.
+  struct Mounted {
+    std::shared_ptr<const StreamedImage> image;
+    std::shared_ptr<BootDownload> boot_download;
+  };
+  Artifacts ask_for_artifacts(const Image& image) const;
+  Result<Mounted> stream(Image& image, const std::vector<oci::Digest>& diff_ids,
+                         Artifacts artifacts, Reason& if_denied);
+  Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
+                              const std::vector<oci::Digest>& diff_ids);
+  Result<Layers> attach(const StreamedImage& image);
+  cache::Original original_of(const StreamedImage& image, size_t layer) const;
+
   // images_leaving.cc
   bool is_held_locked(const Image& image) const;
   bool is_unused_locked(const Image& image) const;
   std::vector<oci::Digest> unused() const;
   void let_go(const std::vector<oci::Digest>& manifests);
   void leave(const Leaving& leaving);
+  void give_up_locked(std::shared_ptr<BootDownload> download);
   void drop(const StreamedImage& image);
   void release_layers(const StreamedImage& image);
   void prepare_again_locked(const Image& gone);
@@ -234,8 +245,10 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
   std::set<std::string> held_;                            // chain IDs with a snapshot
   std::multiset<oci::Digest> waited_for_;                 // manifests, by prepare_now()
-  std::set<std::string> looking_up_;                      // references
-  std::map<std::string, Verdict> left_alone_;             // references, never asked about
+  // Cancelled ones that a registry keeps waiting: nobody else shall wait for that.
+  std::vector<std::shared_ptr<BootDownload>> departed_;
+  std::set<std::string> looking_up_;           // references
+  std::map<std::string, Verdict> left_alone_;  // references, never asked about
 
   std::mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};

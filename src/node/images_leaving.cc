@@ -11,12 +11,15 @@ namespace runnel::node {
 Images::~Images() {
   letting_go_.stop();
   std::vector<std::shared_ptr<const StreamedImage>> unneeded;
+  std::vector<std::shared_ptr<BootDownload>> downloads;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [subject, image] : images_) {
+      if (image->boot_download) downloads.push_back(std::move(image->boot_download));
       if (image->streamed && !is_held_locked(*image)) unneeded.push_back(image->streamed);
     }
   }
+  for (const auto& download : downloads) download->cancel();
   for (const auto& image : unneeded) drop(*image);
 }
 
@@ -58,7 +61,9 @@ void Images::let_go(const std::vector<oci::Digest>& manifests) {
       if (found == images_.end() || !is_unused_locked(*found->second)) continue;
       const auto& image = found->second;
       image->preparing = image->leaving = true;
-      leaving.push_back({.image = image, .streamed = std::exchange(image->streamed, nullptr)});
+      leaving.push_back({.image = image,
+                         .streamed = std::exchange(image->streamed, nullptr),
+                         .boot_download = std::exchange(image->boot_download, nullptr)});
     }
   }
   for (const auto& each : leaving) leave(each);
@@ -68,9 +73,11 @@ void Images::let_go(const std::vector<oci::Digest>& manifests) {
 void Images::leave(const Leaving& leaving) {
   const auto& image = leaving.image;
   log::info(log::Fields{{"image", image->name()}}, "nobody needs it any more");
+  if (leaving.boot_download) leaving.boot_download->cancel();
   drop(*leaving.streamed);
   const bool unpacked = all_unpacked(*image);
   const std::lock_guard lock(mutex_);
+  give_up_locked(leaving.boot_download);
   image->preparing = image->leaving = false;  // for who waits for it
   if (image->wanted_again) {
     prepare_again_locked(*image);
@@ -81,6 +88,11 @@ void Images::leave(const Leaving& leaving) {
     images_.erase(image->subject);
   }
   changed_.notify_all();
+}
+
+void Images::give_up_locked(std::shared_ptr<BootDownload> download) {
+  std::erase_if(departed_, [](const auto& each) { return each->is_over(); });
+  if (download) departed_.push_back(std::move(download));
 }
 
 // Takes its mounts and what is stored of it away; the cache keeps the layers.

@@ -17,7 +17,7 @@ constexpr size_t kIdle = 5;
 constexpr uint64_t kEnoughForRate = 256 << 10;  // less says nothing about a line
 
 // What competes for a moment: the lowest rank, then the earliest begin.
-enum Rank : uint8_t { kRead, kNodeRequest, kStep, kPreparation, kCallRank, kClientRequest };
+enum Rank : uint8_t { kRead, kStep, kNodeRequest, kPreparation, kCallRank, kClientRequest };
 
 struct Candidate {
   Us begin = 0;
@@ -26,7 +26,12 @@ struct Candidate {
   Us since = 0;  // when the whole of which this is a part began
   Cause cause = Cause::kOutside;
   const std::string* what = nullptr;
+  bool saved = false;  // by a profile
 };
+
+bool came_with_boot_blob(const Read& read) {
+  return read.origin == "before" || read.origin == "hot pack";
+}
 
 Us or_now(Us end, Us now) {
   return end == kNone ? now : end;
@@ -55,9 +60,12 @@ std::vector<Stretch> united(std::vector<Stretch> stretches) {
   return out;
 }
 
-bool overlaps(const std::vector<Stretch>& stretches, Us begin, Us end) {
-  return std::ranges::any_of(
+// Until when somebody waits for what goes on from `begin` to `end`; nothing when nobody does.
+std::optional<Us> waited_until(const std::vector<Stretch>& stretches, Us begin, Us end) {
+  const auto found = std::ranges::find_if(
       stretches, [&](const Stretch& each) { return each.begin < end && begin < each.end; });
+  if (found == stretches.end()) return std::nullopt;
+  return std::min(end, found->end);
 }
 
 // When the start began: the first that is known of it.
@@ -125,8 +133,9 @@ class Analysis {
  private:
   bool inside(Us at) const { return at != kNone && at <= line_.end; }
 
-  void offer(const std::vector<Segment>& phases, Rank rank) {
+  void offer(const std::vector<Segment>& phases, Rank rank, bool saved = false) {
     if (phases.empty()) return;
+    saved_.push_back(saved);
     waiting_.push_back({.begin = phases.front().begin,
                         .end = phases.back().end,
                         .what = phases.front().what,
@@ -156,8 +165,10 @@ class Analysis {
       if (!inside(request.asked)) continue;
       const Us end = std::min(or_now(request.ended, events_.now), line_.end);
       const bool node = request.who == Who::kNode || request.who == Who::kToken;
-      if (node && overlaps(prepared, request.asked, end))
-        offer(phases_of(request, request.asked, end), kNodeRequest);
+      auto until = node ? waited_until(prepared, request.asked, end) : std::nullopt;
+      // The front of a boot blob is waited for, not what comes behind: the mount is the last step.
+      if (until && request.what == "boot blob") until = std::min(*until, last_step_before(*until));
+      if (until) offer(phases_of(request, request.asked, *until), kNodeRequest);
       if (request.who == Who::kClient)
         offer(phases_of(request, request.asked, end), kClientRequest);
     }
@@ -170,8 +181,17 @@ class Analysis {
       const auto phases = phases_of(shown, bringers_.of(shown));
       if (phases.empty()) continue;
       if (read->wait != "none") ++line_.reads_waited;
-      offer(phases, kRead);
+      offer(phases, kRead, !came_with_boot_blob(*read));
     }
+  }
+
+  // When the last step of a preparation began before `end`; `end` when there is none.
+  Us last_step_before(Us end) const {
+    std::optional<Us> last;
+    for (const auto& span : events_.spans)
+      if (span.kind == Span::Kind::kStep && span.begin < end)
+        last = std::max(last.value_or(span.begin), span.begin);
+    return last.value_or(end);
   }
 
   // Lays each moment to one candidate.
@@ -184,7 +204,8 @@ class Analysis {
                               .rank = ranks_[i],
                               .since = waiting_[i].begin,
                               .cause = phase.cause,
-                              .what = &waiting_[i].what});
+                              .what = &waiting_[i].what,
+                              .saved = saved_[i]});
     }
     std::erase_if(candidates, [](const auto& each) { return each.begin >= each.end; });
     std::ranges::sort(candidates, {}, &Candidate::begin);
@@ -215,13 +236,13 @@ class Analysis {
       }
       const auto* chosen = active.empty() ? nullptr : &candidates[*active.begin()];
       append(now, moments[i + 1], chosen == nullptr ? Cause::kOutside : chosen->cause,
-             chosen == nullptr ? kNobody : *chosen->what,
-             chosen != nullptr && chosen->rank == kRead);
+             chosen == nullptr ? kNobody : *chosen->what, chosen != nullptr && chosen->saved);
     }
   }
 
-  void append(Us begin, Us end, Cause cause, const std::string& what, bool read) {
-    if (read && cause != Cause::kDisk && cause != Cause::kFailed) waited_for_chunks_ += end - begin;
+  void append(Us begin, Us end, Cause cause, const std::string& what, bool saved) {
+    if (saved && cause != Cause::kDisk && cause != Cause::kFailed)
+      waited_for_chunks_ += end - begin;
     auto& path = line_.path;
     if (!path.empty() && path.back().cause == cause && path.back().what == what) {
       path.back().end = end;
@@ -275,8 +296,7 @@ class Analysis {
   void saving() {
     Saving saving;
     for (const auto* read : reads_) {
-      const bool known = read->origin == "before" || read->origin == "hot pack";
-      if (!inside(read->at) || known) continue;
+      if (!inside(read->at) || came_with_boot_blob(*read)) continue;
       ++saving.chunks;
       saving.bytes += read->stored;
     }
@@ -312,6 +332,7 @@ class Analysis {
   std::vector<const Read*> reads_;
   std::vector<Waiting> waiting_;
   std::vector<Rank> ranks_;  // of waiting_
+  std::vector<bool> saved_;  // likewise
   Us waited_for_chunks_ = 0;
   Timeline line_;
 };
@@ -358,7 +379,9 @@ std::string title_of(const Read& read) {
   auto title = read.file.empty() ? fmt::format("read layer {} chunk {}", read.layer, read.chunk)
                                  : "read " + read.file;
   if (read.wait == "joined")
-    title += read.origin == "fill" ? " (joined the fill)" : " (joined read-ahead)";
+    title += read.origin == "fill"       ? " (joined the fill)"
+             : read.origin == "hot pack" ? " (on its way in the hot pack)"
+                                         : " (joined read-ahead)";
   return title;
 }
 
@@ -416,6 +439,7 @@ std::vector<Segment> phases_of(const Read& read, const Request* request) {
 
 Bringers::Bringers(const std::vector<Request>& requests) {
   for (const auto& request : requests) {
+    if (request.what == "boot blob") boot_blob_ = &request;
     if (request.layer == 0 || !request.ranged || request.asked == kNone) continue;
     if (request.layer >= by_layer_.size()) {
       by_layer_.resize(request.layer + 1);
@@ -430,6 +454,7 @@ Bringers::Bringers(const std::vector<Request>& requests) {
 
 // Of those that have the chunk: the first that has ended when its bytes were here, or the last.
 const Request* Bringers::of(const Read& read) const {
+  if (read.origin == "hot pack") return boot_blob_;
   if (read.layer >= by_layer_.size()) return nullptr;
   const auto& list = by_layer_[read.layer];
   auto at = std::ranges::upper_bound(list, read.blob_offset, {}, &Request::first);

@@ -113,6 +113,7 @@ class Bringers {
  private:
   std::vector<std::vector<const Request*>> by_layer_;  // each by `first`
   std::vector<uint64_t> longest_;                      // range in each
+  const Request* boot_blob_ = nullptr;
 };
 
 }  // namespace runnel::timeline

@@ -142,6 +142,25 @@ TEST(Timeline, LaysAMomentToTheReadThatWaitedLongest) {
   EXPECT_EQ(of(line, Cause::kOutside), 45 * kMs);
 }
 
+TEST(Timeline, LaysTheRestOfABootBlobToWhoWaitsForItsHotPack) {
+  auto events = sample();
+  events.requests[1].ended = at(148);  // the preparation has its front by then, and ends at 100
+  auto late = fetched(4, 120, 140, 145);
+  late.wait = "joined";
+  late.origin = "hot pack";
+  events.reads.push_back(late);
+
+  const auto line = analyse(events, {}).value();
+
+  EXPECT_EQ(of(line, Cause::kTransfer), (1 + 10 + 20 + 6) * kMs);
+  EXPECT_EQ(of(line, Cause::kOutside), (15 + 5 + 10) * kMs) << "105 to 120, 145 to 150, 200 to 210";
+  EXPECT_EQ(of(line, Cause::kUnpack), (5 + 4) * kMs);
+  EXPECT_EQ(line.saving->waited, 50 * kMs) << "the pack is there already";
+  EXPECT_TRUE(std::ranges::any_of(line.longest, [](const Waiting& each) {
+    return each.what == "read /bin/4 (on its way in the hot pack)";
+  }));
+}
+
 TEST(Timeline, CutsWhereItIsTold) {
   const auto line = analyse(sample(), 90 * kMs).value();
 

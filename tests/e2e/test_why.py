@@ -68,7 +68,7 @@ def test_a_cold_start_is_told_from_its_first_request_to_its_last_read(
         assert any(each["what"] == what for each in events["requests"]), what
     calls = [each["what"] for each in events["spans"] if each["kind"] == "call"]
     assert "Prepare" in calls
-    assert {"verify the boot blob", "keep the image on disk", "mount"} <= {
+    assert {"verify the boot blob's head", "keep the image on disk", "mount"} <= {
         each["what"] for each in events["spans"] if each["kind"] == "step"}
 
     assert sum(line["causes"].values()) == line["length_us"]

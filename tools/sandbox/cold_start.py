@@ -164,6 +164,7 @@ class Bench:
         sim.start()
         reference = f"{sim.host}/{name}:1"
         side.forget()
+        drop_page_cache()  # reads that the kernel answers are in no profile
         side.pull(reference)
         side.containerd.run(reference, "recorded")
         profile = self.scratch / f"{name}.profile"

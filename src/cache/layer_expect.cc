@@ -1,0 +1,84 @@
+// Layer: chunks that come another way than through its source, with a boot blob say.
+#include <utility>
+
+#include "cache/layer.h"
+
+namespace runnel::cache {
+
+using fetch::Priority;
+
+Result<std::vector<uint32_t>> Layer::expect(const std::vector<uint32_t>& chunks) {
+  std::vector<uint32_t> expected;
+  uint64_t bytes = 0;
+  const std::lock_guard lock(mutex_);
+  for (const uint32_t chunk : chunks) {
+    if (states_.of(chunk) != State::kAbsent || pending_.contains(chunk)) continue;
+    expected.push_back(chunk);
+    bytes += table_.at(chunk).size();
+  }
+  if (!workers_.budget.has_room_for(bytes)) {
+    return fail(Code::kExhausted, "the cache's file system is down to its reserve");
+  }
+  for (const uint32_t chunk : expected) {
+    pending_[chunk].expected = true;
+    origins_[chunk] = Origin::kHotPack;
+  }
+  return expected;
+}
+
+void Layer::expect_no_more(const std::vector<uint32_t>& chunks) {
+  Wanted wanted;
+  SteadyTime deadline{};
+  Priority priority = Priority::kBackground;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const uint32_t chunk : chunks) {
+      const auto at = pending_.find(chunk);
+      if (at == pending_.end() || !std::exchange(at->second.expected, false)) continue;
+      if (at->second.plain || at->second.fetches > 0) continue;
+      if (at->second.waiting.empty()) {
+        pending_.erase(at);
+        continue;
+      }
+      wanted.missing.push_back(chunk);
+      deadline = std::max(deadline, at->second.deadline);
+      priority = std::min(priority, at->second.priority);
+    }
+  }
+  start(wanted, priority, deadline);
+}
+
+// Whoever brings it has been silent, or is slow, or brings much else before it.
+bool Layer::is_overdue(const Pending& pending, SteadyTime now) const {
+  return pending.expected && pending.fetches == 0 && !pending.waiting.empty() && !pending.plain &&
+         now - pending.asked >= kExpectedWithin;
+}
+
+Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
+  RUNNEL_CHECK(chunk < table_.size());
+  const auto came = workers_.clock.now();
+  {
+    const std::lock_guard lock(mutex_);
+    if (states_.of(chunk) != State::kAbsent) return {};
+  }
+  RUNNEL_TRY(const auto plain, verify(chunk, frame));
+  if (!workers_.budget.admit(plain->size())) {
+    return fail(Code::kExhausted, "the cache's file system is down to its reserve");
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (states_.of(chunk) != State::kAbsent) return {};
+    pending_[chunk].arrived = came;  // readers that wait for a fetch of it need not
+    origins_[chunk] = Origin::kHotPack;
+  }
+  deliver(chunk, plain, true);
+  return {};
+}
+
+void Layer::insert_later(uint32_t chunk, Buffer frame, std::function<void(Result<void>)> done) {
+  workers_.verify.submit([self = shared_from_this(), chunk,
+                          kept = std::make_shared<const Buffer>(std::move(frame)),
+                          done = std::move(done)] { done(self->insert(chunk, *kept)); });
+}
+
+}  // namespace runnel::cache

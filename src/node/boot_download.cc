@@ -1,0 +1,180 @@
+#include "node/boot_download.h"
+
+#include <algorithm>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include "base/log.h"
+
+namespace runnel::node {
+
+BootDownload::BootDownload(std::string image, Fetch fetch) : image_(std::move(image)) {
+  try {
+    thread_ = std::thread([this, fetch = std::move(fetch)] {
+      receive(fetch);
+      hand_out();
+    });
+  } catch (const std::system_error&) {
+    most_waiting_ = UINT64_MAX;  // nobody takes any before all have come
+    receive(fetch);
+  }
+}
+
+BootDownload::~BootDownload() {
+  cancel();
+  if (thread_.joinable()) thread_.join();
+}
+
+void BootDownload::receive(const Fetch& fetch) {
+  const auto outcome = fetch([this](Bytes piece) { return arrived(piece); });
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  if (!outcome) error_ = outcome.error();
+  changed_.notify_all();
+}
+
+Result<void> BootDownload::arrived(Bytes piece) {
+  std::unique_lock lock(mutex_);
+  waiting_.insert(waiting_.end(), piece.begin(), piece.end());
+  changed_.notify_all();
+  changed_.wait(lock, [this] {
+    return cancelled_ || unpacking_ || waiting_.size() < std::max(wanted_, most_waiting_);
+  });
+  if (unpacking_) hand_out_locked(lock);
+  if (cancelled_) return fail(Code::kCancelled, "nobody needs the boot blob any more");
+  return {};
+}
+
+Result<Buffer> BootDownload::take(uint64_t size) {
+  std::unique_lock lock(mutex_);
+  wanted_ = size;
+  changed_.notify_all();
+  changed_.wait(lock, [&] { return ended_ || waiting_.size() >= size; });
+  if (waiting_.size() < size) {
+    if (error_) return std::unexpected(*error_);
+    return fail(Code::kInvalid, "boot blob: it ends {} bytes early", size - waiting_.size());
+  }
+  const auto end = waiting_.begin() + static_cast<ptrdiff_t>(size);
+  Buffer taken(waiting_.begin(), end);
+  waiting_.erase(waiting_.begin(), end);
+  wanted_ = 0;
+  return taken;
+}
+
+Result<void> BootDownload::unpack(const artifact::Boot& boot,
+                                  const std::vector<std::shared_ptr<cache::Layer>>& layers) {
+  std::vector<Frame> frames;
+  frames.reserve(boot.head.hot.size());
+  for (const auto& entry : boot.head.hot) {
+    const uint16_t slot = boot.head.layers[entry.layer].slot;
+    frames.push_back({.layer = layers[slot - 1],
+                      .chunk = entry.chunk,
+                      .size = boot.tables[slot - 1].at(entry.chunk).stored_size});
+  }
+  RUNNEL_TRY(auto expected, expect(frames));
+  {
+    const std::lock_guard lock(mutex_);
+    frames_ = std::move(frames);
+    expected_ = std::move(expected);
+    unpacking_ = true;
+    changed_.notify_all();
+  }
+  if (!thread_.joinable()) hand_out();
+  return {};
+}
+
+Result<std::vector<BootDownload::Expected>> BootDownload::expect(const std::vector<Frame>& frames) {
+  std::map<std::shared_ptr<cache::Layer>, std::vector<uint32_t>> by_layer;
+  for (const auto& frame : frames) by_layer[frame.layer].push_back(frame.chunk);
+  std::vector<Expected> expected;
+  for (const auto& [layer, chunks] : by_layer) {
+    auto absent = layer->expect(chunks);
+    if (!absent) {
+      release(expected);
+      return std::unexpected(absent.error());
+    }
+    expected.push_back({.layer = layer, .chunks = *std::move(absent)});
+  }
+  return expected;
+}
+
+void BootDownload::release(const std::vector<Expected>& expected) {
+  for (const auto& [layer, chunks] : expected) layer->expect_no_more(chunks);
+}
+
+// The last of it, and what becomes of what did not come.
+void BootDownload::hand_out() {
+  std::vector<Expected> expected;
+  {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return cancelled_ || unpacking_; });
+    hand_out_locked(lock);
+    changed_.wait(lock, [this] { return in_flight_ == 0; });
+    const size_t lacking = frames_.size() - next_frame_ + refused_;
+    if (!cancelled_ && lacking > 0)
+      log::warning(log::Fields{{"image", image_}},
+                   "{} of the {} chunks of the hot pack did not come, and are fetched when they "
+                   "are read: {}",
+                   lacking, frames_.size(), error_ ? error_->message : "it ends early");
+    expected = std::exchange(expected_, {});
+    frames_ = {};
+    next_frame_ = 0;
+    waiting_ = {};
+    over_ = true;
+  }
+  release(expected);
+}
+
+// As many frames as have come, as fast as they are verified.
+void BootDownload::hand_out_locked(std::unique_lock<std::mutex>& lock) {
+  size_t begin = 0;
+  while (!cancelled_ && next_frame_ < frames_.size()) {
+    const Frame& frame = frames_[next_frame_];
+    if (waiting_.size() - begin < frame.size) break;
+    const auto from = waiting_.begin() + static_cast<ptrdiff_t>(begin);
+    Buffer bytes(from, from + frame.size);
+    begin += frame.size;
+    changed_.wait(lock, [&] {
+      return cancelled_ || in_flight_ == 0 || in_flight_ + frame.size <= kMostInFlight;
+    });
+    if (cancelled_) break;
+    in_flight_ += frame.size;
+    ++next_frame_;
+    lock.unlock();
+    frame.layer->insert_later(
+        frame.chunk, std::move(bytes),
+        [this, size = frame.size](const Result<void>& outcome) { frame_done(size, outcome); });
+    lock.lock();
+  }
+  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(begin));
+}
+
+void BootDownload::frame_done(uint64_t size, const Result<void>& outcome) {
+  const std::lock_guard lock(mutex_);
+  in_flight_ -= size;
+  if (!outcome) {
+    ++refused_;
+    if (!error_) error_ = outcome.error().in("a chunk of it");
+  }
+  changed_.notify_all();
+}
+
+bool BootDownload::is_over() {
+  const std::lock_guard lock(mutex_);
+  return over_;
+}
+
+void BootDownload::cancel() {
+  std::vector<Expected> expected;
+  {
+    std::unique_lock lock(mutex_);
+    cancelled_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return in_flight_ == 0; });
+    expected = std::exchange(expected_, {});
+  }
+  release(expected);
+}
+
+}  // namespace runnel::node

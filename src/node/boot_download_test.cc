@@ -1,0 +1,247 @@
+#include "node/boot_download.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <future>
+
+#include "support/fake_range_source.h"
+#include "support/sample_layer.h"
+#include "support/temp_dir.h"
+
+namespace runnel::node {
+namespace {
+
+using std::chrono::seconds;
+
+constexpr uint64_t kChunkBytes = 32 * artifact::kBlockSize;
+constexpr uint64_t kFront = 100;  // bytes of head and tables, which are the caller's business
+
+// What the registry sends, when the test says so.
+class Line {
+ public:
+  void send(Bytes bytes) {
+    const std::lock_guard lock(mutex_);
+    pieces_.emplace_back(bytes.begin(), bytes.end());
+    changed_.notify_all();
+  }
+  void end(Result<void> outcome = {}) {
+    const std::lock_guard lock(mutex_);
+    ending_ = std::move(outcome);
+    changed_.notify_all();
+  }
+  BootDownload::Fetch fetch() {
+    return [this](const std::function<Result<void>(Bytes)>& consume) { return run(consume); };
+  }
+
+ private:
+  Result<void> run(const std::function<Result<void>(Bytes)>& consume) {
+    for (;;) {
+      std::unique_lock lock(mutex_);
+      changed_.wait(lock, [this] { return !pieces_.empty() || ending_; });
+      if (pieces_.empty()) return *ending_;
+      const Buffer piece = std::move(pieces_.front());
+      pieces_.pop_front();
+      lock.unlock();
+      RUNNEL_DO(consume(piece));
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Buffer> pieces_;
+  std::optional<Result<void>> ending_;
+};
+
+class NodeBootDownload : public testing::Test {
+ protected:
+  NodeBootDownload() {
+    layer_ = cache::Layer::open(cache::directory_storage(directory_.path()), sample_.parse_table(),
+                                source_,
+                                {.verify = verify_,
+                                 .write = write_,
+                                 .rescue = rescue_,
+                                 .clock = clock_,
+                                 .kept_bytes = kept_bytes_,
+                                 .budget = budget_,
+                                 .read_ahead = false})
+                 .value();
+    boot_.head.layers = {{.device_blocks = 1, .slot = 1}};
+    boot_.tables.push_back(sample_.parse_table());
+    for (const uint32_t chunk : {5U, 2U, 3U}) {
+      boot_.head.hot.push_back({.layer = 0, .chunk = chunk});
+      const auto piece = frame(chunk);
+      hot_pack_.insert(hot_pack_.end(), piece.begin(), piece.end());
+    }
+  }
+  ~NodeBootDownload() override {
+    line_.end();
+    download_.reset();
+    source_->shutdown();
+    layer_.reset();
+  }
+
+  BootDownload& begin() {
+    download_ = std::make_unique<BootDownload>("image", line_.fetch());
+    return *download_;
+  }
+
+  Bytes frame(uint32_t chunk) const {
+    const auto at = layer_->table().at(chunk);
+    return Bytes(sample_.blob).subspan(at.blob_offset, at.stored_size);
+  }
+
+  std::future<Result<Buffer>> start_read(uint32_t chunk) {
+    auto promise = std::make_shared<std::promise<Result<Buffer>>>();
+    auto future = promise->get_future();
+    layer_->read(chunk * kChunkBytes, 10, fetch::Priority::kDemand, clock_.now() + seconds(20),
+                 [promise](Result<Buffer> bytes) { promise->set_value(std::move(bytes)); });
+    return future;
+  }
+
+  Buffer expected(uint32_t chunk) const {
+    const auto at = sample_.device.begin() + static_cast<ptrdiff_t>(chunk * kChunkBytes);
+    return Buffer(at, at + 10);
+  }
+
+  SystemClock clock_;
+  cache::Budget budget_{cache::Limits{}};
+  std::atomic<uint64_t> kept_bytes_ = 0;
+  test::TempDir directory_;
+  test::SampleLayer sample_ = test::SampleLayer::make(8, 32);
+  std::shared_ptr<test::FakeRangeSource> source_ =
+      std::make_shared<test::FakeRangeSource>(sample_.blob);
+  WorkerPool rescue_{1};
+  WorkerPool write_{1};
+  WorkerPool verify_{1};
+  std::shared_ptr<cache::Layer> layer_;
+
+  artifact::Boot boot_;
+  Buffer hot_pack_;
+  Buffer front_ = Buffer(kFront, std::byte{7});
+  Line line_;
+  std::unique_ptr<BootDownload> download_;
+};
+
+TEST_F(NodeBootDownload, GivesTheFrontBeforeTheRestHasCome) {
+  auto& download = begin();
+  line_.send(Bytes(front_).first(40));
+  line_.send(Bytes(front_).subspan(40));
+
+  EXPECT_EQ(download.take(60).value(), Buffer(60, std::byte{7}));
+  EXPECT_EQ(download.take(kFront - 60).value(), Buffer(kFront - 60, std::byte{7}));
+}
+
+TEST_F(NodeBootDownload, SaysWhyTheFrontDoesNotCome) {
+  auto& cut = begin();
+  line_.end(fail(Code::kUnavailable, "the line is down"));
+  EXPECT_EQ(cut.take(60).error().message, "the line is down");
+
+  BootDownload short_one("image",
+                         [](const auto& consume) { return consume(Buffer(10, std::byte{7})); });
+  EXPECT_EQ(short_one.take(60).error().code, Code::kInvalid);
+}
+
+TEST_F(NodeBootDownload, ReadersOfTheHotPackWaitForItAndFetchNothing) {
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+  auto third = start_read(3);
+  auto first = start_read(5);
+
+  for (const std::byte each : hot_pack_) line_.send(Bytes(&each, 1));
+
+  EXPECT_EQ(first.get().value(), expected(5));
+  EXPECT_EQ(third.get().value(), expected(3));
+  EXPECT_TRUE(source_->reads().empty());
+}
+
+TEST_F(NodeBootDownload, UnpacksWhatHadComeBefore) {
+  BootDownload download("image", [&](const auto& consume) -> Result<void> {
+    RUNNEL_DO(consume(front_));
+    return consume(hot_pack_);
+  });
+  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+
+  for (const uint32_t chunk : {2U, 3U, 5U})
+    EXPECT_EQ(start_read(chunk).get().value(), expected(chunk));
+  EXPECT_TRUE(source_->reads().empty());
+}
+
+TEST_F(NodeBootDownload, LeavesToReadersWhatDoesNotCome) {
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+  auto third = start_read(3);
+  line_.send(Bytes(hot_pack_).first(frame(5).size() + 10));
+
+  line_.end(fail(Code::kUnavailable, "the line is down"));
+
+  EXPECT_EQ(third.get().value(), expected(3));
+  EXPECT_EQ(start_read(5).get().value(), expected(5));
+  EXPECT_EQ(source_->reads().size(), 1u) << "chunk 5 had come";
+}
+
+TEST_F(NodeBootDownload, LeavesToReadersWhatComesWrong) {
+  hot_pack_[frame(5).size() + 20] ^= std::byte{1};
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+  auto second = start_read(2);
+
+  line_.send(hot_pack_);
+  line_.end();
+
+  EXPECT_EQ(second.get().value(), expected(2));
+  EXPECT_EQ(start_read(3).get().value(), expected(3));
+  EXPECT_EQ(source_->reads().size(), 1u);
+}
+
+TEST_F(NodeBootDownload, HandsOutNothingOnceItIsCancelled) {
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+  auto second = start_read(2);
+
+  download.cancel();
+  EXPECT_EQ(second.get().value(), expected(2)) << "fetched now";
+  line_.send(hot_pack_);
+
+  EXPECT_EQ(source_->reads().size(), 1u);
+  EXPECT_EQ(start_read(3).get().value(), expected(3));
+  EXPECT_EQ(source_->reads().size(), 2u);
+}
+
+TEST_F(NodeBootDownload, HoldsNoMoreThanItsLimitBeforeItIsUnpacked) {
+  std::atomic<uint64_t> sent = 0;
+  const Buffer piece(1 << 20);
+  BootDownload download("image", [&](const auto& consume) -> Result<void> {
+    for (;;) {
+      sent += piece.size();
+      RUNNEL_DO(consume(piece));
+    }
+  });
+
+  ASSERT_TRUE(download.take(BootDownload::kMostWaiting));
+  ASSERT_TRUE(download.take(1));
+  download.cancel();
+
+  EXPECT_LE(sent, 3 * BootDownload::kMostWaiting) << "each byte taken makes room for another";
+}
+
+TEST_F(NodeBootDownload, RefusesAHotPackThatTheDiskHasNoRoomFor) {
+  budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + kChunkBytes, 0);
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront));
+
+  EXPECT_EQ(download.unpack(boot_, {layer_}).error().code, Code::kExhausted);
+}
+
+}  // namespace
+}  // namespace runnel::node

@@ -1,0 +1,129 @@
+// Images: from an image's artifact to its mount.
+#include "base/log.h"
+#include "node/images.h"
+#include "oci/image_config.h"
+
+namespace runnel::node {
+
+namespace {
+
+// Where no thread can be made, whoever asks for the result does the work.
+constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
+
+using Kind = timeline::Span::Kind;
+
+std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
+  std::vector<uint64_t> sizes;
+  sizes.reserve(layers.size());
+  for (const auto& layer : layers) sizes.push_back(layer.size);
+  return sizes;
+}
+
+}  // namespace
+
+Images::Artifacts Images::ask_for_artifacts(const Image& image) const {
+  return std::async(kThreadIfThereIsOne,
+                    [this, host = image.host, name = image.repository, subject = image.subject] {
+                      return convert::find_artifacts(registries_.repository(host, name), subject);
+                    });
+}
+
+// Everything between seeing a manifest and being able to promise its layers.
+Result<Images::Mounted> Images::stream(Image& image, const std::vector<oci::Digest>& diff_ids,
+                                       Artifacts artifacts, Reason& if_denied) {
+  RUNNEL_TRY(const auto found, artifacts.get());
+  std::optional<Error> refused;
+  for (const auto& candidate : found) {
+    auto usable = [&]() -> Result<Mounted> {
+      RUNNEL_DO(
+          convert::check_belongs(candidate.artifact, image.subject, image.manifest, diff_ids));
+      if_denied = Reason::kArtifactNotTrusted;
+      RUNNEL_DO(options_.trust.check(image.host, candidate.artifact, image.manifest.config.digest));
+      if_denied = Reason::kCredentialsMissing;
+      return stream_with(image, candidate, diff_ids);
+    }();
+    if (usable) return usable;
+    refused = usable.error().in(fmt::format("artifact with boot blob {}", candidate.artifact.boot));
+  }
+  return std::unexpected(*std::move(refused));
+}
+
+// Mounts as soon as head and tables are here; the hot pack comes in behind.
+Result<Images::Mounted> Images::stream_with(const Image& image, const convert::FoundArtifact& found,
+                                            const std::vector<oci::Digest>& diff_ids) {
+  const auto& artifact = found.artifact;
+  const auto step = [&](const char* what) {
+    return StartLog::Step(options_.log, image.place(), Kind::kStep, what);
+  };
+  oci::Descriptor blob;
+  blob.digest = artifact.boot;
+  blob.size = artifact.boot_size;
+  auto download = std::make_shared<BootDownload>(
+      image.name(),
+      [blob, repository = registries_.repository(image.host, image.repository)](
+          const remote::Repository::Consume& consume) { return repository.blob(blob, consume); });
+  RUNNEL_TRY(Buffer front, download->take(artifact.head_size));
+  artifact::BootHead head;
+  {
+    const auto verifying = step("verify the boot blob's head");
+    RUNNEL_TRY(head, artifact::open_head(artifact, front));
+  }
+  RUNNEL_TRY(const Buffer tables, download->take(head.tables_size()));
+  front.insert(front.end(), tables.begin(), tables.end());
+
+  StreamedImage streamed{.host = image.host,
+                         .repository = image.repository,
+                         .subject = image.subject,
+                         .chain_ids = oci::chain_ids(diff_ids),
+                         .layer_sizes = sizes_of(image.manifest.layers),
+                         .artifact = artifact,
+                         .boot = {},
+                         .directory = {}};
+  {
+    const auto verifying = step("verify the boot blob's tables");
+    RUNNEL_TRY(streamed.boot, artifact::open_boot(artifact, std::move(head), tables, nullptr));
+  }
+  {
+    const auto keeping = step("keep the image on disk");
+    RUNNEL_DO(store_.save(streamed, found.manifest, front));
+  }
+  streamed.boot.head.image = {};
+  const auto kept = std::make_shared<const StreamedImage>(std::move(streamed));
+  {
+    const auto opening = step("open layers");
+    RUNNEL_TRY(const auto layers, attach(*kept));
+    RUNNEL_DO(download->unpack(kept->boot, layers));
+  }
+  const auto mounting = step("mount");
+  const Place whole{.image = kept, .layers = kept->chain_ids.size()};
+  RUNNEL_DO(engine_.mount(whole.mount_name(), kept->metadata_path(),
+                          device_digests(kept->boot, whole.layers)));
+  return Mounted{.image = kept, .boot_download = std::move(download)};
+}
+
+// Hands the image's layers to the engine.
+Result<Images::Layers> Images::attach(const StreamedImage& image) {
+  Layers layers;
+  for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
+    const auto& record = image.boot.head.layers[i];
+    const auto digest = oci::Digest::from_sha256(record.blob_digest);
+    RUNNEL_TRY(auto layer, engine_.add_layer(digest, image.boot.tables[record.slot - 1],
+                                             registries_.source(image.host, image.repository,
+                                                                digest, record.blob_size)));
+    if (!image.layer_sizes.empty()) layer->add_original(original_of(image, i));
+    layers.push_back(std::move(layer));
+  }
+  return layers;
+}
+
+// Where the layer that the artifact's was made from can be had.
+cache::Original Images::original_of(const StreamedImage& image, size_t layer) const {
+  const auto& from = image.artifact.layers[layer];
+  return {.name = image.host + "/" + image.repository,
+          .digest = from.source,
+          .diff_id = from.diff_id,
+          .source = registries_.source(image.host, image.repository, from.source,
+                                       image.layer_sizes[layer])};
+}
+
+}  // namespace runnel::node
