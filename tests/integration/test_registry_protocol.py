@@ -369,6 +369,28 @@ def test_the_empty_blob_and_the_other_hash(call):
     assert call("GET", f"/v2/p/a/blobs/{long}").body == b"long"
 
 
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_an_upload_may_say_with_which_hash_it_will_end(call, algorithm):
+    content = b"pushed in pieces"
+    name = digest(content, algorithm)
+
+    begun = call("POST", f"/v2/p/a/blobs/uploads/?digest-algorithm={algorithm}")
+    assert begun.status == 202
+    sent = call("PATCH", begun["Location"], content[:7], {"Content-Range": "0-6"})
+    assert sent.status == 202
+    # The hash is held to: what has another digest of that kind becomes no blob.
+    wrong = digest(b"something else", algorithm)
+    refused = call("PUT", with_query(sent["Location"], f"digest={wrong}"), content[7:])
+    assert refused.status == 400
+    assert call("GET", f"/v2/p/a/blobs/{wrong}").status == 404
+
+    begun = call("POST", f"/v2/p/a/blobs/uploads/?digest-algorithm={algorithm}")
+    sent = call("PATCH", begun["Location"], content[:7], {"Content-Range": "0-6"})
+    done = call("PUT", with_query(sent["Location"], f"digest={name}"), content[7:])
+    assert done.status == 201 and done["Docker-Content-Digest"] == name
+    assert call("GET", f"/v2/p/a/blobs/{name}").body == content
+
+
 def test_a_mount_that_is_not_possible_is_an_upload(call):
     have = push_blob(call, "p/from", b"mounted")
     for query in (f"mount={have}&from=p/from", f"mount={have}&from=p%2Ffrom", f"mount={have}"):
