@@ -39,6 +39,11 @@ int misbehave(std::string_view how) {
   if (how == "spin")
     for (volatile uint64_t count = 0;; count = count + 1) {
     }
+  if (how == "pour") {
+    static constexpr char kZeros[1 << 20] = {};
+    while (::write(kWorkerOutput, kZeros, sizeof kZeros) > 0) {
+    }
+  }
   if (how == "claim") {
     const auto sent = send_message(kWorkerSocket, serialize(WorkerMessage(LayerDone{.size = 100})));
     return sent ? 0 : 2;

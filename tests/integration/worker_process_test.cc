@@ -107,6 +107,27 @@ TEST_F(WorkerProcess, ConvertsALayerAsTheConverterInThisProcessDoes) {
   expect_no_child();
 }
 
+// What its blob may have besides chunks is bounded by the format: the largest tree and table.
+TEST_F(WorkerProcess, ThatPoursOutMoreThanAnyLayerMakesIsEnded) {
+  limits_.max_plain_bytes = 64 << 20;
+  const uint64_t bound =
+      limits_.max_plain_bytes / 8 * 9 + artifact::kMaxTreeStored + artifact::kMaxTableSize;
+  uint64_t taken = 0;
+  taker_ = [&](Bytes bytes) -> Result<void> {
+    taken += bytes.size();
+    return {};
+  };
+
+  const auto error = end_of("pour");
+
+  EXPECT_EQ(error.code, Code::kInvalid);
+  EXPECT_NE(error.message.find(fmt::format("more than {} bytes", bound)), std::string::npos)
+      << error.message;
+  EXPECT_LE(taken, bound);
+  EXPECT_GT(taken, bound - (1 << 20));
+  expect_no_child();
+}
+
 TEST_F(WorkerProcess, HandsOnABlobThatIsLargerThanAnyPipe) {
   const auto tar = test::TarBuilder().file("f", noise(5 << 20, 4)).end().bytes();
   size_t pieces = 0;
