@@ -1,6 +1,6 @@
 // The manifests of a repository, found from its tags: what each points to, what an index holds, and
-// what refers to those. The API has no list of all manifests, so one that nothing leads to is not
-// seen.
+// what refers to those, which says most of each; then, where the registry has a list of all, those
+// that nothing leads to.
 #include <boost/json.hpp>
 #include <map>
 
@@ -37,6 +37,15 @@ class Walk {
     RUNNEL_DO(add(*found, 0));
     all_.at(found->digest).tags.push_back(tag);
     return {};
+  }
+
+  // One that nothing led to.
+  Result<void> add_alone(const oci::Digest& digest) {
+    if (all_.contains(digest)) return {};
+    const auto found = repository_.resolve(digest.to_string());
+    if (!found && found.error().code == Code::kNotFound) return {};
+    if (!found) return std::unexpected(found.error());
+    return add(*found, 0);
   }
 
   const std::map<oci::Digest, Listed>& all() const { return all_; }
@@ -88,6 +97,30 @@ json::object describe(const Listed& listed) {
   return out;
 }
 
+// Those that the registry's own list has; none where there is no such list: it is no part of the
+// distribution API.
+Result<json::array> listed_by_registry(const Session& session, const std::string& repository) {
+  remote::ApiCall call;
+  call.path = fmt::format("/acr/v1/{}/_manifests?n=1000", repository);
+  call.repository = repository;
+  call.scope = repository_scope(repository, "metadata_read");
+  call.what = "manifests";
+  RUNNEL_TRY(const auto answer, session.send(call));
+  if (!answer.ok() && (answer.status == 404 || answer.status == 405)) return json::array();
+  return session.list(std::move(call), "manifests", kMaxManifests);
+}
+
+Result<void> add_listed(Walk& walk, const Session& session, const std::string& repository) {
+  RUNNEL_TRY(const auto listed, listed_by_registry(session, repository));
+  for (const auto& each : listed) {
+    const auto* object = each.if_object();
+    if (object == nullptr) continue;
+    const auto digest = oci::Digest::parse(text_of(*object, "digest"));
+    if (digest) RUNNEL_DO(walk.add_alone(*digest));
+  }
+  return {};
+}
+
 Result<void> list(const ManifestOptions& options, bool with_attributes) {
   RUNNEL_TRY(const auto image, ImageName::parse(options.name));
   RUNNEL_TRY(const auto session, Session::open(options.api, image.host));
@@ -100,6 +133,7 @@ Result<void> list(const ManifestOptions& options, bool with_attributes) {
   Walk walk(session.repository(image.repository));
   for (const auto& tag : tags)
     if (tag.is_string()) RUNNEL_DO(walk.add_tag(std::string(tag.get_string())));
+  RUNNEL_DO(add_listed(walk, session, image.repository));
   json::array out;
   for (const auto& [digest, listed] : walk.all()) {
     if (out.size() == options.top.value_or(kMaxManifests)) break;

@@ -42,6 +42,14 @@ struct ManifestInfo {
   bool operator==(const ManifestInfo&) const = default;
 };
 
+// With the tags that point to it, in no order.
+struct ListedManifest {
+  ManifestInfo info;
+  std::vector<std::string> tags;
+
+  bool operator==(const ListedManifest&) const = default;
+};
+
 struct StoredManifest {
   ManifestInfo info;
   std::string bytes;
@@ -174,6 +182,11 @@ class MetadataStore {
                                                             const ManifestName& name) = 0;
   virtual Result<std::optional<StoredManifest>> manifest(std::string_view repository,
                                                          const ManifestName& name) = 0;
+  // All of a repository, whether anything leads to them or not: in the order of their digests'
+  // text, those after `after` (or from the beginning, when that is empty); none of an unknown
+  // repository.
+  virtual Result<std::vector<ListedManifest>> manifests(std::string_view repository,
+                                                        const oci::Digest& after, size_t limit) = 0;
   // With all its tags and its streaming artifacts. False when there was none.
   virtual Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
                                        Undo undo) = 0;

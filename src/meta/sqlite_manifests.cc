@@ -185,6 +185,35 @@ Result<std::optional<StoredManifest>> SqliteStore::manifest(std::string_view rep
   return stored;
 }
 
+Result<std::vector<ListedManifest>> SqliteStore::manifests(std::string_view repository,
+                                                           const oci::Digest& after, size_t limit) {
+  RUNNEL_TRY(const auto connection, reader());
+  // A query keeps views: this one is into `after`.
+  const auto from = after.empty() ? std::string_view() : std::string_view(after.to_string());
+  // No tag has a space in it.
+  RUNNEL_TRY(
+      auto rows,
+      connection->query("SELECT m.digest, m.media_type, m.size, "
+                        "(SELECT group_concat(t.name, ' ') FROM tags t WHERE t.manifest = m.id) "
+                        "FROM repositories r JOIN manifests m ON m.repository = r.id "
+                        "WHERE r.name = ? AND m.digest > ? AND m.deletion IS NULL "
+                        "ORDER BY m.digest LIMIT ?",
+                        {repository, from, static_cast<int64_t>(limit)}));
+  std::vector<ListedManifest> found;
+  while (true) {
+    RUNNEL_TRY(const bool more, rows.next());
+    if (!more) return found;
+    auto& listed = found.emplace_back();
+    RUNNEL_TRY(listed.info, info_of(rows));
+    std::string_view tags = rows.text(3);
+    while (!tags.empty()) {
+      const auto end = std::min(tags.find(' '), tags.size());
+      listed.tags.emplace_back(tags.substr(0, end));
+      tags.remove_prefix(std::min(end + 1, tags.size()));
+    }
+  }
+}
+
 Result<std::optional<std::vector<std::string>>> SqliteStore::tags(std::string_view repository,
                                                                   std::string_view after,
                                                                   size_t limit) {

@@ -83,6 +83,8 @@ class SqliteStore final : public MetadataStore {
   Result<std::optional<Restored>> restore(int64_t id) override;
   Result<bool> forget(int64_t id) override;
   Result<size_t> forget_deletions(WallTime before, size_t limit) override;
+  Result<std::vector<ListedManifest>> manifests(std::string_view repository,
+                                                const oci::Digest& after, size_t limit) override;
   Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,
                                                        std::string_view after,
                                                        size_t limit) override;

@@ -9,6 +9,7 @@
 #include "registry/blob_api.h"
 #include "registry/management_api.h"
 #include "registry/manifest_api.h"
+#include "registry/manifest_list_api.h"
 #include "registry/oauth_api.h"
 #include "registry/profiles_api.h"
 #include "registry/reply.h"
@@ -219,6 +220,7 @@ net::awaitable<Answer> answer_elsewhere(Services& services, net::Request& reques
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
   if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
   if (is_streaming(request)) co_return co_await handle_streaming(services, request, body);
+  if (is_manifest_list(request)) co_return co_await handle_manifest_list(services, request);
   if (is_attributes(request)) co_return co_await handle_attributes(services, request, body);
   if (is_profiles(request.path)) co_return co_await handle_profiles(services, request, body);
   if (is_management(request.path)) co_return co_await handle_management(services, request, body);

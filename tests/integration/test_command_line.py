@@ -342,6 +342,24 @@ def test_the_right_to_change_is_the_registrys_to_give(guarded, nobody):
     assert names.stdout == "team/own\n"
 
 
+def test_manifests_that_nothing_leads_to_are_listed(run, ask, call):
+    lost = push_image(call, "untagged/app", "v1", b'{"a":1}')
+    kept = push_image(call, "untagged/app", "v1", b'{"a":2}')
+    ask("repository", "update", "--image", "untagged/app@" + kept, "--delete-enabled", "false")
+
+    listed = ask("manifest", "list", "-n", "untagged/app")
+    assert {each["digest"]: each["tags"] for each in listed} == {lost: [], kept: ["v1"]}
+    page = call("GET", "/acr/v1/untagged/app/_manifests?n=1")
+    (one,) = page.json()["manifests"]
+    assert one["digest"] == min(lost, kept) and one["mediaType"].endswith("manifest.v1+json")
+    (two,) = call("GET", page["Link"].split(">")[0].lstrip("<")).json()["manifests"]
+    assert {two["digest"], one["digest"]} == {lost, kept}
+    assert {each["digest"]: each["changeableAttributes"]["deleteEnabled"] for each in (one, two)} == {
+        lost: True, kept: False}
+    assert call("GET", "/acr/v1/untagged/none/_manifests").status == 404
+    assert call("GET", "/acr/v1/untagged/app/_manifests?n=x").status == 400
+
+
 # check-health -------------------------------------------------------------------------------------
 
 

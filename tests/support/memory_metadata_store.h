@@ -56,6 +56,8 @@ class MemoryMetadataStore final : public meta::MetadataStore {
   Result<std::optional<meta::Restored>> restore(int64_t id) override;
   Result<bool> forget(int64_t id) override;
   Result<size_t> forget_deletions(WallTime before, size_t limit) override;
+  Result<std::vector<meta::ListedManifest>> manifests(Text repository, const Digest& after,
+                                                      size_t limit) override;
   Result<std::optional<std::vector<std::string>>> tags(Text repository, Text after,
                                                        size_t limit) override;
   Result<std::vector<meta::Referrer>> referrers(Text repository, const Digest& subject,

@@ -506,6 +506,27 @@ inline Result<size_t> MemoryMetadataStore::forget_deletions(WallTime before, siz
   return old.size();
 }
 
+inline Result<std::vector<meta::ListedManifest>> MemoryMetadataStore::manifests(Text repository,
+                                                                                const Digest& after,
+                                                                                size_t limit) {
+  const auto lock = enter();
+  std::map<std::string, meta::ListedManifest> by_text;
+  const auto* all = data_->live(repository);
+  if (all == nullptr) return std::vector<meta::ListedManifest>();
+  for (const auto& [digest, each] : all->manifests) {
+    const auto text = digest.to_string();
+    if (each.deletion != 0 || (!after.empty() && text <= after.to_string())) continue;
+    auto& listed = by_text[text];
+    listed.info = each.stored.info;
+    for (const auto& [tag, target] : all->tags)
+      if (target == digest) listed.tags.push_back(tag);
+  }
+  std::vector<meta::ListedManifest> found;
+  for (auto& [text, listed] : by_text)
+    if (found.size() < limit) found.push_back(std::move(listed));
+  return found;
+}
+
 inline Result<std::optional<std::vector<std::string>>> MemoryMetadataStore::tags(Text repository,
                                                                                  Text after,
                                                                                  size_t limit) {

@@ -237,6 +237,26 @@ TEST_P(MetadataStoreConformance, ListsTagsInTheOrderOfTheirBytes) {
   EXPECT_EQ(store().tags("unknown", "", 10).value(), std::nullopt);
 }
 
+TEST_P(MetadataStoreConformance, ListsAllManifestsWhateverLeadsToThem) {
+  put("a", manifest("one", {"v", "w"}));
+  put("a", manifest("two", {}));
+  put("a", manifest("gone", {}));
+  put("other", manifest("three", {"x"}));
+  ASSERT_TRUE(store().delete_manifest("a", digest("gone"), meta::Undo::kPossible).value());
+
+  const auto all = store().manifests("a", {}, 10).value();
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_LT(all[0].info.digest.to_string(), all[1].info.digest.to_string());
+  for (const auto& each : all) {
+    const bool tagged = each.info.digest == digest("one");
+    EXPECT_EQ(Names(each.tags.begin(), each.tags.end()).size(), tagged ? 2u : 0u);
+    EXPECT_EQ(each.info, store().manifest_info("a", each.info.digest).value());
+  }
+  EXPECT_EQ(store().manifests("a", {}, 1).value(), std::vector{all[0]});
+  EXPECT_EQ(store().manifests("a", all[0].info.digest, 10).value(), std::vector{all[1]});
+  EXPECT_TRUE(store().manifests("unknown", {}, 10).value().empty());
+}
+
 TEST_P(MetadataStoreConformance, DeletesATagButNotItsManifest) {
   put("a", manifest("m", {"v", "w"}));
 
