@@ -43,6 +43,19 @@ Response plain_text(int status, std::string text) {
   return Response(status, std::move(headers), std::move(text) + "\n");
 }
 
+// For an exception that was just caught.
+Response handler_failed(const Request& request) {
+  std::string failure = "unknown exception";
+  try {
+    throw;
+  } catch (const std::exception& exception) {
+    failure = exception.what();
+  } catch (...) {
+  }
+  log::error("{} {}: {}", request.method, quote(request.path), failure);
+  return plain_text(500, "internal error");
+}
+
 }  // namespace
 
 Connection::Connection(const asio::any_io_executor& executor, UniqueFd socket, std::string peer,
@@ -168,7 +181,8 @@ awaitable<Result<bool>> Connection::serve_request() {
   // The others are received first: what the handler finds out for one of them may serve them all,
   // and a receiver that was woken for one answer finds more of them before it sleeps.
   co_await give_way();
-  Response response = co_await ask(request, body);
+  auto at_once = ask_at_once(request);
+  Response response = at_once ? *std::move(at_once) : co_await ask(request, body);
   if (const auto checked = check_response(response); !checked) {
     log::error("{} {}: the response cannot be sent: {}", request.method, quote(request.path),
                checked.error().message);
@@ -185,16 +199,20 @@ awaitable<Result<bool>> Connection::serve_request() {
   co_return false;
 }
 
+std::optional<Response> Connection::ask_at_once(Request& request) {
+  try {
+    return context_.handler->answer_at_once(request);
+  } catch (...) {
+    return handler_failed(request);
+  }
+}
+
 awaitable<Response> Connection::ask(Request& request, RequestBody& body) {
-  std::string failure = "unknown exception";
   try {
     co_return co_await context_.handler->handle(request, body);
-  } catch (const std::exception& exception) {
-    failure = exception.what();
   } catch (...) {
+    co_return handler_failed(request);
   }
-  log::error("{} {}: {}", request.method, quote(request.path), failure);
-  co_return plain_text(500, "internal error");
 }
 
 // Answers a request that no handler sees, and ends the connection: where the next request would

@@ -84,6 +84,7 @@ class Connection final : public std::enable_shared_from_this<Connection> {
   awaitable<Result<void>> shake_hands();
   awaitable<Result<bool>> read_head();
   awaitable<Result<bool>> serve_request();
+  std::optional<Response> ask_at_once(Request& request);
   awaitable<Response> ask(Request& request, RequestBody& body);
   awaitable<Result<void>> refuse(const Refusal& refusal);
   bool may_drain(const Body& body) const;

@@ -76,6 +76,10 @@ class Handler {
   // live until it has returned. A stream in the Response is read afterwards, and must not use them.
   // HEAD is asked like GET: the server leaves the body out. An exception becomes 500 and is logged.
   virtual awaitable<Response> handle(Request& request, RequestBody& body) = 0;
+  // Asked before handle(), which is not called then: the answer to a request that needs neither its
+  // body nor to wait for anything. A coroutine would cost more than such an answer. The rest as
+  // above.
+  virtual std::optional<Response> answer_at_once(Request& /*request*/) { return std::nullopt; }
 };
 
 // Any thread may call any method.

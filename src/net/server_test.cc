@@ -138,7 +138,7 @@ TEST(Server, SendsAFileToAPeerThatReadsSlowly) {
   });
   RawSocket slow(serving.port());
   slow.send(get("/file"));
-  const auto head = slow.read_until("\r\n\r\n");
+  EXPECT_TRUE(slow.read_until("\r\n\r\n").starts_with("HTTP/1.1 200 "));
 
   // Whatever fits into the sockets' buffers is there now; others are served meanwhile.
   for (int i = 0; i < 8; ++i) {
@@ -423,6 +423,36 @@ TEST(Server, ReceivesAllRequestsThatAreThereBeforeAHandlerSeesTheFirst) {
   ASSERT_EQ(asked.size(), 4u);
   EXPECT_LT(before, *std::ranges::min_element(received));
   EXPECT_LE(*std::ranges::max_element(received), *std::ranges::min_element(asked));
+}
+
+class AtOnce final : public Handler {
+ public:
+  awaitable<Response> handle(Request&, RequestBody& body) override {
+    auto all = co_await test::read_all(body);
+    co_return Response(200, Headers(), "later: " + all.value());
+  }
+  std::optional<Response> answer_at_once(Request& request) override {
+    if (request.path == "/throw") throw std::runtime_error("the disk is gone");
+    if (request.path != "/now") return std::nullopt;
+    return Response(200, Headers(), std::string("at once"));
+  }
+};
+
+TEST(Server, AsksTheHandlerForAnAnswerAtOnceFirst) {
+  AtOnce handler;
+  const auto server = Server::listen({}, handler).value();
+  RawSocket socket(server->port());
+  const std::string body = "Content-Length: 4\r\n\r\nbody";
+
+  // The body that nobody reads is not taken for a request.
+  socket.send("GET /now HTTP/1.1\r\nHost: h\r\n" + body);
+  socket.send("GET /later HTTP/1.1\r\nHost: h\r\n" + body);
+  socket.send(get("/throw") + get("/now"));
+
+  EXPECT_EQ(body_of(socket.read_response()), "at once");
+  EXPECT_EQ(body_of(socket.read_response()), "later: body");
+  EXPECT_TRUE(socket.read_response().starts_with("HTTP/1.1 500 "));
+  EXPECT_EQ(body_of(socket.read_response()), "at once");
 }
 
 TEST(Server, RefusesAnAddressThatIsNotOne) {

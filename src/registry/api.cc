@@ -244,7 +244,7 @@ net::awaitable<net::Response> Api::handle(net::Request& request, net::RequestBod
   co_return response_of(std::move(answered));
 }
 
-std::optional<net::Response> Api::answer_at_once(const net::Request& request) {
+std::optional<net::Response> Api::answer_at_once(net::Request& request) {
   if (services_.gate != nullptr || !is_distribution(request.path)) return std::nullopt;
   const auto route = find_resource(request);
   if (!route || !is_read_at_once(services_, *route, request)) return std::nullopt;

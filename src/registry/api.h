@@ -14,9 +14,9 @@ class Api final : public net::Handler {
   explicit Api(Services& services) : services_(services) {}
 
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
-  // The same for what needs neither a thread nor the body; empty for everything else. Most requests
-  // of a busy registry are ranges of blobs, for which coroutines would cost more than the answer.
-  std::optional<net::Response> answer_at_once(const net::Request& request);
+  // GETs of blobs and manifests where everyone may read and both stores look up at once: most
+  // requests of a busy registry are ranges of blobs.
+  std::optional<net::Response> answer_at_once(net::Request& request) override;
 
  private:
   Services& services_;

@@ -120,6 +120,14 @@ net::awaitable<net::Response> Recorded::handle(net::Request& request, net::Reque
   co_return response;
 }
 
+std::optional<net::Response> Recorded::answer_at_once(net::Request& request) {
+  if (audit_ || !only_reads(request)) return std::nullopt;
+  const auto started = services_.clock.now();
+  auto response = api_.answer_at_once(request);
+  if (response && access_) record_access(request, *response, services_.clock.now() - started);
+  return response;
+}
+
 void Recorded::record_access(const net::Request& request, const net::Response& response,
                              Duration duration) {
   if (waiting_ >= kMaxWaiting) {

@@ -110,14 +110,17 @@ std::string Traffic::metrics_text() const {
 
 net::awaitable<net::Response> Counted::handle(net::Request& request, net::RequestBody& body) {
   const auto started = std::chrono::steady_clock::now();
-  if (auto response = api_.answer_at_once(request)) {
-    count(request, *response, started);
-    co_return *std::move(response);
-  }
   CountedBody counted(body, traffic_);
   auto response = co_await api_.handle(request, counted);
   count(request, response, started);
   co_return response;
+}
+
+std::optional<net::Response> Counted::answer_at_once(net::Request& request) {
+  const auto started = std::chrono::steady_clock::now();
+  auto response = api_.answer_at_once(request);
+  if (response) count(request, *response, started);
+  return response;
 }
 
 void Counted::count(const net::Request& request, const net::Response& response,

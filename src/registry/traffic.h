@@ -9,7 +9,6 @@
 
 #include "base/histogram.h"
 #include "net/server.h"
-#include "registry/api.h"
 #include "registry/collector.h"
 
 namespace runnel::registry {
@@ -43,14 +42,15 @@ class Traffic {
 // Hands requests on and counts them. Both references must outlive it.
 class Counted final : public net::Handler {
  public:
-  Counted(Api& api, Traffic& traffic) : api_(api), traffic_(traffic) {}
+  Counted(net::Handler& api, Traffic& traffic) : api_(api), traffic_(traffic) {}
 
   net::awaitable<net::Response> handle(net::Request& request, net::RequestBody& body) override;
+  std::optional<net::Response> answer_at_once(net::Request& request) override;
 
  private:
   void count(const net::Request& request, const net::Response& response, SteadyTime started);
 
-  Api& api_;
+  net::Handler& api_;
   Traffic& traffic_;
 };
 
