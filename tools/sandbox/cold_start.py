@@ -50,6 +50,7 @@ class Run:
     seconds: float
     pull_seconds: float
     again_seconds: float  # a second container of the image, straight after
+    repull_seconds: float  # a pull of what is all here, after that
     requests: int
     bytes: int  # from the registry
     connections: int
@@ -182,7 +183,7 @@ class Bench:
         self._warm_registry()
         if side.node:
             processes.forget_peak_memory(side.node.worker)
-        return self._start(reference, Run(image, network, engine, number, 0, 0, 0, 0, 0, 0))
+        return self._start(reference, Run(image, network, engine, number, 0, 0, 0, 0, 0, 0, 0))
 
     def _start(self, reference: str, run: Run) -> Run:
         side, sim = self.sides[run.engine], self.sims[run.network]
@@ -206,9 +207,13 @@ class Bench:
         if self.why and side.node:
             self._tell_why(reference, run, found["at"])
         again = side.containerd.run(reference, "again").seconds_to_ready
+        begin = time.monotonic()
+        side.pull(reference)
+        repulled = time.monotonic() - begin
         after: Traffic = found["traffic"]
         return Run(run.image, run.network, run.engine, run.round,
                    seconds=found["seconds"], pull_seconds=pulled, again_seconds=again or 0.0,
+                   repull_seconds=repulled,
                    requests=after.requests - before.requests,
                    bytes=after.bytes_down - before.bytes_down,
                    connections=after.connections - before.connections,
@@ -297,6 +302,7 @@ def summaries(runs: list[Run]) -> list[dict]:
             "ratio_to_eager": None if ratio is None else round(ratio, 3),
             "pull_seconds": round(median(r.pull_seconds for r in cell), 3),
             "again_seconds": round(median(r.again_seconds for r in cell), 3),
+            "repull_seconds": round(median(r.repull_seconds for r in cell), 3),
             "requests": [min(r.requests for r in cell), max(r.requests for r in cell)],
             "bytes": [min(r.bytes for r in cell), max(r.bytes for r in cell)],
             "connections": max(r.connections for r in cell),

@@ -1,0 +1,46 @@
+"""Results as a file that programs read, a table and a plot that people read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from cold_start_bench import bars, plot
+from registry_bench import report
+
+
+def _spread(low: float, high: float, unit: float, digits: int) -> str:
+    texts = [f"{each / unit:,.{digits}f}" for each in (low, high)]
+    return texts[0] if texts[0] == texts[1] else "–".join(texts)
+
+
+def _line(row: dict) -> str:
+    verdict = bars.verdict(row)
+    ratio = "" if row["ratio_to_eager"] is None else f"{row['ratio_to_eager']:.2f}"
+    bar = "" if verdict is None else f"{verdict.bar}, " + ("met" if verdict.met else "**not met**")
+    cpu = sum(row["cpu"].get(name, 0) for name in ("containerd", "node"))
+    return (f"| {row['image']} | {row['network']} | {row['engine']} | **{row['seconds']:.2f}** "
+            f"({row['seconds_min']:.2f}–{row['seconds_max']:.2f}) | {ratio} | "
+            f"{bars.floor_seconds(row):.2f} | {bars.transfer_seconds(row):.2f} | "
+            f"{_spread(*row['requests'], 1, 0)} | {_spread(*row['bytes'], 1e6, 1)} | {cpu:.2f} | {bar} |")
+
+
+def markdown(results: dict) -> str:
+    m, rows = results["machine"], results["summary"]
+    said = (f"Measured {results['date']} by `bench/cold-start` on {m['processors']} processors "
+            f"({m['model']}), kernel {m['kernel']}, load average {results['load']} before: from asking for "
+            "the image to the container's READY line, with no image, no cached byte and no page cache. Medians of "
+            f"{min(row['runs'] for row in rows)} interleaved rounds or more, and lowest to highest. Registry and "
+            "network on one processor, node, containerd and container on the other. *Floor*: a pull of what is all here, "
+            "and a second container. *Transfer*: the bytes that came before READY, at the line's rate. CPU "
+            "seconds are the node's and containerd's.")
+    return "\n".join([
+        said, "", f"![Seconds to READY]({results['plot']})", "",
+        "| image | network | way | READY s | of eager | floor s | transfer s | requests | MB | CPU s | bar |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+        *(_line(row) for row in rows)]) + "\n"
+
+
+def write(results: dict, path: Path) -> None:
+    results["plot"] = path.with_suffix(".svg").name
+    report.write(results, markdown(results), path)
+    path.with_suffix(".svg").write_text(plot.svg(results["summary"]))

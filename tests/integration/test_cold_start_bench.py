@@ -1,0 +1,64 @@
+"""bench/cold-start: what it calls met, and what it shows."""
+
+from __future__ import annotations
+
+import sys
+import xml.etree.ElementTree
+
+import pytest
+from sandbox import services
+
+sys.path.append(str(services.project_root() / "bench"))
+
+from cold_start_bench import bars, plot, report  # noqa: E402
+
+
+def row(engine: str, seconds: float, **other) -> dict:
+    return {"image": "python", "network": "100m-20ms", "engine": engine, "runs": 7, "seconds": seconds,
+            "seconds_min": seconds - 0.1, "seconds_max": seconds + 0.1, "ratio_to_eager": 0.5,
+            "again_seconds": 0.2, "repull_seconds": 0.2, "requests": [7, 9],
+            "bytes": [12_000_000, 12_500_000], "cpu": {"node": 0.2, "containerd": 0.1, "registry": 5.0},
+            **other}
+
+
+@pytest.mark.parametrize(("seconds", "met"), [(1.59, True), (1.61, False)])
+def test_a_start_with_a_profile_may_take_floor_transfer_and_a_little(seconds, met):
+    measured = row("erofs-file+profile", seconds)  # 1.25 x 0.4 + 1.0 + 0.1
+
+    assert bars.verdict(measured) == bars.Verdict("1.60 s", met)
+
+
+@pytest.mark.parametrize(("ratio", "met"), [(0.6, True), (0.61, False)])
+def test_a_first_start_may_take_a_part_of_an_ordinary_one(ratio, met):
+    assert bars.verdict(row("erofs-file", 3, ratio_to_eager=ratio)).met is met
+
+
+def test_what_has_no_bar_has_no_verdict():
+    assert bars.verdict(row("eager", 9)) is None
+    assert bars.verdict(row("erofs-file", 1, network="loopback")) is None
+    assert bars.verdict(row("erofs-file", 1, ratio_to_eager=None)) is None
+
+
+def test_what_is_not_met_is_said():
+    results = {"date": "2026-01-02", "machine": {"processors": 2, "model": "a", "kernel": "6.1"},
+               "load": 0.5, "plot": "a.svg",
+               "summary": [row("erofs-file+profile", 9.99), row("eager", 4.0)]}
+
+    lines = report.markdown(results).splitlines()
+
+    assert "| **9.99** (9.89–10.09) | 0.50 | 0.40 | 1.00 | 7–9 | 12.0–12.5 | 0.30 |" in lines[-2]
+    assert lines[-2].endswith("1.60 s, **not met** |")
+    assert lines[-1].endswith("|  |")
+
+
+def test_the_plot_has_a_bar_for_each_row_and_scales_each_network_by_its_longest():
+    rows = [row("eager", 4.0), row("a<b", 1.0), row("eager", 0.5, network="1g-2ms")]
+
+    picture = xml.etree.ElementTree.fromstring(plot.svg(rows))
+
+    space = "{http://www.w3.org/2000/svg}"
+    widths = [float(each.get("width")) for each in picture.iter(space + "rect")
+              if each.get("x") == str(plot.LEFT) and each.get("y") != "12"]  # not the legend's
+    longest = plot.WIDTH - plot.LEFT - plot.RIGHT
+    assert widths == [longest, longest / 4, longest]
+    assert "1.00 s" in [each.text for each in picture.iter(space + "text")]
