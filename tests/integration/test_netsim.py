@@ -47,6 +47,7 @@ def network(directory, name, port):
 
 class Client:
     def __init__(self, sim: NetSim):
+        self.begun = time.monotonic()  # its connection is under way before anything is asked
         self.socket = socket.create_connection(("127.0.0.1", sim.port), timeout=30)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -68,7 +69,8 @@ def test_an_answer_takes_a_round_trip_and_the_first_of_a_connection_two(tmp_path
         first, later = [], []
         for _ in range(5):
             client = Client(sim)
-            first.append(client.seconds(100))
+            client.seconds(100)
+            first.append(time.monotonic() - client.begun)
             later += [client.seconds(100) for _ in range(4)]
             client.socket.close()
 
