@@ -46,11 +46,15 @@ Result<void> BootDownload::arrived(Bytes piece) {
   return {};
 }
 
-Result<Buffer> BootDownload::take(uint64_t size) {
+Result<Buffer> BootDownload::take(uint64_t size, SteadyTime deadline) {
   std::unique_lock lock(mutex_);
   wanted_ = size;
   changed_.notify_all();
-  changed_.wait(lock, [&] { return ended_ || waiting_.size() >= size; });
+  const bool decided =
+      changed_.wait_until(lock, deadline, [&] { return ended_ || waiting_.size() >= size; });
+  if (!decided)
+    return fail(Code::kUnavailable, "boot blob: {} of {} bytes that a mount needs came in time",
+                waiting_.size(), size);
   if (waiting_.size() < size) {
     if (error_) return std::unexpected(*error_);
     return fail(Code::kInvalid, "boot blob: it ends {} bytes early", size - waiting_.size());

@@ -21,6 +21,7 @@
 
 #include "artifact/open_boot.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "cache/layer.h"
 
@@ -44,8 +45,9 @@ class BootDownload {
   BootDownload(const BootDownload&) = delete;
   BootDownload& operator=(const BootDownload&) = delete;
 
-  // The next bytes, which nobody has verified: waits for them. One thread, before unpack().
-  Result<Buffer> take(uint64_t size);
+  // The next bytes, which nobody has verified. Waits for them until `deadline`, kUnavailable then:
+  // a registry that drips never stalls. One thread, before unpack().
+  Result<Buffer> take(uint64_t size, SteadyTime deadline);
 
   // What follows is the hot pack of `boot`; its chunks go into `layers`, by slot from 1. Returns at
   // once; from then on whoever reads one of them waits for it. kExhausted when the disk has no room

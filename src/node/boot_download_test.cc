@@ -86,6 +86,8 @@ class NodeBootDownload : public testing::Test {
     return *download_;
   }
 
+  SteadyTime in_time() const { return clock_.now() + seconds(60); }
+
   Bytes frame(uint32_t chunk) const {
     const auto at = layer_->table().at(chunk);
     return Bytes(sample_.blob).subspan(at.blob_offset, at.stored_size);
@@ -128,24 +130,35 @@ TEST_F(NodeBootDownload, GivesTheFrontBeforeTheRestHasCome) {
   line_.send(Bytes(front_).first(40));
   line_.send(Bytes(front_).subspan(40));
 
-  EXPECT_EQ(download.take(60).value(), Buffer(60, std::byte{7}));
-  EXPECT_EQ(download.take(kFront - 60).value(), Buffer(kFront - 60, std::byte{7}));
+  EXPECT_EQ(download.take(60, in_time()).value(), Buffer(60, std::byte{7}));
+  EXPECT_EQ(download.take(kFront - 60, in_time()).value(), Buffer(kFront - 60, std::byte{7}));
 }
 
 TEST_F(NodeBootDownload, SaysWhyTheFrontDoesNotCome) {
   auto& cut = begin();
   line_.end(fail(Code::kUnavailable, "the line is down"));
-  EXPECT_EQ(cut.take(60).error().message, "the line is down");
+  EXPECT_EQ(cut.take(60, in_time()).error().message, "the line is down");
 
   BootDownload short_one("image",
                          [](const auto& consume) { return consume(Buffer(10, std::byte{7})); });
-  EXPECT_EQ(short_one.take(60).error().code, Code::kInvalid);
+  EXPECT_EQ(short_one.take(60, in_time()).error().code, Code::kInvalid);
+}
+
+TEST_F(NodeBootDownload, DoesNotWaitForAFrontBeyondItsTime) {
+  auto& download = begin();
+  line_.send(Bytes(front_).first(10));
+
+  const auto late = download.take(60, clock_.now() + std::chrono::milliseconds(20));
+
+  EXPECT_EQ(late.error().code, Code::kUnavailable);
+  line_.send(Bytes(front_).subspan(10));
+  EXPECT_TRUE(download.take(kFront, in_time())) << "nothing of it is lost";
 }
 
 TEST_F(NodeBootDownload, ReadersOfTheHotPackWaitForItAndFetchNothing) {
   auto& download = begin();
   line_.send(front_);
-  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.take(kFront, in_time()));
   ASSERT_TRUE(download.unpack(boot_, {layer_}));
   auto third = start_read(3);
   auto first = start_read(5);
@@ -162,7 +175,7 @@ TEST_F(NodeBootDownload, UnpacksWhatHadComeBefore) {
     RUNNEL_DO(consume(front_));
     return consume(hot_pack_);
   });
-  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.take(kFront, in_time()));
   ASSERT_TRUE(download.unpack(boot_, {layer_}));
 
   for (const uint32_t chunk : {2U, 3U, 5U})
@@ -173,7 +186,7 @@ TEST_F(NodeBootDownload, UnpacksWhatHadComeBefore) {
 TEST_F(NodeBootDownload, LeavesToReadersWhatDoesNotCome) {
   auto& download = begin();
   line_.send(front_);
-  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.take(kFront, in_time()));
   ASSERT_TRUE(download.unpack(boot_, {layer_}));
   auto third = start_read(3);
   line_.send(Bytes(hot_pack_).first(frame(5).size() + 10));
@@ -189,7 +202,7 @@ TEST_F(NodeBootDownload, LeavesToReadersWhatComesWrong) {
   hot_pack_[frame(5).size() + 20] ^= std::byte{1};
   auto& download = begin();
   line_.send(front_);
-  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.take(kFront, in_time()));
   ASSERT_TRUE(download.unpack(boot_, {layer_}));
   auto second = start_read(2);
 
@@ -204,7 +217,7 @@ TEST_F(NodeBootDownload, LeavesToReadersWhatComesWrong) {
 TEST_F(NodeBootDownload, HandsOutNothingOnceItIsCancelled) {
   auto& download = begin();
   line_.send(front_);
-  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.take(kFront, in_time()));
   ASSERT_TRUE(download.unpack(boot_, {layer_}));
   auto second = start_read(2);
 
@@ -227,8 +240,8 @@ TEST_F(NodeBootDownload, HoldsNoMoreThanItsLimitBeforeItIsUnpacked) {
     }
   });
 
-  ASSERT_TRUE(download.take(BootDownload::kMostWaiting));
-  ASSERT_TRUE(download.take(1));
+  ASSERT_TRUE(download.take(BootDownload::kMostWaiting, in_time()));
+  ASSERT_TRUE(download.take(1, in_time()));
   download.cancel();
 
   EXPECT_LE(sent, 3 * BootDownload::kMostWaiting) << "each byte taken makes room for another";
@@ -238,7 +251,7 @@ TEST_F(NodeBootDownload, RefusesAHotPackThatTheDiskHasNoRoomFor) {
   budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + kChunkBytes, 0);
   auto& download = begin();
   line_.send(front_);
-  ASSERT_TRUE(download.take(kFront));
+  ASSERT_TRUE(download.take(kFront, in_time()));
 
   EXPECT_EQ(download.unpack(boot_, {layer_}).error().code, Code::kExhausted);
 }

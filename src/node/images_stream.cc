@@ -62,13 +62,14 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
       image.name(),
       [blob, repository = registries_.repository(image.host, image.repository)](
           const remote::Repository::Consume& consume) { return repository.blob(blob, consume); });
-  RUNNEL_TRY(Buffer front, download->take(artifact.head_size));
+  const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer
+  RUNNEL_TRY(Buffer front, download->take(artifact.head_size, deadline));
   artifact::BootHead head;
   {
     const auto verifying = step("verify the boot blob's head");
     RUNNEL_TRY(head, artifact::open_head(artifact, front));
   }
-  RUNNEL_TRY(const Buffer tables, download->take(head.tables_size()));
+  RUNNEL_TRY(const Buffer tables, download->take(head.tables_size(), deadline));
   front.insert(front.end(), tables.begin(), tables.end());
 
   StreamedImage streamed{.host = image.host,

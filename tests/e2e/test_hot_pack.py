@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -62,7 +64,9 @@ def stop(side: Streaming, name: str) -> None:
     side.containerd.ctr("containers", "rm", name)
 
 
-def test_a_container_runs_although_the_hot_pack_never_ends(lab, engine, pushed):
+@contextmanager
+def endless(lab, engine: str, pushed) -> Iterator[tuple[Streaming, str, Liar]]:
+    """A node that streams the image although the last byte of its hot pack never comes."""
     boot = boot_blob(pushed.reference)
     lie = {"path": f"/blobs/{boot['digest']}", "lie": {"kind": "stall", "at": boot["size"] - 1}}
     with Liar(lab.registry.host, lie, seed=3) as liar:
@@ -72,40 +76,38 @@ def test_a_container_runs_although_the_hot_pack_never_ends(lab, engine, pushed):
             reference = f"{liar.host}/{pushed.reference.partition('/')[2]}"
             side.pull(reference)
             assert side.image_status(reference)["reason"] == "Streaming"
-            root = run(side, reference, "endless")
             assert liar.counters()["lies"]["stall"] == 1, "it is still on its way"
-            worker = side.kill_worker()
-            side.wait_for_another_worker(worker)
-            check_files(root)
-            stop(side, "endless")
-
-            side.containerd.remove_image(reference)
-
-            daemons.wait_until(lambda: not side.node.status()["images"], 60, "the image to go")
+            yield side, reference, liar
         finally:
             liar.honest()
             side.close()
+
+
+def wait_until_gone(side: Streaming) -> None:
+    daemons.wait_until(lambda: not side.node.status()["images"], 60, "the image to go")
+
+
+def test_a_container_runs_although_the_hot_pack_never_ends(lab, engine, pushed):
+    with endless(lab, engine, pushed) as (side, reference, liar):
+        root = run(side, reference, "endless")
+        assert liar.counters()["lies"]["stall"] == 1, "it is still on its way"
+        worker = side.kill_worker()
+        side.wait_for_another_worker(worker)
+        check_files(root)
+        stop(side, "endless")
+
+        side.containerd.remove_image(reference)
+
+        wait_until_gone(side)
 
 
 def test_an_image_goes_while_its_hot_pack_is_on_its_way(lab, engine, pushed):
-    boot = boot_blob(pushed.reference)
-    lie = {"path": f"/blobs/{boot['digest']}", "lie": {"kind": "stall", "at": boot["size"] - 1}}
-    with Liar(lab.registry.host, lie, seed=3) as liar:
-        side = Streaming(lab, engine, registry=liar.host)
-        try:
-            side.start()
-            reference = f"{liar.host}/{pushed.reference.partition('/')[2]}"
-            side.pull(reference)
-            assert side.image_status(reference)["reason"] == "Streaming"
+    with endless(lab, engine, pushed) as (side, reference, _):
+        begin = time.monotonic()
+        side.containerd.remove_image(reference)
 
-            begin = time.monotonic()
-            side.containerd.remove_image(reference)
-
-            assert time.monotonic() - begin < STALL_TIMEOUT / 2, "nobody waits for the registry"
-            daemons.wait_until(lambda: not side.node.status()["images"], 60, "the image to go")
-        finally:
-            liar.honest()
-            side.close()
+        assert time.monotonic() - begin < STALL_TIMEOUT / 2, "nobody waits for the registry"
+        wait_until_gone(side)
 
 
 def test_a_hot_pack_that_is_wrong_is_fetched_anew_as_it_is_read(lab, engine, fresh_streaming, pushed):
