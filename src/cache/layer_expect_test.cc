@@ -1,67 +1,26 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <thread>
 
-#include "cache/layer.h"
-#include "support/fake_range_source.h"
-#include "support/sample_layer.h"
-#include "support/temp_dir.h"
+#include "support/open_layer.h"
 
 namespace runnel::cache {
 namespace {
 
-using fetch::Priority;
 using std::chrono::seconds;
-
-constexpr uint64_t kChunkBytes = 32 * artifact::kBlockSize;
 
 class CacheExpectedChunks : public testing::Test {
  protected:
-  CacheExpectedChunks() {
-    layer_ = Layer::open(directory_storage(directory_.path()), sample_.parse_table(), source_,
-                         {.verify = verify_,
-                          .write = write_,
-                          .rescue = rescue_,
-                          .clock = clock_,
-                          .kept_bytes = kept_bytes_,
-                          .budget = budget_,
-                          .read_ahead = false})
-                 .value();
-  }
-  ~CacheExpectedChunks() override {
-    source_->shutdown();
-    layer_.reset();
-  }
+  std::future<Result<Buffer>> start_read(uint32_t chunk) { return open_.read(chunk); }
+  Buffer expected(uint32_t chunk) const { return open_.expected(chunk); }
+  Bytes frame(uint32_t chunk) const { return open_.frame(chunk); }
 
-  std::future<Result<Buffer>> start_read(uint32_t chunk) {
-    auto promise = std::make_shared<std::promise<Result<Buffer>>>();
-    auto future = promise->get_future();
-    layer_->read(chunk * kChunkBytes, 10, Priority::kDemand, clock_.now() + seconds(20),
-                 [promise](Result<Buffer> bytes) { promise->set_value(std::move(bytes)); });
-    return future;
-  }
-
-  Buffer expected(uint32_t chunk) const {
-    const auto at = sample_.device.begin() + static_cast<ptrdiff_t>(chunk * kChunkBytes);
-    return Buffer(at, at + 10);
-  }
-
-  Bytes frame(uint32_t chunk) const {
-    const auto at = layer_->table().at(chunk);
-    return Bytes(sample_.blob).subspan(at.blob_offset, at.stored_size);
-  }
-
-  SystemClock clock_;
-  Budget budget_{Limits{}};
-  std::atomic<uint64_t> kept_bytes_ = 0;
-  test::TempDir directory_;
-  test::SampleLayer sample_ = test::SampleLayer::make(8, 32);
-  std::shared_ptr<test::FakeRangeSource> source_ =
-      std::make_shared<test::FakeRangeSource>(sample_.blob);
-  WorkerPool rescue_{1};
-  WorkerPool write_{1};
-  WorkerPool verify_{1};
-  std::shared_ptr<Layer> layer_;
+  test::OpenLayer open_;
+  Clock& clock_ = open_.clock;
+  Budget& budget_ = open_.budget;
+  test::FakeRangeSource* const source_ = open_.source.get();
+  Layer* const layer_ = open_.layer.get();
 };
 
 TEST_F(CacheExpectedChunks, AreWaitedForAndNotFetched) {
@@ -140,7 +99,7 @@ TEST_F(CacheExpectedChunks, AreLeftOutByTheFill) {
 }
 
 TEST_F(CacheExpectedChunks, AreRefusedWhenTheDiskHasNoRoom) {
-  budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + kChunkBytes, 0);
+  budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + test::OpenLayer::kChunkBytes, 0);
 
   EXPECT_EQ(layer_->expect({1, 2}).error().code, Code::kExhausted);
   EXPECT_TRUE(layer_->expect({1}));

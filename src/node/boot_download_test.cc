@@ -5,16 +5,13 @@
 #include <deque>
 #include <future>
 
-#include "support/fake_range_source.h"
-#include "support/sample_layer.h"
-#include "support/temp_dir.h"
+#include "support/open_layer.h"
 
 namespace runnel::node {
 namespace {
 
 using std::chrono::seconds;
 
-constexpr uint64_t kChunkBytes = 32 * artifact::kBlockSize;
 constexpr uint64_t kFront = 100;  // bytes of head and tables, which are the caller's business
 
 // What the registry sends, when the test says so.
@@ -56,18 +53,8 @@ class Line {
 class NodeBootDownload : public testing::Test {
  protected:
   NodeBootDownload() {
-    layer_ = cache::Layer::open(cache::directory_storage(directory_.path()), sample_.parse_table(),
-                                source_,
-                                {.verify = verify_,
-                                 .write = write_,
-                                 .rescue = rescue_,
-                                 .clock = clock_,
-                                 .kept_bytes = kept_bytes_,
-                                 .budget = budget_,
-                                 .read_ahead = false})
-                 .value();
     boot_.head.layers = {{.device_blocks = 1, .slot = 1}};
-    boot_.tables.push_back(sample_.parse_table());
+    boot_.tables.push_back(open_.sample.parse_table());
     for (const uint32_t chunk : {5U, 2U, 3U}) {
       boot_.head.hot.push_back({.layer = 0, .chunk = chunk});
       const auto piece = frame(chunk);
@@ -77,8 +64,6 @@ class NodeBootDownload : public testing::Test {
   ~NodeBootDownload() override {
     line_.end();
     download_.reset();
-    source_->shutdown();
-    layer_.reset();
   }
 
   BootDownload& begin() {
@@ -88,35 +73,15 @@ class NodeBootDownload : public testing::Test {
 
   SteadyTime in_time() const { return clock_.now() + seconds(60); }
 
-  Bytes frame(uint32_t chunk) const {
-    const auto at = layer_->table().at(chunk);
-    return Bytes(sample_.blob).subspan(at.blob_offset, at.stored_size);
-  }
+  Bytes frame(uint32_t chunk) const { return open_.frame(chunk); }
+  std::future<Result<Buffer>> start_read(uint32_t chunk) { return open_.read(chunk); }
+  Buffer expected(uint32_t chunk) const { return open_.expected(chunk); }
 
-  std::future<Result<Buffer>> start_read(uint32_t chunk) {
-    auto promise = std::make_shared<std::promise<Result<Buffer>>>();
-    auto future = promise->get_future();
-    layer_->read(chunk * kChunkBytes, 10, fetch::Priority::kDemand, clock_.now() + seconds(20),
-                 [promise](Result<Buffer> bytes) { promise->set_value(std::move(bytes)); });
-    return future;
-  }
-
-  Buffer expected(uint32_t chunk) const {
-    const auto at = sample_.device.begin() + static_cast<ptrdiff_t>(chunk * kChunkBytes);
-    return Buffer(at, at + 10);
-  }
-
-  SystemClock clock_;
-  cache::Budget budget_{cache::Limits{}};
-  std::atomic<uint64_t> kept_bytes_ = 0;
-  test::TempDir directory_;
-  test::SampleLayer sample_ = test::SampleLayer::make(8, 32);
-  std::shared_ptr<test::FakeRangeSource> source_ =
-      std::make_shared<test::FakeRangeSource>(sample_.blob);
-  WorkerPool rescue_{1};
-  WorkerPool write_{1};
-  WorkerPool verify_{1};
-  std::shared_ptr<cache::Layer> layer_;
+  test::OpenLayer open_;
+  Clock& clock_ = open_.clock;
+  cache::Budget& budget_ = open_.budget;
+  test::FakeRangeSource* const source_ = open_.source.get();
+  const std::shared_ptr<cache::Layer> layer_ = open_.layer;
 
   artifact::Boot boot_;
   Buffer hot_pack_;
@@ -248,7 +213,7 @@ TEST_F(NodeBootDownload, HoldsNoMoreThanItsLimitBeforeItIsUnpacked) {
 }
 
 TEST_F(NodeBootDownload, RefusesAHotPackThatTheDiskHasNoRoomFor) {
-  budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + kChunkBytes, 0);
+  budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + test::OpenLayer::kChunkBytes, 0);
   auto& download = begin();
   line_.send(front_);
   ASSERT_TRUE(download.take(kFront, in_time()));
