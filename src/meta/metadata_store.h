@@ -80,6 +80,16 @@ struct Referrer {
   std::string descriptor;  // what NewManifest said of it, as oci::to_json() writes it
 };
 
+// The same while it is visited: views that hold for the call.
+struct VisitedReferrer {
+  int64_t position = 0;
+  std::string_view digest;
+  std::string_view descriptor;
+};
+
+// False ends the visit. May read from the store; must not change it.
+using VisitReferrer = std::function<Result<bool>(const VisitedReferrer&)>;
+
 // A referrer of one of these types; of any type when empty.
 using ArtifactTypes = std::vector<std::string>;
 
@@ -214,11 +224,14 @@ class MetadataStore {
                                                                std::string_view after,
                                                                size_t limit) = 0;
 
-  // Newest first, those before position `before` (the maximum for the first page).
-  virtual Result<std::vector<Referrer>> referrers(std::string_view repository,
-                                                  const oci::Digest& subject,
-                                                  const ArtifactTypes& types, int64_t before,
-                                                  size_t limit) = 0;
+  // Newest first, those before position `before` (the maximum for the first page). Nothing is kept
+  // of them but what `visit` keeps: there may be very many.
+  virtual Result<void> visit_referrers(std::string_view repository, const oci::Digest& subject,
+                                       const ArtifactTypes& types, int64_t before,
+                                       const VisitReferrer& visit) = 0;
+  // The first `limit` of these.
+  Result<std::vector<Referrer>> referrers(std::string_view repository, const oci::Digest& subject,
+                                          const ArtifactTypes& types, int64_t before, size_t limit);
   virtual Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
                                    const oci::Digest& digest) = 0;
 

@@ -239,10 +239,9 @@ Result<std::optional<std::vector<std::string>>> SqliteStore::tags(std::string_vi
   }
 }
 
-Result<std::vector<Referrer>> SqliteStore::referrers(std::string_view repository,
-                                                     const oci::Digest& subject,
-                                                     const ArtifactTypes& types, int64_t before,
-                                                     size_t limit) {
+Result<void> SqliteStore::visit_referrers(std::string_view repository, const oci::Digest& subject,
+                                          const ArtifactTypes& types, int64_t before,
+                                          const VisitReferrer& visit) {
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(auto rows, connection->query("SELECT m.id, m.artifact_type, m.digest, m.descriptor "
                                           "FROM manifests m "
@@ -251,18 +250,15 @@ Result<std::vector<Referrer>> SqliteStore::referrers(std::string_view repository
                                           "AND m.deletion IS NULL "
                                           "ORDER BY m.id DESC",
                                           {repository, subject.to_string(), before}));
-  std::vector<Referrer> found;
-  while (found.size() < limit) {
+  while (true) {
     RUNNEL_TRY(const bool more, rows.next());
-    if (!more) break;
+    if (!more) return {};
     if (!types.empty() && std::ranges::find(types, rows.text(1)) == types.end()) continue;
-    Referrer referrer;
-    referrer.position = rows.integer(0);
-    RUNNEL_TRY(referrer.digest, stored_digest(rows.text(2)));
-    referrer.descriptor = rows.text(3);
-    found.push_back(std::move(referrer));
+    RUNNEL_TRY(
+        const bool go_on,
+        visit({.position = rows.integer(0), .digest = rows.text(2), .descriptor = rows.text(3)}));
+    if (!go_on) return {};
   }
-  return found;
 }
 
 Result<bool> SqliteStore::is_referrer(std::string_view repository, const oci::Digest& subject,

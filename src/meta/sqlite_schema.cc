@@ -166,6 +166,13 @@ ALTER TABLE new_references RENAME TO manifest_references;
 CREATE INDEX manifest_references_by_manifest ON manifest_references (manifest);
 PRAGMA user_version = 5;
 )sql",
+    // 6: a page of referrers is read from their index alone, where they lie side by side
+    R"sql(
+DROP INDEX manifests_by_subject;
+CREATE INDEX manifests_by_subject ON manifests
+  (repository, subject, id, deletion, artifact_type, digest, descriptor) WHERE subject IS NOT NULL;
+PRAGMA user_version = 6;
+)sql",
 };
 constexpr int64_t kVersion = 1 + std::size(kSteps);
 

@@ -89,9 +89,9 @@ class SqliteStore final : public MetadataStore {
                                                        std::string_view after,
                                                        size_t limit) override;
 
-  Result<std::vector<Referrer>> referrers(std::string_view repository, const oci::Digest& subject,
-                                          const ArtifactTypes& types, int64_t before,
-                                          size_t limit) override;
+  Result<void> visit_referrers(std::string_view repository, const oci::Digest& subject,
+                               const ArtifactTypes& types, int64_t before,
+                               const VisitReferrer& visit) override;
   Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
                            const oci::Digest& digest) override;
 

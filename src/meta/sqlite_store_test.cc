@@ -144,6 +144,8 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
                            "manifest_references; DROP TABLE manifest_references;"
                            "ALTER TABLE old RENAME TO manifest_references;"
                            "DROP TRIGGER blob_link_goes; DROP TABLE unlinked_blobs;"
+                           "DROP INDEX manifests_by_subject; CREATE INDEX manifests_by_subject "
+                           "ON manifests (repository, subject, id) WHERE subject IS NOT NULL;"
                            "DROP INDEX blob_links_to_review; DROP INDEX manifests_by_deletion;"
                            "DROP INDEX repositories_by_deletion; DROP TABLE deleted_tags;"
                            "DROP TABLE deletions; ALTER TABLE blob_links DROP COLUMN review;"

@@ -138,9 +138,9 @@ Answer list_referrers(Services& services, const Route& route, const net::Request
   }
   auto& metadata = services.metadata;
   RUNNEL_TRY(const bool any, any_digest_has_attributes(metadata, route.key()));
-  const auto is_listed = [&](const oci::Digest& digest) -> Result<bool> {
+  const auto is_listed = [&](std::string_view digest) -> Result<bool> {
     if (!any) return true;
-    RUNNEL_TRY(const auto found, attributes_of(metadata, route.key(), digest.to_string()));
+    RUNNEL_TRY(const auto found, attributes_of(metadata, route.key(), digest));
     return found.has(Attribute::kList);
   };
   RUNNEL_TRY(auto page, referrers_page(metadata, route.key(), subject, types, before, is_listed));

@@ -11,8 +11,6 @@ namespace runnel::registry {
 
 namespace {
 
-constexpr size_t kBatch = 1000;
-
 // "sha256-HEX"; of a longer digest the first 64 digits (distribution-spec, "Referrers Tag Schema").
 std::string fallback_tag(const oci::Digest& subject) {
   return fmt::format("{}-{}", oci::to_string(subject.algorithm()), subject.hex().substr(0, 64));
@@ -48,15 +46,15 @@ class PageBuilder {
         index_(
             fmt::format(R"({{"schemaVersion":2,"mediaType":"{}","manifests":[)", oci::kOciIndex)) {}
 
-  // Takes the whole page's memory at once, which costs nothing until it is used.
-  void expect_many() { index_.reserve(max_bytes_ + kAround); }
-
   // False, and nothing added, when the page is full.
   bool add(std::string_view descriptor) {
     const auto size = descriptor.size() + 1;
     if (size > room_ && !empty_) return false;
     room_ -= std::min(size, room_);
     if (!std::exchange(empty_, false)) index_ += ',';
+    // The whole page's memory at once, which costs nothing until it is used.
+    if (index_.size() > kManyBytes && index_.capacity() < max_bytes_)
+      index_.reserve(max_bytes_ + kAround);
     index_ += descriptor;
     return true;
   }
@@ -68,6 +66,7 @@ class PageBuilder {
 
  private:
   static constexpr size_t kAround = 256;  // what is around the entries
+  static constexpr size_t kManyBytes = 256 << 10;
 
   const size_t max_bytes_;
   size_t room_;
@@ -85,21 +84,20 @@ Result<ReferrersPage> referrers_page(meta::MetadataStore& metadata, std::string_
   if (!before) {
     RUNNEL_TRY(const auto entries, fallback_entries(metadata, repository, subject, types));
     for (const auto& entry : entries) {
-      RUNNEL_TRY(const bool listed, is_listed(entry.digest));
+      RUNNEL_TRY(const bool listed, is_listed(entry.digest.to_string()));
       if (listed && !page.add(oci::to_json(entry))) break;
     }
   }
   auto position = before.value_or(std::numeric_limits<int64_t>::max());
-  while (true) {
-    RUNNEL_TRY(const auto batch, metadata.referrers(repository, subject, types, position, kBatch));
-    for (const auto& referrer : batch) {
-      RUNNEL_TRY(const bool listed, is_listed(referrer.digest));
-      if (listed && !page.add(referrer.descriptor)) return std::move(page).finish(position);
-      position = referrer.position;
-    }
-    if (batch.size() < kBatch) return std::move(page).finish(std::nullopt);
-    page.expect_many();
-  }
+  bool full = false;
+  const auto add = [&](const meta::VisitedReferrer& referrer) -> Result<bool> {
+    RUNNEL_TRY(const bool listed, is_listed(referrer.digest));
+    full = listed && !page.add(referrer.descriptor);
+    if (!full) position = referrer.position;
+    return !full;
+  };
+  RUNNEL_DO(metadata.visit_referrers(repository, subject, types, position, add));
+  return std::move(page).finish(full ? std::optional(position) : std::nullopt);
 }
 
 }  // namespace runnel::registry

@@ -20,8 +20,8 @@ struct ReferrersPage {
   std::optional<int64_t> next;  // where the next page starts, if there is one
 };
 
-// Whether a referrer may be listed.
-using IsListed = std::function<Result<bool>(const oci::Digest&)>;
+// Whether the referrer of this digest may be listed.
+using IsListed = std::function<Result<bool>(std::string_view digest)>;
 
 // One page of those that are listed, newest first, from position `before` (absent for the first
 // page), as long as it stays below `max_bytes`; but one entry at least, if there is any. The first

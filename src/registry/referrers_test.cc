@@ -62,7 +62,7 @@ class ReferrersTest : public testing::Test {
     return digests;
   }
 
-  static bool all(const oci::Digest& /*digest*/) { return true; }
+  static bool all(std::string_view /*digest*/) { return true; }
 
   ReferrersPage first_page(const meta::ArtifactTypes& types = {}) {
     return referrers_page(*store_, "a", subject_, types, std::nullopt, all).value();
@@ -122,7 +122,7 @@ TEST_F(ReferrersTest, ThatAreNotListedLeaveTheirRoomInThePageToOthers) {
   const auto one = put_artifact("t/1");
   const auto two = put_artifact("t/2");
   const auto hidden = put_artifact("t/hidden");
-  const auto is_listed = [&](const oci::Digest& digest) { return digest != hidden; };
+  const auto is_listed = [&](std::string_view digest) { return digest != hidden.to_string(); };
 
   const auto page =
       referrers_page(*store_, "a", subject_, {}, std::nullopt, is_listed, 600).value();

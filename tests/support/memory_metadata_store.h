@@ -60,9 +60,9 @@ class MemoryMetadataStore final : public meta::MetadataStore {
                                                       size_t limit) override;
   Result<std::optional<std::vector<std::string>>> tags(Text repository, Text after,
                                                        size_t limit) override;
-  Result<std::vector<meta::Referrer>> referrers(Text repository, const Digest& subject,
-                                                const meta::ArtifactTypes& types, int64_t before,
-                                                size_t limit) override;
+  Result<void> visit_referrers(Text repository, const Digest& subject,
+                               const meta::ArtifactTypes& types, int64_t before,
+                               const meta::VisitReferrer& visit) override;
   Result<bool> is_referrer(Text repository, const Digest& subject, const Digest& digest) override;
   Result<void> create_upload(const meta::Upload& upload) override;
   Result<std::optional<meta::Upload>> upload(Text repository, Text id) override;
@@ -80,6 +80,8 @@ class MemoryMetadataStore final : public meta::MetadataStore {
 
  private:
   std::unique_lock<std::mutex> enter();
+  std::vector<meta::Referrer> referrers_before(Text repository, const Digest& subject,
+                                               const meta::ArtifactTypes& types, int64_t before);
 
   const std::shared_ptr<Data> data_;
   const Clock& clock_;

@@ -536,9 +536,20 @@ inline Result<std::optional<std::vector<std::string>>> MemoryMetadataStore::tags
   return in_memory::names_after(all->tags, after, limit, [](const auto&) { return true; });
 }
 
-inline Result<std::vector<meta::Referrer>> MemoryMetadataStore::referrers(
-    Text repository, const Digest& subject, const meta::ArtifactTypes& types, int64_t before,
-    size_t limit) {
+inline Result<void> MemoryMetadataStore::visit_referrers(Text repository, const Digest& subject,
+                                                         const meta::ArtifactTypes& types,
+                                                         int64_t before,
+                                                         const meta::VisitReferrer& visit) {
+  for (const auto& each : referrers_before(repository, subject, types, before)) {
+    RUNNEL_TRY(const bool go_on, visit({each.position, each.digest.to_string(), each.descriptor}));
+    if (!go_on) break;
+  }
+  return {};
+}
+
+// Copies, since the visitor may ask the store.
+inline std::vector<meta::Referrer> MemoryMetadataStore::referrers_before(
+    Text repository, const Digest& subject, const meta::ArtifactTypes& types, int64_t before) {
   const auto lock = enter();
   std::vector<meta::Referrer> found;
   const auto* all = data_->live(repository);
@@ -550,7 +561,6 @@ inline Result<std::vector<meta::Referrer>> MemoryMetadataStore::referrers(
     found.push_back({each.id, digest, oci::to_json(each.descriptor)});
   }
   std::ranges::sort(found, std::greater(), &meta::Referrer::position);
-  if (found.size() > limit) found.erase(found.begin() + static_cast<ptrdiff_t>(limit), found.end());
   return found;
 }
 

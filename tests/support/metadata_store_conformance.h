@@ -309,6 +309,27 @@ TEST_P(MetadataStoreConformance, FiltersReferrersByAnyOfTheTypes) {
   EXPECT_TRUE(store().referrers("a", digest("s"), {"t"}, kFirstPage, 10)->empty());
 }
 
+TEST_P(MetadataStoreConformance, VisitsReferrersUntilTheVisitorHasEnough) {
+  for (const auto* text : {"1", "2", "3"}) put("a", referrer(text, "s", "t"));
+  Names seen;
+  const auto two = [&](const VisitedReferrer& each) -> Result<bool> {
+    seen.emplace_back(each.digest);
+    EXPECT_FALSE(each.descriptor.empty());
+    // It may ask the store.
+    EXPECT_TRUE(store().is_referrer("a", digest("s"), digest("1")).value());
+    return seen.size() < 2;
+  };
+
+  ASSERT_TRUE(store().visit_referrers("a", digest("s"), {}, kFirstPage, two));
+
+  EXPECT_EQ(seen, (Names{digest("3").to_string(), digest("2").to_string()}));
+  const auto fails = [](const VisitedReferrer&) -> Result<bool> {
+    return fail(Code::kExhausted, "enough");
+  };
+  EXPECT_EQ(store().visit_referrers("a", digest("s"), {}, kFirstPage, fails).error().message,
+            "enough");
+}
+
 TEST_P(MetadataStoreConformance, ForgetsADeletedReferrer) {
   put("a", referrer("1", "s", "t"));
   EXPECT_TRUE(store().is_referrer("a", digest("s"), digest("1")).value());
