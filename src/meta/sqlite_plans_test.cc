@@ -57,7 +57,8 @@ class Trace {
 };
 
 Trace& trace() {
-  static Trace one(std::getenv(kTraceTo));
+  const char* path = std::getenv(kTraceTo);
+  static Trace one(path == nullptr ? "" : path);
   return one;
 }
 
