@@ -1,4 +1,4 @@
-"""Seconds to READY as bars: a group for each image and network, a bar for each way. Pure."""
+"""Seconds as bars: a group for each image and network, a bar for each way. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _groups(rows: list[dict]) -> dict[tuple[str, str], list[dict]]:
     return dict(sorted(groups.items()))
 
 
-def svg(rows: list[dict]) -> str:
+def svg(rows: list[dict], title: str = "Seconds to READY") -> str:
     """A picture that needs nothing else. The scale is the longest bar's of each network."""
     ways = list(dict.fromkeys(row["engine"] for row in rows))
     colour = {way: COLOURS[i % len(COLOURS)] for i, way in enumerate(ways)}
@@ -38,5 +38,5 @@ def svg(rows: list[dict]) -> str:
         y += GAP
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y}" '
             f'font-family="sans-serif" font-size="12" role="img">'
-            f'<title>Seconds to READY</title><rect width="100%" height="100%" fill="#fff"/>'
+            f'<title>{escape(title)}</title><rect width="100%" height="100%" fill="#fff"/>'
             + "".join(parts) + "</svg>\n")

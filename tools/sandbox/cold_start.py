@@ -56,19 +56,29 @@ class Run:
     connections: int
     cpu: dict[str, float] = field(default_factory=dict)  # by process
     peak_memory: int = 0  # of the node's worker
+    ready_line: str = ""  # what the container printed
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What the container does until it prints a line that starts with READY."""
+
+    command: tuple[str, ...] = ()  # the image's own when empty
+    background_fill: bool = False  # of the node: off, so that a start's bytes are its own
+    again: bool = True  # a second container, and a pull of what is here: the floor of a start
 
 
 class Side:
     """One containerd, and for a streaming engine its node."""
 
-    def __init__(self, directory: Path, engine: str):
+    def __init__(self, directory: Path, engine: str, background_fill: bool = False):
         self.engine = engine
         self.node = None
         if engine == EAGER:
             self.containerd = Containerd(directory / "c")
         else:
             self.node = services.Node(directory / "n", engine.removesuffix(PROFILED),
-                                      background_fill=False)
+                                      background_fill=background_fill)
             self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
 
     def start(self) -> "Side":
@@ -109,8 +119,9 @@ class Bench:
     """A registry with images, networks in front of it, and the sides that pull through them."""
 
     def __init__(self, directory: Path, engines: list[str], networks: list[str],
-                 why: Path | None = None):
+                 why: Path | None = None, workload: Workload = Workload()):
         self.why = why  # where timelines go
+        self.workload = workload
         self.scratch = Scratch(directory)
         self.registry = services.Registry(directory / "registry")
         self.engines, self.networks = engines, networks
@@ -130,7 +141,8 @@ class Bench:
         for name in self.networks:
             self.sims[name] = NetSim(self.scratch / f"net-{name}", name, self.registry.port, prefix)
         for engine in self.engines:
-            side = self.sides[engine] = Side(self.scratch / engine, engine).start()
+            side = self.sides[engine] = Side(self.scratch / engine, engine,
+                                             self.workload.background_fill).start()
             for sim in self.sims.values():
                 side.use(sim.host)
         return self
@@ -200,26 +212,30 @@ class Bench:
 
         side.pull(reference)
         pulled = time.monotonic() - begin
-        started = side.containerd.run(reference, "cold", on_ready=at_ready)
+        started = side.containerd.run(reference, "cold", *self.workload.command, on_ready=at_ready)
         if not found:
             raise RuntimeError(f"{reference} printed no READY line:\n{started.output}")
         self._check_streams(side, reference)
         if self.why and side.node:
             self._tell_why(reference, run, found["at"])
-        again = side.containerd.run(reference, "again").seconds_to_ready
-        begin = time.monotonic()
-        side.pull(reference)
-        repulled = time.monotonic() - begin
+        again, repulled = self._again(side, reference) if self.workload.again else (0.0, 0.0)
         after: Traffic = found["traffic"]
         return Run(run.image, run.network, run.engine, run.round,
-                   seconds=found["seconds"], pull_seconds=pulled, again_seconds=again or 0.0,
+                   seconds=found["seconds"], pull_seconds=pulled, again_seconds=again,
                    repull_seconds=repulled,
                    requests=after.requests - before.requests,
                    bytes=after.bytes_down - before.bytes_down,
                    connections=after.connections - before.connections,
                    cpu={name: round(used - cpu_before[name], 2)
                         for name, used in found["cpu"].items()},
-                   peak_memory=found["peak_memory"])
+                   peak_memory=found["peak_memory"], ready_line=ready_line(started.output))
+
+    def _again(self, side: Side, reference: str) -> tuple[float, float]:
+        """The floor: seconds of a second container, and of a pull of what is all here."""
+        again = side.containerd.run(reference, "again", *self.workload.command).seconds_to_ready
+        begin = time.monotonic()
+        side.pull(reference)
+        return again or 0.0, time.monotonic() - begin
 
     def _tell_why(self, reference: str, run: Run, ready: float) -> None:
         """The start's timeline, cut at READY: time.monotonic() is the node's clock too."""
@@ -255,6 +271,10 @@ class Bench:
                 with open(path, "rb") as file:
                     while file.read(1 << 20):
                         pass
+
+
+def ready_line(output: str) -> str:
+    return next((line.strip() for line in output.splitlines() if line.startswith("READY")), "")
 
 
 # What many runs say ---------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""What bench/read-everything measures, and what it shows."""
