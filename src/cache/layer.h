@@ -128,6 +128,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   Result<std::vector<uint32_t>> expect(const std::vector<uint32_t>& chunks);
   // Those that have not come are absent as ever, and fetched when somebody waits.
   void expect_no_more(const std::vector<uint32_t>& chunks);
+  // The same, and all of them are fetched from the source, whoever waits.
+  void fetch_expected(const std::vector<uint32_t>& chunks);
   // A chunk's frame that came another way. Verified like any other: kInvalid when it is not right,
   // kExhausted when the disk is full. Not among bytes_fetched: who brought it counts it.
   Result<void> insert(uint32_t chunk, Bytes frame);
@@ -237,11 +239,12 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool admit(Run run);
   void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
+  struct FillRun;
   fetch::RangeSource::Part begin_fetch(Run run, fetch::Priority priority, SteadyTime deadline,
-                                       bool fill);
+                                       const std::shared_ptr<FillRun>& fill = nullptr);
   void fetch_each(const std::vector<uint32_t>& chunks, fetch::Priority priority,
-                  SteadyTime deadline);
-  void fetch(Run run, fetch::Priority priority, SteadyTime deadline, bool fill);
+                  SteadyTime deadline, const std::shared_ptr<FillRun>& fill = nullptr);
+  void fetch(Run run, fetch::Priority priority, SteadyTime deadline);
   void arrived(Run run, const Result<Buffer>& frames, SteadyTime came);
   void source_worked();
   bool still_wanted(uint32_t chunk, SteadyTime came);
@@ -275,7 +278,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool may_fill_locked() const;
   unsigned fills_allowed_locked() const;
   void fill_next();
-  void fill_arrived(bool good);
+  void fill_arrived(FillRun& run, bool good);
   log::Fields about() const;
 
   const artifact::ChunkTable table_;

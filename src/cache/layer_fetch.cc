@@ -22,7 +22,7 @@ constexpr int kMaxAttempts = 3;  // of a chunk whose bytes are wrong
 
 // Notes that the run is under way, and says what to ask of the source.
 fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTime deadline,
-                                            bool fill) {
+                                            const std::shared_ptr<FillRun>& fill) {
   asked_at_ = workers_.clock.now();
   {
     const std::lock_guard lock(mutex_);
@@ -41,7 +41,7 @@ fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTi
     const auto now = self->workers_.clock.now();
     self->workers_.verify.submit([self, run, fill, shared, now] {
       self->arrived(run, *shared, now);
-      if (fill) self->fill_arrived(shared->has_value());
+      if (fill) self->fill_arrived(*fill, shared->has_value());
     });
   };
   const Chunk first = table_.at(run.first);
@@ -51,20 +51,20 @@ fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTi
           .done = std::move(came)};
 }
 
-void Layer::fetch(Run run, Priority priority, SteadyTime deadline, bool fill) {
-  auto part = begin_fetch(run, priority, deadline, fill);
+void Layer::fetch(Run run, Priority priority, SteadyTime deadline) {
+  auto part = begin_fetch(run, priority, deadline);
   source_->read(part.offset, part.length, priority, deadline, std::move(part.done));
   fault("mid-fetch");
 }
 
 // One by one, so that who comes to want one of them can have it raised, or join.
-void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority,
-                       SteadyTime deadline) {
+void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority, SteadyTime deadline,
+                       const std::shared_ptr<FillRun>& fill) {
   if (chunks.empty()) return;
   std::vector<fetch::RangeSource::Part> parts;
   parts.reserve(chunks.size());
   for (const uint32_t chunk : chunks) {
-    parts.push_back(begin_fetch({.first = chunk, .last = chunk}, priority, deadline, false));
+    parts.push_back(begin_fetch({.first = chunk, .last = chunk}, priority, deadline, fill));
   }
   source_->read_each(std::move(parts), priority, deadline);
   fault("mid-fetch");
@@ -172,7 +172,7 @@ void Layer::came_corrupt(uint32_t chunk, const Error& error) {
     again = ++pending.attempts < kMaxAttempts && workers_.clock.now() < deadline;
   }
   if (again) {
-    fetch({.first = chunk, .last = chunk}, priority, deadline, false);
+    fetch({.first = chunk, .last = chunk}, priority, deadline);
   } else {
     lose(chunk, Error(Code::kUnavailable, error.message));
   }
@@ -194,7 +194,7 @@ void Layer::fetch_failed(uint32_t chunk, const Error& error) {
             deadline > pending.fetching_until && workers_.clock.now() < deadline;
   }
   if (again) {
-    fetch({.first = chunk, .last = chunk}, priority, deadline, false);
+    fetch({.first = chunk, .last = chunk}, priority, deadline);
   } else if (error.code == Code::kUnavailable || error.code == Code::kCancelled) {
     give_up(chunk, error);
   } else {

@@ -13,6 +13,12 @@ constexpr auto kFillTimeout = std::chrono::seconds(60);
 
 }  // namespace
 
+// Chunks that were asked for in one go, and share requests.
+struct Layer::FillRun {
+  std::atomic<size_t> left;
+  std::atomic<bool> good = true;
+};
+
 void Layer::fill(bool enabled) {
   unsigned more = 0;
   {
@@ -41,11 +47,14 @@ bool Layer::may_fill_locked() const {
          workers_.budget.may_fill();
 }
 
-void Layer::fill_arrived(bool good) {
+// One chunk of the run.
+void Layer::fill_arrived(FillRun& run, bool good) {
+  if (!good) run.good = false;
+  if (--run.left > 0) return;
   {
     const std::lock_guard lock(mutex_);
     --fills_in_flight_;
-    if (!good) return;
+    if (!run.good) return;
   }
   fill_next();
 }
@@ -85,7 +94,11 @@ void Layer::fill_next() {
     if (found) ++fills_in_flight_;
   }
   start(wanted, priority, deadline);
-  if (found) fetch(run, priority, deadline, true);
+  if (!found) return;
+  // One by one: whoever comes to want one of them joins, and has it when its own bytes are here.
+  std::vector<uint32_t> chunks;
+  for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) chunks.push_back(chunk);
+  fetch_each(chunks, priority, deadline, std::make_shared<FillRun>(chunks.size()));
 }
 
 }  // namespace runnel::cache

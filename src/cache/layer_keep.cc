@@ -36,7 +36,7 @@ void Layer::check_on_disk(uint32_t chunk) {
     deadline = pending->second.deadline;
     priority = pending->second.priority;
   }
-  fetch({.first = chunk, .last = chunk}, priority, deadline, false);
+  fetch({.first = chunk, .last = chunk}, priority, deadline);
 }
 
 void Layer::write(uint32_t chunk, const Buffer& plain) {

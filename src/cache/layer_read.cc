@@ -144,7 +144,7 @@ void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) 
       ++next;
     }
     const Run run{.first = missing[i], .last = missing[next - 1]};
-    if (admit(run)) fetch(run, priority, deadline, false);
+    if (admit(run)) fetch(run, priority, deadline);
     i = next;
   }
 }

@@ -40,7 +40,7 @@ uint64_t Layer::scrub(uint32_t chunk) {
   }
   log::error(about(), "chunk {} is damaged on disk{}; fetching it again", chunk,
              read ? "" : ": " + read.error().message);
-  fetch({.first = chunk, .last = chunk}, Priority::kBackground, deadline, false);
+  fetch({.first = chunk, .last = chunk}, Priority::kBackground, deadline);
   return plain.size();
 }
 

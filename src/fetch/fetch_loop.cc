@@ -100,13 +100,37 @@ void FetchLoop::read(const std::shared_ptr<Blob>& blob, RangeSource::Part part, 
     calls_.push_back({std::move(part.done), Buffer()});
     return;
   }
+  std::vector<Waiter> others;
+  const auto known = blob->pieces.find({offset, length});
+  if (known != blob->pieces.end() && is_far_behind(*known->second, priority)) {
+    others = std::exchange(known->second->waiters, {});
+    blob->pieces.erase(known);
+  }
   bool joined = false;
   const auto piece =
       queue_.add(blob, offset, length, priority, {deadline, std::move(part.done)}, joined);
   deadlines_.emplace(deadline, piece);
+  for (auto& other : others) {
+    deadlines_.emplace(other.deadline, piece);
+    piece->waiters.push_back(std::move(other));
+  }
   if (!joined) return;
   ++stats_[priority].joined;
   if (piece->state == Piece::State::kInFlight) raise_group(piece->group, priority);
+}
+
+// Whether a more urgent read would wait for much else that its request brings first. It is asked
+// for again then, by itself; what comes with the request is for nobody.
+bool FetchLoop::is_far_behind(const Piece& piece, Priority priority) const {
+  if (piece.state != Piece::State::kInFlight || priority >= piece.priority) return false;
+  const auto group = groups_.find(piece.group);
+  if (group == groups_.end()) return false;
+  uint64_t before = 0;
+  for (const auto& each : group->second.pieces) {
+    if (each.get() == &piece) break;
+    if (each->state == Piece::State::kInFlight) before += each->length;
+  }
+  return before > options_.max_bytes_before;
 }
 
 void FetchLoop::raise_group(uint64_t id, Priority priority) {

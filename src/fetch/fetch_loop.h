@@ -83,6 +83,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   bool has_slot(Priority priority) const;
   void launch(Pieces pieces, Priority priority, SteadyTime now);
   net::ClientRequest request_for(const Group& group) const;
+  bool is_far_behind(const Piece& piece, Priority priority) const;
   void raise_group(uint64_t id, Priority priority);
   void answer(const std::shared_ptr<Piece>& piece, const Result<Buffer>& outcome);
   void deliver(const std::shared_ptr<Piece>& piece);

@@ -139,6 +139,26 @@ TEST_F(FetcherTest, DemandFindsAFreeConnectionBesideAnyPrefetch) {
   EXPECT_LE(stats[Priority::kBackground].in_flight, 1u);
 }
 
+TEST_F(FetcherTest, WhatBecomesUrgentDoesNotWaitForMuchBeforeIt) {
+  options_.max_bytes_before = 1000;
+  publish(100'000);
+  registry_.inject("/blobs/", {.stall = true}, 1);
+  std::vector<ReadAnswer> low(4);
+  std::vector<RangeSource::Part> parts;
+  for (uint64_t i = 0; i < low.size(); ++i)
+    parts.push_back({.offset = i * 1000, .length = 1000, .done = low[i].done()});
+  source_->read_each(std::move(parts), Priority::kBackground,
+                     std::chrono::steady_clock::now() + 30s);
+  while (registry_.seen().empty()) std::this_thread::yield();
+
+  auto near = start(1000, 1000);
+  expect_bytes(start(3000, 1000), 3000, 1000);
+  expect_bytes(low[3], 3000, 1000);
+
+  EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=0-3999", "bytes=3000-3999"}));
+  EXPECT_EQ(fetcher().stats()[Priority::kDemand].joined, 1u) << "the near one waits";
+}
+
 TEST_F(FetcherTest, EachReadIsAnsweredAsItsBytesArrive) {
   options_.max_in_flight = 1;
   publish(3'000'000);
