@@ -7,6 +7,12 @@ namespace runnel::cache {
 
 using fetch::Priority;
 
+namespace {
+
+constexpr auto kFetchExpectedTimeout = std::chrono::seconds(60);
+
+}  // namespace
+
 Result<std::vector<uint32_t>> Layer::expect(const std::vector<uint32_t>& chunks) {
   std::vector<uint32_t> expected;
   uint64_t bytes = 0;
@@ -46,6 +52,25 @@ void Layer::expect_no_more(const std::vector<uint32_t>& chunks) {
     }
   }
   start(wanted, priority, deadline);
+}
+
+void Layer::fetch_expected(const std::vector<uint32_t>& chunks) {
+  const auto deadline = workers_.clock.now() + kFetchExpectedTimeout;
+  std::vector<uint32_t> ahead;
+  std::vector<uint32_t> wanted;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const uint32_t chunk : chunks) {
+      const auto at = pending_.find(chunk);
+      if (at == pending_.end() || !std::exchange(at->second.expected, false)) continue;
+      if (at->second.plain || at->second.fetches > 0) continue;
+      (at->second.waiting.empty() ? ahead : wanted).push_back(chunk);
+      at->second.deadline = std::max(at->second.deadline, deadline);
+      origins_[chunk] = Origin::kAhead;
+    }
+  }
+  fetch_each(wanted, Priority::kDemand, deadline);
+  fetch_each(ahead, Priority::kPrefetch, deadline);
 }
 
 // Whoever brings it has been silent, or is slow, or brings much else before it.

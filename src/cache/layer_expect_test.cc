@@ -51,6 +51,23 @@ TEST_F(CacheExpectedChunks, AreFetchedWhenTheyComeNoMoreAndSomebodyWaits) {
   EXPECT_EQ(start_read(3).get().value(), expected(3));
 }
 
+TEST_F(CacheExpectedChunks, AreFetchedAtOnceWhenTheySeemBetterFetched) {
+  auto waiting = start_read(2);
+  EXPECT_EQ(waiting.get().value(), expected(2));
+  const auto chunks = layer_->expect({2, 3, 4}).value();
+  ASSERT_EQ(chunks, (std::vector<uint32_t>{3, 4}));
+  auto third = start_read(3);
+
+  layer_->fetch_expected(chunks);
+
+  EXPECT_EQ(third.get().value(), expected(3));
+  const auto reads = source_->reads();
+  ASSERT_EQ(reads.size(), 3u) << "2 before, then what a reader waits for, then the rest";
+  EXPECT_EQ(reads[1].priority, fetch::Priority::kDemand);
+  EXPECT_EQ(reads[2].priority, fetch::Priority::kPrefetch);
+  EXPECT_EQ(start_read(4).get().value(), expected(4));
+}
+
 TEST_F(CacheExpectedChunks, AreFetchedAsWellWhenAReaderHasWaitedForLong) {
   ASSERT_TRUE(layer_->expect({2}));
   auto waiting = start_read(2);

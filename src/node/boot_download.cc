@@ -9,7 +9,8 @@
 
 namespace runnel::node {
 
-BootDownload::BootDownload(std::string image, Fetch fetch) : image_(std::move(image)) {
+BootDownload::BootDownload(std::string image, Fetch fetch, uint64_t most_waiting)
+    : image_(std::move(image)), most_waiting_(most_waiting) {
   try {
     thread_ = std::thread([this, fetch = std::move(fetch)] {
       receive(fetch);
@@ -77,6 +78,15 @@ Result<void> BootDownload::unpack(const artifact::Boot& boot,
                       .size = boot.tables[slot - 1].at(entry.chunk).stored_size});
   }
   RUNNEL_TRY(auto expected, expect(frames));
+  uint64_t all = 0;
+  uint64_t lacking = 0;
+  for (const auto& frame : frames) all += frame.size;
+  for (const auto& [layer, chunks] : expected)
+    for (const uint32_t chunk : chunks) lacking += layer->table().at(chunk).stored_size;
+  if (static_cast<double>(lacking) < static_cast<double>(all) * kWorthReading) {
+    fetch_alone(expected);
+    return {};
+  }
   {
     const std::lock_guard lock(mutex_);
     frames_ = std::move(frames);
@@ -105,6 +115,16 @@ Result<std::vector<BootDownload::Expected>> BootDownload::expect(const std::vect
 
 void BootDownload::release(const std::vector<Expected>& expected) {
   for (const auto& [layer, chunks] : expected) layer->expect_no_more(chunks);
+}
+
+void BootDownload::fetch_alone(const std::vector<Expected>& expected) {
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    changed_.notify_all();
+  }
+  if (!thread_.joinable()) hand_out();
+  for (const auto& [layer, chunks] : expected) layer->fetch_expected(chunks);
 }
 
 // The last of it, and what becomes of what did not come.

@@ -8,6 +8,10 @@
 // Between the two the line does not rest: up to kMostWaiting bytes are held until unpack() is
 // called. A chunk of the hot pack is verified as any other chunk is; one that does not come, or
 // comes wrong, is fetched when it is read.
+//
+// Where other images of this node have most of a pack's chunks, or are about to bring them, the
+// pack is not read on, and what is lacking is fetched by itself: twenty images on one base that are
+// pulled at once would bring the base's part twenty times.
 #pragma once
 
 #include <condition_variable>
@@ -30,6 +34,11 @@ namespace runnel::node {
 class BootDownload {
  public:
   static constexpr uint64_t kMostWaiting = uint64_t{16} << 20;
+  // The same where a part of the layers is here already, so that the pack may not be needed.
+  static constexpr uint64_t kMostWaitingOfKnown = uint64_t{256} << 10;
+  // A pack is read on when at least this part of its bytes is lacking: as ranges, they cost a
+  // request for each place.
+  static constexpr double kWorthReading = 0.5;
   // Frames that are being verified: what a reader wants meanwhile stands behind them.
   static constexpr uint64_t kMostInFlight = uint64_t{1} << 20;
 
@@ -38,8 +47,8 @@ class BootDownload {
   using Fetch = std::function<Result<void>(const std::function<Result<void>(Bytes)>&)>;
 
   // Begins at once, in a thread of its own; where none can be made, `fetch` has ended when this
-  // returns. `image` is for the log.
-  BootDownload(std::string image, Fetch fetch);
+  // returns. `image` is for the log. At most `most_waiting` bytes are held before unpack().
+  BootDownload(std::string image, Fetch fetch, uint64_t most_waiting = kMostWaiting);
   // Cancels, and waits for `fetch`.
   ~BootDownload();
   BootDownload(const BootDownload&) = delete;
@@ -50,8 +59,9 @@ class BootDownload {
   Result<Buffer> take(uint64_t size, SteadyTime deadline);
 
   // What follows is the hot pack of `boot`; its chunks go into `layers`, by slot from 1. Returns at
-  // once; from then on whoever reads one of them waits for it. kExhausted when the disk has no room
-  // for them. Once, unless it fails.
+  // once; from then on whoever reads one of them waits for it. Ends the download, and has what is
+  // lacking fetched, when that is little. kExhausted when the disk has no room for the chunks.
+  // Once, unless it fails.
   Result<void> unpack(const artifact::Boot& boot,
                       const std::vector<std::shared_ptr<cache::Layer>>& layers);
 
@@ -78,12 +88,13 @@ class BootDownload {
   void frame_done(uint64_t size, const Result<void>& outcome);
   static Result<std::vector<Expected>> expect(const std::vector<Frame>& frames);
   static void release(const std::vector<Expected>& expected);
+  void fetch_alone(const std::vector<Expected>& expected);
 
   const std::string image_;
 
   std::mutex mutex_;
   std::condition_variable changed_;
-  uint64_t most_waiting_ = kMostWaiting;
+  uint64_t most_waiting_;
   uint64_t wanted_ = 0;  // by take()
   Buffer waiting_;
   bool ended_ = false;  // no more will come

@@ -4,6 +4,7 @@
 
 #include <deque>
 #include <future>
+#include <thread>
 
 #include "support/open_layer.h"
 
@@ -193,6 +194,34 @@ TEST_F(NodeBootDownload, HandsOutNothingOnceItIsCancelled) {
   EXPECT_EQ(source_->reads().size(), 1u);
   EXPECT_EQ(start_read(3).get().value(), expected(3));
   EXPECT_EQ(source_->reads().size(), 2u);
+}
+
+TEST_F(NodeBootDownload, EndsWhereLittleIsLackingAndFetchesThat) {
+  for (const uint32_t chunk : {5U, 2U}) ASSERT_TRUE(start_read(chunk).get());
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront, in_time()));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+
+  EXPECT_EQ(start_read(3).get().value(), expected(3)) << "although nothing more came";
+  const auto reads = source_->reads();  // of 5, of 2, then this, which a reader may have overtaken
+  ASSERT_GE(reads.size(), 3u);
+  EXPECT_EQ(reads[2].priority, fetch::Priority::kPrefetch);
+  EXPECT_EQ(reads[2].length, frame(3).size());
+  line_.send(hot_pack_);  // refused, which ends it
+  while (!download.is_over()) std::this_thread::yield();
+}
+
+TEST_F(NodeBootDownload, EndsWhereAnotherPackBringsTheChunks) {
+  ASSERT_TRUE(layer_->expect({5, 2, 3}));
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront, in_time()));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+
+  line_.send(hot_pack_);
+  while (!download.is_over()) std::this_thread::yield();
+  EXPECT_TRUE(source_->reads().empty());
 }
 
 TEST_F(NodeBootDownload, HoldsNoMoreThanItsLimitBeforeItIsUnpacked) {

@@ -219,6 +219,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
   Result<Layers> attach(const StreamedImage& image);
+  bool has_layer_of(const artifact::Artifact& artifact) const;
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 
   // images_leaving.cc

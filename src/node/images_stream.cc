@@ -1,4 +1,6 @@
 // Images: from an image's artifact to its mount.
+#include <algorithm>
+
 #include "base/log.h"
 #include "node/images.h"
 #include "oci/image_config.h"
@@ -61,7 +63,8 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   auto download = std::make_shared<BootDownload>(
       image.name(),
       [blob, repository = registries_.repository(image.host, image.repository)](
-          const remote::Repository::Consume& consume) { return repository.blob(blob, consume); });
+          const remote::Repository::Consume& consume) { return repository.blob(blob, consume); },
+      has_layer_of(artifact) ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting);
   const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer
   RUNNEL_TRY(Buffer front, download->take(artifact.head_size, deadline));
   artifact::BootHead head;
@@ -100,6 +103,12 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   RUNNEL_DO(engine_.mount(whole.mount_name(), kept->metadata_path(),
                           device_digests(kept->boot, whole.layers)));
   return Mounted{.image = kept, .boot_download = std::move(download)};
+}
+
+// Whether another image has brought one of the layers to this node, or is about to.
+bool Images::has_layer_of(const artifact::Artifact& artifact) const {
+  return std::ranges::any_of(
+      artifact.layers, [this](const auto& layer) { return engine_.layer(layer.blob) != nullptr; });
 }
 
 // Hands the image's layers to the engine.
