@@ -1,7 +1,7 @@
 """Runnel's own registry with people and short tokens: files are read long after the pull's token.
 
-Its tokens live for two seconds here, and for five minutes as shipped. A file that nobody has read
-yet is read three lives later, after the worker's death, and after a restart of the node.
+Its tokens live for two seconds here, a minute in the heavy run, and five as shipped. A file that nobody
+has read yet is read three lives later, after the worker's death, and after a restart of the node.
 """
 
 from __future__ import annotations
@@ -20,19 +20,23 @@ from runnel_env import engines
 from sandbox import daemons, images, services
 from sandbox.containerd import run
 
-LIFE = 2
+LIVES = [2, pytest.param(60, marks=pytest.mark.heavy)]
 USER, PASSWORD = "pod", "correct-horse-battery-staple"
 FILES = {f"cold/{n}": bytes([65 + n]) * 300_000 for n in range(4)}
 
 
 class GuardedRegistry(services.Registry):
-    """The same data as a registry without people, and its port."""
+    """The same data as a registry without people, and its port; its tokens live for `life` seconds."""
+
+    def __init__(self, directory, port: int, life: int):
+        super().__init__(directory, port)
+        self.life = life
 
     def _argv(self) -> list[str]:
         people = self.directory / "htpasswd"
         people.write_text(f"{USER}:{bcrypt(PASSWORD)}\n")
         config = self.directory / "registry.toml"
-        config.write_text(f'version = 1\n[auth]\nhtpasswd = "{people}"\ntoken_lifetime_s = {LIFE}\n'
+        config.write_text(f'version = 1\n[auth]\nhtpasswd = "{people}"\ntoken_lifetime_s = {self.life}\n'
                           f'[users.{USER}]\nroles = ["AcrPull"]\n')
         return [*super()._argv(), "--config", str(config)]
 
@@ -43,7 +47,7 @@ class GuardedRegistry(services.Registry):
                                          headers={"Authorization": f"Basic {secret}"})
         with urllib.request.urlopen(request, timeout=30) as answer:
             found = json.load(answer)
-        assert found["expires_in"] == LIFE
+        assert found["expires_in"] == self.life
         return found["token"]
 
 
@@ -53,8 +57,8 @@ def write_files(tar) -> None:
         tar.file(name, content)
 
 
-@pytest.fixture(scope="module")
-def guarded(lab):
+@pytest.fixture(scope="module", params=LIVES)
+def guarded(lab, request):
     """(registry, reference, image): pushed and converted before it asked who comes."""
     directory = lab.directory("token-life")
     image = images.image_of(directory / "layout", layers(directory, write_files))
@@ -63,7 +67,7 @@ def guarded(lab):
     images.push(image.layout, reference)
     services.convert(reference)
     open_one.stop()
-    registry = GuardedRegistry(directory / "registry", open_one.port)
+    registry = GuardedRegistry(directory / "registry", open_one.port, request.param)
     try:
         yield registry.start(), reference, image
     finally:
@@ -79,9 +83,9 @@ def side(guarded, fresh_streaming, tmp_path):
                            more_arguments=("--no-read-ahead", "--config", str(config)))
 
 
-def three_lives_later() -> None:
-    end = time.monotonic() + 3 * LIFE
-    daemons.wait_until(lambda: time.monotonic() > end, 60, "the tokens' end")
+def three_lives_later(registry: GuardedRegistry) -> None:
+    end = time.monotonic() + 3 * registry.life
+    daemons.wait_until(lambda: time.monotonic() > end, 3 * registry.life + 60, "the tokens' end")
 
 
 def read(side, image, name: str) -> bytes:
@@ -89,21 +93,21 @@ def read(side, image, name: str) -> bytes:
         return (root / name).read_bytes()
 
 
-def assert_reads_later(side, image, name: str) -> None:
-    three_lives_later()
+def assert_reads_later(registry, side, image, name: str) -> None:
+    three_lives_later(registry)
     assert read(side, image, name) == FILES[name]
 
 
 def test_a_pods_secret_outlives_its_tokens_and_a_login_the_node(guarded, side):
-    _, reference, image = guarded
+    registry, reference, image = guarded
 
     side.pull(reference, USER, PASSWORD)
 
     assert side.image_status(reference)["reason"] == "Streaming"
-    assert_reads_later(side, image, "cold/0")
+    assert_reads_later(registry, side, image, "cold/0")
     side.kill_worker()
     side.wait_for_containerd()
-    assert_reads_later(side, image, "cold/1")
+    assert_reads_later(registry, side, image, "cold/1")
 
     side.node.stop()
     side.node.start()
@@ -112,14 +116,14 @@ def test_a_pods_secret_outlives_its_tokens_and_a_login_the_node(guarded, side):
         with pytest.raises(OSError) as failure:
             (root / "cold/2").read_bytes()
         assert failure.value.errno == errno.EIO, "the pod's secret was in memory only"
-        run([services.program(), "login", guarded[0].host, "--user", USER, "--password-stdin",
+        run([services.program(), "login", registry.host, "--user", USER, "--password-stdin",
              "--control", str(side.node.control)], input=PASSWORD + "\n")
         assert (root / "cold/2").read_bytes() == FILES["cold/2"]
 
     side.node.stop()
     side.node.start()
     side.wait_for_containerd()
-    assert_reads_later(side, image, "cold/3")
+    assert_reads_later(registry, side, image, "cold/3")
 
 
 def test_a_token_alone_is_exchanged_for_the_right_to_read_on(guarded, side):
@@ -131,7 +135,7 @@ def test_a_token_alone_is_exchanged_for_the_right_to_read_on(guarded, side):
     side.pull(reference)
 
     assert side.image_status(reference)["reason"] == "Streaming"
-    assert_reads_later(side, image, "cold/0")
+    assert_reads_later(registry, side, image, "cold/0")
     side.kill_worker()
     side.wait_for_containerd()
-    assert_reads_later(side, image, "cold/1")
+    assert_reads_later(registry, side, image, "cold/1")
