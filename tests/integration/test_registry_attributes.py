@@ -207,6 +207,37 @@ def test_an_image_is_not_deleted_with_an_artifact_that_is_locked(call):
     assert call("HEAD", f"/v2/at/artifact/manifests/{digest(artifact)}").status == 200
     assert call("DELETE", f"/v2/at/artifact/manifests/{name}").status == 202
     assert call("HEAD", f"/v2/at/artifact/manifests/{digest(artifact)}").status == 404
+    assert call("GET", f"/v2/at/artifact/referrers/{name}").json()["manifests"] == []
+
+
+@pytest.mark.parametrize("way", ["restored", "pushed again"])
+def test_an_artifact_goes_and_comes_with_its_image(call, way):
+    repository = f"at/back-{way.replace(' ', '-')}"
+    name = push_image(call, repository, "v1")
+    subject = {"mediaType": IMAGE, "digest": name, "size": len(image())}
+    artifact = image(artifactType="application/vnd.azure.artifact.streaming.v1", subject=subject)
+    signature = image(artifactType="application/x-signature", subject=subject)
+    for each in (artifact, signature):
+        push_manifest(call, repository, digest(each), each)
+
+    def referrers() -> set[str]:
+        listed = call("GET", f"/v2/{repository}/referrers/{name}").json()["manifests"]
+        return {entry["digest"] for entry in listed}
+
+    assert call("DELETE", f"/v2/{repository}/manifests/{name}").status == 202
+    assert referrers() == {digest(signature)}
+    assert call("HEAD", f"/v2/{repository}/manifests/{digest(artifact)}").status == 404
+
+    if way == "restored":
+        (deleted,) = deletions(call, repository)
+        assert restore(call, deleted).json()["manifests"] == 2
+    else:
+        push_manifest(call, repository, name, image())
+
+    assert referrers() == {digest(artifact), digest(signature)}
+    for each in (image(), artifact):
+        assert call("GET", f"/v2/{repository}/manifests/{digest(each)}").body == each
+    assert call("HEAD", f"/v2/{repository}/manifests/v1").status == (200 if way == "restored" else 404)
 
 
 def test_a_tag_that_is_pushed_anew_begins_without_the_lock_of_the_one_that_is_gone(call):

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import threading
 from pathlib import Path
 
 import pytest
 from converting import runnel
-from sandbox import images, services
+from needs import needs
+from sandbox import daemons, images, services
 
 MANIFEST_TYPE = images.MANIFEST
 
@@ -116,39 +119,212 @@ def test_commands_make_no_data_directory(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_two_registries_on_one_directory_push_delete_and_collect_together(served, tmp_path):
-    first, data, _ = served
-    config = tmp_path / "second.toml"
-    second = services.Registry(tmp_path / "second")
-    (tmp_path / "second").mkdir()
-    config.write_text(f'version = 1\ndata = "{data}"\nlisten = "{second.host}"\nsoft_delete = false\n')
-    second._argv = lambda: [services.program(), "registry", "--config", str(config)]
+CLOCK = r"""
+#define _GNU_SOURCE
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+int clock_gettime(clockid_t clock, struct timespec *time) {
+  int outcome = (int)syscall(SYS_clock_gettime, clock, time);
+  if (outcome == 0 && clock == CLOCK_REALTIME) time->tv_sec += 2 * 24 * 3600;
+  return outcome;
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def in_two_days(tmp_path_factory) -> dict[str, str]:
+    """The environment of a process for which it is two days later."""
+    directory = tmp_path_factory.mktemp("clock")
+    (directory / "clock.c").write_text(CLOCK)
+    library = directory / "clock.so"
+    subprocess.run([needs("cc"), "-shared", "-fPIC", "-o", str(library), str(directory / "clock.c")],
+                   check=True)
+    return {**os.environ, "LD_PRELOAD": str(library)}
+
+
+def collect_later(data: Path, environment: dict[str, str], *arguments: str) -> str:
+    """Collects as in two days: what nothing needs is old then, however new it is."""
+    config = data.parent / "collector.toml"
+    config.write_text("version = 1\n")
+    done = subprocess.run([services.program(), "registry", "gc", "--data", str(data), "--config",
+                           str(config), *arguments], capture_output=True, text=True, timeout=60,
+                          env=environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def removed_blobs(said: str) -> int:
+    return int(re.search(r"and (\d+) blobs removed", said)[1])
+
+
+class Worker(threading.Thread):
+    """Pushes images of the same few layers, looks for them at the other registry, deletes them."""
+
+    def __init__(self, name: str, own: str, other: str, rounds: int):
+        super().__init__()
+        self.repository, self.rounds = name, rounds
+        self.own, self.other = f"http://{own}/v2/{name}", f"http://{other}/v2/{name}"
+        self.problems: list[str] = []
+        self.again = 0  # pushes that were told to come again
+
+    def run(self) -> None:
+        try:
+            for number in range(self.rounds):
+                self.round(number)
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            self.problems.append(f"{self.repository}: {error!r}")
+
+    def round(self, number: int) -> None:
+        layer = b"layer %d" % (number % 3)
+        digest = self.push(f"v{number}", layer)
+        for url in (self.own, self.other):
+            for target in (f"manifests/v{number}", f"manifests/{digest}",
+                           f"blobs/{images.sha256(layer)}", f"blobs/{images.sha256(b'{}')}"):
+                status, _, body = images.request(f"{url}/{target}")
+                if status != 200:
+                    self.problems.append(f"{url}/{target}: {status} {body!r}")
+        if images.request(f"{self.own}/manifests/{digest}", "DELETE")[0] != 202:
+            self.problems.append(f"{self.repository} {number} cannot be deleted")
+
+    def push(self, tag: str, layer: bytes) -> str:
+        """As a client that tries again: here a blob is old before its manifest comes."""
+        while True:
+            blobs = []
+            for data in (b"{}", layer):
+                digest = images.sha256(data)
+                status, _, body = images.request(f"{self.own}/blobs/uploads/?digest={digest}", "POST",
+                                                 data=data)
+                if status == 503:
+                    break
+                assert status == 201, body
+                blobs.append({"mediaType": "application/octet-stream", "digest": digest,
+                              "size": len(data)})
+            if len(blobs) == 2:
+                manifest = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST_TYPE, "tag": tag,
+                                       "config": blobs[0], "layers": blobs[1:]}).encode()
+                status, _, body = images.request(f"{self.own}/manifests/{tag}", "PUT",
+                                                 {"Content-Type": MANIFEST_TYPE}, manifest)
+                if status == 201:
+                    return images.sha256(manifest)
+                assert (status, json.loads(body)["errors"][0]["code"]) == (
+                    400, "MANIFEST_BLOB_UNKNOWN"), body
+            self.again += 1
+
+
+def test_two_registries_on_one_directory_push_delete_and_collect_together(tmp_path, in_two_days):
+    data = tmp_path / "data"
+    registries = []
+    for name in ("one", "other"):
+        registry = services.Registry(tmp_path / name)
+        registry.directory.mkdir()
+        config = registry.directory / "registry.toml"
+        config.write_text(f'version = 1\ndata = "{data}"\nlisten = "{registry.host}"\n'
+                          'soft_delete = false\nmetrics = "off"\n')
+        registry._argv = lambda config=config: [services.program(), "registry", "--config",
+                                                str(config)]
+        registries.append(registry)
+    removed = rounds = 0
+    try:
+        for registry in registries:
+            registry.start()
+        one, other = (registry.host for registry in registries)
+        workers = [Worker("a", one, other, 25), Worker("b", other, one, 25),
+                   Worker("shared", one, other, 25), Worker("c", other, one, 25)]
+        for worker in workers:
+            worker.start()
+        while any(worker.is_alive() for worker in workers):
+            removed += removed_blobs(collect_later(data, in_two_days))
+            rounds += 1
+        for worker in workers:
+            worker.join()
+        assert [problem for worker in workers for problem in worker.problems] == []
+        removed += removed_blobs(collect_later(data, in_two_days))
+        assert removed > 0 and rounds > 1
+        assert list(data.glob("content/blobs/*/*/*")) == []  # all images are deleted
+        assert "0 findings" in care("fsck", data)
+    finally:
+        for registry in registries:
+            registry.stop()
+
+
+def test_the_dry_run_says_what_the_run_then_does(served, in_two_days):
+    _, data, url = served
+    push_image(url, "kept", b"kept layer")
+    digest = push_image(url, "gone", b"layer of a deleted image")
+    assert images.request(f"{url}/manifests/{digest}", "DELETE")[0] == 202
+    loose = images.sha256(b"loose")
+    assert images.request(f"{url}/blobs/uploads/?digest={loose}", "POST", data=b"loose")[0] == 201
+    before = set(data.glob("content/blobs/*/*/*"))
+
+    dry = collect_later(data, in_two_days, "--dry-run")
+    assert set(data.glob("content/blobs/*/*/*")) == before
+    run = collect_later(data, in_two_days)
+
+    *named, summary = dry.splitlines()
+    assert summary.replace("would be: ", "done: ") == run.strip()
+    gone = before - set(data.glob("content/blobs/*/*/*"))
+    assert named == [loose] and {path.name for path in gone} == {loose.partition(":")[2]}
+    assert removed_blobs(collect_later(data, in_two_days)) == 0
+
+
+def test_a_backup_of_a_registry_that_is_pushed_to_serves_all_that_it_lists(served, tmp_path):
+    _, data, url = served
+    pushed: dict[str, str] = {}
+    stop = threading.Event()
     problems: list[str] = []
 
-    def work(host: str, name: str) -> None:
-        url = f"http://{host}/v2/{name}"
-        for number in range(12):
-            digest = push_image(url, "v", b"layer %d" % (number % 3))
-            if images.request(f"http://{first.host}/v2/{name}/manifests/v")[0] != 200:
-                problems.append(f"{name} {number} is not seen by the other registry")
-            if images.request(f"{url}/manifests/{digest}", "DELETE")[0] != 202:
-                problems.append(f"{name} {number} cannot be deleted")
+    def push(name: str) -> None:
+        try:
+            for number in range(10_000):
+                if stop.is_set():
+                    return
+                tag = f"{name}{number}"
+                pushed[tag] = push_image(url, tag, os.urandom(20_000))
+        except Exception as error:  # noqa: BLE001 - shown by the test
+            problems.append(repr(error))
 
-    second.start()
+    pushers = [threading.Thread(target=push, args=(name,)) for name in ("a", "b", "c")]
+    for pusher in pushers:
+        pusher.start()
+    backup = tmp_path / "backup"
     try:
-        threads = [threading.Thread(target=work, args=(first.host, "a")),
-                   threading.Thread(target=work, args=(second.host, "b"))]
-        for thread in threads:
-            thread.start()
-        while any(thread.is_alive() for thread in threads):
-            collect(data)
-        for thread in threads:
-            thread.join()
+        daemons.wait_until(lambda: len(pushed) >= 30 or problems, 60, "thirty images")
+        acknowledged = dict(pushed)
+        care("backup", data, "--to", str(backup))
+        after = len(pushed)
+        daemons.wait_until(lambda: len(pushed) > after or problems, 60, "pushes go on")
     finally:
-        second.stop()
+        stop.set()
+        for pusher in pushers:
+            pusher.join()
+    assert problems == []
 
-    assert not problems
-    assert "0 findings" in care("fsck", data)
+    restored = services.Registry(tmp_path / "restored")
+    plain = restored._argv
+
+    def argv() -> list[str]:
+        words = plain()
+        words[words.index("--data") + 1] = str(backup)
+        return words
+
+    restored._argv = argv
+    restored.start()
+    try:
+        again = f"http://{restored.host}/v2/team/app"
+        tags = json.loads(images.request(f"{again}/tags/list")[2])["tags"]
+        assert set(acknowledged) <= set(tags) <= set(pushed)
+        for tag in tags:
+            status, _, manifest = images.request(f"{again}/manifests/{tag}")
+            assert (status, images.sha256(manifest)) == (200, pushed[tag])
+            for blob in json.loads(manifest)["layers"]:
+                status, _, body = images.request(f"{again}/blobs/{blob['digest']}")
+                assert (status, images.sha256(body)) == (200, blob["digest"])
+        digest = push_image(again, "after", b"pushed to the backup")
+        assert images.request(f"{again}/manifests/{digest}", "DELETE")[0] == 202
+        assert "0 findings" in care("fsck", backup)
+    finally:
+        restored.stop()
 
 
 def test_gc_does_not_guess_for_how_long_deletions_can_be_undone(served):

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import signal
+import subprocess
 import threading
 from dataclasses import dataclass, field
 
@@ -81,6 +82,18 @@ def call(connection, method: str, path: str, body: bytes = b"", headers=None):
     return answer.status, answer.headers
 
 
+def check_whole(registry) -> None:
+    """`fsck` finds nothing, and no file is there but what the data directory is to have."""
+    data = registry.directory / "data"
+    done = subprocess.run([services.program(), "registry", "fsck", "--data", str(data)],
+                          capture_output=True, text=True, timeout=60)
+    assert (done.returncode, "0 findings" in done.stdout) == (0, True), done.stdout + done.stderr
+    for path in data.rglob("*"):
+        known = (path.is_dir() or path.parent.name in ("uploads", path.name[:2])
+                 or path.name in {"layout", "converter.key"} or path.name.startswith("metadata.sqlite"))
+        assert known, path
+
+
 def check(registry, seen: Acknowledged) -> None:
     url = f"http://{registry.host}/v2/a"
     for digest, data in seen.blobs.items():
@@ -109,6 +122,7 @@ def test_nothing_acknowledged_is_lost(registry, round_):
 
     for pusher in pushers:
         check(registry, pusher.seen)
+    check_whole(registry)
 
 
 def test_an_upload_goes_on_where_it_was_acknowledged(registry):
@@ -194,5 +208,6 @@ def test_a_full_disk_refuses_pushes_and_loses_nothing(runnel, small_disk):
         seen.blobs[digest] = data
         check(registry, seen)
         assert list((small_disk / "data/content/uploads").iterdir()) == []
+        check_whole(registry)
     finally:
         registry.stop()

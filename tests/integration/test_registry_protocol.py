@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import select
 import socket
 from pathlib import Path
 
@@ -155,6 +156,33 @@ def test_four_mebibytes_are_taken_and_more_is_not(call):
                   {"Content-Type": IMAGE})
 
     assert (answer.status, answer.code) == (413, "MANIFEST_INVALID")
+
+
+def test_a_manifest_that_does_not_say_its_length_is_bounded_too(call, served):
+    push_blob(call, "p/endless", b"{}")
+    chunk = b"10000\r\n" + b" " * 0x10000 + b"\r\n"
+    with socket.create_connection(("127.0.0.1", served.port), timeout=30) as connection:
+        connection.sendall(f"PUT /v2/p/endless/manifests/v1 HTTP/1.1\r\nHost: {served.host}\r\n"
+                           f"Content-Type: {IMAGE}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+        sent = 0
+        while sent < 64 << 20 and not select.select([connection], [], [], 0)[0]:
+            connection.sendall(chunk)
+            sent += 0x10000
+        answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 413 ")
+    assert 4 << 20 < sent < 64 << 20  # what it did not ask for was still on its way
+
+
+@pytest.mark.parametrize(("depth", "status"), [(10, 201), (1_000, 400), (1_000_000, 400)])
+def test_a_manifest_is_not_nested_without_end(call, depth, status):
+    push_blob(call, "p/deep", b"{}")
+    body = image()[:-1] + b', "deep": ' + b"[" * depth + b"]" * depth + b"}"
+
+    answer = call("PUT", "/v2/p/deep/manifests/v1", body, {"Content-Type": IMAGE})
+
+    assert answer.status == status
+    assert status == 201 or answer.code == "MANIFEST_INVALID"
+    assert call("GET", "/v2/").status == 200
 
 
 def test_tag_parameters_are_confirmed_one_by_one(call):

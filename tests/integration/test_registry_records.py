@@ -6,10 +6,12 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import threading
 
 import pytest
-from registry_calls import Calls, basic, digest, image, push_blob, push_manifest, with_query
+from registry_calls import (Calls, basic, digest, image, push_blob, push_image, push_manifest,
+                            with_query)
 from sandbox import daemons, services
 from test_registry_security import PEOPLE, Guarded, make_token, token_of
 
@@ -73,6 +75,69 @@ def test_the_audit_log_says_who_did_what_and_who_was_refused(recorded):
     text = audit.read_text()
     assert all(secret not in text for secret in (*PEOPLE.values(), password, "wr0ng", "secret=1"))
     assert oct(audit.stat().st_mode & 0o777) == "0o640"
+
+
+def test_every_change_is_in_the_audit_log(recorded):
+    """By whoever made it, also with a token; steps that change nothing are not."""
+    owner = Calls(recorded.host, basic("owner", PEOPLE["owner"]))
+    name = push_image(owner, "team/app", "v1")
+    push_manifest(owner, "team/app", "v2", image())
+    other = push_image(owner, "team/app", "other", b"{ }")
+    loose = push_blob(owner, "team/app", b"loose")
+    begun = len(lines(recorded.directory / "data/audit.log"))
+
+    def deletion(call) -> str:
+        return str(call("GET", "/runnel/v1/_soft-delete").json()["deletions"][0]["id"])
+
+    changes = [
+        ("PATCH", "/acr/v1/team/app", b'{"listEnabled": true}', 200),
+        ("PATCH", "/acr/v1/team/app/_tags/v1", b'{"listEnabled": true}', 200),
+        ("PATCH", f"/acr/v1/team/app/_manifests/{name}", b'{"listEnabled": true}', 200),
+        ("POST", f"/v2/team/base/blobs/uploads/?mount={loose}&from=team/app", b"", 201),
+        ("DELETE", f"/v2/team/app/blobs/{loose}", None, 202),
+        ("DELETE", "/v2/team/app/manifests/v2", None, 202),
+        ("POST", "/runnel/v1/_soft-delete/{deletion}:restore", b"", 200),
+        ("DELETE", f"/v2/team/app/manifests/{other}", None, 202),
+        ("DELETE", "/runnel/v1/_soft-delete/{deletion}", None, 204),
+        ("POST", "/acr/v1/team/app/_streaming", b'{"convertPushedImages": false}', 202),
+        ("DELETE", "/acr/v1/team/base", None, 202),
+        ("PUT", "/runnel/v1/_scope-maps/m", b'{"actions": ["repositories/a/content/read"]}', 200),
+        ("PUT", "/runnel/v1/_tokens/t", b'{"scopeMap": "m"}', 200),
+        ("POST", "/runnel/v1/_tokens/t:generate", b"{}", 200),
+        ("DELETE", "/runnel/v1/_tokens/t", None, 204),
+        ("DELETE", "/runnel/v1/_scope-maps/m", None, 204),
+        ("PATCH", "/runnel/v1/_config/soft-delete", b'{"retentionDays": 8}', 200),
+    ]
+    expected = []
+    for method, path, body, status in changes:
+        path = path.format(deletion=deletion(owner)) if "{" in path else path
+        answer = owner(method, path, body)
+        assert answer.status == status, (method, path, answer)
+        expected.append(("user:owner", "password", method, path.partition("?")[0], status, "done"))
+    told = lines(recorded.directory / "data/audit.log")[begun:]
+    assert [(line["principal"], line["via"], line["method"], line["path"], line["status"],
+             line["result"]) for line in told] == expected
+    assert all(line["time"].startswith("20") and ":" in line["peer"] for line in told)
+    place = owner("POST", "/v2/team/app/blobs/uploads/")["Location"]
+    assert owner("PATCH", place, b"bytes").status == 202
+    assert owner("DELETE", place).status == 204
+    assert len(lines(recorded.directory / "data/audit.log")) == begun + len(expected)
+
+
+def test_a_registry_whose_database_cannot_be_read_is_not_ready_and_still_alive(registry):
+    call = Calls(registry.host)
+    push_image(call, "a/b", "v1")
+    assert call("GET", "/readyz").status == 200
+    database = sqlite3.connect(registry.directory / "data/metadata.sqlite", isolation_level=None)
+    database.execute("ALTER TABLE repositories RENAME TO gone")
+
+    answers = [call("GET", path) for path in ("/readyz", "/healthz")]
+
+    assert [answer.status for answer in answers] == [503, 200]
+    assert b"database" in answers[0].body
+    database.execute("ALTER TABLE gone RENAME TO repositories")
+    database.close()
+    assert call("GET", "/readyz").status == 200
 
 
 def test_the_access_log_has_every_request_and_goes_on_in_a_new_file(recorded):

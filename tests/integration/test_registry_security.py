@@ -200,6 +200,79 @@ def test_a_push_needs_no_right_to_delete_to_cancel(login):
     assert writer("DELETE", "/v2/team/cancel/manifests/v1").status == 403
 
 
+SYSTEM_MAPS = {
+    "_repositories_pull": "content/read",
+    "_repositories_pull_metadata_read": "content/read metadata/read",
+    "_repositories_push": "content/read content/write",
+    "_repositories_push_metadata_write": "content/read content/write metadata/read metadata/write",
+    "_repositories_admin":
+        "content/read content/write content/delete metadata/read metadata/write",
+}
+ACTIONS = ("content/read", "content/write", "content/delete", "metadata/read", "metadata/write")
+
+
+def deeds(call: Calls, repository: str, name: str) -> dict[str, list[int]]:
+    """The statuses of what each action is needed for."""
+    put = call("PUT", f"/v2/{repository}/manifests/new", image(), {"Content-Type": IMAGE})
+    return {
+        "content/read": [call(method, f"/v2/{repository}/{target}").status
+                         for target in ("manifests/v1", f"manifests/{name}",
+                                        f"blobs/{digest(b'{}')}")
+                         for method in ("GET", "HEAD")],
+        "metadata/read": [call("GET", f"/v2/{repository}/tags/list").status,
+                          call("GET", f"/acr/v1/{repository}").status,
+                          call("GET", f"/acr/v1/{repository}/_tags/v1").status],
+        "content/write": [call("POST", f"/v2/{repository}/blobs/uploads/").status, put.status],
+        "metadata/write": [call("PATCH", f"/acr/v1/{repository}", b"{}").status,
+                           call("PATCH", f"/acr/v1/{repository}/_tags/v1", b"{}").status],
+        "content/delete": [call("DELETE", f"/v2/{repository}/manifests/spare").status],
+    }
+
+
+@pytest.mark.parametrize("scope_map", [*SYSTEM_MAPS, *ACTIONS])
+def test_a_scope_map_allows_what_it_says_and_nothing_else(login, scope_map):
+    owner = login("owner")
+    label = scope_map.strip("_").replace("/", "-").replace("_", "-")
+    repository = f"maps/{label}"
+    name = push_image(owner, repository, "v1")
+    push_manifest(owner, repository, "spare", image())
+    system = scope_map in SYSTEM_MAPS
+    allowed = SYSTEM_MAPS[scope_map].split() if system else [scope_map]
+    password = make_token(login, label, [f"repositories/maps/*/{action}" for action in allowed])
+    if system:
+        assert owner("PUT", f"/runnel/v1/_tokens/{label}",
+                     json.dumps({"scopeMap": scope_map}).encode()).status == 200
+
+    done = deeds(login(label, password), repository, name)
+
+    for action, statuses in done.items():
+        for status in statuses:
+            if action in allowed:
+                assert status in (200, 201, 202), (action, statuses)
+            else:
+                assert status in (403, 404), (action, statuses)
+    assert login(label, password)("PUT", "/runnel/v1/_tokens/x", b"{}").status == 403
+
+
+@pytest.mark.parametrize(("pattern", "matching", "other"), [
+    ("wild/app", ["wild/app"], ["wild/app2", "wild/app/x", "wild"]),
+    ("wild/app*", ["wild/app", "wild/app2", "wild/app/x"], ["wild/ap", "wild", "w/wild/app"]),
+    ("wild/*", ["wild/app", "wild/app/x"], ["wild", "wilder/app"]),
+    ("*", ["wild/app", "anything"], []),
+])
+def test_a_star_stands_for_the_rest_of_a_name(login, pattern, matching, other):
+    owner = login("owner")
+    label = "star" + pattern.replace("/", "-").replace("*", "S")
+    password = make_token(login, label, [f"repositories/{pattern}/content/read"])
+    bad = json.dumps({"actions": ["repositories/*/app/content/read"]}).encode()
+    assert owner("PUT", f"/runnel/v1/_scope-maps/{label}-bad", bad).status == 400
+
+    for repository in (*matching, *other):
+        name = push_blob(owner, repository, b"{}")
+        expected = 200 if repository in matching else 404
+        assert login(label, password)("HEAD", f"/v2/{repository}/blobs/{name}").status == expected
+
+
 # Limits and warnings -----------------------------------------------------------------------------
 
 
@@ -327,6 +400,24 @@ def test_a_blob_that_was_deleted_does_not_come_back_with_another_repository(logi
     assert owner("HEAD", f"/v2/team/has-it/blobs/{name}").status == 200
 
     assert other("HEAD", f"/v2/other/deleted/blobs/{name}").status == 404
+
+
+def test_the_number_of_a_deletion_opens_nothing_to_who_has_no_right_there(login):
+    owner, other = login("owner"), login("other")
+    push_image(owner, "team/numbered", "v1")
+    assert owner("DELETE", "/v2/team/numbered/manifests/v1").status == 202
+    (deletion,) = owner("GET", "/runnel/v1/_soft-delete?repository=team/numbered").json()["deletions"]
+    number = str(deletion["id"])
+
+    for method, what in (("GET", ""), ("POST", ":restore"), ("DELETE", "")):
+        there = other(method, f"/runnel/v1/_soft-delete/{number}{what}")
+        absent = other(method, f"/runnel/v1/_soft-delete/987654{what}")
+        assert there.status == absent.status == 404
+        assert there.body.replace(number.encode(), b"N") == absent.body.replace(b"987654", b"N")
+    assert other("GET", "/runnel/v1/_soft-delete?repository=team/numbered").json()["deletions"] == []
+
+    assert owner("HEAD", "/v2/team/numbered/manifests/v1").status == 404
+    assert owner("POST", f"/runnel/v1/_soft-delete/{number}:restore").status == 200
 
 
 def test_an_upload_belongs_to_who_began_it_and_to_its_repository(login):
