@@ -1,0 +1,1 @@
+"""The parts of bench/run, and how their results become one."""

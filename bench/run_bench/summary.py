@@ -1,0 +1,59 @@
+"""One document of what the parts left: their tables, a picture, and all figures. Pure but for files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from cold_start_bench import plot
+from run_bench.parts import PARTS
+
+
+def faults_text(report: dict) -> str:
+    return (f"{report['reads']:,} verified reads in {report['minutes']} minutes, {report['faults']:,} faults, "
+            f"{report['lies']:,} lies of the registry: **{report['wrong_reads']} wrong bytes**, slowest read "
+            f"{report['slowest_read_seconds']} s.")
+
+
+def hot_loops_text(report: dict) -> str:
+    lines = ["| loop | time | MB/s | items/s |", "|---|---|---|---|"]
+    for each in report["benchmarks"]:
+        rate = f"{each['bytes_per_second'] / 1e6:,.0f}" if "bytes_per_second" in each else ""
+        items = f"{each['items_per_second']:,.0f}" if "items_per_second" in each else ""
+        lines.append(f"| {each['name']} | {each['cpu_time']:,.1f} {each['time_unit']} | {rate} | {items} |")
+    return "\n".join(lines)
+
+
+def text_of(name: str, results: Path) -> str:
+    """The part's own table where it wrote one."""
+    own = results.with_suffix(".md")
+    if own.exists():
+        return own.read_text().strip()
+    report = json.loads(results.read_text())
+    return {"faults": faults_text, "hot-loops": hot_loops_text}[name](report)
+
+
+def document(date: str, results: dict[str, Path], failed: dict[str, str]) -> str:
+    """A section for each part; what failed or was left out is said."""
+    lines = [f"# Measured {date} by `bench/run`"]
+    for part in PARTS:
+        lines += ["", f"## {part.title}", ""]
+        if part.name in failed:
+            lines.append(f"**Failed**: {failed[part.name]}")
+        if part.name in results:
+            lines.append(text_of(part.name, results[part.name]))
+        elif part.name not in failed:
+            lines.append("Not measured.")
+    return "\n".join(lines) + "\n"
+
+
+def write(directory: Path, date: str, results: dict[str, Path], failed: dict[str, str]) -> Path:
+    """DATE.json, DATE.md and, with cold starts, DATE.svg."""
+    figures = {name: json.loads(path.read_text()) for name, path in results.items()}
+    at = directory / f"{date}.json"
+    at.write_text(json.dumps({"date": date, "failed": failed, "parts": figures}, indent=1,
+                             ensure_ascii=False) + "\n")
+    at.with_suffix(".md").write_text(document(date, results, failed))
+    if "cold-start" in figures:
+        at.with_suffix(".svg").write_text(plot.svg(figures["cold-start"]["summary"]))
+    return at.with_suffix(".md")

@@ -1,0 +1,1 @@
+"""What bench/warm-reads measures, and what it shows."""

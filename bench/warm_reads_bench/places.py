@@ -1,0 +1,75 @@
+"""One image as a root file system, mounted in every way that a container may get it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sandbox import daemons, images, services
+from sandbox.cold_start import Side
+from sandbox.scratch import Scratch
+
+ORDINARY = "overlayfs"  # containerd's own unpack, on the ext4 of the scratch directory
+PLAIN = "plain files"  # EROFS on files, mounted after every layer was complete
+WAYS = (ORDINARY, "erofs-file", "erofs-loop", "fuse", PLAIN)
+
+@dataclass(frozen=True)
+class Place:
+    way: str
+    root: Path
+    side: Side
+
+def _engine(way: str) -> str:
+    return {ORDINARY: "eager", PLAIN: "erofs-file"}.get(way, way)
+
+def layers_of(side: Side) -> list[dict]:
+    return [layer for image in side.node.status()["images"] for layer in image["layers"]]
+
+def _fill(side: Side) -> None:
+    def complete() -> bool:
+        layers = layers_of(side)
+        return bool(layers) and all(layer["complete"] for layer in layers)
+    daemons.wait_until(complete, 600, "every layer is complete")
+
+def _pull_complete(side: Side, way: str, reference: str) -> None:
+    """Leaves the image mounted as `way` says: through the node, or on plain files."""
+    side.pull(reference)
+    if side.node is None:
+        return
+    _fill(side)
+    if way == PLAIN:
+        side.containerd.remove_image(reference)
+        side.containerd.stop()
+        side.node.stop()  # lets go of every mount; the layers stay
+        side.start()
+        side.pull(reference)
+    wanted = "plain" if way == PLAIN else "served"
+    found = {layer["mounted"] for layer in layers_of(side)}
+    if found != {wanted}:
+        raise RuntimeError(f"{way}: layers are mounted {found}, not {wanted}")
+
+@contextmanager
+def mounted(directory: Path, layout: Path, ways: list[str]) -> Iterator[list[Place]]:
+    """A writable snapshot of the image for each way, as a container gets it."""
+    scratch = Scratch(directory).create()
+    with ExitStack() as undo:
+        undo.callback(scratch.teardown)
+        registry = services.Registry(directory / "registry").start()
+        undo.callback(registry.stop)
+        reference = f"{registry.host}/image:1"
+        images.push(layout, reference)
+        services.convert(reference)
+        manifest = images.read_layout(layout)
+        config = images.json.loads(images.blob_path(layout, manifest["config"]["digest"]).read_text())
+        chain = images.chain_ids(config["rootfs"]["diff_ids"])[-1]
+        places = []
+        for number, way in enumerate(ways):
+            side = Side(directory / str(number), _engine(way), background_fill=True).start()
+            undo.callback(side.stop)
+            side.use(registry.host)
+            _pull_complete(side, way, reference)
+            _, root = undo.enter_context(side.containerd.active(chain))
+            places.append(Place(way, root, side))
+        yield places

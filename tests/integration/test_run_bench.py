@@ -1,0 +1,54 @@
+"""bench/run: each part can be started as it says, and the document leaves nothing out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from sandbox import services
+
+ROOT = services.project_root()
+sys.path.append(str(ROOT / "bench"))
+
+from run_bench import summary  # noqa: E402
+from run_bench.parts import BY_NAME, PARTS  # noqa: E402
+
+FAULTS = {"reads": 12345, "minutes": 1.5, "faults": 20, "lies": 7, "wrong_reads": 0, "slowest_read_seconds": 2.5}
+LOOPS = {"benchmarks": [{"name": "Sha256/4096", "cpu_time": 3.21, "time_unit": "us", "bytes_per_second": 1.5e9}]}
+
+
+@pytest.mark.parametrize("part", [part for part in PARTS if part.name != "hot-loops"], ids=lambda part: part.name)
+def test_a_part_knows_the_options_it_is_given(tmp_path, part):
+    program, *options = part.command(tmp_path / "out.json", True, 7)
+
+    told = subprocess.run([str(ROOT / program), "--help"], capture_output=True, text=True, check=True).stdout
+
+    assert [each for each in options if each.startswith("--") and each not in told] == []
+
+
+def test_the_document_has_every_part_and_says_what_failed(tmp_path):
+    results = {}
+    for name, figures in (("faults", FAULTS), ("hot-loops", LOOPS), ("registry", {"cases": {}})):
+        results[name] = tmp_path / f"{name}-2026-01-02.json"
+        results[name].write_text(json.dumps(figures))
+    results["registry"].with_suffix(".md").write_text("| a table |\n")
+
+    at = summary.write(tmp_path, "2026-01-02", results, {"conversion": "exit code 3"})
+
+    text = at.read_text()
+    assert [f"## {part.title}" for part in PARTS] == [line for line in text.splitlines() if line.startswith("## ")]
+    assert "## The registry\n\n| a table |" in text
+    assert "**Failed**: exit code 3" in text
+    assert "12,345 verified reads in 1.5 minutes, 20 faults, 7 lies of the registry: **0 wrong bytes**" in text
+    assert "| Sha256/4096 | 3.2 us | 1,500 |  |" in text
+    assert text.count("Not measured.") == len(BY_NAME) - 4
+    assert json.loads(at.with_suffix(".json").read_text())["parts"]["faults"] == FAULTS
+
+
+def test_a_part_that_is_not_there_is_refused():
+    told = subprocess.run([str(ROOT / "bench/run"), "cold-starts"], capture_output=True, text=True)
+
+    assert told.returncode == 2
+    assert "no part 'cold-starts'; there are cold-start," in told.stderr
