@@ -9,6 +9,7 @@ import subprocess
 import threading
 from pathlib import Path
 
+import later
 import pytest
 from converting import runnel
 from needs import needs
@@ -119,28 +120,11 @@ def test_commands_make_no_data_directory(tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-CLOCK = r"""
-#define _GNU_SOURCE
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
-int clock_gettime(clockid_t clock, struct timespec *time) {
-  int outcome = (int)syscall(SYS_clock_gettime, clock, time);
-  if (outcome == 0 && clock == CLOCK_REALTIME) time->tv_sec += 2 * 24 * 3600;
-  return outcome;
-}
-"""
-
-
 @pytest.fixture(scope="module")
 def in_two_days(tmp_path_factory) -> dict[str, str]:
     """The environment of a process for which it is two days later."""
-    directory = tmp_path_factory.mktemp("clock")
-    (directory / "clock.c").write_text(CLOCK)
-    library = directory / "clock.so"
-    subprocess.run([needs("cc"), "-shared", "-fPIC", "-o", str(library), str(directory / "clock.c")],
-                   check=True)
-    return {**os.environ, "LD_PRELOAD": str(library)}
+    library = later.build(tmp_path_factory.mktemp("clock"), needs("cc"))
+    return later.environment(library, 2 * later.DAY)
 
 
 def collect_later(data: Path, environment: dict[str, str], *arguments: str) -> str:

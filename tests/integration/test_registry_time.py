@@ -1,0 +1,172 @@
+"""What ends in its time, and what is kept until then: a registry that is started again later."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+import later
+import pytest
+from later import DAY, HOUR
+from needs import needs
+from registry_calls import (IMAGE, Calls, basic, descriptor, digest, image, push_blob, push_image,
+                            push_manifest)
+from sandbox import daemons, services
+from test_registry_care import collect, removed_blobs
+from test_registry_security import PEOPLE, Guarded, bearer, token_of
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory):
+    return later.build(tmp_path_factory.mktemp("clock"), needs("cc"))
+
+
+class InTime:
+    """A registry that can be started again at another time, and calls to it."""
+
+    def __init__(self, registry, library):
+        self.registry, self.library = registry, library
+        self.calls: list[Calls] = []
+        start = registry.daemon.start
+        self.ahead = 0
+        registry.daemon.start = lambda argv, env=None: start(
+            argv, later.environment(self.library, self.ahead))
+
+    def at(self, seconds: int) -> "InTime":
+        self.stop()
+        self.ahead = seconds
+        self.registry.start()
+        return self
+
+    def stop(self) -> None:
+        for call in self.calls:
+            call.close()
+        self.calls.clear()
+        self.registry.stop()
+
+    def call(self, name: str | None = None, password: str | None = None) -> Calls:
+        authorization = basic(name, password or PEOPLE[name]) if name else None
+        self.calls.append(Calls(self.registry.host, authorization))
+        return self.calls[-1]
+
+    @property
+    def data(self):
+        return self.registry.directory / "data"
+
+    def is_stored(self, content: bytes) -> bool:
+        name = digest(content).partition(":")[2]
+        return (self.data / "content/blobs/sha256" / name[:2] / name).exists()
+
+
+@pytest.fixture
+def plain(runnel, tmp_path, library):  # noqa: ARG001
+    registry = services.Registry(tmp_path / "registry")
+    registry.directory.mkdir()
+    config = registry.directory / "registry.toml"
+    config.write_text("version = 1\nsoft_delete_days = 3\n")
+    argv = registry._argv
+    registry._argv = lambda: [*argv(), "--config", str(config)]
+    made = InTime(registry, library)
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def guarded(runnel, tmp_path, library):  # noqa: ARG001
+    made = InTime(Guarded(tmp_path / "guarded"), library)
+    yield made
+    made.stop()
+
+
+# What the collector leaves ------------------------------------------------------------------------
+
+
+def test_a_blob_stays_that_head_said_need_not_be_pushed(plain, monkeypatch):
+    call = plain.at(0).call()
+    asked, other, source = b"asked for", b"not asked for", b"mounted"
+    for data in (asked, other, source):
+        push_blob(call, "a", data)
+    call = plain.at(23 * HOUR).call()
+    assert call("HEAD", f"/v2/a/blobs/{digest(asked)}").status == 200
+    mounted = call("POST", f"/v2/b/blobs/uploads/?mount={digest(source)}&from=a")
+    assert mounted.status == 201
+
+    for name, value in later.environment(plain.library, 25 * HOUR).items():
+        monkeypatch.setenv(name, value)
+    assert removed_blobs(collect(plain.data)) == 1
+    monkeypatch.undo()
+
+    call = plain.at(25 * HOUR).call()
+    assert call("HEAD", f"/v2/a/blobs/{digest(other)}").status == 404
+    assert call("HEAD", f"/v2/a/blobs/{digest(source)}").status == 404
+    assert call("GET", f"/v2/b/blobs/{digest(source)}").body == source
+    push_blob(call, "a", b"{}")
+    push_manifest(call, "a", "v1", image(layers=[descriptor(asked, "application/x-layer")]))
+    assert call("GET", f"/v2/a/blobs/{digest(asked)}").body == asked
+
+
+def test_deletions_end_by_themselves_after_the_configured_days(plain):
+    call = plain.at(0).call()
+    layer = b"of a deleted image"
+    push_image(call, "a/b", "v1", layer)
+    assert call("DELETE", "/acr/v1/a/b").status == 202
+    push_blob(call, "c", b"nothing needs this")
+
+    call = plain.at(3 * DAY - HOUR).call()  # it collects when it starts
+    daemons.wait_until(lambda: not plain.is_stored(b"nothing needs this"), 30, "a collection")
+    assert len(call("GET", "/runnel/v1/_soft-delete").json()["deletions"]) == 1
+    assert plain.is_stored(layer)
+
+    call = plain.at(3 * DAY + HOUR).call()
+    daemons.wait_until(lambda: not plain.is_stored(layer), 30, "the next collection")
+    assert call("GET", "/runnel/v1/_soft-delete").json()["deletions"] == []
+
+
+# What passwords begin -----------------------------------------------------------------------------
+
+
+TARGET = "/v2/team/app/manifests/v1"
+SCOPE = "repository:team/app:pull"
+
+
+def make(owner: Calls, which: str, days: int) -> str:
+    made = owner("POST", "/runnel/v1/_tokens/ci:generate",
+                 json.dumps({"name": which, "days": days}).encode())
+    assert made.status == 200
+    return made.json()["value"]
+
+
+def begin(guarded: InTime) -> Calls:
+    """An owner of a registry with an image and a token that may pull it."""
+    owner = guarded.at(0).call("owner")
+    push_image(owner, "team/app", "v1")
+    assert owner("PUT", "/runnel/v1/_tokens/ci", b'{"scopeMap": "_repositories_pull"}').status == 200
+    return owner
+
+
+def refresh_token(call: Calls) -> str:
+    answer = call("GET", f"/oauth2/token?service=x&offline_token=true&scope={SCOPE}")
+    assert answer.status == 200
+    return answer.json()["refresh_token"]
+
+
+def refreshed(call: Calls, token: str):
+    return call("POST", "/oauth2/token", urlencode({
+        "grant_type": "refresh_token", "service": "x", "access_type": "offline", "scope": SCOPE,
+        "refresh_token": token}).encode())
+
+
+def test_each_password_of_a_token_ends_at_its_own_time(guarded):
+    owner = begin(guarded)
+    one, other = make(owner, "password1", 1), make(owner, "password2", 30)
+
+    def statuses() -> list[int]:
+        return [guarded.call("ci", password)("HEAD", TARGET).status for password in (one, other)]
+
+    assert statuses() == [200, 200]
+    guarded.at(DAY - 120)
+    assert statuses() == [200, 200]
+    guarded.at(DAY + 120)
+    assert statuses() == [401, 200]
+    guarded.at(30 * DAY + 120)
+    assert statuses() == [401, 401]
