@@ -180,11 +180,19 @@ std::expected<void, Refusal> check_owner(const Gate& gate, const Caller& caller,
   if (caller.is_anonymous())
     return std::unexpected(
         gate.unauthorized(request, "", "", "log in with a name that has the role Owner"));
-  return refuse(
-      403, "DENIED",
-      fmt::format("{} is not an Owner: [users.NAME] roles = [\"Owner\"] in registry.toml, "
-                  "and log in with name and password",
-                  caller.id()));
+  const auto id = caller.id();
+  Refusal refusal(403, "DENIED",
+                  fmt::format("{} is not an Owner: [users.NAME] roles = [\"Owner\"] in "
+                              "registry.toml, and log in with name and password",
+                              id));
+  const bool by_token = caller.limit().has_value();
+  json::object detail;
+  detail["principal"] = id;
+  detail["needs"] = "Owner";
+  detail["rule"] = by_token ? fmt::format("{} came with a token, which manages nothing", id)
+                            : fmt::format("{} does not have the role Owner everywhere", id);
+  refusal.detail = json::serialize(detail);
+  return std::unexpected(std::move(refusal));
 }
 
 // What can be managed: without authentication there is nobody whose rights could be.

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "access/base64url.h"
 #include "base/log.h"
 #include "registry/oauth_api.h"
 #include "registry/route.h"
@@ -28,10 +29,10 @@ bool is_upload_step(const std::optional<Route>& route, const net::Response& resp
          (response.status == 202 || response.status == 204);
 }
 
-// Whoever said who they are, wrongly.
+// Whoever said who they are, wrongly: in a header, or in the form of a request for a token.
 bool was_denied(const net::Request& request, const net::Response& response) {
-  return response.status == 403 || response.status == 429 ||
-         (response.status == 401 && request.headers.has("Authorization"));
+  const bool said = request.headers.has("Authorization") || is_oauth(request.path);
+  return response.status == 403 || response.status == 429 || (response.status == 401 && said);
 }
 
 bool is_audited(const net::Request& request, const std::optional<Route>& route,
@@ -41,10 +42,29 @@ bool is_audited(const net::Request& request, const std::optional<Route>& route,
   return !is_upload_step(route, response);
 }
 
-std::string_view way_in(const net::Request& request) {
-  const auto value = request.headers.first("Authorization").value_or("");
-  if (value.starts_with("Bearer ")) return "bearer";
-  return value.empty() ? "none" : "password";
+constexpr std::string_view kBearer = "bearer ";
+
+bool has_bearer(std::string_view authorization) {
+  return authorization.size() > kBearer.size() &&
+         net::same_name(authorization.substr(0, kBearer.size()), kBearer);
+}
+
+std::string_view way_in(std::string_view authorization) {
+  if (has_bearer(authorization)) return "bearer";
+  return authorization.empty() ? "none" : "password";
+}
+
+// The jti of a token of ours; empty for anything else.
+std::string id_of_token(std::string_view token) {
+  const auto first = token.find('.');
+  const auto last = token.rfind('.');
+  if (first == last) return {};
+  const auto text = access::from_base64url(token.substr(first + 1, last - first - 1));
+  json::error_code failed;
+  const auto value = json::parse(text.value_or(""), failed);
+  const auto* object = failed ? nullptr : value.if_object();
+  const auto* id = object == nullptr ? nullptr : object->if_contains("jti");
+  return id != nullptr && id->is_string() ? std::string(id->get_string()) : std::string();
 }
 
 uint64_t size_of(const net::Response& response) {
@@ -69,7 +89,11 @@ json::object begin_line(const Clock& clock, const net::Request& request,
 std::string audit_line(const Clock& clock, const net::Request& request,
                        const std::optional<Route>& route, const net::Response& response) {
   auto line = begin_line(clock, request, response);
-  line["via"] = way_in(request);
+  const auto authorization = request.headers.first("Authorization").value_or("");
+  line["via"] = way_in(authorization);
+  // Whoever was identified by a token showed one that is ours.
+  if (has_bearer(authorization) && !request.principal.empty())
+    line["token"] = id_of_token(authorization.substr(kBearer.size()));
   line["result"] = was_denied(request, response) || response.status == 401 ? "denied"
                    : response.status < 400                                 ? "done"
                                                                            : "failed";

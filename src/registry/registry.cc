@@ -12,6 +12,7 @@
 #include "blob/directory_store.h"
 #include "meta/sqlite_operations.h"
 #include "meta/sqlite_store.h"
+#include "meta/stored.h"
 #include "net/metrics_server.h"
 #include "net/server.h"
 #include "net/server_tls.h"
@@ -41,9 +42,10 @@ constexpr int kCleansPerSweep = 6 * 24;
 class Housekeeper {
  public:
   Housekeeper(Uploads& uploads, Collector& collector, blob::DirectoryStore& blobs,
-              meta::MetadataStore& metadata, Traffic& traffic)
+              meta::MetadataStore& metadata, std::string database, Traffic& traffic)
       : blobs_(blobs),
         metadata_(metadata),
+        database_(std::move(database)),
         traffic_(traffic),
         thread_([this, &uploads, &collector](const std::stop_token& stop) {
           run(uploads, collector, stop);
@@ -60,6 +62,7 @@ class Housekeeper {
       if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
       if (round % kCleansPerSweep == 0) forget_votes(stop);
       remove_old_artifacts();
+      measure();
       std::unique_lock lock(mutex);
       wake.wait_for(lock, stop, kCleanInterval, [] { return false; });
     }
@@ -92,6 +95,22 @@ class Housekeeper {
     } while (!after.empty() && !stop.stop_requested());
   }
 
+  // Looks at every blob's link, so not when nothing has changed.
+  void measure() {
+    const auto measured = [&]() -> Result<void> {
+      if (!watch_) {
+        RUNNEL_TRY(watch_, metadata_.watch_changes());
+      }
+      RUNNEL_TRY(const auto version, watch_->version());
+      if (measured_ == version) return {};
+      RUNNEL_TRY(const auto stored, meta::stored_in(database_));
+      traffic_.set_stored(stored);
+      measured_ = version;
+      return {};
+    }();
+    if (!measured) log::warning("measuring what is stored: {}", measured.error().message);
+  }
+
   void remove_old_artifacts() {
     const auto removed = remove_superseded(metadata_, SystemClock().wall());
     if (!removed) log::warning("removing replaced artifacts: {}", removed.error().message);
@@ -99,7 +118,10 @@ class Housekeeper {
 
   blob::DirectoryStore& blobs_;
   meta::MetadataStore& metadata_;
+  const std::string database_;
   Traffic& traffic_;
+  std::unique_ptr<meta::ChangeWatch> watch_;
+  std::optional<uint64_t> measured_;  // the version of the metadata that was measured
   std::jthread thread_;
 };
 
@@ -241,7 +263,7 @@ Result<std::unique_ptr<Registry>> Registry::start(const Config& config, const Cl
   RUNNEL_TRY(parts->server, net::Server::listen(std::move(options), *parts->recorded));
   warn_of_clear_text(config);
   parts->housekeeper.emplace(*parts->uploads, *parts->collector, *parts->blobs, *parts->metadata,
-                             parts->traffic);
+                             metadata, parts->traffic);
   if (config.scrub_bytes_per_second > 0)
     parts->scrub.emplace(*parts->blobs, *parts->metadata, config.scrub_bytes_per_second);
   return std::unique_ptr<Registry>(new Registry(std::move(parts)));

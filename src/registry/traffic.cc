@@ -76,6 +76,11 @@ void Traffic::add_collection(const Collected& collected, WallTime now) {
   last_collection_ = now;
 }
 
+void Traffic::set_stored(const meta::Stored& stored) {
+  const std::lock_guard lock(mutex_);
+  stored_ = stored;
+}
+
 std::string Traffic::metrics_text() const {
   MetricsPage page;
   page.gauge("runnel_registry_info", "Always 1; the label says what runs.", 1,
@@ -95,6 +100,7 @@ std::string Traffic::metrics_text() const {
   page.counter("runnel_registry_sent_bytes_total", "Bytes of answers' bodies, as announced.",
                sent_);
   page.counter("runnel_registry_pushes_total", "Manifests that were pushed.", pushes_);
+  page.counter("runnel_registry_pulls_total", "Manifests that were given out.", pulls_);
   page.counter("runnel_registry_expired_uploads_total", "Uploads that nobody finished.",
                expired_uploads_);
   page.counter("runnel_registry_collections_total", "Runs of the garbage collection.",
@@ -105,6 +111,15 @@ std::string Traffic::metrics_text() const {
   const auto seconds = std::chrono::duration<double>(last_collection_.time_since_epoch()).count();
   page.gauge("runnel_registry_last_collection_timestamp_seconds",
              "When the last collection ended, in seconds since 1970; 0 for not yet.", seconds);
+  if (stored_) {
+    page.gauge("runnel_registry_stored_blobs", "Blobs that a repository has.",
+               static_cast<double>(stored_->blobs));
+    const char* help = "Bytes that are stored: each blob once, and the database.";
+    page.gauge("runnel_registry_stored_bytes", help, static_cast<double>(stored_->blob_bytes),
+               {{"what", "blobs"}});
+    page.gauge("runnel_registry_stored_bytes", help, static_cast<double>(stored_->metadata_bytes),
+               {{"what", "metadata"}});
+  }
   return page.text();
 }
 
@@ -131,6 +146,7 @@ void Counted::count(const net::Request& request, const net::Response& response,
                std::chrono::steady_clock::now() - started);
   if (method != "HEAD") traffic_.add_sent(size_of(response));
   if (kind == Kind::kManifest && method == "PUT" && response.status == 201) traffic_.add_push();
+  if (kind == Kind::kManifest && method == "GET" && response.status == 200) traffic_.add_pull();
 }
 
 }  // namespace runnel::registry

@@ -4,10 +4,12 @@
 #include <atomic>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <tuple>
 
 #include "base/histogram.h"
+#include "meta/stored.h"
 #include "net/server.h"
 #include "registry/collector.h"
 
@@ -21,6 +23,9 @@ class Traffic {
   void add_received(uint64_t bytes) { received_ += bytes; }
   void add_sent(uint64_t bytes) { sent_ += bytes; }
   void add_push() { ++pushes_; }
+  void add_pull() { ++pulls_; }
+  // As it is now.
+  void set_stored(const meta::Stored& stored);
   void add_expired_uploads(uint64_t count) { expired_uploads_ += count; }
   void add_collection(const Collected& collected, WallTime now);
 
@@ -33,9 +38,11 @@ class Traffic {
   Collected collected_;
   uint64_t collections_ = 0;
   WallTime last_collection_{};
+  std::optional<meta::Stored> stored_;
   std::atomic<uint64_t> received_ = 0;
   std::atomic<uint64_t> sent_ = 0;
   std::atomic<uint64_t> pushes_ = 0;
+  std::atomic<uint64_t> pulls_ = 0;
   std::atomic<uint64_t> expired_uploads_ = 0;
 };
 

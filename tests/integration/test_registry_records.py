@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -122,6 +124,85 @@ def test_every_change_is_in_the_audit_log(recorded):
     assert owner("PATCH", place, b"bytes").status == 202
     assert owner("DELETE", place).status == 204
     assert len(lines(recorded.directory / "data/audit.log")) == begun + len(expected)
+
+
+def test_the_audit_log_tells_tokens_apart_and_has_wrong_passwords_in_forms(recorded):
+    audit = recorded.directory / "data/audit.log"
+
+    def with_token(token: str) -> str:
+        """The jti of the token that pushed."""
+        writer = Calls(recorded.host)
+        writer.authorization = f"Bearer {token}"
+        push_blob(writer, "team/app", b"{}")
+        line = lines(audit)[-1]
+        assert (line["principal"], line["via"]) == ("user:writer", "bearer")
+        body = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
+        assert line["token"] == claims["jti"]
+        return line["token"]
+
+    writer = Calls(recorded.host, basic("writer", PEOPLE["writer"]))
+    tokens = [token_of(writer, "repository:team/app:pull,push") for _ in range(2)]
+    assert len({with_token(token) for token in tokens}) == 2
+    assert all(token not in audit.read_text() for token in tokens)
+
+    guess = b"grant_type=password&username=writer&password=gu3ss&service=x"
+    assert Calls(recorded.host)("POST", "/oauth2/token", guess).status == 401
+    line = lines(audit)[-1]
+    assert (line["path"], line["status"], line["result"]) == ("/oauth2/token", 401, "denied")
+    assert "gu3ss" not in audit.read_text()
+
+
+def test_the_page_of_metrics_counts_what_was_done(runnel, tmp_path):  # noqa: ARG001
+    registry = services.Registry(tmp_path / "registry")
+    page_port = daemons.free_port()
+    plain = registry._argv
+    registry._argv = lambda: [word.replace("127.0.0.1:0", f"127.0.0.1:{page_port}")
+                              for word in plain()]
+    page = Calls(f"127.0.0.1:{page_port}")
+
+    def metric(name: str) -> float | None:
+        text = page("GET", "/metrics").body.decode()
+        found = re.findall(rf"^runnel_registry_{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        return float(found[0]) if found else None
+
+    try:
+        call = Calls(registry.start().host)
+        data = os.urandom(100_000)
+        name = push_image(call, "a/b", "v1", data)
+        for _ in range(2):
+            assert call("GET", "/v2/a/b/manifests/v1").status == 200
+        assert call("HEAD", "/v2/a/b/manifests/v1").status == 200
+        part = call("GET", f"/v2/a/b/blobs/{digest(data)}", headers={"Range": "bytes=0-999"})
+        assert part.status == 206
+        assert call("GET", "/v2/a/b/manifests/none").status == 404
+
+        assert (metric("pushes_total"), metric("pulls_total")) == (1, 2)
+        manifest = 'requests_total{{method="{}",route="manifest",code="{}"}}'
+        assert metric(manifest.format("GET", 200)) == 2
+        assert metric(manifest.format("GET", 404)) == 1
+        assert metric(manifest.format("HEAD", 200)) == 1
+        assert metric(manifest.format("PUT", 201)) == 1
+        assert metric('requests_total{method="GET",route="blob",code="206"}') == 1
+        assert metric('request_seconds_count{route="manifest"}') == 5
+        assert metric('request_seconds_sum{route="manifest"}') > 0
+        size = len(image(data))
+        assert metric("received_bytes_total") == len(data) + size
+        sent = metric("sent_bytes_total")
+        assert 1000 + 2 * size < sent < 1000 + 2 * size + 1000  # and some errors and dates of JSON
+        assert call("DELETE", f"/v2/a/b/manifests/{name}").status == 202
+
+        registry.stop()
+        page.close()
+        registry.start()
+        daemons.wait_until(lambda: metric("stored_bytes{what=\"blobs\"}") is not None, 30,
+                           "it has measured")
+        assert metric("stored_bytes{what=\"blobs\"}") == len(data)  # the deleted can come back
+        assert metric("stored_blobs") == 1
+        assert metric("stored_bytes{what=\"metadata\"}") >= 4096
+    finally:
+        page.close()
+        registry.stop()
 
 
 def test_a_registry_whose_database_cannot_be_read_is_not_ready_and_still_alive(registry):

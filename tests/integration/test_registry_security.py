@@ -191,6 +191,49 @@ def test_a_denial_says_which_rule(login):
     assert "reader" in detail["rule"]
 
 
+def test_whatever_is_denied_is_denied_with_its_rule(login):
+    owner = login("owner")
+    name, blob = push_image(owner, "team/denied", "v1"), digest(b"{}")
+    push_manifest(owner, "team/denied", "v2", image())
+    assert owner("DELETE", "/v2/team/denied/manifests/v2").status == 202
+    (deletion,) = owner("GET", "/runnel/v1/_soft-delete?repository=team/denied").json()["deletions"]
+    deleted = f"/runnel/v1/_soft-delete/{deletion['id']}"
+    for who, needs, requests in [
+            ("reader", "content/write", [
+                ("POST", "/v2/team/denied/blobs/uploads/"),
+                ("POST", f"/v2/team/denied/blobs/uploads/?mount={blob}"),
+                ("PATCH", "/v2/team/denied/blobs/uploads/0"),
+                ("PUT", "/v2/team/denied/manifests/v3"),
+                ("PUT", f"/v2/team/denied/manifests/{name}?tag=v3"),
+                ("POST", f"{deleted}:restore"),
+                ("POST", "/acr/v1/team/denied/_streaming"),
+                ("POST", f"/acr/v1/team/denied/_streaming/{name}"),
+                ("POST", "/runnel/v1/team/denied/_streaming")]),
+            ("reader", "content/delete", [
+                ("DELETE", "/v2/team/denied/manifests/v1"),
+                ("DELETE", f"/v2/team/denied/manifests/{name}"),
+                ("DELETE", f"/v2/team/denied/blobs/{blob}"),
+                ("DELETE", "/acr/v1/team/denied"), ("DELETE", deleted),
+                ("DELETE", f"/runnel/v1/team/denied/_artifact/{name}")]),
+            ("reader", "metadata/write", [
+                ("PATCH", "/acr/v1/team/denied"), ("PATCH", "/acr/v1/team/denied/_tags/v1"),
+                ("PATCH", f"/acr/v1/team/denied/_manifests/{name}")]),
+            ("writer", "content/write", [("PUT", "/v2/other/app/manifests/v1")]),
+            ("writer", "content/delete", [("DELETE", "/v2/team/denied/manifests/v1")]),
+            ("writer", "Owner", [
+                ("GET", "/runnel/v1/_tokens"), ("PUT", "/runnel/v1/_tokens/t"),
+                ("POST", "/runnel/v1/_tokens/t:generate"), ("DELETE", "/runnel/v1/_tokens/t"),
+                ("PUT", "/runnel/v1/_scope-maps/m"), ("POST", "/runnel/v1/_role-assignments"),
+                ("PATCH", "/runnel/v1/_config/soft-delete")])]:
+        for method, target in requests:
+            body = None if method in ("GET", "DELETE") else b"{}"
+            answer = login(who)(method, target, body, {"Content-Type": IMAGE})
+            assert (answer.status, answer.code) == (403, "DENIED"), (method, target, answer.body)
+            detail = answer.json()["errors"][0].get("detail", {})
+            assert detail.get("principal") == f"user:{who}", (method, target, answer.body)
+            assert detail["needs"] == needs and who in detail["rule"], (method, target, detail)
+
+
 def test_a_push_needs_no_right_to_delete_to_cancel(login):
     writer = login("writer")
     place = writer("POST", "/v2/team/cancel/blobs/uploads/")["Location"]
