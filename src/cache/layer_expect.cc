@@ -87,6 +87,7 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
     if (states_.of(chunk) != State::kAbsent) return {};
   }
   RUNNEL_TRY(const auto plain, verify(chunk, frame));
+  chunk_came_at_ = workers_.clock.now();
   if (!workers_.budget.admit(plain->size())) {
     return fail(Code::kExhausted, "the cache's file system is down to its reserve");
   }

@@ -40,6 +40,17 @@ TEST_F(CacheExpectedChunks, AreWaitedForAndNotFetched) {
   EXPECT_EQ(layer_->touches().front().origin, Origin::kHotPack);
 }
 
+TEST_F(CacheExpectedChunks, AreASignThatTheLayerIsNotSilent) {
+  const auto before = clock_.now();
+  ASSERT_LT(layer_->signs().chunk, before);
+
+  ASSERT_FALSE(layer_->insert(2, frame(3)));
+  EXPECT_LT(layer_->signs().chunk, before) << "wrong bytes are none";
+
+  ASSERT_TRUE(layer_->insert(2, frame(2)));
+  EXPECT_GE(layer_->signs().chunk, before);
+}
+
 TEST_F(CacheExpectedChunks, AreFetchedWhenTheyComeNoMoreAndSomebodyWaits) {
   const auto chunks = layer_->expect({2, 3}).value();
   auto waiting = start_read(2);
