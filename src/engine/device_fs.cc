@@ -68,7 +68,7 @@ class DeviceFs::Impl {
     return {};
   }
 
-  const FuseConnection& connection() const { return *connection_; }
+  FuseConnection& connection() const { return *connection_; }
   NodeTable& nodes() { return nodes_; }
 
  private:
@@ -265,6 +265,9 @@ void DeviceFs::add_tree(uint32_t number, std::shared_ptr<const ImageTree> tree) 
 }
 void DeviceFs::remove_tree(uint32_t number) {
   impl_->nodes().remove(number);
+}
+void DeviceFs::set_one_by_one(bool one_by_one) {
+  impl_->connection().set_one_by_one(one_by_one);
 }
 Recovery DeviceFs::recovery() const {
   return impl_->connection().recovery();

@@ -62,6 +62,9 @@ class DeviceFs {
   void add_tree(uint32_t number, std::shared_ptr<const ImageTree> tree);
   void remove_tree(uint32_t number);
 
+  // Whether the mounts send the requests for a layer one after the other; see silence.h.
+  void set_one_by_one(bool one_by_one);
+
   Recovery recovery() const;
   const std::string& recovery_reason() const;
   ReadCounters counters() const;

@@ -136,6 +136,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   RUNNEL_TRY(auto devices, DeviceFs::start(std::move(channel), fs_options, clock));
   auto probes = probe_ways(options.root + "/probe", options.root + "/devices");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
+  devices->set_one_by_one(way == Way::kErofsLoop);
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
                                             way));

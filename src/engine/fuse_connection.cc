@@ -255,6 +255,12 @@ std::optional<Patience> FuseConnection::waits_for(Ticket ticket, std::vector<Sup
                   .fetch = silent && !probes ? waiting.deadline : whole};
 }
 
+void FuseConnection::set_one_by_one(bool one_by_one) {
+  const std::lock_guard lock(mutex_);
+  one_by_one_ = one_by_one;
+  silence_.set_one_by_one(one_by_one);
+}
+
 void FuseConnection::shorten_locked(Waiting& waiting) {
   if (silence_.empty()) return;
   for (const auto& each : waiting.suppliers) {
@@ -269,12 +275,17 @@ void FuseConnection::note_late_reader_locked(uint64_t node, uint32_t pid, Steady
 
 void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now) {
   const auto until = now + kLateFor;
-  late_ranges_.push_back({.range = waiting.range, .until = until});
+  for (auto& each : late_ranges_) {
+    const bool queued = one_by_one_ && each.range.node == waiting.range.node;
+    if (queued && now < each.since + read_timeout_) each.until = until;
+  }
+  late_ranges_.push_back({.range = waiting.range, .since = now, .until = until});
   note_late_reader_locked(waiting.range.node, waiting.pid, until);
   for (const auto& each : waiting.suppliers) {
     if (!silence_.failed(each.layer, ticket.taken, now, each.signs())) continue;
     log::warning(
-        "nothing of layer {} came for {} ms: until something does, reads of it end after {} ms",
+        "a read of layer {} waited in vain for {} ms: until its chunks come, others end after {} "
+        "ms",
         each.name, in_ms(now - ticket.taken), in_ms(silence_.while_silent()));
   }
 }

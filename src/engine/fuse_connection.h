@@ -171,12 +171,18 @@ class FuseConnection {
   // for long. Empty when it was answered meanwhile.
   std::optional<Patience> waits_for(Ticket ticket, std::vector<Supplier> suppliers);
 
+  // Whether the kernel sends the requests for a layer one after the other (a loop device). What has
+  // failed is repeated behind all the others then, so it is refused for as long as others of the
+  // layer end late, a read timeout at most.
+  void set_one_by_one(bool one_by_one);
+
   void count_read(uint64_t bytes, bool waits);
   ReadCounters counters() const;
 
  private:
   struct LateRange {
     ReadRange range;
+    SteadyTime since;
     SteadyTime until;
   };
 
@@ -207,6 +213,7 @@ class FuseConnection {
 
   mutable std::mutex mutex_;
   std::vector<LateRange> late_ranges_;
+  bool one_by_one_ = false;
   std::map<std::pair<uint64_t, uint32_t>, SteadyTime> late_readers_;  // node, process; until when
   Silence silence_;
   std::map<uint64_t, std::pair<Ticket, Waiting>> waiting_;  // by the kernel's unique number

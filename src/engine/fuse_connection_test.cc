@@ -203,5 +203,24 @@ TEST_F(FuseConnectionTest, GivesAReaderLittleThatWaitedForAnothersRequest) {
   EXPECT_EQ(from_now(read(kDevice, 131072, 3)->reader), kTimeout);
 }
 
+TEST_F(FuseConnectionTest, EndsAQueueOfStalledReadsAndTheirRepetitionsWithinTwoTimeouts) {
+  // A loop device with forty stalled requests; what failed is asked for once more behind the
+  // others.
+  connection_->set_one_by_one(true);
+  const auto begin = clock_.now();
+  for (int round = 0; round < 2; ++round) {
+    for (uint32_t request = 0; request < 40; ++request) {
+      signs_.asked = clock_.now();
+      a_chunk_comes();
+      if (!read(kDevice, request * 131072, request % 3)) continue;  // the kernel's workers change
+      while (failed().empty()) advance(milliseconds(100));
+    }
+  }
+  EXPECT_LE(clock_.now() - begin, 2 * kTimeout);
+
+  advance(seconds(3));
+  EXPECT_TRUE(read(kDevice, 0, 7)) << "nothing has ended late for a while: it is tried again";
+}
+
 }  // namespace
 }  // namespace runnel::engine

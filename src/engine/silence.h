@@ -12,6 +12,13 @@
 //                                           that drips is no better than a silent one afterwards
 //   nothing                                 while_silent() from now on
 //
+// Where requests are sent one after the other (a loop device), one more is needed: a source may
+// give some chunks and stall others, for ever. Nobody is silent then, and each stalled request
+// would make all behind it wait for a timeout. So for one timeout after a read has waited in vain,
+// what waits for the layer gets as little time as of a silent one, and less after every eight more
+// that were in vain. The bound of a read is two timeouts then, however that source behaves, with up
+// to 150 stalled requests before it.
+//
 // What a cut read had fetched is mostly given up with it, or a registry that comes back after an
 // hour would send what nobody waits for any more. But a registry that answers after three seconds
 // has to be found as well: now and then one fetch may take its whole time (a probe).
@@ -42,12 +49,15 @@ class Silence {
     return std::min<Duration>(std::chrono::seconds(2), timeout_ / 8);
   }
 
-  // A read that was taken at `taken` has ended without its bytes. True when the layer is silent
-  // since now. A read that did not wait for half its time says nothing of the source, nor does one
-  // of a layer that asked its source for nothing.
+  // Whether requests of a layer come one after the other. False at first.
+  void set_one_by_one(bool one_by_one) { one_by_one_ = one_by_one; }
+
+  // A read that was taken at `taken` has ended without its bytes. True when reads of the layer get
+  // little time since now. A read that did not wait for half its time says nothing of the source,
+  // nor does one of a layer that asked its source for nothing.
   bool failed(uint64_t layer, SteadyTime taken, SteadyTime now, const cache::SourceSigns& signs);
 
-  // Until when a read that waits since `since` may wait for the layer; empty when it is not silent.
+  // Until when a read that waits since `since` may wait for the layer; empty for its whole time.
   std::optional<SteadyTime> until(uint64_t layer, SteadyTime since,
                                   const cache::SourceSigns& signs);
 
@@ -58,14 +68,19 @@ class Silence {
   bool empty() const { return layers_.empty(); }
 
  private:
+  Duration patience(int in_vain) const;
+
   struct Since {
     SteadyTime taken;    // of the read that found out
     SteadyTime noticed;  // when that read ended
     SteadyTime failed;   // the last one
     SteadyTime probed{};
+    bool gives_others = false;  // chunks came while that read waited
+    int in_vain = 0;            // reads since
   };
 
   const Duration timeout_;
+  bool one_by_one_ = false;
   std::map<uint64_t, Since> layers_;
 };
 

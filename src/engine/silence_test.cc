@@ -111,5 +111,45 @@ TEST(Silence, LetsAFetchTakeItsWholeTimeNowAndThen) {
   EXPECT_TRUE(silence.probe(kLayer, at(75)));
 }
 
+class OneByOne : public ::testing::Test {
+ protected:
+  OneByOne() {
+    silence_.set_one_by_one(true);
+    signs_.bytes = signs_.chunk = at(59);  // of another read
+  }
+
+  Silence silence_{kTimeout};
+  SourceSigns signs_ = nothing_came();
+};
+
+TEST_F(OneByOne, GivesReadsLittleTimeAfterOneInVainAlthoughOthersGetTheirChunks) {
+  EXPECT_FALSE(silence_.until(kLayer, at(59), signs_));
+  EXPECT_TRUE(silence_.failed(kLayer, at(0), at(60), signs_));
+  signs_.bytes = signs_.chunk = at(61);
+  EXPECT_EQ(silence_.until(kLayer, at(61), signs_), at(63));
+  EXPECT_FALSE(silence_.until(kLayer + 1, at(61), signs_)) << "another layer's reads have theirs";
+}
+
+TEST_F(OneByOne, GivesTheWholeTimeAgainATimeoutLaterHoweverManyFail) {
+  ASSERT_TRUE(silence_.failed(kLayer, at(0), at(60), signs_));
+  for (int second = 62; second < 120; second += 2) {
+    EXPECT_FALSE(silence_.failed(kLayer, at(second - 2), at(second), signs_));
+  }
+  EXPECT_TRUE(silence_.until(kLayer, at(119), signs_));
+  EXPECT_FALSE(silence_.until(kLayer, at(120), signs_));
+}
+
+TEST_F(OneByOne, HasDoneWithAHundredAndFiftyStalledReadsInTwoTimeouts) {
+  ASSERT_TRUE(silence_.failed(kLayer, at(0), at(60), signs_));
+  SteadyTime now = at(60);
+  for (int read = 0; read < 150; ++read) {
+    const auto until = silence_.until(kLayer, now, signs_);
+    ASSERT_TRUE(until) << read;
+    silence_.failed(kLayer, now, *until, signs_);
+    now = *until;
+  }
+  EXPECT_LE(now, at(120));
+}
+
 }  // namespace
 }  // namespace runnel::engine

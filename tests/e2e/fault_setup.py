@@ -18,11 +18,13 @@ from fault_report import Entry
 from liar import Liar
 from readers import Evictor, Readers, device_names
 from runnel_env import Lab, Pushed, Streaming, all_engines
-from sandbox import daemons, services
+from sandbox import daemons, images, services
 
 # Where a worker is killed; see src/cache/fault.h.
 POINTS = ["request-read", "mid-fetch", "arrived", "before-write", "before-sync",
           "between-sync-and-bitmap", "between-bitmap-and-sync"]
+
+LAYER = "application/vnd.runnel.layer.v1"
 
 LIES = [{"kind": "cut"}, {"kind": "cut", "reset": True}, {"kind": "flip"}, {"kind": "garbage"},
         {"kind": "zeros"}, {"kind": "swap"}, {"kind": "other_range"}, {"kind": "wrong_range"},
@@ -51,6 +53,13 @@ def push_known_files(lab: Lab, name: str, files: int = known_files.FILES) -> Pus
     pushed = lab.push(name, [tar])
     services.convert(pushed.reference)
     return pushed
+
+
+def layer_blob(reference: str) -> dict:
+    """The descriptor of the topmost layer's blob in the artifact."""
+    (entry,) = images.referrers(reference)
+    _, artifact = images.manifest_of(f"{reference.rpartition(':')[0]}@{entry['digest']}")
+    return [blob for blob in artifact["layers"] if blob["mediaType"] == LAYER][-1]
 
 
 @dataclass

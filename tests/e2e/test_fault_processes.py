@@ -6,10 +6,11 @@ import os
 import resource
 import signal
 
+import known_files
 import pytest
 
 from cgroups import Group
-from fault_setup import on, push_known_files, scene
+from fault_setup import layer_blob, on, push_known_files, scene
 from readers import Readers
 from sandbox import daemons
 
@@ -128,6 +129,31 @@ def gone_over_and_over(lab, pushed, engine, entry, reads: int) -> None:
             now.liar.up()
             readers.recovered(30)
             assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
+
+
+@on()
+def test_a_registry_that_gives_one_half_and_never_the_other_costs_bounded_time(lab, pushed, engine,
+                                                                               entry):
+    """Chunks come all the time, so the layer is not silent, and the original cannot be had. A loop device
+    sends the requests of all readers one after the other."""
+    timeout = 15
+    with scene(lab, pushed, engine, entry, seed=26, read_timeout=timeout) as now:
+        blob = layer_blob(pushed.reference)
+        stall = {"lie": {"kind": "stall", "at": -1}}
+        now.liar.rules({"path": blob["digest"], "bytes": [blob["size"] // 2, blob["size"]], **stall},
+                       {"path": pushed.image.layers[-1].descriptor["digest"], **stall})
+        given, stalled = range(300), range(400, known_files.FILES)
+        with (now.readers("read", threads=1, files=given, pause=0.3) as fed,
+              now.readers("read,pread", threads=16, files=stalled, seed=2, evict=False) as starved):
+            entry.faults["half of a blob stalled"] += 1
+            daemons.wait_until(lambda: max(fed.slowest, starved.slowest) > 2.5 * timeout
+                               or starved.errors["5"] >= 100, 240, "many reads that end")
+            print(f"{engine}: given {fed.describe()}\nstalled {starved.describe()}")
+            now.liar.honest()
+            fed.recovered(30)
+            starved.recovered(30)
+        assert set(starved.errors) == {"5"}, starved.describe()
+        assert max(fed.slowest, starved.slowest) < 2 * timeout + 1
 
 
 @on("erofs-loop")

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import known_files
 from fault_report import Entry
-from fault_setup import on
+from fault_setup import layer_blob, on
 from liar import Liar
 from readers import Readers
 from runnel_env import Streaming
@@ -34,7 +34,6 @@ MOST_TIMEOUTS = 2
 SAMPLES = 60
 HERE = range(200)
 ABSENT = range(200, 500)
-LAYER = "application/vnd.runnel.layer.v1"
 # Reads a file that is here once a second, and says in its own layer how often it was right and not.
 LOOP = """good=0; bad=0; right=$(/bin/busybox sha256sum /{name})
 while :; do
@@ -60,10 +59,7 @@ def push(lab):
 def blobs_of_the_last_layer(reference: str) -> list[str]:
     """The original layer's digest and its layer blob's."""
     _, manifest = images.manifest_of(reference)
-    (entry,) = images.referrers(reference)
-    _, artifact = images.manifest_of(f"{reference.rpartition(':')[0]}@{entry['digest']}")
-    blobs = [d["digest"] for d in artifact["layers"] if d["mediaType"] == LAYER]
-    return [manifest["layers"][-1]["digest"], blobs[-1]]
+    return [manifest["layers"][-1]["digest"], layer_blob(reference)["digest"]]
 
 
 @dataclass

@@ -123,6 +123,17 @@ def bits(left: bytes, right: bytes) -> int:
     return sum((a ^ b).bit_count() for a, b in zip(left, right))
 
 
+def test_a_rule_may_be_about_some_bytes_only(liar):
+    liar.rules({"bytes": [PART.stop - 1, PART.stop + 1000], "lie": "zeros"})
+
+    before, across = slice(PART.start, PART.stop - 1), slice(PART.stop - 2, PART.stop)
+
+    assert Answer(liar.host, part=before).body == CONTENT[before]
+    assert Answer(liar.host, part=across).body == bytes(2)
+    assert Answer(liar.host, part=slice(PART.stop + 1001, len(CONTENT))).body == CONTENT[PART.stop + 1001:]
+    assert Answer(liar.host, part=None).body == bytes(len(CONTENT)), "that is all of them"
+
+
 def test_a_stall_without_end_ends_when_it_is_released(liar):
     liar.rules({"lie": {"kind": "stall", "at": 10}})
     found = []

@@ -6,6 +6,7 @@ A rule is a JSON object. The first rule that matches a request and lies wins.
   method       regular expression, the whole method; default: any
   path         regular expression, anywhere in path and query; default: any
   ranged       true, false: only requests with, without a Range header
+  bytes        [first, last]: only requests for some of these bytes, which is all without a Range header
   after        so many matching requests pass first
   times        it lies so often and then never again
   probability  of lying to a request that matches; default: 1
@@ -39,6 +40,7 @@ or another number is left out, the seed picks it.
 from __future__ import annotations
 
 import json
+import math
 import random
 import re
 import threading
@@ -100,7 +102,7 @@ def _lie(value) -> dict:
 
 
 class Rule:
-    FIELDS = {"name", "method", "path", "ranged", "after", "times", "probability", "lie"}
+    FIELDS = {"name", "method", "path", "ranged", "bytes", "after", "times", "probability", "lie"}
 
     def __init__(self, number: int, rule: dict):
         if unknown := set(rule) - self.FIELDS:
@@ -109,6 +111,7 @@ class Rule:
         self.method = re.compile(rule.get("method", ".*"))
         self.path = re.compile(rule.get("path", ""))
         self.ranged = rule.get("ranged")
+        self.first, self.last = rule.get("bytes", (0, math.inf))
         self.after = rule.get("after", 0)
         self.times = rule.get("times")
         self.probability = rule.get("probability", 1)
@@ -120,6 +123,8 @@ class Rule:
         if not self.method.fullmatch(request.method) or not self.path.search(request.path):
             return None
         if self.ranged is not None and self.ranged != (request.range is not None):
+            return None
+        if request.range and not (request.range[0] <= self.last and self.first <= request.range[1]):
             return None
         self.matched += 1
         if self.matched <= self.after or (self.times is not None and self.lied >= self.times):
