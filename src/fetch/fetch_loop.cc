@@ -206,7 +206,7 @@ void FetchLoop::run_calls(std::unique_lock<std::mutex>& lock) {
 
 SteadyTime FetchLoop::next_wake(SteadyTime now) const {
   const SteadyTime deadline = deadlines_.empty() ? SteadyTime::max() : deadlines_.begin()->first;
-  return std::min(deadline, queue_.next_change(now));
+  return std::min({deadline, queue_.next_change(now), room_at_});
 }
 
 void FetchLoop::post(Event event) {
@@ -284,6 +284,31 @@ void FetchLoop::send(SteadyTime now) {
       launch(std::move(pieces), priority, now);
     }
   }
+  make_room(now);
+}
+
+SteadyTime FetchLoop::gives_way_at(const Group& group) const {
+  int times = 0;
+  for (const auto& piece : group.pieces) times = std::max(times, piece->gave_way);
+  return group.sink->heard_at() + options_.give_way * (1 << std::min(times, 2));
+}
+
+// For demand that finds everything in flight. One at a time: what comes next may need no more.
+void FetchLoop::make_room(SteadyTime now) {
+  room_at_ = SteadyTime::max();
+  if (has_slot(Priority::kDemand) || !queue_.has_ready(Priority::kDemand, now)) return;
+  Group* first = nullptr;
+  for (auto& [id, group] : groups_) {
+    if (group.cancelled) return;  // its slot is about to be free
+    const auto at = gives_way_at(group);
+    if (at >= room_at_) continue;
+    room_at_ = at;
+    first = &group;
+  }
+  if (first == nullptr || room_at_ > now) return;
+  room_at_ = SteadyTime::max();
+  first->gives_way = true;
+  abandon_group(*first);
 }
 
 void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {

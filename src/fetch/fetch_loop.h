@@ -50,6 +50,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
     remote::Secret sent;
     std::shared_ptr<GroupSink> sink;
     bool cancelled = false;  // by us
+    bool gives_way = false;  // why
   };
   struct Arrived {
     std::shared_ptr<Piece> piece;
@@ -81,6 +82,8 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   void abandon_group(Group& group);
   void send(SteadyTime now);
   bool has_slot(Priority priority) const;
+  SteadyTime gives_way_at(const Group& group) const;
+  void make_room(SteadyTime now);
   void launch(Pieces pieces, Priority priority, SteadyTime now);
   net::ClientRequest request_for(const Group& group) const;
   bool is_far_behind(const Piece& piece, Priority priority) const;
@@ -122,6 +125,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   std::multimap<SteadyTime, std::weak_ptr<Piece>> deadlines_;
   std::map<uint64_t, Group> groups_;
   uint64_t next_group_ = 1;
+  SteadyTime room_at_ = SteadyTime::max();  // when a request may have to give way
   std::map<std::string, std::shared_ptr<Host>> hosts_;
   std::map<std::string, std::shared_ptr<Lane>> lanes_;
   std::map<std::string, std::weak_ptr<Blob>> blobs_;

@@ -70,6 +70,14 @@ void FetchLoop::ended(Ended& event) {
 }
 
 void FetchLoop::judge_error(Group& group, const Error& error, const Pieces& rest, SteadyTime now) {
+  if (group.gives_way) {
+    for (const auto& piece : rest) {
+      ++piece->gave_way;
+      piece->last_error = piece->blob->name() + ": nothing came, and other reads waited";
+      queue_.put_back(piece, now + options_.give_way / 2);
+    }
+    return;
+  }
   // Somebody came for it after we had given it up.
   if (group.cancelled) {
     for (const auto& piece : rest) queue_.put_back(piece);

@@ -39,6 +39,11 @@ struct FetcherOptions {
   Duration connect_timeout = std::chrono::seconds(5);
   // Somebody waits for these bytes, so a silent connection is given up sooner than remote/ does.
   Duration stall_timeout = std::chrono::seconds(10);
+  // While demand waits and everything is in flight, a request that brings nothing for so long goes
+  // to the back: a registry that stalls some answers must not keep those it would give, nor another
+  // registry, waiting. Twice as long the second time and four times from then on, so that one that
+  // is only slow is heard.
+  Duration give_way = std::chrono::seconds(2);
   // How long a redirect is used again without asking the registry; one that is refused goes at
   // once.
   Duration redirect_life = std::chrono::minutes(5);

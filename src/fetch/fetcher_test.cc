@@ -159,6 +159,46 @@ TEST_F(FetcherTest, WhatBecomesUrgentDoesNotWaitForMuchBeforeIt) {
   EXPECT_EQ(fetcher().stats()[Priority::kDemand].joined, 1u) << "the near one waits";
 }
 
+TEST_F(FetcherTest, StalledRequestsGiveWayToDemandThatWaits) {
+  options_.max_in_flight = 2;
+  options_.give_way = 50ms;
+  publish(100'000);
+  registry_.inject("/blobs/", {.stall = true}, 2);
+  auto stalled = start(0, 10);
+  auto background = start(10'000, 10, Priority::kBackground);
+  while (registry_.seen().size() < 2) std::this_thread::yield();
+
+  expect_bytes(start(20'000, 10), 20'000, 10);  // long before the stall timeout
+
+  expect_bytes(stalled, 0, 10);
+  expect_bytes(background, 10'000, 10);
+}
+
+TEST_F(FetcherTest, ARequestThatNobodyWaitsBehindTakesItsTime) {
+  options_.max_in_flight = 1;
+  options_.give_way = 20ms;
+  publish(100'000);
+  registry_.inject("/blobs/", {.delay_ms = 200});
+  auto slow = start(0, 10);
+  auto background = start(10'000, 10, Priority::kBackground);
+
+  expect_bytes(slow, 0, 10);
+  expect_bytes(background, 10'000, 10);
+  EXPECT_EQ(registry_.seen().size(), 2u);
+}
+
+TEST_F(FetcherTest, WhatIsOnlySlowIsHeardThoughOthersWait) {
+  options_.max_in_flight = 1;
+  options_.give_way = 100ms;
+  publish(100'000);
+  registry_.inject("/blobs/", {.delay_ms = 250}, 20);  // more than twice that, less than four times
+
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 3; ++i) answers.push_back(start(i * 20'000, 10));
+
+  for (uint64_t i = 0; i < 3; ++i) expect_bytes(answers[i], i * 20'000, 10);
+}
+
 TEST_F(FetcherTest, EachReadIsAnsweredAsItsBytesArrive) {
   options_.max_in_flight = 1;
   publish(3'000'000);

@@ -29,6 +29,7 @@ std::string GroupSink::range() const {
 Result<void> GroupSink::head(const net::ResponseHead& head) {
   has_head_ = true;
   head_at_ = std::chrono::steady_clock::now();
+  heard_at_ = head_at_;
   if (head.status == 206) return check_part(head);
   if (head.status == 200) return check_whole(head);
   refused_ = true;
@@ -75,7 +76,8 @@ Result<void> GroupSink::data(Bytes bytes) {
     piece->data.insert(piece->data.end(), bytes.begin(),
                        bytes.begin() + static_cast<ptrdiff_t>(count));
     bytes = bytes.subspan(count);
-    piece->blob->heard_at = std::chrono::steady_clock::now();
+    heard_at_ = std::chrono::steady_clock::now();
+    piece->blob->heard_at = heard_at_.load();
     if (piece->data.size() < piece->length) continue;
     ++at_;
     complete_(piece);

@@ -2,6 +2,7 @@
 // its bytes out to the pieces. Internal to fetch/.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -23,6 +24,9 @@ class GroupSink final : public net::ResponseSink {
 
   Result<void> head(const net::ResponseHead& head) override;
   Result<void> data(Bytes bytes) override;
+
+  // When bytes came last, or this object was made. Any thread.
+  SteadyTime heard_at() const { return heard_at_; }
 
   // "bytes=…" of the request.
   std::string range() const;
@@ -47,6 +51,7 @@ class GroupSink final : public net::ResponseSink {
   size_t at_ = 0;  // the piece that is being filled
   const SteadyTime made_at_ = std::chrono::steady_clock::now();
   SteadyTime head_at_ = made_at_;
+  std::atomic<SteadyTime> heard_at_ = made_at_;
   bool has_head_ = false;
   bool refused_ = false;
   uint64_t skip_ = 0;

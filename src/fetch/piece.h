@@ -85,6 +85,7 @@ struct Piece {
   size_t data_before = 0;  // when it was sent last
 
   int failures = 0;
+  int gave_way = 0;  // times that it was taken back for others
   int redirects = 0;
   int refused_redirects = 0;
   bool renewed = false;

@@ -93,6 +93,12 @@ Pieces Queue::take(Priority priority, SteadyTime now, uint64_t max_bytes) {
   return taken;
 }
 
+bool Queue::has_ready(Priority priority, SteadyTime now) const {
+  return std::ranges::any_of(lanes_, [&](const auto& lane) {
+    return !lane->ready[static_cast<size_t>(priority)].empty() && can_send(*lane, now);
+  });
+}
+
 // Only a group's first piece may have its front already: behind a later one's there would be bytes
 // that are not needed.
 Pieces Queue::with_neighbours(const std::shared_ptr<Piece>& first, uint64_t max_bytes) const {

@@ -26,6 +26,9 @@ class Queue {
   // none. The pieces are kInFlight then.
   Pieces take(Priority priority, SteadyTime now, uint64_t max_bytes);
 
+  // Whether take() would give something.
+  bool has_ready(Priority priority, SteadyTime now) const;
+
   // Back to its old place, at once or later.
   void put_back(const std::shared_ptr<Piece>& piece);
   void put_back(const std::shared_ptr<Piece>& piece, SteadyTime not_before);
