@@ -99,7 +99,9 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
                           .clock = clock_,
                           .kept_bytes = kept_bytes_,
                           .budget = budget_,
-                          .read_ahead = options_.read_ahead}));
+                          .read_ahead = options_.read_ahead,
+                          .chunks = options_.share_chunks ? &chunks_ : nullptr}));
+  chunks_.add(layer);
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[digest];
   entry.layer = layer;
@@ -151,6 +153,7 @@ Cache::Totals Cache::totals() const {
     totals.failed_reads += stats.failed_reads;
     totals.corrupt_chunks += stats.corrupt_chunks;
     totals.bytes_restored += stats.bytes_restored;
+    totals.bytes_borrowed += stats.bytes_borrowed;
   }
   return totals;
 }

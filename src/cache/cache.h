@@ -45,6 +45,7 @@ class Cache {
   struct Options {
     bool background_fill = true;
     bool read_ahead = true;
+    bool share_chunks = true;  // layers take from each other what they both have
     size_t verify_threads = 2;
     size_t write_threads = 1;
     size_t rescue_threads = 2;
@@ -80,6 +81,7 @@ class Cache {
     uint64_t failed_reads = 0;
     uint64_t corrupt_chunks = 0;
     uint64_t bytes_restored = 0;  // made from original layers
+    uint64_t bytes_borrowed = 0;  // taken from other layers
   };
   Totals totals() const;
 
@@ -143,6 +145,7 @@ class Cache {
   const Clock& clock_;
   Budget budget_;
   std::atomic<uint64_t> kept_bytes_ = 0;
+  ChunkIndex chunks_;
   std::unique_ptr<WorkerPool> rescue_;
   std::unique_ptr<WorkerPool> write_;
   std::unique_ptr<WorkerPool> verify_;

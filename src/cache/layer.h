@@ -15,6 +15,9 @@
 // since the last good one absent. After an unclean stop every bit is suspect. A failed write costs
 // the cache, not the reader; below the budget's reserve nothing is fetched any more (kExhausted).
 //
+// A chunk that another open layer of the node has durable is taken from there, and hashed again,
+// whatever it is wanted for; only when it is not there any more it is fetched (chunk_index.h).
+//
 // A chunk that the source refuses, or gives wrong again and again, is *lost*: the original layer is
 // downloaded and every absent chunk made from it (rescue.h). The same is tried when the source has
 // been silent for a quarter of a read's time. A lost chunk waits as long as its readers have time
@@ -37,6 +40,7 @@
 #include "base/log.h"
 #include "base/worker_pool.h"
 #include "cache/budget.h"
+#include "cache/chunk_index.h"
 #include "cache/chunk_states.h"
 #include "cache/rescue.h"
 #include "cache/storage.h"
@@ -55,11 +59,13 @@ struct Workers {
   std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
   Budget& budget;
   bool read_ahead = true;
+  ChunkIndex* chunks = nullptr;  // of all layers; null: none takes from another
 };
 
 struct LayerStats {
-  uint64_t bytes_present = 0;  // of the device image
-  uint64_t bytes_fetched = 0;  // stored bytes of chunks that came over the network for this layer
+  uint64_t bytes_present = 0;   // of the device image
+  uint64_t bytes_fetched = 0;   // stored bytes of chunks that came over the network for this layer
+  uint64_t bytes_borrowed = 0;  // of the device image, taken from other layers on this node
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;   // arrivals whose bytes were not what the table says
   uint64_t bytes_restored = 0;   // of the device image, made from the original layer
@@ -83,8 +89,8 @@ struct SourceSigns {
 };
 
 // Any thread may call any method. The methods stand in files by what they are about: layer_read,
-// layer_ahead, layer_fetch, layer_expect, layer_keep, layer_fill, layer_scrub; opening and closing
-// in layer.cc.
+// layer_ahead, layer_fetch, layer_borrow, layer_expect, layer_keep, layer_fill, layer_scrub;
+// opening and closing in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
  public:
   using Done = std::function<void(Result<Buffer>)>;
@@ -121,7 +127,12 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Ends the reads whose deadline has passed, and begins what is due. Touches no file.
   void expire(SteadyTime now);
 
-  // Of these chunks, those that are absent and that nobody is at: they come another way, soon. Who
+  // Whether the chunk is durable; and its bytes then, unverified: for other layers. Reads the disk.
+  bool holds(uint32_t chunk) const;
+  Result<void> lend(uint32_t chunk, MutableBytes into) const;
+
+  // Of these chunks, those that are absent, that nobody is at and that no other layer of the node
+  // has (these are taken from there): they come another way, soon. Who
   // wants one of them waits for insert(), and has it fetched when that takes kExpectedWithin. What
   // is returned must be told to expect_no_more() in the end. kExhausted when the disk has no room
   // for them.
@@ -240,8 +251,13 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
   struct FillRun;
-  fetch::RangeSource::Part begin_fetch(Run run, fetch::Priority priority, SteadyTime deadline,
-                                       const std::shared_ptr<FillRun>& fill = nullptr);
+  static std::vector<Run> runs_of(const std::vector<uint32_t>& chunks);
+  bool can_borrow(uint32_t chunk) const;
+  std::vector<uint32_t> borrow(const std::vector<uint32_t>& chunks, fetch::Priority priority,
+                               SteadyTime deadline, const std::shared_ptr<FillRun>& fill = nullptr);
+  bool take(uint32_t chunk, const ChunkIndex::Place& from, const std::shared_ptr<FillRun>& fill);
+  void note_fetch(Run run, fetch::Priority priority, SteadyTime deadline);
+  fetch::RangeSource::Part part_of(Run run, const std::shared_ptr<FillRun>& fill = nullptr);
   void fetch_each(const std::vector<uint32_t>& chunks, fetch::Priority priority,
                   SteadyTime deadline, const std::shared_ptr<FillRun>& fill = nullptr);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline);

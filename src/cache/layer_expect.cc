@@ -15,20 +15,33 @@ constexpr auto kFetchExpectedTimeout = std::chrono::seconds(60);
 
 Result<std::vector<uint32_t>> Layer::expect(const std::vector<uint32_t>& chunks) {
   std::vector<uint32_t> expected;
-  uint64_t bytes = 0;
-  const std::lock_guard lock(mutex_);
-  for (const uint32_t chunk : chunks) {
-    if (states_.of(chunk) != State::kAbsent || pending_.contains(chunk)) continue;
-    expected.push_back(chunk);
-    bytes += table_.at(chunk).size();
+  std::vector<uint32_t> borrowed;
+  std::vector<bool> elsewhere;
+  elsewhere.reserve(chunks.size());
+  for (const uint32_t chunk : chunks) elsewhere.push_back(can_borrow(chunk));
+  const auto deadline = workers_.clock.now() + kFetchExpectedTimeout;
+  {
+    uint64_t bytes = 0;
+    const std::lock_guard lock(mutex_);
+    for (size_t i = 0; i < chunks.size(); ++i) {
+      const uint32_t chunk = chunks[i];
+      if (states_.of(chunk) != State::kAbsent || pending_.contains(chunk)) continue;
+      (elsewhere[i] ? borrowed : expected).push_back(chunk);
+      bytes += table_.at(chunk).size();
+    }
+    if (!workers_.budget.has_room_for(bytes)) {
+      return fail(Code::kExhausted, "the cache's file system is down to its reserve");
+    }
+    for (const uint32_t chunk : expected) {
+      pending_[chunk].expected = true;
+      origins_[chunk] = Origin::kHotPack;
+    }
+    for (const uint32_t chunk : borrowed) {
+      pending_[chunk].deadline = deadline;
+      origins_[chunk] = Origin::kAhead;
+    }
   }
-  if (!workers_.budget.has_room_for(bytes)) {
-    return fail(Code::kExhausted, "the cache's file system is down to its reserve");
-  }
-  for (const uint32_t chunk : expected) {
-    pending_[chunk].expected = true;
-    origins_[chunk] = Origin::kHotPack;
-  }
+  fetch_each(borrowed, Priority::kPrefetch, deadline);
   return expected;
 }
 

@@ -20,22 +20,23 @@ constexpr int kMaxAttempts = 3;  // of a chunk whose bytes are wrong
 
 }  // namespace
 
-// Notes that the run is under way, and says what to ask of the source.
-fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTime deadline,
-                                            const std::shared_ptr<FillRun>& fill) {
-  asked_at_ = workers_.clock.now();
-  {
-    const std::lock_guard lock(mutex_);
-    for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
-      const auto at = pending_.find(chunk);
-      if (at == pending_.end()) continue;
-      Pending& pending = at->second;
-      pending.fetching_until = std::max(pending.fetching_until, deadline);
-      pending.fetch_priority =
-          pending.fetches == 0 ? priority : std::min(pending.fetch_priority, priority);
-      ++pending.fetches;
-    }
+// The run is under way.
+void Layer::note_fetch(Run run, Priority priority, SteadyTime deadline) {
+  const std::lock_guard lock(mutex_);
+  for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
+    const auto at = pending_.find(chunk);
+    if (at == pending_.end()) continue;
+    Pending& pending = at->second;
+    pending.fetching_until = std::max(pending.fetching_until, deadline);
+    pending.fetch_priority =
+        pending.fetches == 0 ? priority : std::min(pending.fetch_priority, priority);
+    ++pending.fetches;
   }
+}
+
+// What to ask of the source, now.
+fetch::RangeSource::Part Layer::part_of(Run run, const std::shared_ptr<FillRun>& fill) {
+  asked_at_ = workers_.clock.now();
   auto came = [self = shared_from_this(), run, fill](Result<Buffer> frames) {
     auto shared = std::make_shared<Result<Buffer>>(std::move(frames));
     const auto now = self->workers_.clock.now();
@@ -52,7 +53,8 @@ fetch::RangeSource::Part Layer::begin_fetch(Run run, Priority priority, SteadyTi
 }
 
 void Layer::fetch(Run run, Priority priority, SteadyTime deadline) {
-  auto part = begin_fetch(run, priority, deadline);
+  note_fetch(run, priority, deadline);
+  auto part = part_of(run);
   source_->read(part.offset, part.length, priority, deadline, std::move(part.done));
   fault("mid-fetch");
 }
@@ -60,11 +62,14 @@ void Layer::fetch(Run run, Priority priority, SteadyTime deadline) {
 // One by one, so that who comes to want one of them can have it raised, or join.
 void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority, SteadyTime deadline,
                        const std::shared_ptr<FillRun>& fill) {
-  if (chunks.empty()) return;
+  const auto lacking = borrow(chunks, priority, deadline, fill);
+  if (lacking.empty()) return;
   std::vector<fetch::RangeSource::Part> parts;
-  parts.reserve(chunks.size());
-  for (const uint32_t chunk : chunks) {
-    parts.push_back(begin_fetch({.first = chunk, .last = chunk}, priority, deadline, fill));
+  parts.reserve(lacking.size());
+  for (const uint32_t chunk : lacking) {
+    const Run run{.first = chunk, .last = chunk};
+    note_fetch(run, priority, deadline);
+    parts.push_back(part_of(run, fill));
   }
   source_->read_each(std::move(parts), priority, deadline);
   fault("mid-fetch");

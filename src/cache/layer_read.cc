@@ -136,17 +136,27 @@ void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) 
     workers_.verify.submit([self = shared_from_this(), chunk] { self->check_on_disk(chunk); });
   }
   fetch_each(wanted.overtaken, priority, deadline);
-  const auto& missing = wanted.missing;
-  for (size_t i = 0; i < missing.size();) {
-    size_t next = i + 1;
-    while (next < missing.size() && missing[next] == missing[next - 1] + 1 &&
-           next - i < kMaxRunChunks) {
-      ++next;
-    }
-    const Run run{.first = missing[i], .last = missing[next - 1]};
-    if (admit(run)) fetch(run, priority, deadline);
-    i = next;
+  for (const Run& run : runs_of(wanted.missing)) {
+    if (!admit(run)) continue;
+    std::vector<uint32_t> chunks;
+    for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) chunks.push_back(chunk);
+    for (const Run& lacking : runs_of(borrow(chunks, priority, deadline)))
+      fetch(lacking, priority, deadline);
   }
+}
+
+// Neighbours together, of chunks in their order.
+std::vector<Layer::Run> Layer::runs_of(const std::vector<uint32_t>& chunks) {
+  std::vector<Run> runs;
+  for (const uint32_t chunk : chunks) {
+    const bool joins =
+        !runs.empty() && chunk == runs.back().last + 1 && chunk - runs.back().first < kMaxRunChunks;
+    if (joins)
+      runs.back().last = chunk;
+    else
+      runs.push_back({.first = chunk, .last = chunk});
+  }
+  return runs;
 }
 
 // Whether the disk has room for chunks that a reader waits for; he has his error otherwise.

@@ -21,6 +21,7 @@ enum class Origin : uint8_t {
   kHotPack,   // with the boot blob
   kFill,      // in the background
   kOriginal,  // from the layer that the artifact was made of
+  kNode,      // from another layer of this node
 };
 
 // What the first read of a chunk waited for.

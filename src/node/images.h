@@ -88,6 +88,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     uint64_t bytes = 0;       // of the device image
     uint64_t present = 0;     // of those, on this node
     uint64_t fetched = 0;     // over the network, compressed; without what boot blobs brought
+    uint64_t borrowed = 0;    // taken from other layers of this node, plain
     uint64_t page_cache = 0;  // of the cache's file, in the kernel's memory: add_page_cache()
     bool complete = false;
     // How mounts have it: through this process, or as a plain file that needs nobody.

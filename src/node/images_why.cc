@@ -25,6 +25,7 @@ const char* to_string(cache::Origin origin) {
     case cache::Origin::kHotPack: return "hot pack";
     case cache::Origin::kFill: return "fill";
     case cache::Origin::kOriginal: return "original";
+    case cache::Origin::kNode: return "node";
   }
   return "before";
 }

@@ -68,6 +68,8 @@ void add_cache(MetricsPage& page, const cache::Cache::Totals& cache) {
                cache.corrupt_chunks);
   page.counter("runnel_node_restored_bytes_total", "Bytes that were made from original layers.",
                cache.bytes_restored);
+  page.counter("runnel_node_borrowed_bytes_total", "Bytes that were taken from other layers.",
+               cache.bytes_borrowed);
 }
 
 void add_images(MetricsPage& page, const std::vector<Images::ImageStatus>& images) {

@@ -31,6 +31,7 @@ json::object to_json(const Images::LayerStatus& layer) {
           {"bytes", layer.bytes},
           {"bytes_present", layer.present},
           {"bytes_fetched", layer.fetched},
+          {"bytes_borrowed", layer.borrowed},
           {"page_cache_bytes", layer.page_cache},
           {"complete", layer.complete},
           {"mounted", to_string(layer.mounted)},

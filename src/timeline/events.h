@@ -68,7 +68,7 @@ struct Read {
   Us at = kNone;
   Us arrived = kNone;  // the bytes, when the read waited for them
   Us ready = kNone;
-  std::string origin;  // "before", "demand", "ahead", "hot pack", "fill", "original"
+  std::string origin;  // "before", "demand", "ahead", "hot pack", "fill", "original", "node"
   std::string wait;    // "none", "fetch", "joined", "check", "refused", "failed"
 };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 
 import pytest
 
@@ -120,3 +121,37 @@ def test_a_second_independent_client_streams_too(lab, fresh_streaming, engine, p
 
     assert side.image_status(a.reference)["reason"] == "Streaming"
     assert_right(lab, side, a)
+
+
+def test_what_another_layer_has_on_the_node_is_not_fetched(lab, fresh_streaming, engine):
+    """Two builds of one image: the layers differ, and most files in them are the same."""
+    files = {f"lib/{n}": random.Random(n).randbytes(400_000) for n in range(8)}
+    own = random.Random("new").randbytes(300_000)
+
+    def build(name: str, contents: dict[str, bytes]):
+        def write(tar):
+            tar.directory("lib")
+            for path, content in contents.items():
+                tar.file(path, content)
+        pushed = lab.push(name, layers(lab.directory(name), write))
+        services.convert(pushed.reference)
+        lab.ordinary.pull(pushed.reference)
+        return pushed
+
+    first = build("borrow-first", files)
+    second = build("borrow-second", {"lib/before": own} | files)
+    side = fresh_streaming(engine)
+
+    def status(pushed):
+        return side.image_status(pushed.reference)
+
+    side.pull(first.reference)
+    assert_right(lab, side, first)
+    daemons.wait_until(lambda: all(layer["complete"] for layer in status(first)["layers"]), 30,
+                       "the first image to be durable")
+    side.pull(second.reference)
+    assert_right(lab, side, second)
+
+    assert status(second)["reason"] == "Streaming"
+    assert sum(layer["bytes_borrowed"] for layer in status(second)["layers"]) >= 8 * 400_000
+    assert len(own) <= status(second)["bytes_fetched"] <= len(own) + 100_000

@@ -2,7 +2,10 @@
 // needs.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <future>
+#include <thread>
 
 #include "cache/layer.h"
 #include "support/fake_range_source.h"
@@ -18,7 +21,8 @@ class OpenLayer {
   static constexpr uint64_t kChunkBytes = kBlocks * artifact::kBlockSize;
   static constexpr uint64_t kRead = 10;  // bytes of a read()
 
-  OpenLayer()
+  // With `chunks`, it takes from the layers there what they have, and lends.
+  explicit OpenLayer(cache::ChunkIndex* chunks = nullptr)
       : layer(cache::Layer::open(cache::directory_storage(directory_.path()), sample.parse_table(),
                                  source,
                                  {.verify = verify_,
@@ -27,8 +31,11 @@ class OpenLayer {
                                   .clock = clock,
                                   .kept_bytes = kept_bytes_,
                                   .budget = budget,
-                                  .read_ahead = false})
-                  .value()) {}
+                                  .read_ahead = false,
+                                  .chunks = chunks})
+                  .value()) {
+    if (chunks != nullptr) chunks->add(layer);
+  }
   ~OpenLayer() {
     source->shutdown();
     layer.reset();
@@ -48,6 +55,15 @@ class OpenLayer {
   Buffer expected(uint32_t chunk) const {
     const auto at = sample.device.begin() + static_cast<ptrdiff_t>(chunk * kChunkBytes);
     return Buffer(at, at + kRead);
+  }
+
+  // Until everything is here and durable.
+  void complete() {
+    while (!layer->complete()) {
+      layer->fill(true);
+      EXPECT_TRUE(layer->sync());
+      std::this_thread::yield();
+    }
   }
 
   // What its source has of the chunk.
