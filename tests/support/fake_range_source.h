@@ -138,7 +138,8 @@ class FakeRangeSource final : public fetch::RangeSource {
   Step next_step() {
     if (script_.empty()) return {};
     Step step = script_.front();
-    if (script_.front().times != kAll && --script_.front().times == 0) script_.pop_front();
+    if (step.times == kAll) return step;
+    if (--script_.front().times == 0) script_.pop_front();
     return step;
   }
 
