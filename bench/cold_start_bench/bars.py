@@ -13,6 +13,9 @@ from sandbox.netsim import NETWORKS
 FIRST_START = 0.6  # of the eager cold start
 OF_FLOOR = 1.25
 ALLOWANCE = 0.1  # seconds
+# Of what was touched, the bytes that may come: with a profile, and without one.
+OF_TOUCHED = 1.3
+OF_TOUCHED_FIRST = 2.5
 
 
 @dataclass(frozen=True)
@@ -21,10 +24,19 @@ class Verdict:
     met: bool
 
 
+def of_touched(row: dict) -> float | None:
+    """What came of the layers for a byte that was read, both uncompressed. None where that is not known."""
+    if not row.get("touched") or not row.get("present"):
+        return None
+    return row["present"] / row["touched"]
+
+
 def transfer_seconds(row: dict) -> float:
-    """What the line needs for the bytes that came before READY. Loopback has no limit."""
+    """What the line needs for what was touched: of the bytes that came before READY, no more than their
+    needed part. Loopback has no limit."""
     mbit, _ = NETWORKS[row["network"]]
-    return row["bytes"][1] * 8 / (mbit * 1e6) if mbit else 0.0
+    needed = row["bytes"][1] / max(1.0, of_touched(row) or 1.0)
+    return needed * 8 / (mbit * 1e6) if mbit else 0.0
 
 
 def floor_seconds(row: dict) -> float:
@@ -42,3 +54,12 @@ def verdict(row: dict) -> Verdict | None:
     if row["ratio_to_eager"] is None:
         return None
     return Verdict(f"{FIRST_START} of eager", row["ratio_to_eager"] <= FIRST_START)
+
+
+def bytes_verdict(row: dict) -> Verdict | None:
+    """None where there is no bar."""
+    ratio = of_touched(row)
+    if ratio is None or row["engine"] == EAGER:
+        return None
+    most = OF_TOUCHED if row["engine"].endswith(PROFILED) else OF_TOUCHED_FIRST
+    return Verdict(f"{most} of touched", round(ratio, 2) <= most)

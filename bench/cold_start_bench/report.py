@@ -17,11 +17,15 @@ def _line(row: dict) -> str:
     verdict = bars.verdict(row)
     ratio = "" if row["ratio_to_eager"] is None else f"{row['ratio_to_eager']:.2f}"
     bar = "" if verdict is None else f"{verdict.bar}, " + ("met" if verdict.met else "**not met**")
+    ratio_of_touched = bars.of_touched(row)
+    came = "" if ratio_of_touched is None else f"{row['touched'] / 1e6:.1f}, {ratio_of_touched:.2f}"
+    if (judged := bars.bytes_verdict(row)) is not None:
+        came += f" ({judged.bar.split()[0]} " + ("met)" if judged.met else "**not met**)")
     cpu = sum(row["cpu"].get(name, 0) for name in ("containerd", "node"))
     return (f"| {row['image']} | {row['network']} | {row['engine']} | **{row['seconds']:.2f}** "
             f"({row['seconds_min']:.2f}–{row['seconds_max']:.2f}) | {ratio} | "
             f"{bars.floor_seconds(row):.2f} | {bars.transfer_seconds(row):.2f} | "
-            f"{_spread(*row['requests'], 1, 0)} | {_spread(*row['bytes'], 1e6, 1)} | {cpu:.2f} | {bar} |")
+            f"{_spread(*row['requests'], 1, 0)} | {_spread(*row['bytes'], 1e6, 1)} | {came} | {cpu:.2f} | {bar} |")
 
 
 def markdown(results: dict) -> str:
@@ -31,12 +35,14 @@ def markdown(results: dict) -> str:
             "the image to the container's READY line, with no image, no cached byte and no page cache. Medians of "
             f"{min(row['runs'] for row in rows)} interleaved rounds or more, and lowest to highest. Registry and "
             "network on one processor, node, containerd and container on the other. *Floor*: a pull of what is all here, "
-            "and a second container. *Transfer*: the bytes that came before READY, at the line's rate. CPU "
-            "seconds are the node's and containerd's.")
+            "and a second container. *Transfer*: the needed part of the bytes that came before READY, at the line's "
+            "rate. *Touched*: MB of 4 KiB pages that the kernel asked of the layers' devices, and what came of the "
+            "devices as a multiple of that, both uncompressed; where it is not given, all bytes count as needed. "
+            "CPU seconds are the node's and containerd's.")
     return "\n".join([
         said, "", f"![Seconds to READY]({results['plot']})", "",
-        "| image | network | way | READY s | of eager | floor s | transfer s | requests | MB | CPU s | bar |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| image | network | way | READY s | of eager | floor s | transfer s | requests | MB | touched MB, came | CPU s | bar |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|",
         *(_line(row) for row in rows)]) + "\n"
 
 

@@ -39,6 +39,30 @@ def test_what_has_no_bar_has_no_verdict():
     assert bars.verdict(row("erofs-file", 1, ratio_to_eager=None)) is None
 
 
+def test_only_the_needed_part_of_the_bytes_counts_as_transfer():
+    measured = row("erofs-file+profile", 1.0, touched=20_000_000, present=40_000_000)
+
+    assert bars.of_touched(measured) == 2
+    assert bars.transfer_seconds(measured) == bars.transfer_seconds(row("erofs-file+profile", 1.0)) / 2
+    # Pages that were here before count as touched, and lower nothing.
+    less = row("erofs-file+profile", 1.0, touched=20_000_000, present=10_000_000)
+    assert bars.transfer_seconds(less) == 1.0
+
+
+@pytest.mark.parametrize(("way", "present", "met"), [
+    ("erofs-file+profile", 13_000_000, True), ("erofs-file+profile", 13_100_000, False),
+    ("erofs-loop", 25_000_000, True), ("erofs-loop", 25_100_000, False)])
+def test_what_comes_needlessly_is_judged(way, present, met):
+    measured = row(way, 1.0, touched=10_000_000, present=present)
+
+    assert bars.bytes_verdict(measured).met is met
+
+
+def test_bytes_are_not_judged_where_nobody_counted():
+    assert bars.bytes_verdict(row("erofs-loop", 1.0)) is None
+    assert bars.bytes_verdict(row("eager", 1.0, touched=1, present=1)) is None
+
+
 def test_what_is_not_met_is_said():
     results = {"date": "2026-01-02", "machine": {"processors": 2, "model": "a", "kernel": "6.1"},
                "load": 0.5, "plot": "a.svg",
@@ -46,7 +70,7 @@ def test_what_is_not_met_is_said():
 
     lines = report.markdown(results).splitlines()
 
-    assert "| **9.99** (9.89–10.09) | 0.50 | 0.40 | 1.00 | 7–9 | 12.0–12.5 | 0.30 |" in lines[-2]
+    assert "| **9.99** (9.89–10.09) | 0.50 | 0.40 | 1.00 | 7–9 | 12.0–12.5 |  | 0.30 |" in lines[-2]
     assert lines[-2].endswith("1.60 s, **not met** |")
     assert lines[-1].endswith("|  |")
 

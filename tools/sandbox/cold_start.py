@@ -18,11 +18,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -34,7 +36,7 @@ from sandbox.scratch import Scratch
 ROOT = Path(__file__).resolve().parents[2]
 EAGER = "eager"
 PROFILED = "+profile"
-ENGINES = ("erofs-file", "erofs-loop", "erofs-file" + PROFILED, "erofs-loop" + PROFILED, EAGER)
+ENGINES = ("erofs-file", "erofs-loop", "fuse", "erofs-file" + PROFILED, "erofs-loop" + PROFILED, EAGER)
 REGISTRY_PROCESSOR = 0
 NODE_PROCESSOR = 1
 
@@ -57,6 +59,8 @@ class Run:
     cpu: dict[str, float] = field(default_factory=dict)  # by process
     peak_memory: int = 0  # of the node's worker
     ready_line: str = ""  # what the container printed
+    touched: int = 0  # bytes that the kernel asked of the layers' devices: 4 KiB pages, each once
+    present: int = 0  # bytes of the devices that had come; `bytes` are these compressed, and the rest
 
 
 @dataclass(frozen=True)
@@ -106,6 +110,18 @@ class Side:
             used["node"] = (processes.cpu_seconds(self.node.daemon.pid)
                             + processes.cpu_seconds(self.node.worker))
         return used
+
+    def touched(self) -> int:
+        """Since the node's start: what readers of devices that are not complete were given."""
+        if self.node is None:
+            return 0
+        address = self.node.status()["metrics"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
+            found = re.search(r"^runnel_node_read_bytes_total (\S+)$", answer.read().decode(), re.MULTILINE)
+        return int(float(found[1]))
+
+    def present(self) -> int:
+        return sum(image["bytes_present"] for image in self.node.status()["images"]) if self.node else 0
 
     def stop(self) -> None:
         if self.containerd.daemon.pid:
@@ -200,6 +216,7 @@ class Bench:
     def _start(self, reference: str, run: Run) -> Run:
         side, sim = self.sides[run.engine], self.sims[run.network]
         found: dict = {}
+        touched_before = side.touched()
         before, cpu_before = sim.traffic(), self._cpu(side, sim)
         begin = time.monotonic()
 
@@ -209,6 +226,7 @@ class Bench:
             found["traffic"] = sim.traffic()
             found["cpu"] = self._cpu(side, sim)
             found["peak_memory"] = processes.peak_memory(side.node.worker) if side.node else 0
+            found["touched"], found["present"] = side.touched() - touched_before, side.present()
 
         side.pull(reference)
         pulled = time.monotonic() - begin
@@ -228,7 +246,8 @@ class Bench:
                    connections=after.connections - before.connections,
                    cpu={name: round(used - cpu_before[name], 2)
                         for name, used in found["cpu"].items()},
-                   peak_memory=found["peak_memory"], ready_line=ready_line(started.output))
+                   peak_memory=found["peak_memory"], ready_line=ready_line(started.output),
+                   touched=found["touched"], present=found["present"])
 
     def _again(self, side: Side, reference: str) -> tuple[float, float]:
         """The floor: seconds of a second container, and of a pull of what is all here."""
@@ -328,6 +347,8 @@ def summaries(runs: list[Run]) -> list[dict]:
             "connections": max(r.connections for r in cell),
             "cpu": {name: round(median(r.cpu[name] for r in cell), 2) for name in cell[0].cpu},
             "peak_memory": max(r.peak_memory for r in cell),
+            "touched": round(median(r.touched for r in cell)),
+            "present": round(median(r.present for r in cell)),
         })
     return found
 
