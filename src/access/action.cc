@@ -26,6 +26,12 @@ constexpr std::array<ScopeName, 6> kScopeNames = {{
     {"convert", {Action::kConvert}},
 }};
 
+// What clients of ACR ask for to see and to undo deletions; an answer names what these mean.
+constexpr std::array<ScopeName, 2> kAliases = {{
+    {"deleted_read", {Action::kMetadataRead}},
+    {"deleted_restore", {Action::kContentWrite}},
+}};
+
 }  // namespace
 
 const char* to_string(Action action) {
@@ -56,6 +62,8 @@ Actions actions_of_scope(std::string_view comma_separated) {
     const auto name = comma_separated.substr(0, end);
     if (name == "*") return Actions::all();
     for (const auto& known : kScopeNames)
+      if (name == known.name) actions |= known.actions;
+    for (const auto& known : kAliases)
       if (name == known.name) actions |= known.actions;
     if (end == std::string_view::npos) break;
     comma_separated.remove_prefix(end + 1);

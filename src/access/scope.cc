@@ -17,7 +17,9 @@ Result<void> add_scope(std::vector<Scope>& scopes, std::string_view text) {
   type = type.substr(0, type.find('('));  // "repository(plugin)"
   const auto name = text.substr(first + 1, last - first - 1);
   const auto actions = text.substr(last + 1);
-  if (type == "registry" && name == "catalog") scopes.push_back(Scope::catalog());
+  // "deleted_catalog": ACR's name for the catalog of what was deleted.
+  if (type == "registry" && (name == "catalog" || name == "deleted_catalog"))
+    scopes.push_back(Scope::catalog());
   if (type == "repository") scopes.emplace_back(std::string(name), actions_of_scope(actions));
   return {};
 }

@@ -7,6 +7,8 @@
 #include "registry/attributes_api.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/deleted_api.h"
+#include "registry/known_paths.h"
 #include "registry/management_api.h"
 #include "registry/manifest_api.h"
 #include "registry/manifest_list_api.h"
@@ -17,6 +19,7 @@
 #include "registry/route.h"
 #include "registry/soft_delete_api.h"
 #include "registry/streaming_api.h"
+#include "registry/tag_list_api.h"
 #include "registry/upload_api.h"
 #include "registry/warnings.h"
 
@@ -218,8 +221,10 @@ net::awaitable<Answer> answer_elsewhere(Services& services, net::Request& reques
                                         net::RequestBody& body) {
   if (services.gate != nullptr && is_oauth(request.path))
     co_return co_await handle_oauth(*services.gate, services.config, request, body);
+  if (is_deleted(request)) co_return co_await handle_deleted(services, request, body);
   if (is_soft_delete(request)) co_return co_await handle_soft_delete(services, request);
   if (is_streaming(request)) co_return co_await handle_streaming(services, request, body);
+  if (is_tag_list(request)) co_return co_await handle_tag_list(services, request);
   if (is_manifest_list(request)) co_return co_await handle_manifest_list(services, request);
   if (is_attributes(request)) co_return co_await handle_attributes(services, request, body);
   if (is_profiles(request.path)) co_return co_await handle_profiles(services, request, body);
@@ -228,6 +233,7 @@ net::awaitable<Answer> answer_elsewhere(Services& services, net::Request& reques
 }
 
 net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
+  if (auto path = distribution_path(request)) request.path = *std::move(path);
   if (!is_distribution(request.path)) co_return co_await answer_elsewhere(services, request, body);
   auto route = find_resource(request);
   if (!route) co_return std::unexpected(route.error());

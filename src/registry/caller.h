@@ -9,6 +9,7 @@
 #include "access/grant.h"
 #include "access/scope.h"
 #include "access/token.h"
+#include "base/clock.h"
 
 namespace runnel::registry {
 
@@ -41,6 +42,10 @@ class Caller {
   bool may(access::Action action, std::string_view repository) const {
     return allowed(repository).has(action);
   }
+  // When the access token that the request came with ends; empty: it came with a login.
+  std::optional<WallTime> expires() const { return expires_; }
+  void set_expires(WallTime when) { expires_ = when; }
+
   // What the caller should know about how it logged in; empty: nothing.
   const std::string& notice() const { return notice_; }
   void set_notice(std::string text) { notice_ = std::move(text); }
@@ -59,6 +64,7 @@ class Caller {
   std::optional<std::vector<access::Scope>> limit_;
   std::vector<std::string> images_;
   std::string notice_;
+  std::optional<WallTime> expires_;
 };
 
 }  // namespace runnel::registry

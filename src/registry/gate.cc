@@ -21,6 +21,8 @@ namespace {
 constexpr std::string_view kDefaultIssuer = "runnel-registry";
 // Clients print it then: enough time to act, not so much that people stop reading it.
 constexpr auto kNoticeBefore = std::chrono::days(7);
+// The name that clients of ACR give with a token.
+constexpr std::string_view kNobody = "00000000-0000-0000-0000-000000000000";
 constexpr std::string_view kBasic = "Basic ";
 constexpr std::string_view kBearer = "Bearer ";
 
@@ -119,6 +121,8 @@ std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentia
   if (std::ranges::count(password, '.') == 2) {
     auto caller = check_token(password, Claims::Use::kRefresh);
     if (caller) return caller;
+    // With that name some clients ask for a token to read with by the one to write with.
+    if (user == kNobody) return check_token(password, Claims::Use::kAccess);
   }
   const TokenStore tokens(metadata_);
   RUNNEL_TRY(const auto token, tokens.token(user));
@@ -142,6 +146,7 @@ std::expected<Caller, Refusal> Gate::check_token(const std::string& token, Claim
                                      : "an access token is no refresh token"));
   RUNNEL_TRY(auto caller, caller_of(std::move(claims->principal), std::move(claims->limit)));
   caller.limit_to_images(std::move(claims->images));
+  if (use == Claims::Use::kAccess) caller.set_expires(claims->expires);
   return caller;
 }
 
@@ -194,7 +199,10 @@ Gate::Signed Gate::access_token(const Caller& caller, const std::vector<Scope>& 
   made.issued = clock_.wall();
   Claims claims;
   claims.principal = caller.principal();
-  claims.expires = made.issued + config_.auth.token_lifetime;
+  // A token gets none that lives longer than itself.
+  made.expires = made.issued + config_.auth.token_lifetime;
+  if (const auto end = caller.expires()) made.expires = std::min(made.expires, *end);
+  claims.expires = made.expires;
   claims.limit = made.granted;
   claims.images = caller.images();
   made.token = signer_.sign(claims, made.issued);
@@ -208,7 +216,8 @@ Gate::Signed Gate::refresh_token(const Principal& principal, Limits limits,
   Claims claims;
   claims.principal = principal;
   claims.use = Claims::Use::kRefresh;
-  claims.expires = made.issued + lifetime;
+  made.expires = made.issued + lifetime;
+  claims.expires = made.expires;
   claims.limit = std::move(limits.scopes);
   claims.images = std::move(limits.images);
   made.token = signer_.sign(claims, made.issued);

@@ -60,6 +60,7 @@ class Gate {
     std::string token;
     std::vector<access::Scope> granted;
     WallTime issued;
+    WallTime expires;
   };
   Signed access_token(const Caller& caller, const std::vector<access::Scope>& wanted) const;
   // As access::Claims have them.

@@ -53,10 +53,12 @@ net::Response token_response(const Gate& gate, const Config& config, const Calle
   json::object answer;
   answer["token"] = made.token;
   answer["access_token"] = made.token;
-  answer["expires_in"] = config.auth.token_lifetime.count();
+  answer["expires_in"] =
+      std::chrono::duration_cast<std::chrono::seconds>(made.expires - made.issued).count();
   answer["issued_at"] = to_utc_text(made.issued);
   answer["scope"] = scope_text(made.granted);
-  if (offline && !caller.is_anonymous())
+  // Who came with a token that ends soon has not logged in.
+  if (offline && !caller.is_anonymous() && !caller.expires())
     answer["refresh_token"] =
         gate.refresh_token(caller.principal(), {caller.limit(), caller.images()},
                            config.auth.refresh_lifetime)

@@ -77,6 +77,18 @@ std::string operation_json(const Operation& operation, std::string_view name_pre
   return json::serialize(body);
 }
 
+std::string switch_operation_json(std::string_view repository, const StreamingSettings& settings) {
+  json::object body;
+  body["name"] = "ArtifactStreamingUpdate";
+  body["resource"] = repository;
+  body["status"] = status_name(OperationStatus::kSucceeded);
+  body["startTime"] = to_utc_text(settings.changed);
+  body["progress"] = "100%";
+  body["details"] = fmt::format("Conversion of pushed images is {} for repository {}",
+                                settings.convert_pushed ? "on" : "off", repository);
+  return json::serialize(body);
+}
+
 std::string listed_operation_json(const Operation& operation) {
   json::object body;
   body["id"] = operation.id;

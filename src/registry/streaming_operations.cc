@@ -7,6 +7,7 @@
 #include "net/url.h"
 #include "registry/operation_json.h"
 #include "registry/streaming_call.h"
+#include "registry/streaming_settings.h"
 
 namespace runnel::registry {
 
@@ -76,6 +77,10 @@ Result<std::vector<Operation>> visible(const StreamingCall& call, const Page& pa
 
 Answer show_operation(const StreamingCall& call) {
   RUNNEL_DO(check(call, Action::kContentRead, no_such_operation()));
+  const auto& repository = call.target.repository;
+  RUNNEL_TRY(const auto settings, load_streaming_settings(call.services.metadata, repository));
+  if (settings.change_id == call.target.rest)
+    return json_response(200, kStreamingJson, switch_operation_json(repository, settings));
   RUNNEL_TRY(const auto operation, find_operation(call));
   return json_response(200, kStreamingJson, operation_json(operation));
 }

@@ -27,6 +27,10 @@ Result<StreamingSettings> settings_of(const meta::Document& document) {
     made.version = found->get_string();
   if (const auto* found = object.if_contains("holdTag"); found && found->is_int64())
     made.hold_tag = std::chrono::seconds(found->get_int64());
+  if (const auto* found = object.if_contains("changeId"); found && found->is_string())
+    made.change_id = found->get_string();
+  if (const auto* found = object.if_contains("changed"); found && found->is_int64())
+    made.changed = WallTime(std::chrono::seconds(found->get_int64()));
   return made;
 }
 
@@ -36,6 +40,9 @@ std::string body_of(const StreamingSettings& settings) {
   body["conversionFormat"] = settings.format;
   body["conversionVersion"] = settings.version;
   body["holdTag"] = settings.hold_tag.count();
+  body["changeId"] = settings.change_id;
+  body["changed"] =
+      std::chrono::duration_cast<std::chrono::seconds>(settings.changed.time_since_epoch()).count();
   return json::serialize(body);
 }
 

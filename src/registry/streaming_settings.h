@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 
+#include "base/clock.h"
 #include "meta/metadata_store.h"
 
 namespace runnel::registry {
@@ -21,6 +22,9 @@ struct StreamingSettings {
   // A pushed tag waits for its image's artifact, so long at most; 0: it does not.
   std::chrono::seconds hold_tag{0};
   bool is_set = false;  // somebody has set them
+  // The change that made them so, as an operation; empty: one of before changes had ids.
+  std::string change_id;
+  WallTime changed;
 
   bool operator==(const StreamingSettings&) const = default;
 };

@@ -45,16 +45,18 @@ Answer change_switch(const StreamingCall& call) {
       (!hold->is_int64() || hold->get_int64() < 0 || hold->get_int64() > kMaxHoldTag))
     return refuse(400, "UNSUPPORTED",
                   fmt::format("\"holdTag\" is a number of seconds, at most {}", kMaxHoldTag));
+  const auto id = meta::random_operation_id();
   const auto change = [&](StreamingSettings& settings) {
     if (convert != nullptr) settings.convert_pushed = convert->get_bool();
     if (hold != nullptr) settings.hold_tag = std::chrono::seconds(hold->get_int64());
     if (format) settings.format = *format;
     if (version) settings.version = *version;
+    settings.change_id = id;
+    settings.changed = call.services.clock.wall();
   };
   RUNNEL_TRY(const auto settings,
              change_streaming_settings(call.services.metadata, call.target.repository, change));
   auto said = switch_json(settings);
-  const auto id = meta::random_operation_id();
   said["status"] = status_name(meta::OperationStatus::kSucceeded);
   said["id"] = id;
   auto response = streaming_answer(202, said);

@@ -6,6 +6,9 @@ import base64
 import ctypes
 import ctypes.util
 import json
+import urllib.error
+import urllib.parse
+import urllib.request
 
 import pytest
 from needs import needs
@@ -115,3 +118,32 @@ def test_runnel_converts_with_dockers_configuration(guarded, built, tmp_path, mo
         services.convert(other)
     status, headers, _ = images.request(f"http://{guarded.host}/v2/")
     assert status == 401 and headers["www-authenticate"].startswith("Bearer realm=\"http://")
+
+
+NOBODY = "00000000-0000-0000-0000-000000000000"
+
+
+def token_for(guarded, scope: str, user: str, password: str, **more: str) -> dict:
+    form = urllib.parse.urlencode({"grant_type": "password", "username": user, "password": password,
+                                   "service": guarded.host, "scope": scope, **more})
+    with urllib.request.urlopen(f"http://{guarded.host}/oauth2/token", form.encode(),
+                                timeout=30) as answer:
+        return json.load(answer)
+
+
+def test_a_token_gives_another_one_that_may_no_more_and_ends_no_later(guarded):
+    """As ACR's clients do it: a token to push with asks for one to pull with."""
+    both = token_for(guarded, "repository:team/app:pull,push", "writer", PEOPLE["writer"])
+    reader = token_for(guarded, "repository:team/app:pull", NOBODY, both["access_token"],
+                       access_type="offline")
+    more = token_for(guarded, "repository:team/app:pull,push repository:team/other:pull", NOBODY,
+                     reader["access_token"])
+
+    assert both["scope"] == "repository:team/app:pull,push"
+    assert reader["scope"] == more["scope"] == "repository:team/app:pull"
+    assert reader["expires_in"] <= both["expires_in"]
+    assert "refresh_token" not in reader
+    for wrong in ("reader", "somebody"):  # a token is no password of a name
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            token_for(guarded, "repository:team/app:pull", wrong, both["access_token"])
+        assert refused.value.code == 401
