@@ -41,8 +41,9 @@ inline constexpr std::string_view kGenerationAnnotation = "dev.runnel.generation
 // What the hot pack was made of: one of the three below. For people: nothing depends on it, so it
 // is not signed.
 inline constexpr std::string_view kHotAnnotation = "dev.runnel.hot";
-inline constexpr std::string_view kHotGuessed = "guessed";    // from the image's command
-inline constexpr std::string_view kHotSeeded = "seeded";      // from starts of an earlier version
+inline constexpr std::string_view kHotGuessed = "guessed";  // from the image's command
+inline constexpr std::string_view kHotSeeded = "seeded";    // from starts of an earlier version, or
+                                                            // of images with the same layers
 inline constexpr std::string_view kHotRecorded = "recorded";  // from starts of this very image
 
 // The configuration blob of every artifact.

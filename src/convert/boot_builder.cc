@@ -112,8 +112,7 @@ uint64_t room_for(const std::vector<ChunkTable>& tables) {
 bool add_profile(HotEntries& entries, const std::vector<ChunkTable>& tables,
                  const std::vector<size_t>& with_tables,
                  const std::vector<artifact::LayerRecord>& records,
-                 const artifact::Profile& profile) {
-  uint64_t room = room_for(tables);
+                 const artifact::Profile& profile, uint64_t& room) {
   bool fits = false;
   std::vector<const ChunkTable*> table_of(profile.layers.size(), nullptr);
   std::vector<uint16_t> record_of(profile.layers.size(), 0);
@@ -162,7 +161,8 @@ bool add_earlier(HotEntries& entries, const erofs::Tree& tree,
 Result<void> add_guess(HotEntries& entries, const erofs::Tree& tree,
                        const std::vector<const LayerFile*>& layers,
                        const std::vector<ChunkTable>& tables,
-                       const std::vector<size_t>& with_tables, const oci::Process& process) {
+                       const std::vector<size_t>& with_tables, const oci::Process& process,
+                       uint64_t& room) {
   std::vector<SlotContent> slots;
   slots.reserve(tables.size());
   for (size_t slot = 0; slot < tables.size(); ++slot)
@@ -175,7 +175,6 @@ Result<void> add_guess(HotEntries& entries, const erofs::Tree& tree,
       },
       kMaxGuessReads);
   RUNNEL_TRY(const auto ranges, startup::guess(process, files));
-  uint64_t room = room_for(tables);
   for (const auto& range : ranges) {
     const auto add = [&](uint16_t slot, uint32_t chunk) {
       const uint64_t bytes = tables[slot - 1].at(chunk).stored_size;
@@ -248,11 +247,13 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   HotEntries hot;
   add_files(hot, tree, tables, with_tables, plan.files);
   auto made_of = artifact::kHotRecorded;
-  if (!add_profile(hot, tables, with_tables, head.layers, plan.profile)) {
+  uint64_t room = room_for(tables);
+  if (!add_profile(hot, tables, with_tables, head.layers, plan.profile, room)) {
     made_of = artifact::kHotSeeded;
     if (!add_earlier(hot, tree, tables, with_tables, plan.earlier)) {
-      made_of = artifact::kHotGuessed;
-      RUNNEL_DO(add_guess(hot, tree, layers, tables, with_tables, plan.process));
+      if (!add_profile(hot, tables, with_tables, head.layers, plan.shared, room))
+        made_of = artifact::kHotGuessed;
+      RUNNEL_DO(add_guess(hot, tree, layers, tables, with_tables, plan.process, room));
     }
   }
   head.hot = hot.take();

@@ -49,7 +49,11 @@ struct BootPlan {
   // Where the profile fits nothing: what starts of an earlier version read (hot_ranges()). Names
   // that the image does not have are left out.
   std::vector<HotRange> earlier;
-  // Where that fits nothing either: what starting this will probably read (startup/startup.h).
+  // Where that fits nothing either: what starts of other images read of layers that this image has,
+  // too. What starting this one reads of its own layers is guessed besides.
+  artifact::Profile shared;
+  // Where nothing is known, or only of some layers: what starting this will probably read
+  // (startup/startup.h).
   oci::Process process;
 };
 

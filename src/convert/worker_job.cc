@@ -86,6 +86,7 @@ Result<BootJob> read_boot_job(ByteReader& in) {
   RUNNEL_TRY(job.layers, read_layers(in));
   RUNNEL_TRY(job.earlier_profile, read_text(in));
   RUNNEL_TRY(job.earlier_layers, read_layers(in));
+  RUNNEL_TRY(job.shared_profile, read_text(in));
   return job;
 }
 
@@ -168,6 +169,7 @@ struct Write {
     layers(job.layers);
     write_text(out, job.earlier_profile);
     layers(job.earlier_layers);
+    write_text(out, job.shared_profile);
   }
   void layers(const std::vector<BootLayer>& all) const {
     out.u32(static_cast<uint32_t>(all.size()));

@@ -5,7 +5,8 @@
 //   job       u8 kind (1 layer, 2 boot), limits (5 × u64), u32 threads, then
 //             layer: text diff_id, u64 source size
 //             boot:  u64 generation, text profile, process (texts arguments, texts environment,
-//                    text directory), layers, text earlier profile, earlier layers; layers are
+//                    text directory), layers, text earlier profile, earlier layers, text shared
+//                    profile; layers are
 //                    u32 count, for each: text digest, u64 size, u32 which descriptor
 //   progress  u8 1, u64 bytes of the source that are done
 //   done      u8 2, then layer: u64 size, u64 plain bytes;
@@ -75,6 +76,8 @@ struct BootJob {
   // fits nothing. "": none.
   std::string earlier_profile;
   std::vector<BootLayer> earlier_layers;
+  // What starts of other images read of this image's layers; for where that fits nothing, too.
+  std::string shared_profile;
 
   bool operator==(const BootJob&) const = default;
 };

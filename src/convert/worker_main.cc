@@ -154,9 +154,13 @@ Result<WorkerMessage> run(const BootJob& job, const WorkerLimits&, WorkerPool&) 
                 .files = {},
                 .profile = {},
                 .earlier = {},
+                .shared = {},
                 .process = job.process};
   if (!job.profile.empty()) {
     RUNNEL_TRY(plan.profile, artifact::parse_profile(as_bytes(job.profile)));
+  }
+  if (!job.shared_profile.empty()) {
+    RUNNEL_TRY(plan.shared, artifact::parse_profile(as_bytes(job.shared_profile)));
   }
   Inputs inputs;
   for (size_t i = 0; i < inputs_of(job); ++i)

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,11 +25,31 @@ Result<std::vector<ImageArtifact>> artifacts_of(meta::MetadataStore& metadata,
                                                 const std::string& repository,
                                                 const oci::Digest& image);
 
-// What the newest artifact's hot pack was made of; empty when that was no profile.
+// The newest of them; null when there is none.
+const ImageArtifact* newest_of(const std::vector<ImageArtifact>& artifacts);
+
+// What the hot pack of the image's newest artifact, whose generation that is, was made of; empty
+// when that was no profile.
 Result<artifact::Profile> boot_profile(meta::MetadataStore& metadata, const std::string& repository,
-                                       const oci::Digest& image);
+                                       const oci::Digest& image, uint64_t generation);
+// What the next artifact's will be made of, before it is made: it counts once there is an artifact
+// of that generation, so nothing is wrong when there never is.
 Result<void> note_boot_profile(meta::MetadataStore& metadata, const std::string& repository,
-                               const oci::Digest& image, const artifact::Profile& profile);
+                               const oci::Digest& image, const artifact::Profile& profile,
+                               uint64_t generation);
+// Looks at some of them, those that come after `after` in the store's order, and forgets those of
+// images that are gone. Where to go on; empty at the end.
+Result<std::string> forget_boot_profiles_of_absent(meta::MetadataStore& metadata,
+                                                   const std::string& after);
+
+// That the image was converted as one of the index's.
+Result<void> note_index(meta::MetadataStore& metadata, const std::string& repository,
+                        const oci::Digest& image, const oci::Digest& index);
+// The indexes in which it was, as far as they are still there; some of them when there are very
+// many.
+Result<std::vector<meta::ManifestInfo>> indexes_of(meta::MetadataStore& metadata,
+                                                   const std::string& repository,
+                                                   const oci::Digest& image);
 
 // What starts of another version of an image read, and the layers that they read it from.
 struct EarlierStarts {
@@ -45,5 +66,12 @@ Result<std::optional<EarlierStarts>> earlier_starts(meta::MetadataStore& metadat
                                                     const oci::Digest& image,
                                                     const oci::Manifest& manifest,
                                                     const oci::Platform& platform);
+
+// What starts of another image read of these layer blobs, whatever repository it is in, and nothing
+// of its other layers: of the images that have such a profile, the one that shares most of them; of
+// several, the one whose profile was noted last. Whoever has a layer has all its files, so nothing
+// is told of files that its readers could not read. Empty when there is none.
+Result<std::optional<artifact::Profile>> shared_starts(meta::MetadataStore& metadata,
+                                                       const std::set<oci::Digest>& blobs);
 
 }  // namespace runnel::registry

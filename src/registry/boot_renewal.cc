@@ -4,6 +4,7 @@
 
 #include "artifact/merged_profile.h"
 #include "base/log.h"
+#include "oci/document.h"
 #include "registry/attributes.h"
 #include "registry/boot_profiles.h"
 #include "registry/profile_votes.h"
@@ -15,6 +16,8 @@ namespace {
 constexpr auto kGather = std::chrono::seconds(1);
 constexpr auto kApart = std::chrono::minutes(1);
 constexpr auto kKeepOld = std::chrono::hours(24);
+// Its layers are converted already: seconds, unless the machine has no time for it.
+constexpr auto kLongest = std::chrono::minutes(10);
 constexpr double kEnough = 0.1;
 constexpr size_t kMaxDue = 10'000;
 constexpr size_t kSweep = 100;
@@ -24,6 +27,24 @@ constexpr std::string_view kSuperseded = "superseded-artifact";
 std::string due_text(WallTime due) {
   const auto since = std::chrono::duration_cast<std::chrono::seconds>(due.time_since_epoch());
   return fmt::format("{:010}", since.count());
+}
+
+// Whether its subject has an artifact that is newer. One that this program cannot read is not
+// asked.
+Result<bool> is_replaced(meta::MetadataStore& metadata, const std::string& repository,
+                         const oci::Digest& digest) {
+  RUNNEL_TRY(const auto stored, metadata.manifest(repository, digest));
+  if (!stored) return true;
+  const auto manifest = oci::parse_manifest(as_bytes(stored->bytes), stored->info.media_type);
+  if (!manifest) return true;
+  const auto old = artifact::parse_artifact(*manifest);
+  if (!old) return true;
+  const auto platform = oci::to_string(old->platform);
+  RUNNEL_TRY(const auto artifacts, artifacts_of(metadata, repository, old->subject.digest));
+  return std::ranges::any_of(artifacts, [&](const ImageArtifact& each) {
+    return each.artifact.generation > old->generation &&
+           oci::to_string(each.artifact.platform) == platform;
+  });
 }
 
 Result<void> delete_superseded(meta::MetadataStore& metadata, const std::string& name) {
@@ -38,7 +59,8 @@ Result<void> delete_superseded(meta::MetadataStore& metadata, const std::string&
     const auto allowed = check_attributes(metadata, Attribute::kDelete, route);
     if (!allowed && allowed.error().status >= 500)
       return fail(Code::kUnavailable, "{}", allowed.error().message);
-    if (allowed) {
+    RUNNEL_TRY(const bool replaced, is_replaced(metadata, repository, *artifact));
+    if (allowed && replaced) {
       RUNNEL_TRY([[maybe_unused]] const bool was_there,
                  metadata.delete_manifest(repository, *artifact, meta::Undo::kNever));
     }
@@ -55,26 +77,35 @@ Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& re
   auto& metadata = tools.metadata;
   RUNNEL_TRY(const auto voted, count_votes(metadata, repository, image));
   if (voted.profile.chunks.empty()) return false;
-  RUNNEL_TRY(const auto before, boot_profile(metadata, repository, image));
-  if (artifact::difference(before, voted.profile) <= kEnough) return false;
-  RUNNEL_TRY(const auto artifacts, artifacts_of(metadata, repository, image));
-  const auto newest = std::ranges::max_element(
-      artifacts, {}, [](const ImageArtifact& each) { return each.artifact.generation; });
+  RUNNEL_TRY(auto artifacts, artifacts_of(metadata, repository, image));
+  const auto* newest = newest_of(artifacts);
   // Another producer's layer blobs have other chunks: what nodes told fits none that we would make.
-  if (newest == artifacts.end() || newest->artifact.producer != artifact::producer()) return false;
+  if (newest == nullptr || newest->artifact.producer != artifact::producer()) return false;
+  RUNNEL_TRY(const auto before,
+             boot_profile(metadata, repository, image, newest->artifact.generation));
+  if (artifact::difference(before, voted.profile) <= kEnough) return false;
+  const auto generation = newest->artifact.generation + 1;
 
   RUNNEL_TRY(auto source, read_conversion_source(metadata, tools.blobs, repository, image, {}));
+  RUNNEL_TRY(const auto indexes, indexes_of(metadata, repository, image));
+  const auto platform = oci::to_string(newest->artifact.platform);
+  for (const auto& index : indexes) {
+    source.indexes.push_back(descriptor_of(index));
+    RUNNEL_TRY(auto of_index, artifacts_of(metadata, repository, index.digest));
+    for (auto& each : of_index)
+      if (oci::to_string(each.artifact.platform) == platform) artifacts.push_back(std::move(each));
+  }
   ImageConversion conversion(
       tools, repository, std::move(source), {.progress = [](unsigned) {}, .give_up = give_up},
-      {.generation = newest->artifact.generation + 1, .profile = artifact::to_json(voted.profile)});
+      {.generation = generation, .profile = artifact::to_json(voted.profile)});
   RUNNEL_DO(conversion.prepare());
-  RUNNEL_TRY(const auto done, conversion.publish());
-  RUNNEL_DO(note_boot_profile(metadata, repository, image, voted.profile));
-  for (const auto& old : artifacts)
-    if (std::ranges::find(done.artifacts, old.digest) == done.artifacts.end())
-      RUNNEL_DO(supersede(metadata, repository, old.digest, now));
+  // Before it is there: neither counts without it, and whatever dies in between leaves nothing to
+  // be done.
+  RUNNEL_DO(note_boot_profile(metadata, repository, image, voted.profile, generation));
+  for (const auto& old : artifacts) RUNNEL_DO(supersede(metadata, repository, old.digest, now));
+  RUNNEL_TRY([[maybe_unused]] const auto done, conversion.publish());
   log::info("{}@{}: a boot blob of {} chunks that {} nodes told of, generation {}", repository,
-            image, voted.profile.chunks.size(), voted.votes, newest->artifact.generation + 1);
+            image, voted.profile.chunks.size(), voted.votes, generation);
   return true;
 }
 
@@ -135,8 +166,13 @@ void BootRenewal::run(const std::stop_token& stop) {
     const auto [repository, image] = next->first;
     due_.erase(next);
     lock.unlock();
-    const auto renewed =
-        renew_boot(tools_, repository, image, clock_.wall(), [&] { return stop.stop_requested(); });
+    const auto give_up = [&, until = now + kLongest] {
+      return stop.stop_requested() || clock_.now() >= until;
+    };
+    const auto renewed = renew_boot(tools_, repository, image, clock_.wall(), give_up);
+    if (!renewed && renewed.error().given_up && !stop.stop_requested())
+      log::warning("{}@{}: no new boot blob: it took more than {} minutes", repository, image,
+                   kLongest.count());
     if (!renewed && !renewed.error().given_up)
       log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
                    renewed.error().message);

@@ -4,8 +4,9 @@
 // made of, the image gets another artifact: the same layer blobs, a boot blob that brings those
 // chunks, one generation higher. A second after the first vote, so that a rollout's votes come
 // together, and at most once a minute for an image. The artifact that it replaces stays for a day,
-// because pulls and nodes may be at it. What a process was about to do when it ended, the next vote
-// brings back.
+// because pulls and nodes may be at it, and as long as none is newer. The artifacts that an index
+// has for the image are renewed with it. What a process was about to do when it ended, the next
+// vote brings back.
 #pragma once
 
 #include <condition_variable>
@@ -53,7 +54,8 @@ Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& re
 // From `now` on the artifact's day runs.
 Result<void> supersede(meta::MetadataStore& metadata, const std::string& repository,
                        const oci::Digest& artifact, WallTime now);
-// Deletes the artifacts whose day is over at `now`, some of them; the number.
+// Looks at the artifacts whose day is over at `now`, some of them, and deletes those that have been
+// replaced; the number that it looked at.
 Result<size_t> remove_superseded(meta::MetadataStore& metadata, WallTime now);
 
 }  // namespace runnel::registry

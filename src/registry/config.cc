@@ -66,6 +66,7 @@ Section conversion_section(ConversionConfig& conversion) {
   auto& limits = conversion.limits;
   Section keys;
   keys.flag("enabled", conversion.enabled)
+      .flag("shared_profiles", conversion.shared_profiles)
       .number("concurrency", 1, 64,
               [&](int64_t value) { conversion.concurrency = static_cast<unsigned>(value); })
       .number("threads", 1, 256,

@@ -62,6 +62,9 @@ struct ConversionConfig {
   // PEM file of an Ed25519 private key; "": converter.key among the data, made when it is not
   // there.
   std::string key;
+  // What starts of images in any repository read gives first hot packs of images that share their
+  // layers.
+  bool shared_profiles = true;
   // How long an operation that has ended can be asked about.
   std::chrono::days keep_operations = std::chrono::days(30);
 };

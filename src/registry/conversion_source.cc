@@ -66,10 +66,7 @@ struct Reader {
   Convertible<ConversionSource> index(const meta::StoredManifest& stored) const {
     RUNNEL_TRY(const auto index, oci::parse_index(as_bytes(stored.bytes), stored.info.media_type));
     ConversionSource source;
-    source.index.emplace();
-    source.index->media_type = stored.info.media_type;
-    source.index->digest = stored.info.digest;
-    source.index->size = stored.info.size;
+    source.indexes.push_back(descriptor_of(stored.info));
     bool absent = false;
     for (const auto& child : index.manifests) {
       if (!oci::is_manifest_type(child.media_type)) continue;
@@ -91,6 +88,14 @@ struct Reader {
 };
 
 }  // namespace
+
+oci::Descriptor descriptor_of(const meta::ManifestInfo& info) {
+  oci::Descriptor descriptor;
+  descriptor.media_type = info.media_type;
+  descriptor.digest = info.digest;
+  descriptor.size = info.size;
+  return descriptor;
+}
 
 Result<Buffer> read_blob(blob::BlobStore& blobs, const oci::Digest& digest, size_t limit) {
   RUNNEL_TRY(auto content, blobs.open(digest));

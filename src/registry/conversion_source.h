@@ -21,8 +21,10 @@ struct SourceImage {
 };
 
 struct ConversionSource {
-  std::vector<SourceImage> images;       // one, or those of an index's platforms
-  std::optional<oci::Descriptor> index;  // when it was one
+  std::vector<SourceImage> images;  // one, or those of an index's platforms
+  // Each of the images gets an artifact, and so does each of these for each of them: the index that
+  // it was, or those in which an image was converted before.
+  std::vector<oci::Descriptor> indexes;
 };
 
 // `platforms` ("linux/amd64", "linux/arm/v7") are those that are converted; empty: every Linux one.
@@ -33,6 +35,9 @@ Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metada
                                                      const std::string& repository,
                                                      const oci::Digest& digest,
                                                      const std::vector<std::string>& platforms);
+
+// The descriptor of a manifest that the store has.
+oci::Descriptor descriptor_of(const meta::ManifestInfo& info);
 
 // The bytes of a blob of at most `limit` bytes. kUnavailable when it is not there.
 Result<Buffer> read_blob(blob::BlobStore& blobs, const oci::Digest& digest, size_t limit);

@@ -11,6 +11,7 @@ namespace json = boost::json;
 namespace {
 
 constexpr std::string_view kKind = "converted-layer";
+constexpr size_t kSweep = 100;
 
 std::string name_of(const oci::Digest& source) {
   return fmt::format("{} {} {}", artifact::kFormatVersion, artifact::producer(), source);
@@ -41,6 +42,16 @@ std::optional<ConvertedLayer> layer_of(const std::string& body, const oci::Diges
   return ConvertedLayer{.blob = *std::move(digest), .size = size->to_number<uint64_t>()};
 }
 
+std::optional<oci::Digest> blob_of(const std::string& body) {
+  json::error_code failed;
+  const auto value = json::parse(body, failed);
+  const auto* object = failed ? nullptr : value.if_object();
+  const auto* blob = object != nullptr ? object->if_contains("blob") : nullptr;
+  if (blob == nullptr || !blob->is_string()) return std::nullopt;
+  auto digest = oci::Digest::parse(blob->get_string());
+  return digest ? std::optional(*std::move(digest)) : std::nullopt;
+}
+
 }  // namespace
 
 Result<std::optional<ConvertedLayer>> ConvertedLayers::find(const oci::Digest& source,
@@ -66,6 +77,19 @@ Result<void> ConvertedLayers::remember(const oci::Digest& source, const oci::Dig
   // Whoever was faster made the same.
   if (!put && put.error().code != Code::kConflict) return std::unexpected(put.error());
   return {};
+}
+
+Result<std::string> ConvertedLayers::forget_absent(const std::string& after) const {
+  RUNNEL_TRY(const auto some, metadata_.documents(kKind, after, kSweep));
+  for (const auto& each : some) {
+    const auto blob = blob_of(each.body);
+    if (blob) {
+      RUNNEL_TRY(const bool linked, metadata_.is_linked(*blob));
+      if (linked) continue;
+    }
+    RUNNEL_TRY([[maybe_unused]] const bool existed, metadata_.delete_document(kKind, each.name));
+  }
+  return some.size() < kSweep ? std::string() : some.back().name;
 }
 
 }  // namespace runnel::registry

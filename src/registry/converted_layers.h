@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "blob/blob_store.h"
 #include "meta/metadata_store.h"
@@ -28,6 +29,9 @@ class ConvertedLayers {
                                              const oci::Digest& diff_id) const;
   Result<void> remember(const oci::Digest& source, const oci::Digest& diff_id,
                         const ConvertedLayer& layer) const;
+  // Looks at some of them, those that come after `after` in the store's order, and forgets those
+  // whose blob is gone. Where to go on; empty at the end.
+  Result<std::string> forget_absent(const std::string& after) const;
 
  private:
   meta::MetadataStore& metadata_;

@@ -128,6 +128,7 @@ Convertible<void> ImageConversion::prepare() {
 }
 
 Convertible<void> ImageConversion::convert_layers() {
+  RUNNEL_DO(read_artifacts());
   std::set<oci::Digest> sources;
   for (const auto& image : source_.images)
     for (const auto& layer : image.manifest.layers)
@@ -167,6 +168,7 @@ Convertible<void> ImageConversion::make_layer(const oci::Descriptor& descriptor,
 Convertible<bool> ImageConversion::reuse(Layer& layer, const oci::Descriptor& descriptor) {
   const ConvertedLayers known(tools_.metadata, tools_.blobs);
   RUNNEL_TRY(auto found, known.find(descriptor.digest, layer.diff_id));
+  if (!found) found = of_artifacts(descriptor.digest, layer.diff_id);
   if (!found) return false;
   RUNNEL_TRY(auto content, tools_.blobs.open(found->blob));
   auto* file = content ? std::get_if<blob::FileContent>(&*content) : nullptr;
@@ -175,6 +177,29 @@ Convertible<bool> ImageConversion::reuse(Layer& layer, const oci::Descriptor& de
   layer.file = std::move(file->file);
   layer.reused = true;
   return true;
+}
+
+Result<void> ImageConversion::read_artifacts() {
+  for (const auto& image : source_.images) {
+    RUNNEL_TRY(const auto there,
+               artifacts_of(tools_.metadata, repository_, image.descriptor.digest));
+    for (const auto& [digest, artifact] : there) {
+      // Of other bytes, or of somebody whose word would become ours.
+      if (artifact.producer != artifact::producer() ||
+          !artifact::verify(artifact, image.manifest.config.digest, tools_.key))
+        continue;
+      made_before_.insert(made_before_.end(), artifact.layers.begin(), artifact.layers.end());
+    }
+  }
+  return {};
+}
+
+std::optional<ConvertedLayer> ImageConversion::of_artifacts(const oci::Digest& source,
+                                                            const oci::Digest& diff_id) const {
+  for (const auto& each : made_before_)
+    if (each.source == source && each.diff_id == diff_id)
+      return ConvertedLayer{.blob = each.blob, .size = each.blob_size};
+  return std::nullopt;
 }
 
 Convertible<void> ImageConversion::convert(Layer& layer, const oci::Descriptor& descriptor) {
@@ -235,7 +260,7 @@ Result<void> ImageConversion::add_earlier(convert::BootJob& job, const SourceIma
   if (!wish_.profile.empty()) return {};
   RUNNEL_TRY(const auto found, earlier_starts(tools_.metadata, repository_, image.descriptor.digest,
                                               image.manifest, convert::platform_of(image.config)));
-  if (!found) return {};
+  if (!found) return add_shared(job);
   std::vector<convert::BootLayer> layers;
   for (const auto& layer : found->layers) {
     RUNNEL_TRY(auto content, tools_.blobs.open(layer.blob));
@@ -251,6 +276,15 @@ Result<void> ImageConversion::add_earlier(convert::BootJob& job, const SourceIma
   }
   job.earlier_layers = std::move(layers);
   job.earlier_profile = artifact::to_json(found->profile);
+  return {};
+}
+
+Result<void> ImageConversion::add_shared(convert::BootJob& job) {
+  if (!tools_.config.conversion.shared_profiles) return {};
+  std::set<oci::Digest> blobs;
+  for (const auto& layer : job.layers) blobs.insert(layer.blob);
+  RUNNEL_TRY(const auto found, shared_starts(tools_.metadata, blobs));
+  if (found) job.shared_profile = artifact::to_json(*found);
   return {};
 }
 
@@ -325,12 +359,14 @@ Convertible<ConversionResult> ImageConversion::publish() {
                                                 .hot = boot.hot},
                                                std::string(artifact::kAzureArtifactType));
     RUNNEL_TRY(result_.artifacts.emplace_back(), put_artifact(artifact, image, image.descriptor));
-    if (!source_.index) continue;
-    RUNNEL_TRY(result_.artifacts.emplace_back(), put_artifact(artifact, image, *source_.index));
+    for (const auto& index : source_.indexes) {
+      RUNNEL_TRY(result_.artifacts.emplace_back(), put_artifact(artifact, image, index));
+      RUNNEL_DO(note_index(tools_.metadata, repository_, image.descriptor.digest, index.digest));
+    }
   }
   const ConvertedLayers known(tools_.metadata, tools_.blobs);
   for (const auto& [source, layer] : layers_)
-    if (!layer->reused) RUNNEL_DO(known.remember(source, layer->diff_id, layer->made));
+    RUNNEL_DO(known.remember(source, layer->diff_id, layer->made));
   return std::move(result_);
 }
 

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -76,6 +77,12 @@ class ImageConversion {
   // when that version's blobs are gone.
   Result<void> add_earlier(convert::BootJob& job, const SourceImage& image,
                            std::vector<std::shared_ptr<const UniqueFd>>& files);
+  // What starts of images in any repository read of layers that this one has, too.
+  Result<void> add_shared(convert::BootJob& job);
+  // The layers of the images' artifacts that are ours: also those that were not made here.
+  Result<void> read_artifacts();
+  std::optional<ConvertedLayer> of_artifacts(const oci::Digest& source,
+                                             const oci::Digest& diff_id) const;
   // `digest` is the file's; one that somebody else said of it is checked.
   enum class Trust : uint8_t { kFound, kSaid };
   Convertible<void> stage(int file, const oci::Digest& digest, uint64_t size, Trust trust);
@@ -96,6 +103,7 @@ class ImageConversion {
   std::map<oci::Digest, std::unique_ptr<Layer>> layers_;  // by the source layer's digest
   std::vector<Boot> boots_;                               // of source_.images, in their order
   std::vector<Staged> staged_;
+  std::vector<artifact::ArtifactLayer> made_before_;
   ConversionResult result_;
 };
 

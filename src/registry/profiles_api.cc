@@ -7,6 +7,7 @@
 #include "registry/attributes.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/boot_profiles.h"
 #include "registry/boot_renewal.h"
 #include "registry/profile_votes.h"
 #include "registry/request_body.h"
@@ -92,15 +93,33 @@ Answer vote(Services& services, const Route& image, const net::Request& request,
   return net::Response(204);
 }
 
+// What the hot pack of the image's newest artifact was made of.
+Result<std::optional<json::object>> hot_pack(Services& services, const Route& image,
+                                             const oci::Digest& digest) {
+  RUNNEL_TRY(const auto artifacts, artifacts_of(services.metadata, image.repository, digest));
+  const auto* newest = newest_of(artifacts);
+  if (newest == nullptr) return std::nullopt;
+  json::object out;
+  out["artifact"] = newest->digest.to_string();
+  out["generation"] = newest->artifact.generation;
+  out["madeOf"] = newest->artifact.hot.empty() ? "unknown" : newest->artifact.hot;
+  return out;
+}
+
 Answer show(Services& services, const Route& image) {
   RUNNEL_TRY(const auto digest, check_present(services, image));
   RUNNEL_TRY(const auto voted, count_votes(services.metadata, image.repository, digest));
+  RUNNEL_TRY(auto pack, hot_pack(services, image, digest));
   if (voted.votes == 0)
     return refuse(
         404, "PROFILE_UNKNOWN",
-        fmt::format("no node has told of a start of {}@{} yet", image.repository, digest));
+        fmt::format("no node has told of a start of {}@{} yet{}", image.repository, digest,
+                    pack ? fmt::format("; its hot pack is {}",
+                                       std::string_view(pack->at("madeOf").get_string()))
+                         : ""));
   auto shown = json::parse(artifact::to_json(voted.profile)).as_object();
   shown["votes"] = voted.votes;
+  if (pack) shown["hotPack"] = *std::move(pack);
   auto response = json_response(200, "application/json", json::serialize(shown));
   response.headers.add("Cache-Control", "no-store");
   return response;

@@ -18,9 +18,11 @@
 #include "net/server_tls.h"
 #include "net/url.h"
 #include "registry/api.h"
+#include "registry/boot_profiles.h"
 #include "registry/boot_renewal.h"
 #include "registry/collector.h"
 #include "registry/conversions.h"
+#include "registry/converted_layers.h"
 #include "registry/converter_key.h"
 #include "registry/gate.h"
 #include "registry/profile_votes.h"
@@ -60,7 +62,7 @@ class Housekeeper {
       blobs_.close_unused();
       if (round % kCleansPerCollection == 0) report(collector.collect(stop));
       if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
-      if (round % kCleansPerSweep == 0) forget_votes(stop);
+      if (round % kCleansPerSweep == 0) forget(stop);
       remove_old_artifacts();
       measure();
       std::unique_lock lock(mutex);
@@ -86,11 +88,22 @@ class Housekeeper {
                 collected->bytes);
   }
 
-  void forget_votes(const std::stop_token& stop) {
+  // What was noted of images and layers that are gone.
+  void forget(const std::stop_token& stop) {
+    const ConvertedLayers layers(metadata_, blobs_);
+    forget("votes", stop,
+           [&](const auto& after) { return forget_votes_of_absent(metadata_, after); });
+    forget("profiles", stop,
+           [&](const auto& after) { return forget_boot_profiles_of_absent(metadata_, after); });
+    forget("converted layers", stop,
+           [&](const auto& after) { return layers.forget_absent(after); });
+  }
+  template <class Some>
+  void forget(std::string_view what, const std::stop_token& stop, const Some& some) {
     std::string after;
     do {
-      const auto next = forget_votes_of_absent(metadata_, after);
-      if (!next) log::warning("forgetting profiles of absent images: {}", next.error().message);
+      const auto next = some(after);
+      if (!next) log::warning("forgetting {} of what is gone: {}", what, next.error().message);
       after = next.value_or("");
     } while (!after.empty() && !stop.stop_requested());
   }
