@@ -28,17 +28,18 @@ std::unexpected<Error> failure(sqlite3* database, std::string_view what) {
 struct Bind {
   sqlite3_stmt* statement;
   int index;
+  sqlite3_destructor_type keeping;  // SQLITE_STATIC: the value lives longer; SQLITE_TRANSIENT: copy
 
   int operator()(std::nullptr_t) const { return sqlite3_bind_null(statement, index); }
   int operator()(int64_t value) const { return sqlite3_bind_int64(statement, index, value); }
   int operator()(std::string_view text) const {
     return sqlite3_bind_text64(statement, index, text.data() == nullptr ? "" : text.data(),
-                               text.size(), SQLITE_STATIC, SQLITE_UTF8);
+                               text.size(), keeping, SQLITE_UTF8);
   }
   int operator()(Bytes bytes) const {
     return sqlite3_bind_blob64(statement, index,
                                bytes.empty() ? "" : static_cast<const void*>(bytes.data()),
-                               bytes.size(), SQLITE_STATIC);
+                               bytes.size(), keeping);
   }
 };
 
@@ -102,6 +103,11 @@ Connection::~Connection() {
 }
 
 Result<Query> Connection::query(const char* sql, std::initializer_list<SqlValue> values) {
+  return prepare(sql, values, true);
+}
+
+Result<Query> Connection::prepare(const char* sql, std::initializer_list<SqlValue> values,
+                                  bool copies) {
   auto& statement = statements_[sql];
   if (statement == nullptr && sqlite3_prepare_v3(database_, sql, -1, SQLITE_PREPARE_PERSISTENT,
                                                  &statement, nullptr) != SQLITE_OK)
@@ -109,13 +115,16 @@ Result<Query> Connection::query(const char* sql, std::initializer_list<SqlValue>
   RUNNEL_CHECK(sqlite3_bind_parameter_count(statement) == static_cast<int>(values.size()));
   Query query(database_, statement);
   int index = 0;
+  const auto keeping = copies ? SQLITE_TRANSIENT : SQLITE_STATIC;
   for (const auto& value : values)
-    if (std::visit(Bind{statement, ++index}, value) != SQLITE_OK) return failure(database_, sql);
+    if (std::visit(Bind{statement, ++index, keeping}, value) != SQLITE_OK)
+      return failure(database_, sql);
   return query;
 }
 
 Result<int64_t> Connection::run(const char* sql, std::initializer_list<SqlValue> values) {
-  RUNNEL_TRY(auto running, query(sql, values));
+  // What is inserted may be large, and is not needed any longer than this.
+  RUNNEL_TRY(auto running, prepare(sql, values, false));
   while (true) {
     RUNNEL_TRY(const bool more, running.next());
     if (!more) return sqlite3_changes64(database_);

@@ -26,7 +26,7 @@ struct sqlite3_stmt;
 
 namespace runnel::meta {
 
-// What can be bound to a '?'. Texts and bytes must outlive the Query.
+// What can be bound to a '?'. A Query has its own copies.
 using SqlValue = std::variant<std::nullptr_t, int64_t, std::string_view, Bytes>;
 
 // A statement that runs. Views into a row hold until the next next().
@@ -69,6 +69,9 @@ class Connection {
 
  private:
   explicit Connection(sqlite3* database) : database_(database) {}
+
+  // `copies`: of the values, which else must outlive the Query.
+  Result<Query> prepare(const char* sql, std::initializer_list<SqlValue> values, bool copies);
 
   sqlite3* const database_;
   std::unordered_map<const char*, sqlite3_stmt*> statements_;

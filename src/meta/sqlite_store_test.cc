@@ -232,5 +232,15 @@ TEST_F(SqliteFile, UndoesATransactionThatIsNotCommitted) {
   EXPECT_EQ(rows.integer(0), 0);
 }
 
+TEST_F(SqliteFile, AQueryKeepsItsOwnCopiesOfWhatItIsAsked) {
+  auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+  std::string name(100, 'a');
+  auto rows = connection->query("SELECT ? || 'b'", {name}).value();
+  name.assign(100, 'x');
+
+  ASSERT_TRUE(rows.next().value());
+  EXPECT_EQ(rows.text(0), std::string(100, 'a') + "b");
+}
+
 }  // namespace
 }  // namespace runnel::meta
