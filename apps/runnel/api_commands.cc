@@ -24,12 +24,9 @@ void add_registry_flags(CLI::App& command, cli::RegistryOptions& options) {
       ->capture_default_str();
 }
 
-void add_api_flags(CLI::App& command, cli::ApiOptions& options, RegistryFlag registry) {
-  const bool also_name = registry == RegistryFlag::kAlsoName;
-  command
-      .add_option(also_name ? "-r,-n,--registry,--name" : "-r,--registry", options.host,
-                  "HOST[:PORT] of the registry")
-      ->envname("RUNNEL_REGISTRY");
+namespace {
+
+void add_credential_flags(CLI::App& command, cli::ApiOptions& options) {
   command.add_option("--suffix", options.suffix,
                      "put after the name of a registry that has no '.': NAME.SUFFIX");
   command.add_option("-u,--username,--user", options.user,
@@ -40,6 +37,24 @@ void add_api_flags(CLI::App& command, cli::ApiOptions& options, RegistryFlag reg
       "its password, or a token; everybody on this machine can read it: better --password-stdin");
   command.add_flag("--password-stdin", options.password_stdin, "read it from standard input")
       ->excludes(password);
+}
+
+}  // namespace
+
+void add_login_flags(CLI::App& command, cli::ApiOptions& options) {
+  command.add_option("-r,-n,--registry,--name", options.host, "HOST[:PORT] of the registry")
+      ->envname("RUNNEL_REGISTRY");
+  add_credential_flags(command, options);
+  add_registry_flags(command, options.registry);
+}
+
+void add_api_flags(CLI::App& command, cli::ApiOptions& options, RegistryFlag registry) {
+  const bool also_name = registry == RegistryFlag::kAlsoName;
+  command
+      .add_option(also_name ? "-r,-n,--registry,--name" : "-r,--registry", options.host,
+                  "HOST[:PORT] of the registry")
+      ->envname("RUNNEL_REGISTRY");
+  add_credential_flags(command, options);
   command.add_option("-o,--output", options.output.format, "how the answer is written")
       ->check(CLI::IsMember({"json", "jsonc", "table", "tsv", "yaml"}))
       ->capture_default_str();

@@ -6,6 +6,7 @@
 
 #include "api_commands.h"
 #include "cli/cli.h"
+#include "cli/registry_login.h"
 #include "completion_command.h"
 #include "convert/worker_main.h"
 #include "install_commands.h"
@@ -83,26 +84,35 @@ void add_check_registry(CLI::App& node, Action& action) {
       [&action, options] { action = [options] { return cli::node_check_registry(*options); }; });
 }
 
+// With --name the login is a person's; with HOST alone it is the node's.
 void add_login(CLI::App& app, Action& action) {
-  auto* command =
-      app.add_subcommand("login", "give this machine's node a user and password for a registry");
-  command->footer(
-      "Example: runnel login registry.example --user robot --password-stdin < password-file");
-  auto options = std::make_shared<cli::LoginOptions>();
-  command->add_option("HOST", options->host, "registry, with its port if it has one")->required();
-  command->add_option("-u,--user", options->user, "user name")->required();
-  command->add_flag("--password-stdin")
-      ->description("read the password from standard input")
-      ->required();
-  add_control_flags(*command, options->control);
-  command->callback([&action, options] { action = [options] { return cli::login(*options); }; });
-
-  auto* out = app.add_subcommand("logout", "take a registry's password from this machine's node");
-  out->footer("Example: runnel logout registry.example");
-  auto host = std::make_shared<cli::LoginOptions>();
-  out->add_option("HOST", host->host, "registry, with its port if it has one")->required();
-  add_control_flags(*out, host->control);
-  out->callback([&action, host] { action = [host] { return cli::logout(*host); }; });
+  const auto add = [&](const char* name, const char* what, const std::string& example,
+                       int (*of_node)(const cli::LoginOptions&),
+                       int (*of_person)(const cli::ApiOptions&)) {
+    auto* command = app.add_subcommand(name, what);
+    command->footer("Example: runnel " + example);
+    auto node = std::make_shared<cli::LoginOptions>();
+    auto person = std::make_shared<cli::ApiOptions>();
+    auto* host = command->add_option(
+        "HOST", node->host, "registry, with its port if it has one: for this machine's node");
+    add_control_flags(*command, node->control);
+    add_login_flags(*command, *person);
+    command->callback([=, &action] {
+      if (host->count() == 0) {
+        action = [=] { return of_person(*person); };
+        return;
+      }
+      node->user = person->user;
+      action = [=] { return of_node(*node); };
+    });
+  };
+  add("login",
+      "keep a user and password for a registry: --name NAME for you, HOST for this machine's node",
+      "login -n registry.example -u alice    (for the node: runnel login registry.example -u robot "
+      "--password-stdin < password-file)",
+      cli::login, cli::registry_login);
+  add("logout", "forget them: --name NAME for you, HOST for this machine's node",
+      "logout -n registry.example", cli::logout, cli::registry_logout);
 }
 
 void add_node_image_command(CLI::App& node, Action& action, const char* name, const char* what,

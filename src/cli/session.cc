@@ -20,18 +20,6 @@ constexpr size_t kMaxPages = 100'000;
 // With which clients of ACR send a token as the password.
 constexpr const char* kTokenUser = "00000000-0000-0000-0000-000000000000";
 
-Result<std::string> host_of(const ApiOptions& options, std::string_view named) {
-  std::string host(named.empty() ? std::string_view(options.host) : named);
-  if (host.empty())
-    return usage_error("which registry? Say --registry HOST[:PORT], or set RUNNEL_REGISTRY");
-  const bool is_name = host.find_first_of(".:") == std::string::npos && host != "localhost";
-  if (is_name && !options.suffix.empty())
-    host += (options.suffix.starts_with('.') ? "" : ".") + options.suffix;
-  if (!net::split_host_port(host))
-    return usage_error("{} is not a registry: HOST or HOST:PORT, without https://", quote(host));
-  return host;
-}
-
 Result<std::shared_ptr<remote::CredentialSource>> credentials_of(const ApiOptions& options,
                                                                  const std::string& host) {
   if (options.user.empty() && options.password.empty() && !options.password_stdin)
@@ -49,13 +37,25 @@ Result<std::shared_ptr<remote::CredentialSource>> credentials_of(const ApiOption
 Error with_advice(Error error, const std::string& host) {
   if (error.code == Code::kDenied)
     error.message += fmt::format(
-        "; log in with `docker login {}` (or podman, skopeo), or say "
+        "; log in with `runnel login -n {0}` (or `docker login {0}`, podman), or say "
         "--username and --password-stdin",
         host);
   return error;
 }
 
 }  // namespace
+
+Result<std::string> host_of(const ApiOptions& options, std::string_view named) {
+  std::string host(named.empty() ? std::string_view(options.host) : named);
+  if (host.empty())
+    return usage_error("which registry? Say --registry HOST[:PORT], or set RUNNEL_REGISTRY");
+  const bool is_name = host.find_first_of(".:") == std::string::npos && host != "localhost";
+  if (is_name && !options.suffix.empty())
+    host += (options.suffix.starts_with('.') ? "" : ".") + options.suffix;
+  if (!net::split_host_port(host))
+    return usage_error("{} is not a registry: HOST or HOST:PORT, without https://", quote(host));
+  return host;
+}
 
 Result<ImageName> ImageName::parse(std::string_view text) {
   // Without a host it would be docker.io's, so one is put before it unless it has one.

@@ -71,6 +71,9 @@ class Session {
   std::shared_ptr<remote::CredentialSource> credentials_;
 };
 
+// The registry that a command speaks to, HOST[:PORT]; `named` goes before the options.
+Result<std::string> host_of(const ApiOptions& options, std::string_view named);
+
 // "repository:NAME:ACTIONS"
 remote::Scope repository_scope(std::string_view repository, std::string_view actions);
 

@@ -45,13 +45,16 @@ Result<std::optional<Credential>> interpret(const ProgramOutcome& outcome) {
 
 }  // namespace
 
+Result<std::string> credential_program(std::string_view name) {
+  if (!is_plain_word(name))
+    return fail(Code::kInvalid, "credential helper \"{}\" is not a plain word", name.substr(0, 64));
+  return "docker-credential-" + std::string(name);
+}
+
 Result<std::optional<Credential>> ask_credential_helper(std::string_view name,
                                                         std::string_view server,
                                                         const ProgramLimits& limits) {
-  if (!is_plain_word(name))
-    return fail(Code::kInvalid, "credential helper \"{}\" is not a plain word", name.substr(0, 64));
-  const std::string program = "docker-credential-" + std::string(name);
-
+  RUNNEL_TRY(const auto program, credential_program(name));
   const ProgramCall call{
       .program = program, .arguments = {"get"}, .environment = {}, .question = std::string(server)};
   auto outcome = run_program(call, limits);

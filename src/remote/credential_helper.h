@@ -24,4 +24,7 @@ Result<std::optional<Credential>> ask_credential_helper(std::string_view name,
                                                         std::string_view server,
                                                         const ProgramLimits& limits = {});
 
+// The program of that name. kInvalid when it is no plain word.
+Result<std::string> credential_program(std::string_view name);
+
 }  // namespace runnel::remote

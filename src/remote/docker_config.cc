@@ -103,6 +103,10 @@ Result<std::optional<Credential>> credential_of(const object& entry) {
 
 }  // namespace
 
+std::string helper_for_host(const object& config, std::string_view host) {
+  return helper_for(config, normal_key(host));
+}
+
 DockerConfig::DockerConfig(std::string path, ProgramLimits limits)
     : path_(std::move(path)), limits_(limits) {}
 

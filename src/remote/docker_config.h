@@ -13,7 +13,14 @@
 #include "remote/credential_helper.h"
 #include "remote/credentials.h"
 
+namespace boost::json {
+class object;
+}
+
 namespace runnel::remote {
+
+// The helper that a parsed file names for this host, or for every host; empty: none.
+std::string helper_for_host(const boost::json::object& config, std::string_view host);
 
 class DockerConfig final : public CredentialSource {
  public:
