@@ -114,9 +114,9 @@ def operation(call: Calls, repository: str, name: str) -> dict:
     return answer.json()
 
 
-def ended(call: Calls, repository: str, name: str) -> dict:
+def ended(call: Calls, repository: str, name: str, seconds: float = 120) -> dict:
     """The operation, once it has ended."""
-    daemons.wait_until(lambda: operation(call, repository, name)["status"] in ENDED, 120,
+    daemons.wait_until(lambda: operation(call, repository, name)["status"] in ENDED, seconds,
                        f"the end of operation {name}")
     return operation(call, repository, name)
 
