@@ -48,6 +48,15 @@ Refusal too_many_failures(Duration wait) {
   return refusal;
 }
 
+// Whether the token still has a password that was there when what came of one began. Times of what
+// is signed are whole seconds.
+bool goes_on(const Token& token, WallTime began, WallTime now) {
+  return std::ranges::any_of(token.passwords, [&](const TokenPassword& each) {
+    const bool counts = !each.hash.empty() && (!each.expires || now < *each.expires);
+    return counts && each.created < began + std::chrono::seconds(1);
+  });
+}
+
 // Empty unless every password of the token soon ends.
 std::string ending_soon(const Token& token, WallTime now) {
   std::optional<WallTime> last;
@@ -144,6 +153,15 @@ std::expected<Caller, Refusal> Gate::check_token(const std::string& token, Claim
     return std::unexpected(wrong(use == Claims::Use::kAccess
                                      ? "a refresh token is no access token: exchange it first"
                                      : "an access token is no refresh token"));
+  // A right to images has its day: a container that was started in time goes on.
+  if (claims->principal.kind == Principal::Kind::kToken && claims->images.empty()) {
+    RUNNEL_TRY(const auto robot, TokenStore(metadata_).token(claims->principal.name));
+    const auto lifetime =
+        use == Claims::Use::kAccess ? config_.auth.token_lifetime : config_.auth.refresh_lifetime;
+    if (!robot || !goes_on(*robot, claims->expires - lifetime, clock_.wall()))
+      return std::unexpected(
+          wrong("the password that this token came of is no more: log in again"));
+  }
   RUNNEL_TRY(auto caller, caller_of(std::move(claims->principal), std::move(claims->limit)));
   caller.limit_to_images(std::move(claims->images));
   if (use == Claims::Use::kAccess) caller.set_expires(claims->expires);

@@ -1,7 +1,9 @@
 #include "registry/oauth_api.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/base64.h"
 #include "base/quote.h"
 #include "net/url.h"
 #include "oci/digest.h"
@@ -74,12 +76,34 @@ net::awaitable<std::expected<net::Query, Refusal>> read_form(net::RequestBody& b
   co_return *std::move(form);
 }
 
+// A JSON Web Token begins with the base64 of {", and has three parts.
+bool is_token(std::string_view password) {
+  return password.starts_with("eyJ") && std::ranges::count(password, '.') == 2;
+}
+
+// Whether the request shows a password, and not what was signed for one: that ends in its time, and
+// is not renewed.
+bool shows_password(const net::Request& request) {
+  const auto value = request.headers.first("Authorization").value_or("");
+  constexpr std::string_view kBasic = "basic ";
+  if (value.size() <= kBasic.size() || !net::same_name(value.substr(0, kBasic.size()), kBasic))
+    return false;
+  const auto text = from_base64(value.substr(kBasic.size()));
+  const auto colon = text ? text->find(':') : std::string::npos;
+  return colon != std::string::npos && !is_token(std::string_view(*text).substr(colon + 1));
+}
+
+bool shows_password(const net::Query& form) {
+  return form.first("grant_type") == "password" && !is_token(form.first("password").value_or(""));
+}
+
 net::awaitable<Answer> get_token(Gate& gate, const Config& config, const net::Request& request) {
   const auto wanted = wanted_scopes(request.query);
   if (!wanted) co_return std::unexpected(wanted.error());
   const auto caller = co_await gate.identify(request);
   if (!caller) co_return std::unexpected(caller.error());
-  const bool offline = request.query.first("offline_token").value_or("") == "true";
+  const bool offline =
+      request.query.first("offline_token").value_or("") == "true" && shows_password(request);
   co_return token_response(gate, config, *caller, *wanted, offline);
 }
 
@@ -107,7 +131,8 @@ net::awaitable<Answer> post_token(Gate& gate, const Config& config, const net::R
   if (!wanted) co_return std::unexpected(wanted.error());
   const auto caller = co_await identify_by_form(gate, *form, request.peer);
   if (!caller) co_return std::unexpected(caller.error());
-  const bool offline = form->first("access_type").value_or("") == "offline";
+  const bool offline =
+      form->first("access_type").value_or("") == "offline" && shows_password(*form);
   co_return token_response(gate, config, *caller, *wanted, offline);
 }
 

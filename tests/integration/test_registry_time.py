@@ -170,3 +170,76 @@ def test_each_password_of_a_token_ends_at_its_own_time(guarded):
     assert statuses() == [401, 200]
     guarded.at(30 * DAY + 120)
     assert statuses() == [401, 401]
+
+
+def test_what_came_of_a_password_ends_with_it(guarded):
+    owner = begin(guarded)
+    password = make(owner, "password1", 1)
+    ci = guarded.at(DAY - 120).call("ci", password)
+    access, refresh = token_of(ci, SCOPE), refresh_token(ci)
+    assert bearer(guarded.call(), access)("HEAD", TARGET).status == 200
+    assert refreshed(guarded.call(), refresh).status == 200
+
+    guarded.at(DAY + 60)
+
+    assert bearer(guarded.call(), access)("HEAD", TARGET).status == 401
+    assert refreshed(guarded.call(), refresh).status == 401
+    assert guarded.call("anybody", refresh)("HEAD", TARGET).status == 401
+
+
+@pytest.mark.parametrize("anew", ["the password", "the token"])
+def test_what_came_of_a_password_ends_when_it_is_made_anew(guarded, anew):
+    owner = begin(guarded)
+    ci = guarded.call("ci", make(owner, "password1", 30))
+    access, refresh = token_of(ci, SCOPE), refresh_token(ci)
+    owner = guarded.at(60).call("owner")
+    assert bearer(guarded.call(), access)("HEAD", TARGET).status == 200
+
+    if anew == "the token":
+        assert owner("DELETE", "/runnel/v1/_tokens/ci").status == 204
+        assert owner("PUT", "/runnel/v1/_tokens/ci",
+                     b'{"scopeMap": "_repositories_admin"}').status == 200
+    password = make(owner, "password1", 30)
+
+    assert bearer(guarded.call(), access)("HEAD", TARGET).status == 401
+    assert refreshed(guarded.call(), refresh).status == 401
+    assert guarded.call("ci", password)("HEAD", TARGET).status == 200
+    assert refreshed(guarded.call(), refresh_token(guarded.call("ci", password))).status == 200
+
+
+def test_a_login_is_not_renewed_by_what_came_of_it(guarded):
+    begin(guarded)
+    refresh = refresh_token(guarded.call("reader"))
+    renewed = refreshed(guarded.call(), refresh).json()
+    ask = f"/oauth2/token?service=x&offline_token=true&scope={SCOPE}"
+    by_password = guarded.call("anybody", refresh)("GET", ask).json()
+    by_access = bearer(guarded.call(), renewed["token"])("GET", ask).json()
+    form = urlencode({"grant_type": "password", "username": "anybody", "password": refresh,
+                      "service": "x", "access_type": "offline", "scope": SCOPE}).encode()
+    by_form = guarded.call()("POST", "/oauth2/token", form).json()
+    for answer in (renewed, by_password, by_access, by_form):
+        assert answer["token"] and "refresh_token" not in answer
+
+    guarded.at(3 * HOUR - 60)
+    assert refreshed(guarded.call(), refresh).status == 200
+    guarded.at(3 * HOUR + 60)
+    assert refreshed(guarded.call(), refresh).status == 401
+
+
+def test_a_right_to_images_has_its_day_and_no_more(guarded):
+    owner = begin(guarded)
+    password = make(owner, "password1", 1)
+    ci = guarded.at(DAY - HOUR).call("ci", password)
+    form = urlencode({"grant_type": "access_token", "service": "x", "image": digest(image()),
+                      "access_token": token_of(ci, SCOPE)}).encode()
+    exchanged = guarded.call()("POST", "/oauth2/exchange", form)
+    assert exchanged.status == 200
+    right = exchanged.json()["refresh_token"]
+
+    guarded.at(DAY + HOUR)
+    assert guarded.call("ci", password)("HEAD", TARGET).status == 401
+    again = refreshed(guarded.call(), right)
+    assert again.status == 200 and "refresh_token" not in again.json()
+    assert bearer(guarded.call(), again.json()["token"])("HEAD", TARGET).status == 200
+    guarded.at(2 * DAY - HOUR + 60)
+    assert refreshed(guarded.call(), right).status == 401
