@@ -56,13 +56,30 @@ TEST(ScopeMap, RefusesLinesThatMeanNothing) {
 
 TEST(ScopeMap, EveryRegistryHasTheSystemsOwn) {
   EXPECT_EQ(system_scope_maps().size(), 5);
-  const auto pull = system_scope_map("_repositories_pull");
-  ASSERT_TRUE(pull);
-  EXPECT_EQ(allowed(*pull, "any"), Actions({Action::kContentRead}));
-  const auto admin = system_scope_map("_repositories_admin");
-  ASSERT_TRUE(admin);
-  EXPECT_FALSE(allowed(*admin, "any").has(Action::kConvert));
+  const auto allows = [](std::string_view name) {
+    return allowed(system_scope_map(name).value(), "any/repository");
+  };
+  using enum Action;
+  EXPECT_EQ(allows("_repositories_pull"), Actions({kContentRead}));
+  EXPECT_EQ(allows("_repositories_pull_metadata_read"), Actions({kContentRead, kMetadataRead}));
+  EXPECT_EQ(allows("_repositories_push"), Actions({kContentRead, kContentWrite}));
+  EXPECT_EQ(allows("_repositories_push_metadata_write"),
+            Actions({kContentRead, kContentWrite, kMetadataRead, kMetadataWrite}));
+  EXPECT_EQ(allows("_repositories_admin"),
+            Actions({kContentRead, kContentWrite, kContentDelete, kMetadataRead, kMetadataWrite}));
   EXPECT_EQ(system_scope_map("_nothing").error().code, Code::kNotFound);
+}
+
+TEST(Role, AllowsWhatItIsNamedAfterAndNothingElse) {
+  using enum Action;
+  EXPECT_EQ(role("AcrPull").value(), Actions({kContentRead, kMetadataRead}));
+  EXPECT_EQ(role("AcrPush").value(),
+            Actions({kContentRead, kMetadataRead, kContentWrite, kMetadataWrite}));
+  EXPECT_EQ(role("AcrDelete").value(), Actions({kContentDelete}));
+  EXPECT_EQ(role("Converter").value(),
+            Actions({kContentRead, kMetadataRead, kContentWrite, kMetadataWrite, kConvert}));
+  EXPECT_EQ(role("Owner").value(), Actions::all());
+  EXPECT_FALSE(role("acrpull"));
 }
 
 TEST(Role, ConvertingIsNotPartOfPushing) {

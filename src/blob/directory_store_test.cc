@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "base/durable.h"
 #include "support/blob_store_conformance.h"
@@ -28,13 +29,15 @@ class DirectoryFixture final : public test::BlobStoreFixture {
   std::unique_ptr<DirectoryStore> store_;
 };
 
+// Slow: every call lets another thread go first.
 class MemoryFixture final : public test::BlobStoreFixture {
  public:
   BlobStore& store() override { return store_; }
   void reopen() override {}
 
  private:
-  test::MemoryBlobStore store_;
+  test::MemoryBlobStore store_{
+      std::function<void()>([] { std::this_thread::sleep_for(std::chrono::milliseconds(1)); })};
 };
 
 INSTANTIATE_TEST_SUITE_P(Directory, BlobStoreConformance,
