@@ -56,6 +56,22 @@ TEST(RegistryConfig, NamesTheLineOfAValueThatMakesNoSense) {
         << bad;
 }
 
+TEST(RegistryConfig, KeepsDeletionsForOneToNinetyDaysAndSevenUnlessItIsTold) {
+  const auto none = parse_config("version = 1", "registry.toml").value();
+  EXPECT_TRUE(none.soft_delete);
+  EXPECT_EQ(none.soft_delete_days, std::chrono::days(7));
+  for (const int days : {1, 90}) {
+    const auto config =
+        parse_config(fmt::format("version = 1\nsoft_delete_days = {}\n", days), "registry.toml");
+    ASSERT_TRUE(config);
+    EXPECT_EQ(config->soft_delete_days, std::chrono::days(days));
+  }
+  for (const auto* bad : {"0", "91", "-1", "7.5", "\"7\""})
+    EXPECT_TRUE(refusal(fmt::format("version = 1\nsoft_delete_days = {}\n", bad))
+                    .starts_with("registry.toml:2: "))
+        << bad;
+}
+
 TEST(RegistryConfig, NeedsAVersionThatThisProgramKnows) {
   EXPECT_TRUE(refusal("data = \"/data\"").starts_with("registry.toml:1: "));
   EXPECT_TRUE(refusal("version = 2").starts_with("registry.toml:1: version "));

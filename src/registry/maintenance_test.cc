@@ -8,6 +8,7 @@
 #include "base/durable.h"
 #include "base/fd.h"
 #include "blob/directory_store.h"
+#include "meta/stored.h"
 #include "registry/backup.h"
 #include "registry/dry_run.h"
 #include "registry/fsck.h"
@@ -327,6 +328,20 @@ TEST_F(Maintenance, CountsLogicalUniqueAndSharedBytes) {
   EXPECT_EQ(usage.logical, 26u);
   EXPECT_EQ(usage.stored, 21u);
   EXPECT_EQ(usage.shared, 5u);
+}
+
+TEST_F(Maintenance, MeasuresWhatIsStored) {
+  push("b", "another", "layer");
+  push_blob("b", "four");
+  ASSERT_TRUE(
+      stores_.metadata->delete_manifest("a", digest("image"), meta::Undo::kPossible).value());
+
+  const auto stored = meta::stored_in(data_ + "/metadata.sqlite").value();
+
+  EXPECT_EQ(stored.blobs, 2u);
+  EXPECT_EQ(stored.blob_bytes, 5u + 4u);
+  EXPECT_GE(stored.metadata_bytes, 4096u);
+  EXPECT_EQ(stored.metadata_bytes % 4096, 0u);
 }
 
 }  // namespace

@@ -24,6 +24,18 @@ TEST(Traffic, CountsRequestsByRouteAndCode) {
   EXPECT_TRUE(page.contains("runnel_registry_request_seconds_count{route=\"blob\"} 3\n"));
 }
 
+TEST(Traffic, SaysWhatIsStoredOnceItIsKnown) {
+  Traffic traffic;
+  EXPECT_FALSE(traffic.metrics_text().contains("runnel_registry_stored"));
+
+  traffic.set_stored({.blobs = 3, .blob_bytes = 12'345'678'901, .metadata_bytes = 98'304});
+
+  const auto page = traffic.metrics_text();
+  EXPECT_TRUE(page.contains("runnel_registry_stored_blobs 3\n")) << page;
+  EXPECT_TRUE(page.contains("runnel_registry_stored_bytes{what=\"blobs\"} 12345678901\n")) << page;
+  EXPECT_TRUE(page.contains("runnel_registry_stored_bytes{what=\"metadata\"} 98304\n")) << page;
+}
+
 TEST(Traffic, AddsUpCollections) {
   Traffic traffic;
 
