@@ -71,7 +71,22 @@ Result<void> make_store(const std::string& root) {
   RUNNEL_DO(make_directories(root + "/blobs/sha256", kDirectoryMode));
   RUNNEL_DO(make_directories(root + "/blobs/sha512", kDirectoryMode));
   RUNNEL_DO(make_directories(root + "/uploads", kDirectoryMode));
-  return replace_file(root + "/layout", as_bytes(kLayout), kFileMode);
+  const auto layout = root + "/layout";
+  auto made = replace_file(layout, as_bytes(kLayout), kFileMode);
+  // Another process that starts was faster, and has taken our file away with what crashes left.
+  if (!made && ::access(layout.c_str(), F_OK) == 0) return {};
+  return made;
+}
+
+// What a start left that was killed here.
+Result<void> remove_leftovers(const std::string& root) {
+  RUNNEL_TRY(const auto names, names_in(root));
+  for (const auto& name : names) {
+    if (!name.starts_with("layout.tmp.")) continue;
+    const auto path = fmt::format("{}/{}", root, name);
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("remove {}", path);
+  }
+  return {};
 }
 
 }  // namespace
@@ -143,6 +158,7 @@ Result<std::unique_ptr<DirectoryStore>> DirectoryStore::open(const std::string& 
     RUNNEL_DO(make_store(root));
   }
   RUNNEL_DO(check_layout(layout));
+  RUNNEL_DO(remove_leftovers(root));
   std::unique_ptr<DirectoryStore> store(new DirectoryStore(root));
   RUNNEL_TRY(store->layout_, open_file(layout, O_RDONLY));
   return store;
@@ -235,19 +251,6 @@ Result<bool> DirectoryStore::set_aside(const oci::Digest& digest) {
   open_files_.forget(digest);
   RUNNEL_DO(sync_directory(blob_directory(digest)));
   return true;
-}
-
-Result<std::vector<std::string>> DirectoryStore::leftovers(bool remove) {
-  RUNNEL_TRY(const auto names, names_in(root_));
-  std::vector<std::string> found;
-  for (const auto& name : names) {
-    if (!name.starts_with("layout.tmp.")) continue;
-    const auto path = root_ + "/" + name;
-    if (remove && ::unlink(path.c_str()) != 0 && errno != ENOENT)
-      return fail_errno("remove {}", path);
-    found.push_back(path);
-  }
-  return found;
 }
 
 Result<std::vector<StoredBlob>> DirectoryStore::list(const oci::Digest& after, size_t limit) {

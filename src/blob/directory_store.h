@@ -23,7 +23,8 @@ namespace runnel::blob {
 class DirectoryStore final : public BlobStore {
  public:
   // Makes the store when `root` is absent or an empty directory. kConflict when `root` holds
-  // something else: a store whose disk is not mounted must not be taken for an empty one.
+  // something else: a store whose disk is not mounted must not be taken for an empty one. Removes
+  // what a start left that was killed while it made the store.
   static Result<std::unique_ptr<DirectoryStore>> open(const std::string& root);
 
   bool opens_at_once() const override { return true; }
@@ -43,8 +44,6 @@ class DirectoryStore final : public BlobStore {
   // As remove(), for a blob whose bytes are not what its digest says: they are kept where people
   // can look at them, and nobody gets them as the blob any more.
   Result<bool> set_aside(const oci::Digest& digest);
-  // Files that a crash left and that nothing uses; removes them when asked. Their names.
-  Result<std::vector<std::string>> leftovers(bool remove);
 
  private:
   class Writer;

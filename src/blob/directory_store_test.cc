@@ -82,6 +82,17 @@ TEST(DirectoryStore, DoesNotTakeALostDirectoryForAbsentBlobs) {
   EXPECT_EQ(store->open(digest).error().code, Code::kUnavailable);
 }
 
+TEST(DirectoryStore, RemovesWhatAStartLeftThatWasKilled) {
+  const test::TempDir directory;
+  ASSERT_TRUE(DirectoryStore::open(directory.path()));
+  const auto left = directory.path() + "/layout.tmp.1.0";
+  ASSERT_TRUE(replace_file(left, as_bytes("runnel")));
+
+  ASSERT_TRUE(DirectoryStore::open(directory.path()));
+
+  EXPECT_FALSE(std::filesystem::exists(left));
+}
+
 TEST(DirectoryStore, SharesUploadsBetweenProcesses) {
   const test::TempDir directory;
   auto one = DirectoryStore::open(directory.path() + "/store").value();

@@ -10,6 +10,7 @@
 #include "meta/sqlite_store.h"
 #include "registry/uploads.h"
 #include "support/fake_clock.h"
+#include "support/registry_fixture.h"
 #include "support/temp_dir.h"
 #include "support/watched_blob_store.h"
 
@@ -20,11 +21,33 @@ oci::Digest digest(std::string_view text) {
   return oci::Digest::of(as_bytes(text));
 }
 
-// A process that works on the data directory.
+// What outlives a process: a directory, or memory that takes its time.
+struct Data {
+  explicit Data(test::Stores kind) : in_memory(kind == test::Stores::kSlowMemory) {}
+
+  const bool in_memory;
+  const test::TempDir directory;
+  test::MemoryData memory;
+};
+
+std::unique_ptr<blob::BlobStore> own_blobs(const Data& data) {
+  if (data.in_memory) return nullptr;
+  return blob::DirectoryStore::open(data.directory.path() + "/content").value();
+}
+
+std::unique_ptr<meta::MetadataStore> open_metadata(const Data& data, const Clock& clock) {
+  if (data.in_memory)
+    return std::make_unique<test::MemoryMetadataStore>(data.memory.metadata, clock,
+                                                       test::MemoryData::take_time);
+  return meta::SqliteStore::open(data.directory.path() + "/metadata.sqlite", clock).value();
+}
+
+// A process that works on the data.
 struct Process {
-  Process(const std::string& data, const Clock& clock, Duration lifetime)
-      : blobs(blob::DirectoryStore::open(data + "/content").value()),
-        metadata(meta::SqliteStore::open(data + "/metadata.sqlite", clock).value()),
+  Process(Data& data, const Clock& clock, Duration lifetime)
+      : own(own_blobs(data)),
+        blobs(own ? own.get() : &data.memory.blobs),
+        metadata(open_metadata(data, clock)),
         uploads(*blobs, *metadata, clock, std::chrono::hours(1)),
         collector(*blobs, *metadata, clock, lifetime, std::chrono::days(7)) {}
 
@@ -53,23 +76,25 @@ struct Process {
            metadata->blob_size(repository, digest(text)).value();
   }
 
-  std::unique_ptr<blob::DirectoryStore> blobs;
-  std::unique_ptr<meta::SqliteStore> metadata;
+  const std::unique_ptr<blob::BlobStore> own;
+  blob::BlobStore* const blobs;
+  const std::unique_ptr<meta::MetadataStore> metadata;
   Uploads uploads;
   Collector collector;
 };
 
 // Far in the future: what the test pushes is old as soon as the lifetime is over.
-class CollectorTest : public testing::Test {
+class CollectorTest : public testing::TestWithParam<test::Stores> {
  protected:
   CollectorTest() { clock_.advance(std::chrono::hours(24 * 365 * 50)); }
 
-  const test::TempDir directory_;
+  Data data_{GetParam()};
   test::FakeClock clock_;
-  Process process_{directory_.path(), clock_, std::chrono::hours(1)};
+  Process process_{data_, clock_, std::chrono::hours(1)};
 };
+INSTANTIATE_TEST_SUITE_P(Over, CollectorTest, test::all_stores(), test::name_of_stores);
 
-TEST_F(CollectorTest, RemovesWhatNoManifestNeedsOnceItIsOld) {
+TEST_P(CollectorTest, RemovesWhatNoManifestNeedsOnceItIsOld) {
   ASSERT_TRUE(process_.push("a", "loose"));
   ASSERT_TRUE(process_.push("a", "needed"));
   ASSERT_TRUE(process_.push("b", "needed"));
@@ -88,7 +113,7 @@ TEST_F(CollectorTest, RemovesWhatNoManifestNeedsOnceItIsOld) {
   EXPECT_FALSE(process_.has("b", "needed"));
 }
 
-TEST_F(CollectorTest, RemovesTheBlobsOfADeletedManifest) {
+TEST_P(CollectorTest, RemovesTheBlobsOfADeletedManifest) {
   ASSERT_TRUE(process_.push("a", "layer"));
   ASSERT_TRUE(process_.put("a", "manifest", "layer"));
   clock_.advance(std::chrono::hours(2));
@@ -101,7 +126,7 @@ TEST_F(CollectorTest, RemovesTheBlobsOfADeletedManifest) {
   EXPECT_EQ(process_.collector.collect()->blobs, 0u);
 }
 
-TEST_F(CollectorTest, LeavesABlobThatAClientWasToldItNeedNotPush) {
+TEST_P(CollectorTest, LeavesABlobThatAClientWasToldItNeedNotPush) {
   ASSERT_TRUE(process_.push("a", "layer"));
   clock_.advance(std::chrono::hours(2));
   ASSERT_TRUE(
@@ -111,7 +136,7 @@ TEST_F(CollectorTest, LeavesABlobThatAClientWasToldItNeedNotPush) {
   EXPECT_TRUE(process_.put("a", "manifest", "layer"));
 }
 
-TEST_F(CollectorTest, RemovesWhatACrashLeftBetweenBlobAndLink) {
+TEST_P(CollectorTest, RemovesWhatACrashLeftBetweenBlobAndLink) {
   auto writer = process_.blobs->open_upload("id", 0).value();
   ASSERT_TRUE(writer->append(as_bytes("orphan")));
   ASSERT_TRUE(writer->commit(digest("orphan")));
@@ -122,7 +147,7 @@ TEST_F(CollectorTest, RemovesWhatACrashLeftBetweenBlobAndLink) {
   EXPECT_FALSE(process_.blobs->size(digest("orphan")).value());
 }
 
-TEST_F(CollectorTest, ForgetsDeletionsInTheirTimeAndCollectsTheirBlobs) {
+TEST_P(CollectorTest, ForgetsDeletionsInTheirTimeAndCollectsTheirBlobs) {
   ASSERT_TRUE(process_.push("a", "layer"));
   ASSERT_TRUE(process_.put("a", "manifest", "layer"));
   ASSERT_TRUE(
@@ -138,7 +163,7 @@ TEST_F(CollectorTest, ForgetsDeletionsInTheirTimeAndCollectsTheirBlobs) {
   EXPECT_EQ(collected.blobs, 1u);
 }
 
-TEST_F(CollectorTest, CostsWhatChangedAndNotWhatIsStored) {
+TEST_P(CollectorTest, CostsWhatChangedAndNotWhatIsStored) {
   test::WatchedBlobStore watched(*process_.blobs);
   Collector collector(watched, *process_.metadata, clock_, std::chrono::hours(1),
                       std::chrono::days(7));
@@ -171,10 +196,11 @@ class CollectorRace : public CollectorTest {
   test::WatchedBlobStore watched_{*process_.blobs};
   Collector collector_{watched_, *process_.metadata, clock_, std::chrono::hours(1),
                        std::chrono::days(7)};
-  Process other_{directory_.path(), clock_, std::chrono::hours(1)};
+  Process other_{data_, clock_, std::chrono::hours(1)};
 };
+INSTANTIATE_TEST_SUITE_P(Over, CollectorRace, test::all_stores(), test::name_of_stores);
 
-TEST_F(CollectorRace, APushThatEndsBeforeTheRemovalKeepsItsBlob) {
+TEST_P(CollectorRace, APushThatEndsBeforeTheRemovalKeepsItsBlob) {
   watched_.after_find = [&] { ASSERT_TRUE(other_.push("b", "layer")); };
 
   EXPECT_EQ(collector_.collect()->blobs, 0u);
@@ -182,7 +208,7 @@ TEST_F(CollectorRace, APushThatEndsBeforeTheRemovalKeepsItsBlob) {
   EXPECT_TRUE(other_.has("b", "layer"));
 }
 
-TEST_F(CollectorRace, APushThatComesTooLateIsToldSo) {
+TEST_P(CollectorRace, APushThatComesTooLateIsToldSo) {
   test::WatchedBlobStore pushed_to(*other_.blobs);
   Uploads uploads(pushed_to, *other_.metadata, clock_, std::chrono::hours(1));
   const auto upload = uploads.start("b", "").value();
@@ -222,12 +248,15 @@ void push_and_delete(Process& process, const std::string& repository, std::atomi
   }
 }
 
-TEST(CollectorAtOnce, NeverTakesABlobThatAManifestNeeds) {
-  const test::TempDir directory;
+class CollectorAtOnce : public testing::TestWithParam<test::Stores> {};
+INSTANTIATE_TEST_SUITE_P(Over, CollectorAtOnce, test::all_stores(), test::name_of_stores);
+
+TEST_P(CollectorAtOnce, NeverTakesABlobThatAManifestNeeds) {
+  Data data(GetParam());
   test::FakeClock clock;
   clock.advance(std::chrono::hours(24 * 365 * 50));
-  Process one(directory.path(), clock, Duration(-1'000'000'000));  // everything is old
-  Process other(directory.path(), clock, Duration(-1'000'000'000));
+  Process one(data, clock, Duration(-1'000'000'000));  // everything is old
+  Process other(data, clock, Duration(-1'000'000'000));
   std::atomic<int> broken = 0;
   std::atomic<bool> done = false;
   std::atomic<size_t> removed = 0;

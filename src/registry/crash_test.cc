@@ -1,13 +1,16 @@
 // SIGKILL and power loss at every step of pushes, deletions and collections.
 #include <gtest/gtest.h>
 
+#include <filesystem>
 #include <limits>
+#include <set>
 
 #include "base/fd.h"
 #include "blob/directory_store.h"
 #include "meta/sqlite.h"
 #include "meta/sqlite_store.h"
 #include "registry/collector.h"
+#include "registry/fsck.h"
 #include "registry/uploads.h"
 #include "support/crash_states.h"
 #include "support/fake_clock.h"
@@ -132,8 +135,21 @@ void check_blobs(blob::DirectoryStore& blobs) {
   }
 }
 
-// As a registry that starts again: what is acknowledged is there, nothing is damaged, and no bytes
-// of uploads stay once they have expired.
+// Nothing but what the data directory is to have: temporary files have other names.
+void check_names(const std::string& data) {
+  const std::set<std::string> known = {"metadata.sqlite", "metadata.sqlite-wal",
+                                       "metadata.sqlite-shm", "layout"};
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(data)) {
+    if (!entry.is_regular_file()) continue;
+    const auto name = entry.path().filename().string();
+    const bool is_blob = entry.path().string().contains("/content/blobs/") && name.size() == 64 &&
+                         name.find_first_not_of("0123456789abcdef") == std::string::npos;
+    EXPECT_TRUE(is_blob || known.contains(name)) << entry.path();
+  }
+}
+
+// As a registry that starts again: what is acknowledged is there, nothing is damaged, no bytes of
+// uploads stay once they have expired, and a check has nothing to say.
 void check_after(const std::string& data, const std::set<std::string>& said) {
   Machine machine(data);
   for (const auto& each : said) check_said(machine, each);
@@ -142,6 +158,9 @@ void check_after(const std::string& data, const std::set<std::string>& said) {
   EXPECT_TRUE(machine.blobs->uploads()->empty());
   check_blobs(*machine.blobs);
   check_database(data);
+  const auto checked = fsck(*machine.blobs, *machine.metadata, false).value();
+  for (const auto& each : checked.findings) ADD_FAILURE() << each.what;
+  check_names(data);
 }
 
 TEST(RegistryCrash, LosesNothingAtAnyStepByKillOrPowerLoss) {

@@ -23,8 +23,6 @@ class Fsck {
     RUNNEL_DO(check_manifests());
     RUNNEL_DO(check_blobs());
     RUNNEL_DO(check_uploads());
-    RUNNEL_TRY(const auto leftovers, blobs_.leftovers(repair_));
-    for (const auto& path : leftovers) add(fmt::format("{} is left of a crash", path), repair_);
     return std::move(checked_);
   }
 

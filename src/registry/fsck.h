@@ -27,7 +27,8 @@ struct Checked {
 };
 
 // With `repair`: blobs with wrong bytes are set aside, manifests with wrong bytes are removed,
-// sizes are set right, leftovers go. What is lost then counts as absent, and a push brings it back.
+// sizes are set right, uploads that nobody knows go. What is lost then counts as absent, and a push
+// brings it back.
 Result<Checked> fsck(blob::DirectoryStore& blobs, meta::SqliteStore& metadata, bool repair);
 
 }  // namespace runnel::registry

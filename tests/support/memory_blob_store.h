@@ -91,6 +91,7 @@ class MemoryBlobStore final : public blob::BlobStore {
     before_call_();
     const std::lock_guard lock(mutex_);
     std::vector<std::string> ids;
+    ids.reserve(uploads_.size());
     for (const auto& [id, bytes] : uploads_) ids.push_back(id);
     return ids;
   }
