@@ -16,6 +16,7 @@ from converting import runnel as run_runnel
 from converting_service import (ARTIFACT, ConvertingRegistry, artifacts, ask, converted, ended,
                                 manifest, noise, one_layer, operation, push_index, referrers,
                                 slow_image)
+from needs import needs
 from registry_calls import Calls, descriptor, digest, image, push_blob, push_manifest
 from sandbox import daemons, images
 from test_registry_webhooks import receiver  # noqa: F401  (a fixture)
@@ -23,6 +24,8 @@ from test_registry_webhooks import receiver  # noqa: F401  (a fixture)
 UUID = r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 REPOSITORY = "team/app"
 AMD64 = {"os": "linux", "architecture": "amd64"}
+DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 @pytest.fixture
@@ -197,9 +200,10 @@ def test_the_artifact_is_the_one_that_runnel_convert_makes(registry, start, tmp_
     assert keys[0]["publicKey"].startswith("-----BEGIN PUBLIC KEY-----")
 
 
-def test_an_index_converts_each_of_its_platforms(registry, call, tmp_path):
+def push_platforms(registry, call, tmp_path, *architectures: str) -> list[tuple[str, dict]]:
+    """Images of one layer each, for push_index."""
     children = []
-    for n, architecture in enumerate(["amd64", "arm64"]):
+    for n, architecture in enumerate(architectures):
         at = tmp_path / architecture
         made = one_layer(at, seed=n)
         config = {**made.config, "architecture": architecture}
@@ -211,6 +215,11 @@ def test_an_index_converts_each_of_its_platforms(registry, call, tmp_path):
                            "config": descriptor(raw, images.CONFIG)}).encode()
         push_manifest(call, REPOSITORY, digest(body), body)
         children.append((digest(body), {"os": "linux", "architecture": architecture}))
+    return children
+
+
+def test_an_index_converts_each_of_its_platforms(registry, call, tmp_path):
+    children = push_platforms(registry, call, tmp_path, "amd64", "arm64")
     attestation = image()
     push_blob(call, REPOSITORY, b"{}")
     push_manifest(call, REPOSITORY, digest(attestation), attestation)
@@ -228,6 +237,47 @@ def test_an_index_converts_each_of_its_platforms(registry, call, tmp_path):
         layers = manifest(call, REPOSITORY, own)["layers"]
         assert layers in [manifest(call, REPOSITORY, each)["layers"] for each in on_index]
     assert artifacts(call, REPOSITORY, children[2][0]) == []
+
+
+def copy_as_docker(registry, source: str, target: str, *options: str) -> None:
+    """As docker pushes it: manifests and lists of docker's own media types."""
+    done = subprocess.run(
+        [needs("skopeo"), "--insecure-policy", "copy", "--quiet", *options, "--format", "v2s2",
+         "--src-tls-verify=false", "--dest-tls-verify=false", f"docker://{registry.host}/{source}",
+         f"docker://{registry.host}/{target}"], capture_output=True, text=True, timeout=120,
+        check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def assert_converts_and_verifies(registry, call, repository: str, media_type: str,
+                                 platforms: int) -> None:
+    held = call("HEAD", f"/v2/{repository}/manifests/v1", headers={"Accept": media_type})
+    assert held["Content-Type"] == media_type
+    made = converted(call, repository, held["Docker-Content-Digest"])
+    assert len(made) == platforms
+    for each in made:
+        subject = manifest(call, repository, each)["subject"]
+        assert subject == {"mediaType": media_type, "digest": held["Docker-Content-Digest"],
+                           "size": int(held["Content-Length"])}
+    proved = run_runnel("verify", f"{registry.host}/{repository}:v1", "-o", "json")
+    assert proved.returncode == 0, proved.stderr
+    assert [each["equal"] for each in json.loads(proved.stdout)] == ["bytes"] * platforms
+
+
+def test_a_docker_image_converts(registry, call, app):  # noqa: ARG001
+    copy_as_docker(registry, f"{REPOSITORY}:v1", "docker/app:v1")
+
+    assert_converts_and_verifies(registry, call, "docker/app", DOCKER_MANIFEST, 1)
+
+
+def test_a_docker_manifest_list_converts_each_of_its_platforms(registry, call, tmp_path):
+    push_index(call, REPOSITORY, "v1",
+               push_platforms(registry, call, tmp_path, "amd64", "arm64"))
+    copy_as_docker(registry, f"{REPOSITORY}:v1", "docker/app:v1", "--all")
+    entries = manifest(call, "docker/app", "v1")["manifests"]
+    assert [each["mediaType"] for each in entries] == [DOCKER_MANIFEST] * 2
+
+    assert_converts_and_verifies(registry, call, "docker/app", DOCKER_LIST, 2)
 
 
 def manifest_of(made: images.Image) -> dict:
