@@ -9,19 +9,23 @@ import os
 import pty
 import random
 import shutil
+import signal
 import socket
 import subprocess
 import tarfile
+from pathlib import Path
 
 import pytest
+from converting_service import ConvertingRegistry, slow_image
+from needs import needs
 from registry_calls import (Calls, basic, bcrypt, digest, image, push_blob, push_image,
                             push_manifest)
-from sandbox import services
+from sandbox import daemons, services
 
+SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
 STREAMING = "application/vnd.azure.artifact.streaming.v1"
 PEOPLE = {name: f"{name}-Pa55word" for name in ("owner", "writer", "reader")}
 CONFIG = """\
-version = 1
 [auth]
 htpasswd = "{people}"
 anonymous_pull = ["public/*"]
@@ -36,13 +40,12 @@ repositories = ["team/*"]
 """
 
 
-class Guarded(services.Registry):
+class Guarded(ConvertingRegistry):
     def _argv(self) -> list[str]:
         people = self.directory / "htpasswd"
         people.write_text("".join(f"{name}:{bcrypt(word)}\n" for name, word in PEOPLE.items()))
-        config = self.directory / "registry.toml"
-        config.write_text(CONFIG.format(people=people))
-        return [*super()._argv(), "--config", str(config)]
+        self.text = CONFIG.format(people=people)
+        return super()._argv()
 
 
 @pytest.fixture(scope="module")
@@ -447,20 +450,35 @@ runnel token create --name teleport-token --registry ACR --scope-map _repositori
 """
 
 
-def test_every_command_of_the_guide_shows_what_the_guide_says(guarded, tmp_path):
-    owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
-    push_layered_image(owner, "guide/app")
+@pytest.fixture
+def owner(guarded):
+    made = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def guide(guarded, tmp_path):
+    """Runs a line of the guide as the owner, whose login docker's config.json holds."""
     login = base64.b64encode(f"owner:{PEOPLE['owner']}".encode()).decode()
     (tmp_path / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": login}}}))
-    said, operation = {}, ""
-    for line in GUIDE.strip().splitlines():
+
+    def go(line: str, operation: str = "") -> subprocess.CompletedProcess:
         command = [guarded.host if word == "ACR" else operation if word == "ID" else word
                    for word in line.split()[1:]]
-        done = subprocess.run([services.program(), *command], capture_output=True, text=True,
+        return subprocess.run([services.program(), *command], capture_output=True, text=True,
                               timeout=120, check=False, stdin=subprocess.DEVNULL,
                               env={**os.environ, "RUNNEL_REGISTRY": guarded.host,
                                    "DOCKER_CONFIG": str(tmp_path)})
-        said[line] = done
+
+    return go
+
+
+def test_every_command_of_the_guide_shows_what_the_guide_says(guarded, owner, guide):
+    push_layered_image(owner, "guide/app")
+    said, operation = {}, ""
+    for line in GUIDE.strip().splitlines():
+        said[line] = done = guide(line, operation)
         if "create --image" in line:
             operation = json.loads(done.stdout)["id"]
     create, shown, cancel, referrers, again, repository, token = said.values()
@@ -480,6 +498,92 @@ def test_every_command_of_the_guide_shows_what_the_guide_says(guarded, tmp_path)
     with_token = Calls(guarded.host, basic("teleport-token", password))
     assert with_token("GET", "/v2/guide/app/manifests/v1").status == 200
     assert with_token("DELETE", "/v2/guide/app/manifests/v1").status in (403, 404)
+
+
+def push_slow_image(guarded, repository: str, at) -> None:
+    subprocess.run([needs("skopeo"), "--insecure-policy", "copy", "--quiet",
+                    "--dest-tls-verify=false", "--dest-creds", f"owner:{PEOPLE['owner']}",
+                    f"oci:{slow_image(at).layout}:latest",
+                    f"docker://{guarded.host}/{repository}:v1"], check=True, timeout=120)
+
+
+def test_the_guide_cancels_an_operation_that_runs(guarded, guide, tmp_path):
+    push_slow_image(guarded, "guide/slow", tmp_path / "slow")
+    started = guide("runnel artifact-streaming create --image guide/slow:v1 --no-wait")
+    operation = json.loads(started.stdout)["id"]
+    guarded.hold_worker()
+    show = "runnel artifact-streaming operation show --registry ACR --image guide/slow:v1"
+    daemons.wait_until(lambda: json.loads(guide(show).stdout)["status"] == "Running", 60,
+                       "a running operation")
+
+    canceled = guide("runnel artifact-streaming operation cancel --registry ACR "
+                     "--repository guide/slow --id ID", operation)
+
+    assert canceled.returncode == 0, canceled.stderr
+    answer = json.loads(canceled.stdout)
+    assert (answer["name"], answer["status"]) == ("Cancel: ArtifactStreamingConversion", "Canceled")
+    assert json.loads(guide(show).stdout)["status"] == "Canceled"
+    daemons.wait_until(lambda: guarded.workers() == [], 10, "the end of the worker")
+
+
+def test_the_guide_makes_the_artifact_of_a_restored_image_again(owner, guide):
+    """It comes back with the image; one that was deleted before is made again."""
+    create = "runnel artifact-streaming create --image guide/back:v1"
+    restore = "runnel manifest restore --registry ACR -n guide/back:v1"
+
+    def delete(what: str) -> None:
+        done = guide(f"runnel {what} --registry ACR --image guide/back:v1 --yes")
+        assert done.returncode == 0, done.stderr
+
+    def artifacts() -> list[str]:
+        shown = guide("runnel manifest list-referrers --registry ACR -n guide/back:v1")
+        return [each["digest"] for each in json.loads(shown.stdout)["manifests"]]
+
+    push_layered_image(owner, "guide/back")
+    assert guide(create).returncode == 0
+    made = artifacts()
+    assert len(made) == 1
+    delete("repository delete")
+    assert guide(restore).returncode == 0
+    again = guide(create)
+    assert again.returncode == 0 and "already exists. Skipping request." in again.stderr
+    assert artifacts() == made
+
+    delete("artifact-streaming delete")
+    delete("repository delete")
+    assert guide(restore).returncode == 0
+    assert artifacts() == []
+    again = guide(create)
+    assert again.returncode == 0 and json.loads(again.stdout)["status"] == "Succeeded", again
+    assert artifacts() == made
+
+
+def test_the_guides_token_sees_the_layers_expand(guarded, owner, guide, tmp_path):
+    needs("curl")
+    made = guide("runnel token create --name expansion-token --registry ACR "
+                 "--scope-map _repositories_pull --query credentials.passwords[0].value -o tsv")
+    push_layered_image(owner, "guide/old")
+    environment = {**os.environ, "ACR_USER": "expansion-token", "ACR_PWD": made.stdout.strip(),
+                   "TELEPORT_POLL_SECONDS": "0.1"}
+    check = [str(SCRIPTS / "check-expansion.sh"), guarded.host, "guide/old", "v1", "--debug"]
+    before = subprocess.run(check, env=environment, capture_output=True, text=True, timeout=60,
+                            check=False)
+    assert before.returncode == 0, before.stderr
+    assert before.stdout.splitlines()[-2:] == [
+        "Status: 404", f"Teleport: {guarded.host}-guide/old:v1 not enabled"]
+
+    assert owner("PATCH", "/acr/v1/guide/old", b'{"teleportEnabled": true}').status == 200
+    push_slow_image(guarded, "guide/old", tmp_path / "slow")
+    worker = guarded.hold_worker()
+    with subprocess.Popen(check, env=environment, stdout=subprocess.PIPE, text=True) as script:
+        try:
+            lines = iter(script.stdout.readline, "")
+            assert "Teleport: expanding layers\n" in lines
+            os.kill(worker, signal.SIGCONT)
+            assert [*lines][-2:] == ["Status: 200\n", "Teleport: layers ready\n"]
+            assert script.wait(60) == 0
+        finally:
+            script.kill()
 
 
 # Usage --------------------------------------------------------------------------------------------
