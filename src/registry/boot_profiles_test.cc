@@ -7,6 +7,7 @@
 #include "registry/boot_renewal.h"
 #include "registry/converted_layers.h"
 #include "registry/new_manifest.h"
+#include "registry/profile_votes.h"
 #include "support/memory_blob_store.h"
 #include "support/memory_metadata_store.h"
 
@@ -64,6 +65,11 @@ class BootProfilesTest : public testing::Test {
     }
     return profile;
   }
+  static artifact::Profile chunks_up_to(uint32_t count) {
+    artifact::Profile profile{.image = "i", .layers = {digest("blob")}};
+    for (uint32_t chunk = 0; chunk < count; ++chunk) profile.chunks.push_back({0, chunk});
+    return profile;
+  }
   void note(std::string_view repository, const oci::Digest& image,
             const artifact::Profile& profile) {
     ASSERT_TRUE(note_boot_profile(store_, std::string(repository), image, profile, 2));
@@ -99,6 +105,29 @@ TEST_F(BootProfilesTest, AnArtifactThatNothingHasReplacedStays) {
   ASSERT_TRUE(supersede(store_, std::string(kTeam), old, now));
   EXPECT_EQ(remove_superseded(store_, now + std::chrono::hours(24)).value(), 1u);
   EXPECT_FALSE(store_.manifest_info(kTeam, old).value());
+}
+
+TEST_F(BootProfilesTest, AreMadeAnewWhenMoreThanATenthOfTheHotSetChanges) {
+  test::MemoryBlobStore blobs;
+  const Config config;
+  Uploads uploads(blobs, store_, clock_, std::chrono::hours(1));
+  const auto key = artifact::Key::generate();
+  const ConversionTools tools{config, blobs, store_, uploads, key, {}};
+  const std::string repository(kTeam);
+  const auto image = put_image(kTeam, "image");
+  put_artifact(image, 1);
+  ASSERT_TRUE(note_boot_profile(store_, repository, image, chunks_up_to(20), 1));
+  const auto renew = [&](uint32_t chunks) {
+    EXPECT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(chunks)));
+    return renew_boot(tools, repository, image, WallTime(), [] { return false; });
+  };
+
+  EXPECT_EQ(renew(20).value(), false);
+  EXPECT_EQ(renew(18).value(), false) << "two of twenty are a tenth";
+  const auto renewed = renew(17);
+  // Then it goes on to read the image, which is none.
+  ASSERT_FALSE(renewed);
+  EXPECT_EQ(renewed.error().code, "IMAGE_NOT_RUNNABLE");
 }
 
 TEST_F(BootProfilesTest, OfSharedLayersAreTakenFromAnyRepositoryAndOfNoOtherLayers) {

@@ -13,13 +13,10 @@ namespace runnel::registry {
 
 namespace {
 
-constexpr auto kGather = std::chrono::seconds(1);
-constexpr auto kApart = std::chrono::minutes(1);
 constexpr auto kKeepOld = std::chrono::hours(24);
 // Its layers are converted already: seconds, unless the machine has no time for it.
 constexpr auto kLongest = std::chrono::minutes(10);
 constexpr double kEnough = 0.1;
-constexpr size_t kMaxDue = 10'000;
 constexpr size_t kSweep = 100;
 constexpr std::string_view kSuperseded = "superseded-artifact";
 
@@ -139,12 +136,7 @@ BootRenewal::~BootRenewal() {
 
 void BootRenewal::voted(const std::string& repository, const oci::Digest& image) {
   const std::lock_guard lock(mutex_);
-  const Image key(repository, image);
-  if (due_.contains(key) || due_.size() >= kMaxDue) return;
-  const auto made = made_.find(key);
-  auto due = clock_.now() + kGather;
-  if (made != made_.end()) due = std::max(due, made->second + kApart);
-  due_.emplace(key, due);
+  schedule_.voted({repository, image}, clock_.now());
   wake_.notify_all();
 }
 
@@ -152,19 +144,18 @@ void BootRenewal::run(const std::stop_token& stop) {
   std::unique_lock lock(mutex_);
   while (!stop.stop_requested()) {
     const auto now = clock_.now();
-    std::erase_if(made_, [&](const auto& entry) { return entry.second + kApart <= now; });
-    const auto next =
-        std::ranges::min_element(due_, {}, [](const auto& each) { return each.second; });
-    if (next == due_.end()) {
-      wake_.wait(lock, stop, [&] { return !due_.empty(); });
+    const auto taken = schedule_.take(now);
+    if (!taken) {
+      const auto next = schedule_.next();
+      // Another image's vote may be due before what is waited for.
+      const auto changed = [&] { return schedule_.next() != next; };
+      if (next)
+        wake_.wait_for(lock, stop, *next - now, changed);
+      else
+        wake_.wait(lock, stop, changed);
       continue;
     }
-    if (next->second > now) {
-      wake_.wait_for(lock, stop, next->second - now, [] { return false; });
-      continue;
-    }
-    const auto [repository, image] = next->first;
-    due_.erase(next);
+    const auto& [repository, image] = *taken;
     lock.unlock();
     const auto give_up = [&, until = now + kLongest] {
       return stop.stop_requested() || clock_.now() >= until;
@@ -177,7 +168,7 @@ void BootRenewal::run(const std::stop_token& stop) {
       log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
                    renewed.error().message);
     lock.lock();
-    if (renewed && *renewed) made_[{repository, image}] = clock_.now();
+    if (renewed && *renewed) schedule_.made(*taken, clock_.now());
   }
 }
 

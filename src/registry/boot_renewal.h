@@ -2,20 +2,19 @@
 //
 // When what the votes have in common differs by more than a tenth from what the newest artifact was
 // made of, the image gets another artifact: the same layer blobs, a boot blob that brings those
-// chunks, one generation higher. A second after the first vote, so that a rollout's votes come
-// together, and at most once a minute for an image. The artifact that it replaces stays for a day,
-// because pulls and nodes may be at it, and as long as none is newer. The artifacts that an index
-// has for the image are renewed with it. What a process was about to do when it ended, the next
-// vote brings back.
+// chunks, one generation higher, at the times of boot_schedule.h. The artifact that it replaces
+// stays for a day, because pulls and nodes may be at it, and as long as none is newer. The
+// artifacts that an index has for the image are renewed with it. What a process was about to do
+// when it ended, the next vote brings back.
 #pragma once
 
 #include <condition_variable>
-#include <map>
 #include <mutex>
 #include <string>
 #include <thread>
 
 #include "base/clock.h"
+#include "registry/boot_schedule.h"
 #include "registry/image_conversion.h"
 
 namespace runnel::registry {
@@ -32,17 +31,14 @@ class BootRenewal {
   void voted(const std::string& repository, const oci::Digest& image);
 
  private:
-  using Image = std::pair<std::string, oci::Digest>;
-
   void run(const std::stop_token& stop);
 
   const ConversionTools& tools_;
   const Clock& clock_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
-  std::map<Image, SteadyTime> due_;
-  std::map<Image, SteadyTime> made_;  // of the last minute
-  std::jthread thread_;               // last: it uses all of the above
+  BootSchedule schedule_;
+  std::jthread thread_;  // last: it uses all of the above
 };
 
 // Makes the boot blob now, if the votes say so. False when there is nothing to do: no votes, no

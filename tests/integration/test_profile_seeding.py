@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,26 @@ def test_an_earlier_versions_starts_give_the_first_hot_pack(registry, call, tmp_
     assert own["annotations"]["dev.runnel.generation"] == "2"
     shown = json.loads(run_runnel("inspect", f"{call.host}/{REPOSITORY}@{second}", "--json").stdout)
     assert shown["hot_from"] == "recorded"
+
+
+def test_no_image_waits_for_another_ones_minute(registry, call, tmp_path):
+    first, second = (registry.push(version(tmp_path / name, seed), f"{REPOSITORY}:{name}")
+                     for name, seed in (("one", 100), ("two", 200)))
+    (made,) = converted(call, REPOSITORY, first)
+    (other,) = converted(call, REPOSITORY, second)
+    manifest, artifact = read(call, made)
+    tell(call, first, manifest, chunks_of(artifact, *HOT))
+    recorded(call, first)
+    # The first image has been made anew: this vote waits until a minute is over.
+    tell(call, first, manifest, chunks_of(artifact, "srv/part-30"))
+
+    manifest, artifact = read(call, other)
+    voted = time.monotonic()
+    tell(call, second, manifest, chunks_of(artifact, *HOT))
+    recorded(call, second)
+
+    assert time.monotonic() - voted < 30
+    assert len(artifacts(call, REPOSITORY, first)) == 2
 
 
 def seeded_elsewhere(registry, call, tmp_path, *read_at_start: str) -> tuple[dict, Artifact]:
