@@ -1,6 +1,7 @@
 #include "registry/api.h"
 
 #include "base/quote.h"
+#include "meta/operation_queue.h"
 #include "oci/document.h"
 #include "oci/reference.h"
 #include "registry/attributes.h"
@@ -232,15 +233,35 @@ net::awaitable<Answer> answer_elsewhere(Services& services, net::Request& reques
   co_return refuse(404, "UNSUPPORTED", fmt::format("there is nothing at {}", quote(request.path)));
 }
 
-net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
-  if (auto path = distribution_path(request)) request.path = *std::move(path);
-  if (!is_distribution(request.path)) co_return co_await answer_elsewhere(services, request, body);
+// What clients of ACR look for in every answer of its API.
+Answer with_known_headers(Answer answered) {
+  auto& headers = answered ? answered->headers : answered.error().headers;
+  headers.add("X-Ms-Correlation-Request-Id", meta::random_operation_id());
+  headers.add("Access-Control-Expose-Headers",
+              "Docker-Content-Digest, WWW-Authenticate, Link, X-Ms-Correlation-Request-Id");
+  return answered;
+}
+
+net::awaitable<Answer> answer_distribution(Services& services, net::Request& request,
+                                           net::RequestBody& body) {
   auto route = find_resource(request);
   if (!route) co_return std::unexpected(route.error());
   if (services.gate != nullptr)
     co_return co_await answer_guarded(services, *services.gate, *std::move(route), request, body);
   const auto caller = Caller::anyone();
   co_return co_await answer_as(services, caller, *route, request, body);
+}
+
+net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
+  if (is_distribution(request.path))
+    co_return co_await answer_distribution(services, request, body);
+  if (auto path = distribution_path(request)) {
+    request.path = *std::move(path);
+    auto answered = co_await answer_distribution(services, request, body);
+    co_return with_known_headers(std::move(answered));
+  }
+  auto answered = co_await answer_elsewhere(services, request, body);
+  co_return with_known_headers(std::move(answered));
 }
 
 }  // namespace

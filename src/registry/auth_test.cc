@@ -88,7 +88,9 @@ TEST_F(Auth, AsksWhoOneIsAndSaysWhereToGetAToken) {
   const auto answer = get("/v2/");
 
   EXPECT_EQ(answer.status, 401);
-  EXPECT_EQ(code(answer), "UNAUTHORIZED");
+  EXPECT_EQ(answer.body,
+            R"({"errors":[{"code":"UNAUTHORIZED","message":"authentication required, visit )"
+            R"(https://aka.ms/acr/authorization for more information.","detail":null}]})");
   const auto host = fmt::format("127.0.0.1:{}", registry_->port());
   EXPECT_EQ(answer.header("WWW-Authenticate"),
             fmt::format("Bearer realm=\"http://{0}/oauth2/token\",service=\"{0}\"", host));

@@ -50,7 +50,12 @@ std::string_view error_for(const Caller& caller) {
 std::expected<Decision, Refusal> authorize_ping(const Gate& gate, const Caller& caller,
                                                 const net::Request& request) {
   if (!caller.is_anonymous() || has_token(caller)) return Decision::kAllowed;
-  return std::unexpected(gate.unauthorized(request, "", "", "log in to use this registry"));
+  // Word for word what clients of ACR know (docs/decisions/0019-whose-words.md).
+  auto refusal = gate.unauthorized(
+      request, "", "",
+      "authentication required, visit https://aka.ms/acr/authorization for more information.");
+  refusal.detail = "null";
+  return std::unexpected(std::move(refusal));
 }
 
 std::expected<Decision, Refusal> authorize_catalog(const Gate& gate, const Caller& caller,

@@ -119,7 +119,7 @@ TEST_P(Pull, AnswersErrorsAsTheSpecificationHasThem) {
   const auto method = send("POST", "/v2/a/tags/list");
 
   EXPECT_EQ(unknown.status, 404);
-  EXPECT_EQ(unknown.header("Content-Type"), "application/json");
+  EXPECT_EQ(unknown.header("Content-Type"), "application/json; charset=utf-8");
   EXPECT_TRUE(unknown.body.starts_with("{\"errors\":[{\"code\":\"UNSUPPORTED\",\"message\":\""));
   EXPECT_EQ(method.status, 405);
   EXPECT_EQ(method.header("Allow"), "GET, HEAD");

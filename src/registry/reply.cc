@@ -74,7 +74,7 @@ net::Response response_of(Answer answer) {
     response = *std::move(answer);
   } else {
     const auto& refusal = answer.error();
-    response = json_response(refusal.status, "application/json", to_json(refusal));
+    response = json_response(refusal.status, "application/json; charset=utf-8", to_json(refusal));
     for (const auto& header : refusal.headers) response.headers.add(header.name, header.value);
   }
   response.headers.add("Docker-Distribution-API-Version", "registry/2.0");

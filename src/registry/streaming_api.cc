@@ -64,13 +64,6 @@ Answer answer(const StreamingCall& call) {
                 fmt::format("{} is not possible here", quote(call.request.method)));
 }
 
-// What clients of this API look for in every answer.
-void add_common_headers(net::Headers& headers) {
-  headers.add("X-Ms-Correlation-Request-Id", meta::random_operation_id());
-  headers.add("Access-Control-Expose-Headers",
-              "Docker-Content-Digest, WWW-Authenticate, Link, X-Ms-Correlation-Request-Id");
-}
-
 }  // namespace
 
 bool is_streaming(const net::Request& request) {
@@ -95,9 +88,7 @@ net::awaitable<Answer> handle_streaming(Services& services, net::Request& reques
   auto work = [&] {
     return answer({services, *services.conversions, caller, request, *target, *bytes});
   };
-  auto answered = co_await net::on_pool(services.writers, std::move(work));
-  add_common_headers(answered ? answered->headers : answered.error().headers);
-  co_return answered;
+  co_return co_await net::on_pool(services.writers, std::move(work));
 }
 
 }  // namespace runnel::registry

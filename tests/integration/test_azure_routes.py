@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 
 import pytest
 from registry_calls import Calls, push_image, push_manifest, image, digest
@@ -28,6 +29,19 @@ def test_the_catalog_has_both_names(call):
     page = call("GET", "/acr/v1/_catalog?n=1&last=catalog")
     assert page.json() == {"repositories": ["catalog/a"]}
     assert call("GET", following(page)).json() == {"repositories": ["catalog/b"]}
+
+
+@pytest.mark.parametrize("path", ["_catalog", "_deleted/_catalog", "absent/app", "absent/app/_tags",
+                                  "absent/app/_streaming", "absent/app/_operations/1", "no\\such"])
+def test_every_answer_has_the_headers_that_clients_know(call, path):
+    answer = call("GET", f"/acr/v1/{path}")
+
+    assert answer["Docker-Distribution-Api-Version"] == "registry/2.0"
+    assert answer.all("Access-Control-Expose-Headers") == [
+        "Docker-Content-Digest, WWW-Authenticate, Link, X-Ms-Correlation-Request-Id"]
+    (identity,) = answer.all("X-Ms-Correlation-Request-Id")
+    assert str(uuid.UUID(identity)) == identity
+    assert call("GET", f"/acr/v1/{path}")["X-Ms-Correlation-Request-Id"] != identity
 
 
 def test_tags_are_listed_with_what_they_point_to(call):

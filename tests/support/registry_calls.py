@@ -33,7 +33,7 @@ class Answer:
     @property
     def code(self) -> str:
         """The code of the first error in the body."""
-        assert self["Content-Type"] == "application/json", self
+        assert self["Content-Type"] == "application/json; charset=utf-8", self
         return self.json()["errors"][0]["code"]
 
 
