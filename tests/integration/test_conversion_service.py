@@ -534,7 +534,8 @@ def test_what_a_person_asks_for_goes_before_what_pushes_brought(registry, call, 
     os.kill(worker, signal.SIGCONT)
 
     ended(call, REPOSITORY, first)
-    daemons.wait_until(lambda: len(artifacts(call, "auto/app", automatic)) == 1, 120, "the artifact")
+    last = call("GET", f"/acr/v1/auto/app/_streaming/{automatic}").json()["id"]
+    assert ended(call, "auto/app", last)["status"] == "Succeeded"  # logged, which its artifact is not
     lines = [line for line in registry.log.splitlines() if " layers converted" in line]
     order = [next(n for n in (blocking, person, automatic) if n in line) for line in lines]
     assert order == [blocking, person, automatic]
