@@ -108,12 +108,8 @@ void Layer::rescue() {
     const std::lock_guard lock(mutex_);
     originals = rescue_.originals();
   }
-  Result<void> outcome;
-  bool denied = true;
-  for (const auto& original : originals) {
-    log::warning(about(), "the layer's blob cannot be read; making it from layer {} of {}",
-                 original.digest, original.name);
-    outcome = restore_from(
+  const auto restore = [this](const Original& original) {
+    return restore_from(
         original, table_, workers_.clock,
         [this](uint32_t chunk, Buffer plain) { return restored(chunk, std::move(plain)); },
         [this](size_t bytes) {
@@ -121,6 +117,16 @@ void Layer::rescue() {
           const std::lock_guard lock(mutex_);
           stats_.bytes_fetched += bytes;
         });
+  };
+  Result<void> outcome;
+  bool denied = true;
+  for (const auto& original : originals) {
+    log::warning(about(), "the layer's blob cannot be read; making it from layer {} of {}",
+                 original.digest, original.name);
+    outcome = restore(original);
+    // Readers have their error at once when this is refused too, and one of its many requests may
+    // have been refused by mistake.
+    if (!outcome && outcome.error().code == Code::kDenied) outcome = restore(original);
     if (outcome || outcome.error().code == Code::kCancelled) break;
     log::warning(about(), "{}", outcome.error().message);
     denied = denied && outcome.error().code == Code::kDenied;

@@ -160,6 +160,18 @@ TEST_F(LayerRescue, WaitsForNobodyWhenBothAreRefusedForWantOfCredentials) {
   EXPECT_EQ(wait(start_read(0, 10)).value(), expected(0, 10));
 }
 
+// Its readers would have their error at once.
+TEST_F(LayerRescue, AsksAgainWhenTheOriginalIsRefusedOnce) {
+  source_->fail(kRefused);
+  original_->fail(kRefused, 4);  // the reads of one attempt
+
+  EXPECT_EQ(wait(start_read(0, 10)).value(), expected(0, 10));
+
+  settle_rescue();
+  EXPECT_EQ(layer_->stats().rescues, 1u);
+  EXPECT_EQ(layer_->stats().failed_reads, 0u);
+}
+
 TEST_F(LayerRescue, ReadsFromTheOriginalOnceThereIsACredentialForIt) {
   source_->fail(kRefused);
   original_->fail(kRefused);
