@@ -69,10 +69,16 @@ std::shared_ptr<const ImageTree> NodeTable::tree(uint64_t root) const {
 }
 
 bool NodeTable::wait_for(Ticket ticket, uint64_t node, std::function<void()> retry) {
-  const std::lock_guard lock(mutex_);  // so that add() comes before or sees it
-  if (clock_.now() >= grace_until_ || contains_locked(node)) return false;
-  connection_->keep(ticket,
-                    {.deadline = grace_until_, .retry = std::move(retry), .range = {.node = node}});
+  {
+    const std::lock_guard lock(mutex_);  // so that add() comes before or sees it
+    if (!contains_locked(node)) {
+      if (clock_.now() >= grace_until_) return false;
+      connection_->keep(
+          ticket, {.deadline = grace_until_, .retry = std::move(retry), .range = {.node = node}});
+      return true;
+    }
+  }
+  retry();
   return true;
 }
 

@@ -78,8 +78,8 @@ class NodeTable {
   std::shared_ptr<const LayerFile> layer(uint64_t node) const;
   std::shared_ptr<const ImageTree> tree(uint64_t root) const;
 
-  // Keeps a request until `node` (a layer's, or a tree's root) is added. False when there is no
-  // hope, or it was added meanwhile.
+  // Keeps a request that did not find `node` (a layer's, or a tree's root) until that is added; was
+  // it added meanwhile, `retry` is called now. False when there is no hope.
   bool wait_for(Ticket ticket, uint64_t node, std::function<void()> retry);
 
  private:
