@@ -209,8 +209,9 @@ Result<uint32_t> Engine::next_tree_number() {
 
 Result<std::shared_ptr<cache::Layer>> Engine::add_layer(
     const oci::Digest& digest, artifact::ChunkTable table,
-    std::shared_ptr<fetch::RangeSource> source) {
+    std::shared_ptr<fetch::RangeSource> source, const std::optional<cache::Original>& original) {
   RUNNEL_TRY(auto layer, cache_->layer(digest, std::move(table), std::move(source)));
+  if (original) layer->add_original(*original);
   RUNNEL_DO(devices_->add(digest, layer));
   return layer;
 }

@@ -15,6 +15,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -53,11 +54,13 @@ class Engine {
   // Ends every read that waits with an error. Mounts stay. All sources must be shut down before.
   ~Engine();
 
-  // From now on the layer can be read. The same object for the same digest, whose source is then
-  // the first one given.
+  // From now on the layer can be read, from `original` too. The same object for the same digest,
+  // whose source is then the first one given. What had waited for it is read at once, so an
+  // original that came later would be too late for what the source refuses.
   Result<std::shared_ptr<cache::Layer>> add_layer(const oci::Digest& digest,
                                                   artifact::ChunkTable table,
-                                                  std::shared_ptr<fetch::RangeSource> source);
+                                                  std::shared_ptr<fetch::RangeSource> source,
+                                                  const std::optional<cache::Original>& original);
   // Null when it was not added.
   std::shared_ptr<cache::Layer> layer(const oci::Digest& digest) const;
 

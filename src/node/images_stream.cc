@@ -117,10 +117,12 @@ Result<Images::Layers> Images::attach(const StreamedImage& image) {
   for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
     const auto& record = image.boot.head.layers[i];
     const auto digest = oci::Digest::from_sha256(record.blob_digest);
+    std::optional<cache::Original> original;
+    if (!image.layer_sizes.empty()) original = original_of(image, i);
     RUNNEL_TRY(auto layer, engine_.add_layer(digest, image.boot.tables[record.slot - 1],
                                              registries_.source(image.host, image.repository,
-                                                                digest, record.blob_size)));
-    if (!image.layer_sizes.empty()) layer->add_original(original_of(image, i));
+                                                                digest, record.blob_size),
+                                             original));
     layers.push_back(std::move(layer));
   }
   return layers;

@@ -44,7 +44,8 @@ Result<Layers> add_layers(Engine& engine, const std::string& input) {
     layers.sources.push_back(std::make_shared<test::FakeRangeSource>(std::move(blob)));
     layers.sources.back()->delay(kNetworkDelay);
     if (std::filesystem::exists(input + "/hold")) layers.sources.back()->hold();
-    RUNNEL_DO(engine.add_layer(layers.digests.back(), std::move(parsed), layers.sources.back()));
+    RUNNEL_DO(
+        engine.add_layer(layers.digests.back(), std::move(parsed), layers.sources.back(), {}));
   }
   return layers;
 }
