@@ -1,7 +1,8 @@
 """Many at once, and images that are large in one way: layers, files, bytes. Heavy: gigabytes or minutes.
 
 Times are compared with the same work on this machine in the same minute (warm, or a smaller image),
-never with a number of seconds.
+never with a number of seconds. The bounds are the ones that are asked for; docs/performance.md says
+which of them do not hold yet.
 """
 
 from __future__ import annotations
@@ -141,10 +142,9 @@ def test_two_hundred_containers_of_twenty_images_at_once(lab, fresh_streaming, c
           f"{cold / warm:.2f}; {bytes_down / 1e6:.1f} MB came, {total / 1e6:.1f} MB of layers were asked for, "
           f"{twice / 1e6:.1f} MB of them twice")
     assert cold <= 1.5 * warm
-    # One that becomes more urgent than the request it is in is asked for again by itself: 15 % here. (Twenty
-    # boot blobs that are asked for at the same moment bring parts of the base too, before any of them
-    # knows of another: 5 MB each, of 10. They are not counted here, and could be spared.)
-    assert twice <= 0.25 * total
+    # Twenty boot blobs that are asked for at the same moment bring parts of the base too, which are not
+    # counted here.
+    assert twice == 0, "a layer that many want is fetched once"
 
 
 # Large images -------------------------------------------------------------------------------------
@@ -232,8 +232,7 @@ def test_half_a_million_files_cost_their_names(lab, fresh_streaming, through):
           f"file; memory {memory[many] / MIB:.0f} and {memory[few] / MIB:.0f} MiB")
     assert a_file <= BYTES_A_FILE
     assert seconds[many] <= seconds[few] + transfer + 0.5
-    # Not unchanged, as it should be: while it pulls, the worker holds the image's metadata (73 MiB here).
-    assert memory[many] <= memory[few] + 128 * MIB
+    assert memory[many] <= memory[few] + 16 * MIB, "unchanged"
 
 
 def sparse_tar(directory: Path, size: int) -> Path:
@@ -262,6 +261,5 @@ def test_a_start_costs_the_same_however_large_the_image(lab, fresh_streaming, th
           f"{transferred[made['large']] / 1e6:.2f} and {transferred[made['small']] / 1e6:.2f} MB; "
           f"memory {memory[made['large']] / MIB:.0f} and {memory[made['small']] / MIB:.0f} MiB")
     assert seconds[made["large"]] <= seconds[made["small"]] + 0.2
-    # The chunk tables, 48 bytes for each chunk that is not a hole.
-    assert transferred[made["large"]] <= transferred[made["small"]] + 1_000_000
+    assert transferred[made["large"]] <= transferred[made["small"]] + 100_000, "independent of the size"
     assert memory[made["large"]] <= memory[made["small"]] + 32 * MIB
