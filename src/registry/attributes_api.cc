@@ -205,16 +205,11 @@ bool is_attributes(const net::Request& request) {
 
 net::awaitable<Answer> handle_attributes(Services& services, net::Request& request,
                                          net::RequestBody& body) {
-  auto caller = Caller::anyone();
-  if (services.gate != nullptr) {
-    auto identified = co_await services.gate->identify(request);
-    if (!identified) co_return std::unexpected(identified.error());
-    caller = *std::move(identified);
-  }
-  request.principal = caller.id();
+  const auto caller = co_await identify(services.gate, request);
+  if (!caller) co_return std::unexpected(caller.error());
   const auto bytes = co_await read_whole(body, kMaxBody);
   if (!bytes) co_return std::unexpected(Refusal(bytes.error()));
-  auto work = [&] { return answer(services, caller, request, *bytes); };
+  auto work = [&] { return answer(services, *caller, request, *bytes); };
   co_return co_await net::on_pool(services.writers, std::move(work));
 }
 

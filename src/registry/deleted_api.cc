@@ -215,16 +215,11 @@ bool is_deleted(const net::Request& request) {
 
 net::awaitable<Answer> handle_deleted(Services& services, net::Request& request,
                                       net::RequestBody& body) {
-  auto caller = Caller::anyone();
-  if (services.gate != nullptr) {
-    auto identified = co_await services.gate->identify(request);
-    if (!identified) co_return std::unexpected(identified.error());
-    caller = *std::move(identified);
-  }
-  request.principal = caller.id();
+  const auto caller = co_await identify(services.gate, request);
+  if (!caller) co_return std::unexpected(caller.error());
   const auto bytes = co_await read_whole(body, kMaxBody);
   if (!bytes) co_return std::unexpected(Refusal(bytes.error()));
-  auto work = [&] { return answer({services, caller, request, *bytes}); };
+  auto work = [&] { return answer({services, *caller, request, *bytes}); };
   auto& pool = request.method == "GET" ? services.readers : services.writers;
   co_return co_await net::on_pool(pool, std::move(work));
 }

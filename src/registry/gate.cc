@@ -258,4 +258,14 @@ Refusal Gate::unauthorized(const net::Request& request, std::string_view scope,
   return refusal;
 }
 
+net::awaitable<std::expected<Caller, Refusal>> identify(Gate* gate, net::Request& request) {
+  if (gate == nullptr) {
+    request.principal = Caller::anyone().id();
+    co_return Caller::anyone();
+  }
+  auto caller = co_await gate->identify(request);
+  if (caller) request.principal = caller->id();
+  co_return caller;
+}
+
 }  // namespace runnel::registry

@@ -115,4 +115,8 @@ class Gate {
   WorkerPool lookups_{2};
 };
 
+// Who calls: anyone without authentication, when `gate` is null. The request has the name from then
+// on, for the logs.
+net::awaitable<std::expected<Caller, Refusal>> identify(Gate* gate, net::Request& request);
+
 }  // namespace runnel::registry

@@ -223,14 +223,9 @@ bool is_soft_delete(const net::Request& request) {
 }
 
 net::awaitable<Answer> handle_soft_delete(Services& services, net::Request& request) {
-  auto caller = Caller::anyone();
-  if (services.gate != nullptr) {
-    auto identified = co_await services.gate->identify(request);
-    if (!identified) co_return std::unexpected(identified.error());
-    caller = *std::move(identified);
-  }
-  request.principal = caller.id();
-  auto work = [&] { return answer({services, caller, request}); };
+  const auto caller = co_await identify(services.gate, request);
+  if (!caller) co_return std::unexpected(caller.error());
+  auto work = [&] { return answer({services, *caller, request}); };
   auto& pool = request.method == "GET" ? services.readers : services.writers;
   co_return co_await net::on_pool(pool, std::move(work));
 }

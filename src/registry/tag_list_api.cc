@@ -104,14 +104,9 @@ bool is_tag_list(const net::Request& request) {
 }
 
 net::awaitable<Answer> handle_tag_list(Services& services, net::Request& request) {
-  auto caller = Caller::anyone();
-  if (services.gate != nullptr) {
-    auto identified = co_await services.gate->identify(request);
-    if (!identified) co_return std::unexpected(identified.error());
-    caller = *std::move(identified);
-  }
-  request.principal = caller.id();
-  auto work = [&] { return list(services, caller, request); };
+  const auto caller = co_await identify(services.gate, request);
+  if (!caller) co_return std::unexpected(caller.error());
+  auto work = [&] { return list(services, *caller, request); };
   co_return co_await net::on_pool(services.readers, std::move(work));
 }
 
