@@ -37,10 +37,6 @@ std::expected<size_t, Refusal> page_size(const net::Request& request) {
   return std::min<uint64_t>(number<uint64_t>(*text).value_or(kMaxPage), kMaxPage);
 }
 
-void add_link(net::Response& response, std::string_view path, const net::Query& query) {
-  response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", path, query.text()));
-}
-
 bool may_see(const Caller& caller, std::string_view repository) {
   return caller.granted(repository).has(access::Action::kMetadataRead);
 }
@@ -54,10 +50,7 @@ net::Response names_response(json::object body, std::string_view member, std::st
   body[member] = json::array(names.begin(), names.end());
   auto response = json_response(200, "application/json", json::serialize(body));
   if (more) {
-    net::Query next;
-    next.add("n", std::to_string(limit));
-    next.add("last", names.back());
-    add_link(response, path, next);
+    add_link(response, path, after(names.back(), limit));
   }
   return response;
 }

@@ -101,10 +101,7 @@ Answer list(Services& services, const Caller& caller, const net::Request& reques
   body["manifests"] = std::move(listed);
   auto response = json_response(200, "application/json", json::serialize(body));
   if (more) {
-    net::Query next;
-    next.add("n", std::to_string(limit));
-    next.add("last", page.back().info.digest.to_string());
-    response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", request.path, next.text()));
+    add_link(response, request.path, after(page.back().info.digest.to_string(), limit));
   }
   return response;
 }

@@ -81,6 +81,17 @@ net::Response response_of(Answer answer) {
   return response;
 }
 
+void add_link(net::Response& response, std::string_view path, const net::Query& query) {
+  response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", path, query.text()));
+}
+
+net::Query after(std::string_view last, size_t limit) {
+  net::Query query;
+  query.add("n", std::to_string(limit));
+  query.add("last", std::string(last));
+  return query;
+}
+
 bool matches_etag(const net::Request& request, std::string_view etag) {
   return request.headers.has_token("If-None-Match", etag) ||
          request.headers.has_token("If-None-Match", "*");

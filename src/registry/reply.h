@@ -41,6 +41,11 @@ net::Response response_of(Answer answer);
 // `json` with its length and type.
 net::Response json_response(int status, std::string_view content_type, std::string json);
 
+// Where the next page of a list is.
+void add_link(net::Response& response, std::string_view path, const net::Query& query);
+// The query of the page after `last`: "n=LIMIT&last=LAST".
+net::Query after(std::string_view last, size_t limit);
+
 // Whether If-None-Match names this entity tag (with its quotes).
 bool matches_etag(const net::Request& request, std::string_view etag);
 

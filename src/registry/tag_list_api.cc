@@ -87,10 +87,7 @@ Answer list(Services& services, const Caller& caller, const net::Request& reques
   RUNNEL_TRY(body["tags"], describe(metadata, repository, *page));
   auto response = json_response(200, "application/json", json::serialize(body));
   if (more) {
-    net::Query next;
-    next.add("n", std::to_string(limit));
-    next.add("last", page->back());
-    response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", request.path, next.text()));
+    add_link(response, request.path, after(page->back(), limit));
   }
   return response;
 }
