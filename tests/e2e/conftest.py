@@ -64,15 +64,22 @@ def lab(runnel):
 
 
 @pytest.fixture(scope="session")
-def converted_recipe(lab):
-    """converted_recipe("python"): the image of images/python, built or found, pushed, converted."""
+def recipe():
+    """recipe("python"): the layout of the image of images/python, built or found."""
+    def get(name: str) -> Path:
+        return Path(subprocess.run([HERE.parents[1] / "tools/build-image", name], check=True,
+                                   text=True, stdout=subprocess.PIPE).stdout.strip())
+    return get
+
+
+@pytest.fixture(scope="session")
+def converted_recipe(lab, recipe):
+    """converted_recipe("python"): the image of images/python, pushed and converted."""
     made = {}
 
     def get(name: str):
         if name not in made:
-            layout = subprocess.run([HERE.parents[1] / "tools/build-image", name], check=True,
-                                    text=True, stdout=subprocess.PIPE).stdout.strip()
-            made[name] = lab.push_layout(name, Path(layout))
+            made[name] = lab.push_layout(name, recipe(name))
             services.convert(made[name].reference)
         return made[name]
     return get

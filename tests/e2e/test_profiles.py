@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import random
 import re
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 import pytest
 
 from corpus import layers
 from sandbox import daemons, services
+from sandbox.containerd import run
 
 SIZE = 300_000
 
@@ -35,7 +38,10 @@ def place(side, reference: str) -> tuple[str, str, str]:
 
 def told(side, reference: str) -> dict | None:
     """What the registry has of the image's starts."""
-    host, repository, digest = place(side, reference)
+    return told_of(*place(side, reference))
+
+
+def told_of(host: str, repository: str, digest: str) -> dict | None:
     try:
         with urllib.request.urlopen(f"http://{host}/runnel/v1/{repository}/_profiles/{digest}",
                                     timeout=30) as answer:
@@ -80,7 +86,10 @@ def test_who_reads_a_whole_image_does_not_vote(fresh_streaming, pushed):
 
 def artifacts(side, reference: str) -> list[dict]:
     """The image's artifacts, the newest generation first."""
-    host, repository, digest = place(side, reference)
+    return artifacts_of(*place(side, reference))
+
+
+def artifacts_of(host: str, repository: str, digest: str) -> list[dict]:
     with urllib.request.urlopen(f"http://{host}/v2/{repository}/referrers/{digest}",
                                 timeout=30) as answer:
         listed = json.load(answer)["manifests"]
@@ -111,3 +120,34 @@ def test_the_next_node_gets_what_the_first_one_read_with_the_boot_blob(fresh_str
     grown = status["boot_bytes"] - first.image_status(pushed.reference)["boot_bytes"]
     assert grown > 0.9 * SIZE, "the file came with the boot blob"
     assert status["bytes_fetched"] == status["boot_bytes"], "and counts once"
+
+
+def turns(condition: Callable[[], bool], seconds: float, what: str) -> tuple[float, float]:
+    """When the condition was last seen false, and when first seen true: 5 ms apart or so."""
+    begin = before = time.monotonic()
+    while not condition():
+        before = time.monotonic()
+        assert before - begin < seconds, f"waited {seconds} s for {what}"
+        time.sleep(0.005)
+    return before, time.monotonic()
+
+
+@pytest.mark.parametrize("name", ["python", pytest.param("jupyter", marks=pytest.mark.heavy)])
+def test_what_a_node_told_is_in_a_boot_blob_three_seconds_later(lab, fresh_streaming, recipe, name):
+    # Of this test alone: what is told of an image changes its boot blob.
+    reference = lab.push_layout(f"told-{name}", recipe(name)).reference
+    host, _, repository = reference.partition("/")
+    run([services.program(), "artifact-streaming", "create", "-n", host, "-t", repository])
+    side = fresh_streaming("erofs-file", more_arguments=("--tell-starts",))
+    side.pull(reference)
+    image = place(side, reference)
+
+    started = side.containerd.run(reference, f"told-{name}")
+    assert started.seconds_to_ready is not None, started.output
+    untold, _ = turns(lambda: told_of(*image) is not None, 45, "a node's vote")
+    _, published = turns(lambda: len(artifacts_of(*image)) == 2, 30, "another artifact")
+
+    newest = artifacts_of(*image)[0]
+    print(f"{name}: a boot blob {published - untold:.2f} s after the vote: {newest['annotations']}")
+    assert generation(newest) == 2
+    assert published - untold <= 3
