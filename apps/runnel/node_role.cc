@@ -56,6 +56,7 @@ Result<node::Config> node_config(const NodeFlags& flags) {
   set(config.cache.reserve, flags.cache_reserve);
   set(config.read_ahead, flags.read_ahead);
   set(config.tell_starts, flags.tell_starts);
+  set(config.direct_io, flags.direct_io);
   if (flags.read_timeout_s) config.read_timeout = std::chrono::seconds(*flags.read_timeout_s);
   if (flags.engine) {
     RUNNEL_TRY(config.way, engine::parse_way(*flags.engine));

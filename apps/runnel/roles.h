@@ -47,6 +47,7 @@ struct NodeFlags {
   std::optional<bool> background_fill;
   std::optional<bool> read_ahead;
   std::optional<bool> tell_starts;
+  std::optional<bool> direct_io;
   std::optional<unsigned> read_timeout_s;
   std::optional<uint64_t> cache_max_bytes;
   std::optional<uint64_t> cache_min_free;

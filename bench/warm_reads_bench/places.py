@@ -13,7 +13,8 @@ from sandbox.scratch import Scratch
 
 ORDINARY = "overlayfs"  # containerd's own unpack, on the ext4 of the scratch directory
 PLAIN = "plain files"  # EROFS on files, mounted after every layer was complete
-WAYS = (ORDINARY, "erofs-file", "erofs-loop", "fuse", PLAIN)
+DIRECT = "plain files, direct I/O"  # the same with direct_io = true
+WAYS = (ORDINARY, "erofs-file", "erofs-loop", "fuse", PLAIN, DIRECT)
 
 @dataclass(frozen=True)
 class Place:
@@ -22,7 +23,7 @@ class Place:
     side: Side
 
 def _engine(way: str) -> str:
-    return {ORDINARY: "eager", PLAIN: "erofs-file"}.get(way, way)
+    return {ORDINARY: "eager", PLAIN: "erofs-file", DIRECT: "erofs-file"}.get(way, way)
 
 def layers_of(side: Side) -> list[dict]:
     return [layer for image in side.node.status()["images"] for layer in image["layers"]]
@@ -39,13 +40,13 @@ def _pull_complete(side: Side, way: str, reference: str) -> None:
     if side.node is None:
         return
     _fill(side)
-    if way == PLAIN:
+    if way in (PLAIN, DIRECT):
         side.containerd.remove_image(reference)
         side.containerd.stop()
         side.node.stop()  # lets go of every mount; the layers stay
         side.start()
         side.pull(reference)
-    wanted = "plain" if way == PLAIN else "served"
+    wanted = "plain" if way in (PLAIN, DIRECT) else "served"
     found = {layer["mounted"] for layer in layers_of(side)}
     if found != {wanted}:
         raise RuntimeError(f"{way}: layers are mounted {found}, not {wanted}")
@@ -66,7 +67,8 @@ def mounted(directory: Path, layout: Path, ways: list[str]) -> Iterator[list[Pla
         chain = images.chain_ids(config["rootfs"]["diff_ids"])[-1]
         places = []
         for number, way in enumerate(ways):
-            side = Side(directory / str(number), _engine(way), background_fill=True).start()
+            side = Side(directory / str(number), _engine(way), background_fill=True,
+                        more_arguments=("--direct-io",) if way == DIRECT else ()).start()
             undo.callback(side.stop)
             side.use(registry.host)
             _pull_complete(side, way, reference)

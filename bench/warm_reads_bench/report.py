@@ -23,7 +23,8 @@ def markdown(results: dict) -> str:
             f"({m['model']}), kernel {m['kernel']}, load average {results['load']} before: the {results['image']} "
             "image as a container's root file system. Seconds of containerd's own unpack on ext4, and for each "
             "way of mounting the time as a part of that: median of the rounds, lowest to highest in "
-            f"parentheses. *{places.PLAIN}*: EROFS mounted after all layers were complete. Bars: "
+            f"parentheses. *{places.PLAIN}*: EROFS mounted after all layers were complete; *{places.DIRECT}*: the same with "
+            f"`direct_io = true`. Bars: "
             f"{cases.WARM_MOST} with all in the page cache (a median up to {cases.WARM_MOST + cases.NOISE} is "
             f"called met: ways that are one and the same then differ by as much), {cases.COLD_MOST} without.")
     lines = [said, "", f"| what | {' | '.join(ways)} |", "|---|" + "---|" * len(ways)]

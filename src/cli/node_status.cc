@@ -22,6 +22,11 @@ std::string text(const json::object& object, std::string_view name) {
   return value == nullptr || !value->is_string() ? "" : std::string(value->get_string());
 }
 
+bool flag(const json::object& object, std::string_view name) {
+  const auto* value = object.if_contains(name);
+  return value != nullptr && value->is_bool() && value->get_bool();
+}
+
 const json::array& list(const json::object& object, std::string_view name) {
   static const json::array kNone;
   const auto* value = object.if_contains(name);
@@ -73,6 +78,8 @@ void print_engine(const json::object& status) {
     const auto& way = trial.as_object();
     fmt::print("         {} {}\n", text(way, "way"), text(way, "reason"));
   }
+  fmt::print("direct   {}: {}\n", flag(status, "direct_io") ? "on" : "off",
+             text(status, "direct_io_reason"));
   fmt::print("recovery {}: {}\n", text(status, "recovery"), text(status, "recovery_reason"));
   fmt::print("worker   started anew {} times since the node's start\n",
              number(status, "worker_restarts"));

@@ -104,10 +104,12 @@ struct Engine::MountRecord {
 };
 
 Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
-               std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way)
+               std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
+               std::optional<ProbeResult> direct_io)
     : options_(std::move(options)),
       probes_(std::move(probes)),
       way_(way),
+      direct_io_(std::move(direct_io)),
       fuse_device_(std::move(fuse_device)),
       cache_(std::move(cache)),
       devices_(std::move(devices)) {}
@@ -137,9 +139,14 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   auto probes = probe_ways(options.root + "/probe", options.root + "/devices");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
   devices->set_one_by_one(way == Way::kErofsLoop);
+  std::optional<ProbeResult> direct_io;
+  if (options.direct_io && way == Way::kErofsFile) {
+    direct_io = probe_direct_io(options.root + "/probe");
+    if (!direct_io->ok) log::warning("direct_io: not used: {}", direct_io->reason);
+  }
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
-                                            way));
+                                            way, std::move(direct_io)));
   if (auto records = engine->records()) engine->mounted_ = *std::move(records);
   std::erase_if(engine->mounted_, [&](const auto& each) {
     const auto& device = each.second.fuse_device;
@@ -265,7 +272,8 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
                     .metadata_path = metadata_path,
                     .device_paths = std::move(devices),
                     .tree_path = {},
-                    .target = target};
+                    .target = target,
+                    .direct_io = uses_direct_io() && record.served.empty()};
   if (way_ == Way::kFuse) {
     RUNNEL_TRY(record.tree, next_tree_number());
     record.metadata = metadata_path;
@@ -364,12 +372,20 @@ Result<uint64_t> Engine::clear() {
   return cache_->clear();
 }
 
+std::string Engine::direct_io_reason() const {
+  if (direct_io_) return direct_io_->reason;
+  if (!options_.direct_io) return "not asked for";
+  return fmt::format("{} has none: it is for {}", to_string(way_), to_string(Way::kErofsFile));
+}
+
 Engine::Status Engine::status() const {
   Status status{.wanted = options_.way,
                 .way = way_,
                 .probes = probes_,
                 .recovery = devices_->recovery(),
                 .recovery_reason = devices_->recovery_reason(),
+                .direct_io = uses_direct_io(),
+                .direct_io_reason = direct_io_reason(),
                 .reads = devices_->counters(),
                 .cache = cache_->totals(),
                 .mounts = {}};

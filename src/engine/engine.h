@@ -42,6 +42,7 @@ class Engine {
     Duration mount_timeout = std::chrono::seconds(30);
     bool background_fill = true;
     bool read_ahead = true;  // fetch what lies around a first read, where the registry is far
+    bool direct_io = false;  // read what is mounted from plain files alone past their page cache
     cache::Limits cache_limits;
     cache::ScrubOptions scrub;
   };
@@ -90,6 +91,8 @@ class Engine {
     std::vector<ProbeResult> probes;
     Recovery recovery = Recovery::kAuto;  // how requests outlive a worker
     std::string recovery_reason;
+    bool direct_io = false;  // of mounts whose layers are all plain files, from now on
+    std::string direct_io_reason;
     ReadCounters reads;
     cache::Cache::Totals cache;
     std::vector<std::string> mounts;  // names
@@ -106,7 +109,8 @@ class Engine {
   struct MountRecord;
 
   Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
-         std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way);
+         std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
+         std::optional<ProbeResult> direct_io);
 
   void serve_trees();
   Result<void> serve_tree(const MountRecord& record);
@@ -115,6 +119,8 @@ class Engine {
   std::string record_path(const std::string& name) const;
   Result<std::string> mount_pinned(const std::string& name, const std::string& metadata_path,
                                    const std::vector<oci::Digest>& layers);
+  bool uses_direct_io() const { return direct_io_ && direct_io_->ok; }
+  std::string direct_io_reason() const;
   Result<bool> reuse(const std::string& name, const MountRecord& wanted);
   Result<void> pin_mounts();
   void remember(const std::string& name, const MountRecord& record);
@@ -123,7 +129,8 @@ class Engine {
   const Options options_;
   const std::vector<ProbeResult> probes_;
   const Way way_;
-  const std::string fuse_device_;  // names the FUSE connection, as long as it lives
+  const std::optional<ProbeResult> direct_io_;  // its trial, when it is wanted and `way_` has it
+  const std::string fuse_device_;               // names the FUSE connection, as long as it lives
   const std::unique_ptr<cache::Cache> cache_;
   const std::unique_ptr<DeviceFs> devices_;
 

@@ -133,6 +133,9 @@ bool mount_in_child(const ImageMount& mount, LoopNames& loops, Report& report) {
         mount.way == Way::kErofsLoop ? loops.names[i + 1].data() : mount.device_paths[i].c_str();
     good = ::fsconfig(context, FSCONFIG_SET_STRING, "device", device, 0) == 0;
   }
+  if (good && mount.direct_io) {
+    good = ::fsconfig(context, FSCONFIG_SET_FLAG, "directio", nullptr, 0) == 0;
+  }
   good = good && ::fsconfig(context, FSCONFIG_CMD_CREATE, nullptr, nullptr, 0) == 0;
   if (!good) {
     set_step(report, "mount erofs");

@@ -21,6 +21,9 @@ struct ImageMount {
   std::vector<std::string> device_paths;  // slot 1 first
   std::string tree_path;                  // kFuse: the tree, on the FUSE mount; nothing else then
   std::string target;                     // a directory
+  // Reads of file content go past the page cache of the devices. Only for kErofsFile, and only when
+  // every device is a plain file: one that this process serves would be asked for each read again.
+  bool direct_io = false;
 };
 
 // Mounts read-only and without device nodes; set-user-ID programs keep their meaning. kUnavailable

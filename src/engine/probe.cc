@@ -62,14 +62,16 @@ Result<void> check_reads(const std::string& target) {
   return fail(Code::kUnsupported, "a block that is there reads wrong");
 }
 
-Result<void> try_device(Way way, const std::string& directory, const std::string& device) {
+Result<void> try_device(Way way, const std::string& directory, const std::string& device,
+                        bool direct_io = false) {
   const auto target = directory + "/mnt";
   (void)unmount_image(target, kTrialTimeout);  // of a worker that died in its trial
   RUNNEL_DO(mount_image({.way = way,
                          .metadata_path = directory + "/metadata",
                          .device_paths = {device},
                          .tree_path = {},
-                         .target = target},
+                         .target = target,
+                         .direct_io = direct_io},
                         kTrialTimeout));
   auto outcome = check_reads(target);
   if (auto unmounted = unmount_image(target, kTrialTimeout); outcome && !unmounted) {
@@ -86,15 +88,38 @@ Result<void> put_file(const std::string& path, Bytes content) {
   return replace_file(path, content);
 }
 
-Result<void> try_way(Way way, const std::string& directory, const std::string& devices) {
+Result<void> put_metadata(const std::string& directory) {
   RUNNEL_DO(make_directories(directory + "/mnt", 0700));
   RUNNEL_TRY(const auto image, trial_image());
-  RUNNEL_DO(put_file(directory + "/metadata", image));
+  return put_file(directory + "/metadata", image);
+}
+
+// A device file that ends too early.
+Result<std::string> put_short_device(const std::string& directory) {
+  const Buffer present(kTrialPresentBlocks * erofs::kBlockSize, static_cast<std::byte>(kTrialFill));
+  const auto path = directory + "/device";
+  RUNNEL_DO(put_file(path, present));
+  return path;
+}
+
+Result<void> try_way(Way way, const std::string& directory, const std::string& devices) {
+  RUNNEL_DO(put_metadata(directory));
   RUNNEL_DO(try_device(way, directory, fmt::format("{}/{}", devices, kTrialName)));
   if (way != Way::kErofsFile) return {};
-  const Buffer present(kTrialPresentBlocks * erofs::kBlockSize, static_cast<std::byte>(kTrialFill));
-  RUNNEL_DO(put_file(directory + "/device", present));
-  return try_device(way, directory, directory + "/device");
+  RUNNEL_TRY(const auto device, put_short_device(directory));
+  return try_device(way, directory, device);
+}
+
+// The kernel takes the option on any file and reads through the page cache where the file has no
+// direct reads, so the file is asked itself.
+Result<void> try_direct_io(const std::string& directory) {
+  RUNNEL_DO(put_metadata(directory));
+  RUNNEL_TRY(const auto device, put_short_device(directory));
+  if (const auto direct = open_file(device, O_RDONLY | O_DIRECT); !direct) {
+    return fail(Code::kUnsupported, "the cache's file system has no direct reads: {}",
+                direct.error().message);
+  }
+  return try_device(Way::kErofsFile, directory, device, true);
 }
 
 }  // namespace
@@ -113,6 +138,14 @@ std::vector<ProbeResult> probe_ways(const std::string& directory, const std::str
                      .ok = true,
                      .reason = "works: the worker serves the whole tree (the slowest way)"});
   return results;
+}
+
+ProbeResult probe_direct_io(const std::string& directory) {
+  const auto outcome = try_direct_io(fmt::format("{}/direct-io", directory));
+  return {.way = Way::kErofsFile,
+          .ok = outcome.has_value(),
+          .reason = outcome ? "works: plain files are read past their page cache"
+                            : outcome.error().message};
 }
 
 Result<Way> choose_way(Way wanted, const std::vector<ProbeResult>& results) {

@@ -7,6 +7,9 @@
 // That does not matter: their reads are the kernel's own, which no signal cuts short, and the files
 // that they read here never end too early.) The trial decides, not the version number. The complete
 // FUSE file system needs no trial: without a FUSE mount there would be no worker.
+//
+// Direct I/O (Linux 6.15) is tried by itself, on the device file that ends too early: it is never
+// used with a device on the FUSE mount.
 #pragma once
 
 #include <string>
@@ -27,6 +30,10 @@ struct ProbeResult {
 // next trial, and mounts, which do not; `devices` is where DeviceFs is mounted and serves. Takes
 // some milliseconds.
 std::vector<ProbeResult> probe_ways(const std::string& directory, const std::string& devices);
+
+// Whether EROFS on plain files can read them past their page cache, right and with EIO where there
+// is nothing; `way` is kErofsFile. Takes `directory` as probe_ways() does, and needs no FUSE mount.
+ProbeResult probe_direct_io(const std::string& directory);
 
 // What `wanted` means after the trial: itself, or for kAuto the first way that works. kUnsupported,
 // with the reasons, when that is none.

@@ -87,6 +87,7 @@ Section sections(Config& config) {
       .flag("background_fill", config.background_fill)
       .flag("read_ahead", config.read_ahead)
       .flag("tell_starts", config.tell_starts)
+      .flag("direct_io", config.direct_io)
       .number("read_timeout_s", 1, kMostReadTimeout,
               [&config](int64_t seconds) { config.read_timeout = std::chrono::seconds(seconds); })
       .number("keep_unused_s", 1, kMostKeepUnused,

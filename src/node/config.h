@@ -24,6 +24,7 @@ inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 //   background_fill = true
 //   read_ahead = true
 //   tell_starts = true                             # what they read, to registries of our own
+//   direct_io = false                              # for images that are mounted from plain files
 //   read_timeout_s = 60
 //   keep_unused_s = 300                            # an image that streams for nobody
 //   hosts_dir = "/etc/containerd/certs.d"          # how containerd reaches registries

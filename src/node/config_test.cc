@@ -24,23 +24,23 @@ TEST(NodeConfig, ReadsEveryKey) {
   ASSERT_TRUE(replace_file(ca, as_bytes("PEM")));
   Config config;
 
-  const auto outcome = parse_config(
-      config,
-      fmt::format(
-          "version = 1\nroot = \"/r\"\naddress = \"/a\"\ncontrol = \"/c\"\n"
-          "mirror = \"127.0.0.1:1\"\nengine = \"erofs-loop\"\n"
-          "background_fill = false\nread_ahead = false\ntell_starts = false\nread_timeout_s = "
-          "5\nkeep_unused_s = 7\nhosts_dir = \"/h\"\n"
-          "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
-          "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\nscrub_rate = 4\n"
-          "[trusted_keys]\n\"{}\" = \"{}\"\n"
-          "[credentials]\nprovider_config = \"/p\"\nprovider_directory = "
-          "\"/d\"\ndocker_configs = [\"/x\"]\n"
-          "[registry.\"p.example\"]\nplain_http = true\nca = \"{}\"\n"
-          "client_certificate = \"/c.pem\"\nclient_key = \"/k.pem\"\n"
-          "skip_verify = true\n[registry.\"p.example\".header]\nx = \"y\"\n",
-          kKeyId, kKey, ca),
-      "node.toml");
+  const auto outcome =
+      parse_config(config,
+                   fmt::format("version = 1\nroot = \"/r\"\naddress = \"/a\"\ncontrol = \"/c\"\n"
+                               "mirror = \"127.0.0.1:1\"\nengine = \"erofs-loop\"\n"
+                               "background_fill = false\nread_ahead = false\ntell_starts = "
+                               "false\ndirect_io = true\nread_timeout_s = "
+                               "5\nkeep_unused_s = 7\nhosts_dir = \"/h\"\n"
+                               "streaming_registries = [\"loopback\", \"r.example:5000\"]\n"
+                               "[cache]\nmax_bytes = 7\nmin_free = 8\nreserve = 9\nscrub_rate = 4\n"
+                               "[trusted_keys]\n\"{}\" = \"{}\"\n"
+                               "[credentials]\nprovider_config = \"/p\"\nprovider_directory = "
+                               "\"/d\"\ndocker_configs = [\"/x\"]\n"
+                               "[registry.\"p.example\"]\nplain_http = true\nca = \"{}\"\n"
+                               "client_certificate = \"/c.pem\"\nclient_key = \"/k.pem\"\n"
+                               "skip_verify = true\n[registry.\"p.example\".header]\nx = \"y\"\n",
+                               kKeyId, kKey, ca),
+                   "node.toml");
 
   ASSERT_TRUE(outcome) << outcome.error().message;
   EXPECT_EQ(config.root, "/r");
@@ -51,6 +51,7 @@ TEST(NodeConfig, ReadsEveryKey) {
   EXPECT_FALSE(config.background_fill);
   EXPECT_FALSE(config.read_ahead);
   EXPECT_FALSE(config.tell_starts);
+  EXPECT_TRUE(config.direct_io);
   EXPECT_EQ(config.cache.max_bytes, 7u);
   EXPECT_EQ(config.cache.min_free, 8u);
   EXPECT_EQ(config.cache.reserve, 9u);

@@ -66,6 +66,16 @@ Finding examine_erofs(const std::vector<engine::ProbeResult>& results) {
       "modprobe erofs; modprobe loop; without them the node serves whole trees, more slowly");
 }
 
+Finding examine_direct_io(const engine::ProbeResult& trial, bool wanted) {
+  constexpr auto kSubject = "kernel: direct I/O";
+  if (trial.ok) {
+    return good(kSubject, fmt::format("{}; {}", trial.reason,
+                                      wanted ? "direct_io is on" : "direct_io is off"));
+  }
+  if (!wanted) return good(kSubject, "does not work, direct_io is off: " + trial.reason);
+  return poor(kSubject, trial.reason, "Linux 6.15 and later can; or leave direct_io off");
+}
+
 Finding examine_recovery(const engine::DeviceFs& devices) {
   constexpr auto kSubject = "kernel: FUSE";
   if (devices.recovery() == engine::Recovery::kResend) {
@@ -75,7 +85,7 @@ Finding examine_recovery(const engine::DeviceFs& devices) {
 }
 
 // FUSE and, on files that it serves as a worker would, EROFS.
-Findings examine_streaming(const std::string& directory) {
+Findings examine_streaming(const std::string& directory, bool direct_io) {
   const auto mount_point = directory + "/devices";
   const SystemClock clock;
   const auto start = [&]() -> Result<std::unique_ptr<engine::DeviceFs>> {
@@ -89,6 +99,7 @@ Findings examine_streaming(const std::string& directory) {
   if (devices) {
     findings.push_back(examine_recovery(**devices));
     findings.push_back(examine_erofs(engine::probe_ways(directory, mount_point)));
+    findings.push_back(examine_direct_io(engine::probe_direct_io(directory), direct_io));
     devices->reset();
   } else {
     findings.push_back(bad("kernel: FUSE", devices.error().message,
@@ -159,8 +170,8 @@ class HeldSignals {
 
 // In a mount namespace of a thread's own, so that an end in the middle (Ctrl-C) leaves no mount.
 // Its directory is seen from here without any mount in it, and so can be removed at any time.
-Findings examine_kernel(const std::string& root) {
-  const auto parent = existing_part(root);
+Findings examine_kernel(const Config& config) {
+  const auto parent = existing_part(config.root);
   const HeldSignals signals;
   const UniqueFd done(::eventfd(0, EFD_CLOEXEC));
   const auto scratch = Scratch::make(parent);
@@ -170,7 +181,7 @@ Findings examine_kernel(const std::string& root) {
   Findings findings;
   std::thread trial([&, path = scratch->path()] {
     leave_mount_namespace();
-    findings = examine_streaming(path);
+    findings = examine_streaming(path, config.direct_io);
     findings.push_back(examine_overlay(path + "/overlay"));
     (void)::eventfd_write(done.get(), 1);
   });

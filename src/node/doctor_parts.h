@@ -29,8 +29,8 @@ std::string existing_part(const std::string& directory);
 
 Findings examine_permissions();
 Findings examine_disk(const std::string& root);
-// Mounts below a scratch directory next to `root`; needs root.
-Findings examine_kernel(const std::string& root);
+// Mounts below a scratch directory next to the node's root; needs root.
+Findings examine_kernel(const Config& config);
 Findings examine_containerd(const DoctorOptions& options);
 Findings examine_node(const Config& config);
 Findings examine_registries(const DoctorOptions& options);

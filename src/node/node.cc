@@ -185,6 +185,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                                                  .read_timeout = config.read_timeout,
                                                  .background_fill = config.background_fill,
                                                  .read_ahead = config.read_ahead,
+                                                 .direct_io = config.direct_io,
                                                  .cache_limits = config.cache,
                                                  .scrub = config.scrub},
                                                 std::move(channel), clock));

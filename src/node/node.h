@@ -42,6 +42,7 @@ struct Config {
   bool background_fill = true;
   bool read_ahead = true;
   bool tell_starts = true;  // StartReporter
+  bool direct_io = false;   // engine::Engine::Options
   cache::Limits cache;      // [cache]
   cache::ScrubOptions scrub;
   Duration read_timeout = std::chrono::seconds(60);

@@ -99,6 +99,8 @@ std::string status_json(Images& images, const engine::Engine& engine, const Work
                    {"engine_trial", std::move(ways)},
                    {"recovery", engine::to_string(status.recovery)},
                    {"recovery_reason", status.recovery_reason},
+                   {"direct_io", status.direct_io},
+                   {"direct_io_reason", status.direct_io_reason},
                    {"worker_restarts", worker.restarts},
                    {"metrics", worker.metrics},
                    {"mirror", worker.mirror.text()},

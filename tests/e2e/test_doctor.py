@@ -184,6 +184,23 @@ def test_disks_that_will_not_do(doctor, tmp_path, options, subject, level, words
     assert words in seen.text(subject)
 
 
+def test_direct_io_is_tried_whether_it_is_wanted_or_not(doctor, tmp_path):
+    wanted = tmp_path / "wanted.toml"
+    wanted.write_text("version = 1\ndirect_io = true\n")
+    subject = "kernel: direct I/O"
+
+    assert doctor().text(subject) == "works: plain files are read past their page cache; direct_io is off\n"
+    assert "direct_io is on" in doctor(config=wanted).text(subject)
+
+    root = tmp_path / "root"
+    root.mkdir()
+    without = ("unshare", "--mount", "sh", "-c", f'mount -t ramfs none {root} && exec "$@"', "sh")
+    off, on = (doctor(around=without, root=root, config=config) for config in (tmp_path / "node.toml", wanted))
+    assert off.level(subject) == "OK" and on.level(subject) == "WARN"
+    assert "has no direct reads" in off.text(subject)
+    assert "leave direct_io off" in on.text(subject)
+
+
 def test_a_root_on_overlayfs(doctor, tmp_path):
     for name in ("lower", "upper", "work", "root"):
         (tmp_path / name).mkdir()

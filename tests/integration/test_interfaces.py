@@ -154,6 +154,7 @@ def test_an_unknown_key_is_an_error_with_its_line(tmp_path, role):
 def test_every_fixed_key_of_the_node_is_read(tmp_path):
     values = {"address": '"/a"', "control": '"/c"', "mirror": '"127.0.0.1:1"', "root": '"/r"',
               "engine": '"erofs-loop"', "background_fill": "false", "read_ahead": "false", "tell_starts": "false",
+              "direct_io": "true",
               "read_timeout_s": "9",
               "hosts_dir": '"/h"', "metrics": '"off"', "log_level": '"error"',
               "log_format": '"json"', "streaming_registries": '["loopback"]', "[trusted_keys]": "",

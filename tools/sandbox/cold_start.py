@@ -75,14 +75,15 @@ class Workload:
 class Side:
     """One containerd, and for a streaming engine its node."""
 
-    def __init__(self, directory: Path, engine: str, background_fill: bool = False):
+    def __init__(self, directory: Path, engine: str, background_fill: bool = False,
+                 more_arguments: tuple[str, ...] = ()):
         self.engine = engine
         self.node = None
         if engine == EAGER:
             self.containerd = Containerd(directory / "c")
         else:
             self.node = services.Node(directory / "n", engine.removesuffix(PROFILED),
-                                      background_fill=background_fill)
+                                      background_fill=background_fill, more_arguments=more_arguments)
             self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
 
     def start(self) -> "Side":
