@@ -102,7 +102,8 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   void unauthorized(Group& group, const net::ResponseHead& head, const Error& error,
                     const Pieces& rest);
   void try_again(const std::shared_ptr<Piece>& piece, const Error& error, SteadyTime now,
-                 Duration at_least);
+                 Duration asked);
+  void rest_host(Host& host, Duration asked, const std::string& why, SteadyTime now);
   void pause_host(Host& host, const std::string& why, SteadyTime now);
   void ask_for_token(const std::shared_ptr<Lane>& lane);
   void token_came(Token& event, SteadyTime now);

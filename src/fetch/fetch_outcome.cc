@@ -1,10 +1,15 @@
 // What the end of a request means for the reads that it did not complete.
 //
-//   connection failed, short body, wrong range, 408 425 429 5xx   again, later; 429 and 503 say
-//   when 301 302 303 307 308                                           again at once, there any
-//   refusal from where a redirect led                         again at once, from the registry 401
-//   again with a new token, once 403, 404, 410 and other refusals                              an
-//   error at once
+//   connection failed, short body, wrong range, 408 425 429 5xx
+//       again, later, for as long as there is time; 429 and 503 say when
+//   301 302 303 307 308
+//       again at once, there
+//   any refusal from where a redirect led
+//       again from the registry, three times
+//   401
+//       again with a new token, once
+//   403, 404, 410 and other refusals
+//       an error at once
 
 #include <algorithm>
 
@@ -19,9 +24,25 @@ namespace {
 
 constexpr int kMaxRedirects = 5;
 constexpr int kMaxRefusedRedirects = 2;
-// However long a registry wants to be left alone, it is asked again after so long: reads with an
-// earlier deadline have failed by then, others may be lucky.
+// In a row. One may be a mistake; but no time cures a server that ignores ranges, and the blob's
+// other source is there for it.
+constexpr int kMaxUnsupported = 3;
+// However long a registry wants to be left alone, it is asked again after so long.
 constexpr Duration kLongestPause = std::chrono::seconds(30);
+
+SteadyTime first_deadline(const Piece& piece) {
+  SteadyTime first = SteadyTime::max();
+  for (const Waiter& waiter : piece.waiters) first = std::min(first, waiter.deadline);
+  return first;
+}
+
+// How long a read rests that a registry wants to be asked for later, or much later than the read's
+// deadline: half of the time that it has left, at most. Whatever answered (a proxy, a limit on
+// requests) may be gone sooner than it promised, and so a read of a minute asks after 30, 45, 52
+// seconds.
+Duration rest_of(Duration asked, SteadyTime deadline, SteadyTime now) {
+  return std::min({asked, kLongestPause, (deadline - now) / 2});
+}
 
 bool is_redirect(const net::ResponseHead& head) {
   const int status = head.status;
@@ -114,12 +135,21 @@ void FetchLoop::judge_status(Group& group, const net::ResponseHead& head, const 
   }
   const auto asked = remote::parse_retry_after(head.headers.first("Retry-After").value_or(""),
                                                std::chrono::system_clock::now());
-  if (asked && !group.redirected) {
-    Host& host = *blob.lane->host;
-    host.paused_until = std::max(host.paused_until, now + std::min(*asked, kLongestPause));
-    host.last_error = error.message;
-  }
+  if (group.redirected && blob.redirect == group.url) blob.redirect.clear();
   for (const auto& piece : rest) try_again(piece, error, now, asked.value_or(Duration::zero()));
+  if (asked && !group.redirected) rest_host(*blob.lane->host, *asked, error.message, now);
+}
+
+// All that wait for it are left time for another attempt.
+void FetchLoop::rest_host(Host& host, Duration asked, const std::string& why, SteadyTime now) {
+  host.last_error = why;
+  SteadyTime deadline = SteadyTime::max();
+  for (const auto& piece : queue_.all()) {
+    if (piece->blob->lane->host.get() == &host)
+      deadline = std::min(deadline, first_deadline(*piece));
+  }
+  const Duration least = std::min(asked, options_.backoff.longest_delay);
+  host.paused_until = now + std::max(least, rest_of(asked, deadline, now));
 }
 
 void FetchLoop::redirect(Group& group, const net::ResponseHead& head, const Pieces& rest,
@@ -211,23 +241,21 @@ void FetchLoop::token_came(Token& event, SteadyTime now) {
 
 void FetchLoop::pause_host(Host& host, const std::string& why, SteadyTime now) {
   host.last_error = why;
-  const Duration delay = options_.retry.delay(++host.failures, gateway_->random());
+  const Duration delay = options_.backoff.delay(++host.failures, gateway_->random());
   host.paused_until = std::max(host.paused_until, now + delay);
 }
 
 void FetchLoop::try_again(const std::shared_ptr<Piece>& piece, const Error& error, SteadyTime now,
-                          Duration at_least) {
+                          Duration asked) {
   piece->last_error = error.message;
+  piece->redirects = 0;
+  piece->unsupported = error.code == Code::kUnsupported ? piece->unsupported + 1 : 0;
+  if (piece->unsupported >= kMaxUnsupported) return fail_piece(piece, error);
   const bool progressed = piece->data.size() > piece->data_before;
   piece->failures = progressed ? 1 : piece->failures + 1;
-  if (piece->failures >= options_.retry.attempts) return fail_piece(piece, error);
-
-  const Duration delay =
-      std::max(at_least, options_.retry.delay(piece->failures, gateway_->random()));
-  const auto last = std::ranges::max_element(piece->waiters, {}, &Waiter::deadline);
-  if (now + delay >= last->deadline)
-    return fail_piece(
-        piece, Error(error.code, error.message + " (and its deadline is before another attempt)"));
+  // Where no time is left for it, expire() comes first: until then it may join what others ask for.
+  const Duration delay = std::max(rest_of(asked, first_deadline(*piece), now),
+                                  options_.backoff.delay(piece->failures, gateway_->random()));
   ++counts(*piece).retries;
   queue_.put_back(piece, now + delay);
 }

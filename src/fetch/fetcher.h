@@ -32,10 +32,11 @@ struct FetcherOptions {
   // many bytes come before: at 100 Mbit/s, which seven requests share, they take 150 ms, and a
   // request of its own 100.
   uint64_t max_bytes_before = 256 << 10;
-  // Attempts at one read; one that brought bytes is not counted. The deadline mostly comes first.
-  remote::RetryPolicy retry{.attempts = 30,
-                            .first_delay = std::chrono::milliseconds(50),
-                            .longest_delay = std::chrono::seconds(2)};
+  // Between attempts at one read, which end with its deadline and not with a number: a registry
+  // that answers 500 at once has used up any number before one that stalls has used up two. An
+  // attempt that brought bytes starts anew.
+  remote::Backoff backoff{.first_delay = std::chrono::milliseconds(50),
+                          .longest_delay = std::chrono::seconds(2)};
   Duration connect_timeout = std::chrono::seconds(5);
   // Somebody waits for these bytes, so a silent connection is given up sooner than remote/ does.
   Duration stall_timeout = std::chrono::seconds(10);

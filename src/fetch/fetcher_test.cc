@@ -62,7 +62,7 @@ class FetcherTest : public ::testing::Test {
   net::Client client_;
   SystemClock clock_;
   std::shared_ptr<remote::CredentialSource> credentials_ = std::make_shared<remote::Anonymous>();
-  FetcherOptions options_{.retry = {.attempts = 5, .first_delay = 1ms, .longest_delay = 10ms}};
+  FetcherOptions options_{.backoff = {.first_delay = 1ms, .longest_delay = 10ms}};
   std::string bytes_;
   oci::Digest digest_;
   std::shared_ptr<RangeSource> source_;
@@ -212,16 +212,15 @@ TEST_F(FetcherTest, EachReadIsAnsweredAsItsBytesArrive) {
 }
 
 TEST_F(FetcherTest, TellsWhenBytesCameOfABlobAndTakesNoRefusalForThem) {
-  options_.retry.attempts = 1;
-  options_.stall_timeout = 200ms;
   publish(1'000'000);
-  registry_.inject("/blobs/", {.status = 500, .headers = {}, .body = "disk on fire"});
-  ASSERT_FALSE(start(0, 10).wait());
+  registry_.inject("/blobs/", {.status = 500, .headers = {}, .body = "disk on fire"}, 1000);
+  ASSERT_FALSE(start(0, 10, Priority::kDemand, 50ms).wait());
   EXPECT_EQ(source_->heard_at(), SteadyTime());
 
+  registry_.forget_faults();
   const auto before = clock_.now();
   registry_.inject("/blobs/", {.cut_after = 100'000, .stall = true});
-  ASSERT_FALSE(start(1000, 500'000).wait()) << "it has one attempt";
+  ASSERT_FALSE(start(1000, 500'000, Priority::kDemand, 500ms).wait()) << "it stalls";
 
   EXPECT_GT(source_->heard_at(), before);
 }
@@ -250,24 +249,31 @@ TEST_F(FetcherTest, GoesOnWhereAnAnswerStopped) {
   EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=1000-500999", "bytes=101000-500999"}));
 }
 
-TEST_F(FetcherTest, GivesUpAfterItsAttemptsInTheRegistrysWords) {
+TEST_F(FetcherTest, TriesForAsLongAsThereIsTimeHoweverFastItIsRefused) {
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 500}, 60);  // half a second of them
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.seen().size(), 61u);
+}
+
+TEST_F(FetcherTest, GivesUpAtItsDeadlineInTheRegistrysWords) {
   publish(1000);
   registry_.inject(
       "/blobs/",
       {.status = 500, .headers = {{"Content-Type", "text/plain"}}, .body = "disk on fire"}, 1000);
 
-  auto got = start(0, 10).wait();
+  auto got = start(0, 10, Priority::kDemand, 200ms).wait();
 
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kUnavailable);
   EXPECT_NE(got.error().message.find("500 Internal Server Error: disk on fire"), std::string::npos);
   EXPECT_NE(got.error().message.find(registry_.host() + "/team/app: blob sha256:"),
             std::string::npos);
-  EXPECT_EQ(registry_.seen().size(), 5u);
 }
 
 TEST_F(FetcherTest, NeverTakesOtherBytesForTheRange) {
-  options_.retry.attempts = 2;
   publish(3'000'000);
   registry_.set({.ignore_ranges = true});
 
@@ -276,14 +282,21 @@ TEST_F(FetcherTest, NeverTakesOtherBytesForTheRange) {
   ASSERT_FALSE(far);
   EXPECT_EQ(far.error().code, Code::kUnsupported);
   EXPECT_NE(far.error().message.find("ignores ranges"), std::string::npos);
+  EXPECT_LE(registry_.seen().size(), 4u) << "no time cures it";
+}
+
+TEST_F(FetcherTest, AsksAgainWhenARangeIsIgnoredOnce) {
+  publish(3'000'000);
+  registry_.inject("/blobs/", {.ignore_range = true}, 2);
+
+  expect_bytes(start(2'000'000, 1000), 2'000'000, 1000);
 }
 
 TEST_F(FetcherTest, ABlobOfAnotherSizeIsNotBelieved) {
-  options_.retry.attempts = 2;
   publish(10'000);
   source_ = fetcher().source(registry_.host(), "team/app", digest_, 20'000);
 
-  EXPECT_EQ(start(0, 100).wait().error().code, Code::kUnavailable);
+  EXPECT_EQ(start(0, 100, Priority::kDemand, 100ms).wait().error().code, Code::kUnavailable);
 }
 
 TEST_F(FetcherTest, WaitsAsLongAsTheRegistryAsksWithinTheDeadline) {
@@ -297,15 +310,38 @@ TEST_F(FetcherTest, WaitsAsLongAsTheRegistryAsksWithinTheDeadline) {
   EXPECT_EQ(registry_.seen().size(), 2u);
 }
 
-TEST_F(FetcherTest, DoesNotWaitForAnAttemptThatWouldBeTooLate) {
+TEST_F(FetcherTest, TriesAgainBeforeItsDeadlineWhateverTheRegistryAsks) {
   publish(1000);
-  registry_.inject("/blobs/", {.status = 503, .headers = {{"Retry-After", "20"}}});
+  registry_.inject("/blobs/", {.status = 503, .headers = {{"Retry-After", "3600"}}}, 2);
   const auto begin = std::chrono::steady_clock::now();
 
-  auto got = start(0, 10, Priority::kDemand, 10s).wait();
+  expect_bytes(start(0, 10, Priority::kDemand, 4s), 0, 10);
 
-  EXPECT_EQ(got.error().code, Code::kUnavailable);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 2900ms)
+      << "half of its time, then half of that";
+  EXPECT_EQ(registry_.seen().size(), 3u);
+}
+
+TEST_F(FetcherTest, LeavesThoseThatHaveLessTimeAnAttemptWhateverTheRegistryAskedAnother) {
+  options_.max_in_flight = 1;
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 429, .headers = {{"Retry-After", "3600"}}});
+  auto patient = start(0, 10, Priority::kDemand, 60s);
+  auto hasty = start(500, 10, Priority::kDemand, 2s);
+
+  expect_bytes(hasty, 500, 10);
+  EXPECT_EQ(patient.calls(), 0) << "it waits as it was asked";
+}
+
+TEST_F(FetcherTest, EndsAtItsDeadlineWhenTheRegistryAsksForMoreTimeAgainAndAgain) {
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 503, .headers = {{"Retry-After", "3600"}}}, 1000);
+  const auto begin = std::chrono::steady_clock::now();
+
+  EXPECT_EQ(start(0, 10, Priority::kDemand, 300ms).wait().error().code, Code::kUnavailable);
+
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 300ms);
+  EXPECT_LT(registry_.seen().size(), 30u);
 }
 
 TEST_F(FetcherTest, UnderstandsWhenToComeBackAsADate) {
@@ -317,12 +353,12 @@ TEST_F(FetcherTest, UnderstandsWhenToComeBackAsADate) {
   registry_.inject("/blobs/",
                    {.status = 429, .headers = {{"Retry-After", "Sun, 06 Nov 2994 08:49:37 GMT"}}});
   const auto begin = std::chrono::steady_clock::now();
-  EXPECT_EQ(start(500, 10, Priority::kDemand, 10s).wait().error().code, Code::kUnavailable);
-  EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+  expect_bytes(start(500, 10, Priority::kDemand, 2s), 500, 10);
+  EXPECT_GE(std::chrono::steady_clock::now() - begin, 900ms);
 }
 
 TEST_F(FetcherTest, AThousandReadsOfADeadRegistryAreFewAttempts) {
-  options_.retry = {.attempts = 1000, .first_delay = 50ms, .longest_delay = 100ms};
+  options_.backoff = {.first_delay = 50ms, .longest_delay = 100ms};
   publish(1'000'000);
   registry_.stop();
   std::vector<ReadAnswer> answers;
@@ -339,7 +375,6 @@ TEST_F(FetcherTest, AThousandReadsOfADeadRegistryAreFewAttempts) {
 }
 
 TEST_F(FetcherTest, ReadsWaitForARegistryThatComesBack) {
-  options_.retry.attempts = 1000;
   publish(1000);
   registry_.stop();
   auto answer = start(0, 10);
@@ -374,6 +409,16 @@ TEST_F(FetcherTest, AsksTheRegistryAgainWhenARedirectIsOld) {
 
   EXPECT_EQ(registry_.count("/blobs/"), 3u);
   EXPECT_EQ(registry_.count("/storage/"), 3u);
+}
+
+TEST_F(FetcherTest, LeavesARedirectWhoseHostFailsAndTakesNoFailureForALoop) {
+  registry_.set({.redirect_blobs = true});
+  publish(1000);
+  registry_.inject("/storage/", {.status = 500}, 8);
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.count("/blobs/"), 9u) << "each time it may lead elsewhere";
 }
 
 TEST_F(FetcherTest, SendsNoCredentialsWhereItIsRedirected) {

@@ -88,6 +88,7 @@ struct Piece {
   int gave_way = 0;  // times that it was taken back for others
   int redirects = 0;
   int refused_redirects = 0;
+  int unsupported = 0;  // in a row
   bool renewed = false;
   std::string last_error;
 

@@ -46,14 +46,15 @@ class RangeSource {
   // Starts reading [offset, offset + length), which must be inside the blob (kInvalid otherwise).
   //
   // `done` is called exactly once, on a thread of the source and never from inside read(): with
-  // exactly `length` bytes, or with the error after bounded retries, and at the deadline at the
-  // latest. It must not block and must not throw; it may call read().
+  // exactly `length` bytes, or with the error, and at the deadline at the latest. It must not block
+  // and must not throw; it may call read().
   //
   // The bytes are what the server said they are: the caller verifies them.
   //
-  // kNotFound and kDenied come at once (the blob is gone; the credentials do not reach it),
-  // kUnavailable when the retries or the time were used up, kCancelled when the source was shut
-  // down. Reading a range again that is still queued, with a higher priority, raises it.
+  // kNotFound and kDenied come at once (the blob is gone; the credentials do not reach it), and so
+  // does what the server makes impossible; kUnavailable when the time was used up, kCancelled when
+  // the source was shut down. Reading a range again that is still queued, with a higher priority,
+  // raises it.
   virtual void read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
                     Done done) = 0;
 

@@ -12,7 +12,7 @@ Random system_random() {
   };
 }
 
-Duration RetryPolicy::delay(int done, double random) const {
+Duration Backoff::delay(int done, double random) const {
   Duration full = first_delay;
   for (int i = 1; i < done && full < longest_delay; ++i) full *= 2;
   full = std::min(full, longest_delay);
