@@ -7,7 +7,7 @@
 //   any refusal from where a redirect led
 //       again from the registry, three times
 //   401
-//       again with a new token, once
+//       again with a new token, once; when there is none, again without it, once
 //   403, 404, 410 and other refusals
 //       an error at once
 
@@ -24,6 +24,7 @@ namespace {
 
 constexpr int kMaxRedirects = 5;
 constexpr int kMaxRefusedRedirects = 2;
+constexpr int kDenialsBelieved = 2;  // of a repository, in a row
 // In a row. One may be a mistake; but no time cures a server that ignores ranges, and the blob's
 // other source is there for it.
 constexpr int kMaxUnsupported = 3;
@@ -79,6 +80,8 @@ void FetchLoop::ended(Ended& event) {
   Host& host = *group.pieces.front()->blob->lane->host;
   if (group.sink->has_head()) {
     host.failures = 0;
+    const bool let_in = event.head && event.head->status != 401 && !group.redirected;
+    if (let_in) group.pieces.front()->blob->lane->denials = 0;
     host.round_trips.add(group.sink->first_byte_after());
   }
   if (rest.empty()) return;
@@ -230,13 +233,25 @@ void FetchLoop::token_came(Token& event, SteadyTime now) {
   if (!lane.awaits_token) return;
   if (!event.outcome && lane.token_requests > 0) return;  // another may bring one
   lane.awaits_token = false;
-  if (event.outcome) return;
+  if (event.outcome) {
+    lane.denials = 0;
+    return;
+  }
   const Error& error = event.outcome.error();
   if (error.code == Code::kUnavailable) {
     pause_host(*lane.host, error.message, now);
     return;
   }
-  for (const auto& piece : queue_.waiting(lane)) fail_piece(piece, error.in(piece->name()));
+  const Pieces waiting = queue_.waiting(lane);
+  if (++lane.denials >= kDenialsBelieved) {
+    for (const auto& piece : waiting) fail_piece(piece, error.in(piece->name()));
+    return;
+  }
+  // Everybody who waits would have the error, and it may be a mistake.
+  pause_host(*lane.host, error.message, now);
+  for (const auto& piece : waiting) {
+    if (!std::exchange(piece->denied, true)) piece->renewed = false;
+  }
 }
 
 void FetchLoop::pause_host(Host& host, const std::string& why, SteadyTime now) {

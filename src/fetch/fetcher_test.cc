@@ -489,6 +489,41 @@ TEST_F(FetcherTest, IsDeniedWithoutCredentials) {
       << got.error().message;
 }
 
+// A mistake of the registry, or of whatever stands before it.
+TEST_F(FetcherTest, OneRefusalForWantOfCredentialsFailsNobodyWhoWaits) {
+  options_.max_in_flight = 1;
+  publish(100'000);
+  registry_.inject("/blobs/",
+                   {.status = 401, .headers = {{"WWW-Authenticate", "Basic realm=\"x\""}}});
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
+
+  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 2000, 100);
+}
+
+TEST_F(FetcherTest, OneRefusalOfTheTokenServerFailsNobodyWhoWaits) {
+  options_.max_in_flight = 1;
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  registry_.inject("/token", {.status = 401}, 1);
+  publish(100'000);
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
+
+  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 2000, 100);
+}
+
+TEST_F(FetcherTest, TwoRefusalsFailAllWhoWait) {
+  options_.max_in_flight = 1;
+  registry_.set({.auth = FakeRegistry::Auth::kBasic});
+  publish(100'000);
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
+
+  for (auto& answer : answers) EXPECT_EQ(answer.wait().error().code, Code::kDenied);
+  EXPECT_EQ(registry_.seen().size(), 2u);
+}
+
 TEST_F(FetcherTest, ATokenThatDoesNotHelpIsTriedOnce) {
   know_user();
   publish(1000);

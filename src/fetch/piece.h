@@ -39,6 +39,7 @@ struct Lane {
   // Nothing is sent while a token is awaited; how many are being asked for.
   bool awaits_token = false;
   int token_requests = 0;
+  int denials = 0;  // in a row: there was no token to be had
   // Ready to be sent, by order of arrival.
   std::array<std::map<uint64_t, std::shared_ptr<Piece>>, kPriorities> ready;
 };
@@ -90,6 +91,7 @@ struct Piece {
   int refused_redirects = 0;
   int unsupported = 0;  // in a row
   bool renewed = false;
+  bool denied = false;
   std::string last_error;
 
   uint64_t next() const { return offset + data.size(); }
