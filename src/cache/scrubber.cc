@@ -51,25 +51,36 @@ void Scrubber::run() {
     const auto taken = std::chrono::steady_clock::now() - begin;
     // At least a second: an empty cache fills up soon after the start.
     const auto rest = std::max<Duration>(options_.rest - taken, std::chrono::seconds(1));
-    if (!pause(layers_().empty() ? std::chrono::seconds(1) : rest)) return;
+    const bool empty = layers_().empty();
+    if (!pause(empty ? std::chrono::seconds(1) : rest)) return;
   }
 }
 
 // False when it has to stop. A process that never lives for a whole pass begins elsewhere each
 // time.
 bool Scrubber::pass() {
-  auto layers = layers_();
-  std::shuffle(layers.begin(), layers.end(), std::mt19937(std::random_device{}()));
+  std::vector<std::weak_ptr<Layer>> layers;
   uint64_t present = 0;
-  for (const auto& layer : layers) present += layer->stats().bytes_present;
-  const uint64_t rate = scrub_rate(options_, present);
-  for (const auto& layer : layers) {
-    for (uint32_t chunk = 0; chunk < layer->table().size(); ++chunk) {
-      const uint64_t read = layer->scrub(chunk);
-      if (!pause(time_for(read, rate))) return false;
-    }
+  for (const auto& layer : layers_()) {
+    layers.emplace_back(layer);
+    present += layer->stats().bytes_present;
   }
-  return true;
+  std::shuffle(layers.begin(), layers.end(), std::mt19937(std::random_device{}()));
+  const uint64_t rate = scrub_rate(options_, present);
+  return std::ranges::all_of(layers, [&](const auto& layer) { return scrub(layer, rate); });
+}
+
+// Between two chunks nobody here has the layer: what is removed meanwhile frees its disk at once.
+bool Scrubber::scrub(const std::weak_ptr<Layer>& removable, uint64_t rate) {
+  for (uint32_t chunk = 0;; ++chunk) {
+    uint64_t read = 0;
+    {
+      const auto layer = removable.lock();
+      if (!layer || chunk == layer->table().size()) return true;
+      read = layer->scrub(chunk);
+    }
+    if (!pause(time_for(read, rate))) return false;
+  }
 }
 
 bool Scrubber::pause(Duration duration) {

@@ -29,13 +29,15 @@ class Scrubber {
  public:
   using Layers = std::function<std::vector<std::shared_ptr<Layer>>()>;
 
-  // One thread of its own, of the lowest I/O priority, that calls `layers` at each pass.
+  // One thread of its own, of the lowest I/O priority, that calls `layers` at each pass. It keeps
+  // none of them open while it rests.
   Scrubber(const ScrubOptions& options, Layers layers);
   ~Scrubber();
 
  private:
   void run();
   bool pass();
+  bool scrub(const std::weak_ptr<Layer>& removable, uint64_t rate);
   bool pause(Duration duration);
 
   const ScrubOptions options_;

@@ -3,7 +3,9 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
+#include <thread>
 
 #include "base/fd.h"
 #include "cache/cache.h"
@@ -143,6 +145,43 @@ TEST_F(CacheScrub, ComesByOnItsOwn) {
   while (cache_->scrub_status().repaired == 0) cache_->tend_once();
 
   EXPECT_EQ(file(), sample_.device);
+}
+
+// Whether the layer's bytes are free again, with its descriptors closed, once it has been removed.
+class RemovedDuringScrub : public CacheScrub {
+ protected:
+  bool goes() {
+    const std::weak_ptr<Layer> removed = layer_;
+    layer_.reset();
+    EXPECT_TRUE(cache_->clear());
+    const auto patience = kClock.now() + std::chrono::seconds(20);
+    while (!removed.expired() && kClock.now() < patience) cache_->tend_once();
+    return removed.expired();
+  }
+};
+
+TEST_F(RemovedDuringScrub, GoesInTheMiddleOfAPass) {
+  open({.least_rate = 1});  // one chunk, then hours until the next
+  make_complete();
+  while (cache_->scrub_status().bytes == 0) cache_->tend_once();
+
+  EXPECT_TRUE(goes());
+}
+
+TEST_F(RemovedDuringScrub, GoesInTheRestBetweenTwoPasses) {
+  open(kOff);
+  make_complete();
+  const std::weak_ptr<Layer> layer = layer_;
+  std::atomic<int> asked = 0;
+  const Scrubber scrubber({.least_rate = 1 << 30}, [&] {
+    std::vector<std::shared_ptr<Layer>> layers;
+    if (auto open = layer.lock()) layers.push_back(std::move(open));
+    ++asked;
+    return layers;
+  });
+  while (asked < 2) std::this_thread::yield();  // for the pass, and after it
+
+  EXPECT_TRUE(goes());
 }
 
 }  // namespace

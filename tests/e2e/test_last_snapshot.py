@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import pytest
 
 from corpus import layers
@@ -41,6 +44,23 @@ def bytes_on_disk(side) -> int:
                (side.node.root / "cache").glob("*/device"))
 
 
+def deleted_and_open(side) -> list[str]:
+    """Files of the cache without a name, whose blocks stay as long as the worker has them open."""
+    found = []
+    for descriptor in Path(f"/proc/{side.node.worker}/fd").iterdir():
+        try:
+            target = os.readlink(descriptor)
+        except FileNotFoundError:
+            continue
+        if target.startswith(str(side.node.root / "cache")) and target.endswith(" (deleted)"):
+            found.append(target)
+    return found
+
+
+def wait_until_blocks_are_free(side) -> None:
+    daemons.wait_until(lambda: not deleted_and_open(side), 20, "no removed layer is open")
+
+
 def test_nothing_stays_but_the_cache(fresh_streaming, pushed):
     side = fresh_streaming("auto")
     use(side, pushed)
@@ -60,6 +80,7 @@ def test_nothing_stays_but_the_cache(fresh_streaming, pushed):
     assert status["bytes"] <= status["max_bytes"]
     side.node.clear()
     assert layers_in_cache(side) == []
+    wait_until_blocks_are_free(side)
     assert side.node.status()["images"] == []
 
 
@@ -72,3 +93,4 @@ def test_the_bytes_go_at_once_when_the_disk_is_short(fresh_streaming, pushed):
     side.containerd.remove_image(pushed.reference)
 
     assert bytes_on_disk(side) == 0
+    wait_until_blocks_are_free(side)
