@@ -142,6 +142,7 @@ Result<uint64_t> Cache::remove(const oci::Digest& digest) {
     entries_.erase(at);
     tell = removed_;
   }
+  if (removed.layer) removed.layer->lend_no_more();
   if (tell && removed.layer) tell(digest, removed.layer);
   RUNNEL_DO(delete_layer(path_of(digest)));
   return removed.bytes;

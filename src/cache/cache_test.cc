@@ -89,10 +89,16 @@ TEST(Cache, RemovesWhatNobodyNeeds) {
     sources.push_back(std::make_shared<FakeRangeSource>(sample->blob));
     auto layer = cache->layer(sample->digest(), sample->parse_table(), sources.back()).value();
     read_all(*layer);
+    while (!layer->holds(0)) ASSERT_TRUE(layer->sync());
   }
+  const auto read_on = cache->find(gone.digest());
 
   cache->pin("a mount", {kept.digest()});
   ASSERT_TRUE(cache->clear());
+
+  EXPECT_TRUE(cache->find(kept.digest())->holds(0));
+  EXPECT_FALSE(read_on->holds(0)) << "a cleared cache lends nothing, whoever still reads it";
+  EXPECT_EQ(read_all(*read_on), gone.device);
 
   EXPECT_NE(cache->find(kept.digest()), nullptr);
   EXPECT_EQ(cache->find(gone.digest()), nullptr);

@@ -130,6 +130,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // Whether the chunk is durable; and its bytes then, unverified: for other layers. Reads the disk.
   bool holds(uint32_t chunk) const;
   Result<void> lend(uint32_t chunk, MutableBytes into) const;
+  // Its files are deleted: whoever still reads it goes on, and for others it holds nothing. A cache
+  // that was emptied would otherwise not be empty for the next pull.
+  void lend_no_more() { lends_ = false; }
 
   // Of these chunks, those that are absent, that nobody is at and that no other layer of the node
   // has (these are taken from there): they come another way, soon. Who
@@ -305,6 +308,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   std::atomic<SteadyTime> asked_at_;
   std::atomic<SteadyTime> original_heard_at_;
   std::atomic<SteadyTime> chunk_came_at_;
+  std::atomic<bool> lends_ = true;
 
   mutable std::mutex mutex_;  // never held over a system call
   ChunkStates states_;

@@ -9,6 +9,7 @@ namespace runnel::cache {
 using fetch::Priority;
 
 bool Layer::holds(uint32_t chunk) const {
+  if (!lends_) return false;
   const std::lock_guard lock(mutex_);
   return states_.of(chunk) == State::kDurable;
 }

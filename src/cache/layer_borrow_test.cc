@@ -79,6 +79,17 @@ TEST_F(CacheBorrowedChunks, AreFetchedWhenTheirLayerIsGone) {
   EXPECT_EQ(taker_.source->reads().size(), 1u);
 }
 
+TEST_F(CacheBorrowedChunks, AreFetchedWhenTheirLayerWasDeletedAndSomebodyStillReadsIt) {
+  lender_->complete();
+  lender_->layer->lend_no_more();
+
+  EXPECT_EQ(taker_.read(2).get().value(), taker_.expected(2));
+  EXPECT_EQ(lender_->read(2).get().value(), lender_->expected(2));
+
+  EXPECT_EQ(taker_.source->reads().size(), 1u);
+  EXPECT_EQ(taker_.layer->stats().bytes_borrowed, 0u);
+}
+
 TEST_F(CacheBorrowedChunks, NeedNotComeWithAHotPack) {
   lender_->complete();
 
