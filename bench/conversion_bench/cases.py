@@ -195,9 +195,9 @@ def _memory(settings: Settings, at: Path) -> dict:
 
 def beside_peers(settings: Settings) -> dict:
     """mkfs.erofs makes no layers and takes no tar: unpacking is a part of it."""
-    return {name: {"size_bytes": sizes[-1], **summary(costs)}
-            for name, (costs, sizes) in peers.measure(settings.layout, settings.directory / "peers",
-                                                      settings.peer_rounds).items()}
+    measured = peers.measure(settings.layout, settings.directory / "peers", settings.peer_rounds)
+    return {"sides": {name: {"size_bytes": sizes[-1], **summary(costs)} for name, (costs, sizes) in measured.items()},
+            "absent": peers.absent()}
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from conversion_bench.account import Account, Cost
@@ -16,10 +17,22 @@ for each; do { gzip -dc "$each"; head -c 10240 /dev/zero; } | tar -C "$out" -xf 
 exec mkfs.erofs %s "$image" "$out" """
 
 
+# By the program that a side needs, where it comes from.
+INSTALLED_BY = {"mkfs.erofs": "erofs-utils", "ctr-remote": "stargz-snapshotter"}
+
+
+def absent() -> dict[str, str]:
+    """The programs that are not there, and what is to be said of them: they are not left out in silence."""
+    return {program: f"not installed (Debian's package {package}), and so not measured"
+            for program, package in INSTALLED_BY.items() if shutil.which(program) is None}
+
+
 def measure(layout: Path, directory: Path, rounds: int) -> dict[str, tuple[list[Cost], list[int]]]:
     found: dict[str, tuple[list[Cost], list[int]]] = {}
-    sides = {"mkfs.erofs, plain": lambda at: erofs(layout, at, ""),
-             "mkfs.erofs -zlz4hc": lambda at: erofs(layout, at, "-zlz4hc")}
+    sides: dict[str, Callable[[Path], tuple[Cost, int]]] = {}
+    if shutil.which("mkfs.erofs"):
+        sides["mkfs.erofs, plain"] = lambda at: erofs(layout, at, "")
+        sides["mkfs.erofs -zlz4hc"] = lambda at: erofs(layout, at, "-zlz4hc")
     if shutil.which("ctr-remote"):
         sides["ctr-remote images optimize"] = lambda at: estargz(layout, at)
     for _ in range(rounds):

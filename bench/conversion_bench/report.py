@@ -68,8 +68,10 @@ def _memory(r: dict) -> tuple[str, str]:
 
 
 def _peers(r: dict) -> tuple[str, str]:
-    return ("<br>".join(f"{name} {_cost(side)}" for name, side in r.items()),
-            "<br>".join(f"{name} {_mib(side['size_bytes'])}" for name, side in r.items()))
+    said = [f"{name} {_cost(side)}" for name, side in r["sides"].items()]
+    said += [f"**{name}**: {why}" for name, why in r["absent"].items()]
+    return ("<br>".join(said),
+            "<br>".join(f"{name} {_mib(side['size_bytes'])}" for name, side in r["sides"].items()))
 
 
 _LINES = {"speed": _speed, "stages": _stages, "second": _second, "huge": _memory, "small": _memory,

@@ -33,13 +33,22 @@ def text_of(name: str, results: Path) -> str:
     return {"faults": faults_text, "hot-loops": hot_loops_text}[name](report)
 
 
-def document(date: str, results: dict[str, Path], failed: dict[str, str]) -> str:
+def left_before(document: Path) -> tuple[dict[str, int], dict[str, str]]:
+    """How many seconds the parts took that an earlier run of the day measured, and what failed then."""
+    at = document.with_suffix(".json")
+    old = json.loads(at.read_text()) if at.exists() else {}
+    return old.get("took", {}), old.get("failed", {})
+
+
+def document(date: str, results: dict[str, Path], failed: dict[str, str], took: dict[str, int]) -> str:
     """A section for each part; what failed or was left out is said."""
     lines = [f"# Measured {date} by `bench/run`"]
     for part in PARTS:
         lines += ["", f"## {part.title}", ""]
+        if part.name in took:
+            lines += [f"`bench/run {part.name}` took {took[part.name] / 60:.1f} minutes.", ""]
         if part.name in failed:
-            lines.append(f"**Failed**: {failed[part.name]}")
+            lines += [f"**Failed**: {failed[part.name]}", ""]
         if part.name in results:
             lines.append(text_of(part.name, results[part.name]))
         elif part.name not in failed:
@@ -47,13 +56,14 @@ def document(date: str, results: dict[str, Path], failed: dict[str, str]) -> str
     return "\n".join(lines) + "\n"
 
 
-def write(directory: Path, date: str, results: dict[str, Path], failed: dict[str, str]) -> Path:
+def write(directory: Path, date: str, results: dict[str, Path], failed: dict[str, str],
+          took: dict[str, int]) -> Path:
     """DATE.json, DATE.md and, with cold starts, DATE.svg."""
     figures = {name: json.loads(path.read_text()) for name, path in results.items()}
     at = directory / f"{date}.json"
-    at.write_text(json.dumps({"date": date, "failed": failed, "parts": figures}, indent=1,
+    at.write_text(json.dumps({"date": date, "failed": failed, "took": took, "parts": figures}, indent=1,
                              ensure_ascii=False) + "\n")
-    at.with_suffix(".md").write_text(document(date, results, failed))
+    at.with_suffix(".md").write_text(document(date, results, failed, took))
     if "cold-start" in figures:
         at.with_suffix(".svg").write_text(plot.svg(figures["cold-start"]["summary"]))
     return at.with_suffix(".md")

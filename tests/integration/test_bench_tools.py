@@ -167,6 +167,37 @@ def test_conversion_is_measured_and_nothing_stays(tmp_path, runnel):  # noqa: AR
     assert list(scratch.iterdir()) == []
 
 
+def test_what_others_make_is_shown_and_what_is_not_installed_is_said(monkeypatch):
+    from conversion_bench import cases, peers, report
+
+    cost = {"seconds": 2.0, "cpu_seconds": 3.5, "peak_anonymous_bytes": 5 << 20, "size_bytes": 7 << 20}
+    monkeypatch.setattr(peers.shutil, "which", lambda program: None if program == "ctr-remote" else program)
+    peer = next(case for case in cases.CASES if case.name == "peers")
+    results = {"date": "2026-01-02", "image": "a", "load": 0.5,
+               "machine": {"processors": 2, "model": "a", "kernel": "6.1"},
+               "cases": {"peers": {"sides": {"mkfs.erofs, plain": cost}, "absent": peers.absent(), "met": True}}}
+
+    row = report.markdown(results, cases.CASES).splitlines()[-1]
+
+    assert row == (f"| {peer.title} | mkfs.erofs, plain 2.00 s, 3.50 s CPU, 5 MiB of memory<br>**ctr-remote**: not "
+                   "installed (Debian's package stargz-snapshotter), and so not measured | mkfs.erofs, plain 7 MiB "
+                   "| none |  |")
+
+
+def test_a_peer_is_measured_and_shown(tmp_path, runnel):  # noqa: ARG001
+    image = images.image_of(tmp_path / "image", [
+        tar(tmp_path / "layer.tar", lambda t: t.directory("d").file("d/f", pattern(2_000_000)))])
+
+    done = subprocess.run([BENCH / "conversion", "--layout", image.layout, "--only", "peers", "--scratch", "/var/tmp",
+                           "--json", tmp_path / "results.json"], capture_output=True, text=True, timeout=120)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    peers = json.loads((tmp_path / "results.json").read_text())["cases"]["peers"]
+    assert 2_000_000 < peers["sides"]["mkfs.erofs, plain"]["size_bytes"] < 3_000_000
+    assert {name for name in peers["sides"] if "ctr-remote" in name} or "ctr-remote" in peers["absent"]
+    assert "| what others make of the image | mkfs.erofs, plain" in (tmp_path / "results.md").read_text()
+
+
 @pytest.mark.heavy
 def test_conversion_needs_little_memory_whatever_the_layer(tmp_path, runnel):  # noqa: ARG001
     """A sparse file of 20 GiB with more than 1 GiB in it; three hundred thousand files."""
