@@ -42,7 +42,11 @@ PARTS = [
     Part("conversion", "Conversion",
          _bench("conversion", ["--image", "python", "--rounds", "1", "--huge-mib", "64",
                                "--small-files", "10000"])),
+    Part("growth", "What grows, and what it costs", _bench("growth", ["--quick"])),
     Part("hot-loops", "Hot loops", _hot_loops),
     Part("faults", "Faults", _faults),
 ]
 BY_NAME = {part.name: part for part in PARTS}
+# What the parts start, of what is built here.
+TARGETS = ("runnel", "netsim", "runnel-load", "runnel-fill-store", "runnel-conversion-stages", "runnel-warm-reader",
+           "runnel-hot-loops")

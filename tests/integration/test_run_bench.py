@@ -35,7 +35,7 @@ def test_the_document_has_every_part_and_says_what_failed(tmp_path):
         results[name].write_text(json.dumps(figures))
     results["registry"].with_suffix(".md").write_text("| a table |\n")
 
-    at = summary.write(tmp_path, "2026-01-02", results, {"conversion": "exit code 3"})
+    at = summary.write(tmp_path, "2026-01-02", results, {"conversion": "exit code 3"}, {"faults": 90})
 
     text = at.read_text()
     assert [f"## {part.title}" for part in PARTS] == [line for line in text.splitlines() if line.startswith("## ")]
@@ -44,6 +44,9 @@ def test_the_document_has_every_part_and_says_what_failed(tmp_path):
     assert "12,345 verified reads in 1.5 minutes, 20 faults, 7 lies of the registry: **0 wrong bytes**" in text
     assert "| Sha256/4096 | 3.2 us | 1,500 |  |" in text
     assert text.count("Not measured.") == len(BY_NAME) - 4
+    assert "## Faults\n\n`bench/run faults` took 1.5 minutes." in text
+    assert summary.left_before(at) == ({"faults": 90}, {"conversion": "exit code 3"})
+    assert summary.left_before(tmp_path / "2026-01-03.md") == ({}, {})
     assert json.loads(at.with_suffix(".json").read_text())["parts"]["faults"] == FAULTS
 
 

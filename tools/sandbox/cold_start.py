@@ -202,9 +202,14 @@ class Bench:
         services.convert(f"{self.registry.host}/{name}-profile:1", profile)
 
     def measure(self, image: str, network: str, engine: str, number: int) -> Run:
-        side, sim = self.sides[engine], self.sims[network]
         repository = image + ("-profile" if engine.endswith(PROFILED) else "")
-        reference = f"{sim.host}/{repository}:1"
+        reference = f"{self.sims[network].host}/{repository}:1"
+        self.make_cold(network, engine)
+        return self._start(reference, Run(image, network, engine, number, 0, 0, 0, 0, 0, 0, 0))
+
+    def make_cold(self, network: str, engine: str) -> None:
+        """No image, no cached byte, no open connection, no page cache; and the registry warm."""
+        side, sim = self.sides[engine], self.sims[network]
         side.forget()
         sim.stop()
         sim.start()
@@ -212,7 +217,6 @@ class Bench:
         self._warm_registry()
         if side.node:
             processes.forget_peak_memory(side.node.worker)
-        return self._start(reference, Run(image, network, engine, number, 0, 0, 0, 0, 0, 0, 0))
 
     def _start(self, reference: str, run: Run) -> Run:
         side, sim = self.sides[run.engine], self.sims[run.network]
@@ -233,7 +237,7 @@ class Bench:
         pulled = time.monotonic() - begin
         started = side.containerd.run(reference, "cold", *self.workload.command, on_ready=at_ready)
         if not found:
-            raise RuntimeError(f"{reference} printed no READY line:\n{started.output}")
+            raise RuntimeError(f"{reference} printed no READY line, exit code {started.exit_code}:\n{started.output}")
         self._check_streams(side, reference)
         if self.why and side.node:
             self._tell_why(reference, run, found["at"])

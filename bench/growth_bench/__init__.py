@@ -1,0 +1,1 @@
+"""What bench/growth measures: the same thing, ever larger in one way."""

@@ -1,0 +1,93 @@
+"""Results as a file that programs read, tables and a plot that people read. What is lost is printed too."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from growth_bench import plot
+from growth_bench.axes import AXES, Axis
+from registry_bench import report
+from sandbox.cold_start import EAGER
+
+
+def key(row: dict) -> tuple[str, int, str]:
+    return row["axis"], row["point"], row["way"]
+
+
+def merged(old: list[dict], new: list[dict]) -> list[dict]:
+    """`new`, and of `old` the axes that were not measured again."""
+    again = {row["axis"] for row in new}
+    return sorted([row for row in old if row["axis"] not in again] + new, key=key)
+
+
+def _start_line(row: dict) -> str:
+    ratio = ""
+    if row["way"] != EAGER:
+        ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f}–{row['ratio_max']:.2f})"
+        if row["ratio"] > 1:
+            ratio = f"**{ratio}, slower**"
+    return (f"| {row['point']:,} | {row['way']} | {row['seconds']:.2f} ({row['seconds_min']:.2f}–"
+            f"{row['seconds_max']:.2f}) | {ratio} | {row['bytes'] / 1e6:.1f} | {row['requests']:,} |")
+
+
+def _registry_line(row: dict) -> str:
+    return (f"| {row['point']:,} | {row['way']} | {row['p50_ms']:.3f} ({row['p50_ms_min']:.3f}–"
+            f"{row['p50_ms_max']:.3f}) | {row['p99_ms']:.3f} | {row['rate']:,} | "
+            f"{row['first_answer_seconds']:.3f} | {row['database_bytes'] / 1e6:,.1f} |")
+
+
+def grown(rows: list[dict], value: str) -> str:
+    """How much the last point takes of the first one's time, for each way."""
+    texts = []
+    for way in dict.fromkeys(row["way"] for row in rows):
+        mine = [row for row in rows if row["way"] == way]
+        texts.append(f"{way} {mine[-1][value] / mine[0][value]:.2f}")
+    return (f"From {rows[0]['point']:,} to {rows[-1]['point']:,}, the last as a multiple of the first: "
+            + ", ".join(texts) + ".")
+
+
+def _section(axis: Axis, rows: list[dict]) -> list[str]:
+    """Empty where nothing was measured."""
+    mine = [row for row in rows if row["axis"] == axis.name]
+    if not mine:
+        return []
+    if axis.image is None:
+        head = "| manifests | question | p50 ms | p99 ms | answers/s | start to first answer s | database MB |"
+        lines, value = [_registry_line(row) for row in mine], "p50_ms"
+    else:
+        head = f"| {axis.unit} | way | READY s | of eager | MB | requests |"
+        lines, value = [_start_line(row) for row in mine], "seconds"
+    return ["", f"**{axis.title}.** {grown(mine, value)}", "", head, "|" + "---|" * (head.count("|") - 1), *lines]
+
+
+def markdown(results: dict) -> str:
+    m = results["machine"]
+    said = (f"Measured {results['date']} by `bench/growth` on {m['processors']} processors ({m['model']}), kernel "
+            f"{m['kernel']}, load average {results['load']} before. Images made for it, started with no image, no "
+            "cached byte and no page cache over 1 Gbit/s with 2 ms: containerd's ordinary pull (eager) beside a first "
+            "streamed start. Medians of interleaved rounds, lowest to highest in parentheses; ratios are taken "
+            "within a round. The registry is asked over loopback, server and load generator on a processor each.")
+    lines = [said, "", f"![What grows, and what it costs]({results['plot']})"]
+    for axis in AXES:
+        lines += _section(axis, results["summary"])
+    return "\n".join(lines) + "\n"
+
+
+def panels(rows: list[dict]) -> list[plot.Panel]:
+    found = []
+    for axis in AXES:
+        name, measure = ("p50_ms", "ms") if axis.image is None else ("seconds", "s")
+        lines: dict[str, list[plot.Point]] = {}
+        for row in rows:
+            if row["axis"] == axis.name:
+                lines.setdefault(row["way"], []).append(
+                    plot.Point(row["point"], row[name], row[f"{name}_min"], row[f"{name}_max"]))
+        if lines:
+            found.append(plot.Panel(axis.title, axis.unit, measure, lines))
+    return found
+
+
+def write(results: dict, path: Path) -> None:
+    results["plot"] = path.with_suffix(".svg").name
+    report.write(results, markdown(results), path)
+    path.with_suffix(".svg").write_text(plot.svg(panels(results["summary"]), "What grows, and what it costs"))
