@@ -41,7 +41,7 @@ class CacheScrub : public testing::Test {
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
     layer_ = cache_->layer(sample_.digest(), sample_.parse_table(), source_).value();
   }
-  ~CacheScrub() override { close(); }
+  void TearDown() override { close(); }
   void close() {
     if (source_) source_->shutdown();
     layer_.reset();
