@@ -20,8 +20,8 @@
 //
 // A chunk that the source refuses, or gives wrong again and again, is *lost*: the original layer is
 // downloaded and every absent chunk made from it (rescue.h). The same is tried when the source has
-// been silent for a quarter of a read's time. A lost chunk waits as long as its readers have time
-// for another attempt at the original; between attempts the source is asked again.
+// been silent for a quarter of a read's time. A lost chunk waits as long as its readers have time,
+// for another attempt at the original or the source.
 #pragma once
 
 #include <atomic>
@@ -224,6 +224,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
     bool lost = false;      // waits for the original; nothing is fetched
     bool denied = false;    // by the source, when it was last lost
     SteadyTime lost_at{};
+    std::string why_lost;
     SteadyTime arrived{};                 // the last bytes of it, unverified
     uint32_t touch = Touches::kNotKept;   // of touches_: its first read waits
     bool retry = false;                   // to be fetched once more
@@ -252,6 +253,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool read_durable(Read& read, uint32_t chunk) const;
   bool admit(Run run);
   void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
+  Error too_late_locked(const Read& read, const Pending& pending) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
   struct FillRun;
   static std::vector<Run> runs_of(const std::vector<uint32_t>& chunks);

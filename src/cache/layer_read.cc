@@ -170,25 +170,31 @@ bool Layer::admit(Run run) {
 }
 
 void Layer::expire(SteadyTime now) {
-  Reads late;
+  std::vector<std::pair<std::shared_ptr<Read>, Error>> late;
   {
     const std::lock_guard lock(mutex_);
     for (auto& [chunk, pending] : pending_) {
       for (auto& read : pending.waiting) {
         if (read->deadline > now || std::exchange(read->ended, true)) continue;
+        late.emplace_back(read, read->error ? *read->error : too_late_locked(*read, pending));
         ++stats_.failed_reads;
-        stats_.last_error = "a read was not answered in time";
-        late.push_back(read);
+        stats_.last_error = late.back().second.message;
       }
     }
     watch_silence_locked(now);
   }
-  for (const auto& read : late) {
-    read->done(fail(Code::kUnavailable, "{}: {} bytes at {} did not come in time", device_path(),
-                    read->out.size(), read->offset));
-  }
+  for (const auto& [read, error] : late) read->done(std::unexpected(error));
   fetch_again(now);
   begin_rescue(now);
+}
+
+Error Layer::too_late_locked(const Read& read, const Pending& pending) const {
+  auto message = fmt::format("{}: {} bytes at {} did not come in time", device_path(),
+                             read.out.size(), read.offset);
+  for (const auto& why : {pending.why_lost, rescue_.error()}) {
+    if (!why.empty()) message += "; " + why;
+  }
+  return {Code::kUnavailable, std::move(message)};
 }
 
 // Called by whoever set `ended`, without the lock.

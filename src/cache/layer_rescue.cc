@@ -11,7 +11,10 @@ using fetch::Priority;
 
 namespace {
 
+// The source is asked again for what is lost: so often while nothing comes of the original, and so
+// often while it does, whose chunk may be the last one.
 constexpr Duration kRetryLost = std::chrono::seconds(2);
+constexpr Duration kRetryLostWhileRestored = std::chrono::seconds(10);
 
 }  // namespace
 
@@ -25,8 +28,9 @@ void Layer::credentials_changed() {
   rescue_.credentials_changed();
 }
 
-// The source refuses the chunk, or gives it wrong. It waits for the original, if there is one and
-// there is time; but not for credentials that neither of the two was given.
+// The source refuses the chunk, or gives it wrong. It waits for the original, if there is one, and
+// for the source itself, as long as there is time: what is gone may be pushed again. But not for
+// credentials that neither of the two was given a moment ago.
 void Layer::lose(uint32_t chunk, const Error& error) {
   const auto now = workers_.clock.now();
   bool waits = false;
@@ -36,13 +40,13 @@ void Layer::lose(uint32_t chunk, const Error& error) {
     const auto at = pending_.find(chunk);
     if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
     Pending& pending = at->second;
-    rescue_.want(Rescue::Cause::kLoss);
+    rescue_.want(Rescue::Cause::kLoss, !pending.waiting.empty());
     pending.denied = error.code == Code::kDenied;
-    const bool refused = pending.denied && rescue_.denied() && !rescue_.running();
-    waits = rescue_.possible() && !refused && !pending.waiting.empty() &&
-            pending.deadline > rescue_.next(now);
+    const bool refused = pending.denied && rescue_.denied() && rescue_.rests(now);
+    waits = rescue_.possible() && !refused && !pending.waiting.empty() && pending.deadline > now;
     pending.lost = waits;
     pending.lost_at = now;
+    pending.why_lost = why;
     if (!rescue_.error().empty()) why += "; " + rescue_.error();
   }
   if (!waits) give_up(chunk, Error(error.code, why));
@@ -60,24 +64,25 @@ void Layer::watch_silence_locked(SteadyTime now) {
     const auto waited = now - pending.asked;
     const bool silent = now - rescue_.source_worked_at() > patience;
     if (waited > 2 * patience || (waited > patience && silent)) {
-      rescue_.want(Rescue::Cause::kSilence);
+      rescue_.want(Rescue::Cause::kSilence, true);
       return;
     }
   }
 }
 
 // Asks the source again for what an attempt at the original has left, and for what waits while the
-// original is given a rest: the rest can be a minute, the fault of the source over in a second.
-// And for what was to come another way and does not.
+// original is given a rest, or gives nothing, or takes long: the fault of the source may be over in
+// a second. And for what was to come another way and does not.
 void Layer::fetch_again(SteadyTime now) {
   Wanted wanted;
   SteadyTime deadline{};
   Priority priority = Priority::kBackground;
   {
     const std::lock_guard lock(mutex_);
-    const bool rests = !rescue_.running() && rescue_.next(now) > now;
+    const bool comes = rescue_.running() && now - original_heard_at_.load() < kRetryLost;
+    const auto patience = comes ? kRetryLostWhileRestored : kRetryLost;
     for (auto& [chunk, pending] : pending_) {
-      if (rests && pending.lost && now - pending.lost_at >= kRetryLost) {
+      if (pending.lost && now - pending.lost_at >= patience) {
         pending.lost = false;
         pending.retry = true;
       }

@@ -28,6 +28,17 @@ constexpr uint64_t kChunkBytes = kBlocks * artifact::kBlockSize;
 
 const Error kGone(Code::kNotFound, "404");
 
+// Goes on by itself, and further when it is told.
+class SkippingClock final : public Clock {
+ public:
+  SteadyTime now() const override { return std::chrono::steady_clock::now() + skipped_.load(); }
+  WallTime wall() const override { return std::chrono::system_clock::now() + skipped_.load(); }
+  void skip(Duration duration) { skipped_ = skipped_.load() + duration; }
+
+ private:
+  std::atomic<Duration> skipped_{};
+};
+
 // A layer, its blob, and the layer that it was made from.
 class LayerRescue : public testing::Test {
  protected:
@@ -107,7 +118,7 @@ class LayerRescue : public testing::Test {
   }
 
   test::TempDir directory_;
-  SystemClock clock_;
+  SkippingClock clock_;
   Budget budget_{Limits{}};
   std::atomic<uint64_t> kept_bytes_ = 0;
   const SampleLayer sample_ = SampleLayer::make(kChunks, kBlocks);
@@ -206,7 +217,7 @@ TEST(Rescue, RestsAfterARefusalUntilThereIsANewCredential) {
   rescue.add({.name = "app", .digest = digest, .diff_id = digest, .source = source});
   const SteadyTime now{std::chrono::hours(1)};
   const auto begins = [&] {
-    rescue.want(Rescue::Cause::kLoss);
+    rescue.want(Rescue::Cause::kLoss, true);
     return rescue.begin(now);
   };
   for (const auto& error : {kRefused, kGone}) {
@@ -219,6 +230,47 @@ TEST(Rescue, RestsAfterARefusalUntilThereIsANewCredential) {
     EXPECT_EQ(begins(), error == kRefused) << "a registry that fails rests on";
     if (rescue.running()) rescue.ended({}, now - std::chrono::minutes(1));
   }
+}
+
+TEST(Rescue, RestsForAMinuteAtMostAndForAQuarterOfThatWhenAReaderWaits) {
+  const auto source = std::make_shared<FakeRangeSource>("");
+  const auto digest = oci::Digest::of(Bytes());
+  for (const auto& [waited_for, rest] : {std::pair(true, seconds(15)), {false, seconds(60)}}) {
+    Rescue rescue;
+    rescue.add({.name = "app", .digest = digest, .diff_id = digest, .source = source});
+    SteadyTime now{std::chrono::hours(1)};
+    for (int i = 0; i < 12; ++i) {
+      now += seconds(60);
+      rescue.want(Rescue::Cause::kLoss, waited_for);
+      ASSERT_TRUE(rescue.begin(now));
+      rescue.ended(std::unexpected(kGone), now);
+    }
+
+    rescue.want(Rescue::Cause::kLoss, waited_for);
+    EXPECT_FALSE(rescue.begin(now + rest - milliseconds(1)));
+    EXPECT_TRUE(rescue.begin(now + rest));
+  }
+}
+
+TEST(Rescue, BreaksARestForAReaderThatComesInTheMiddleOfIt) {
+  const auto source = std::make_shared<FakeRangeSource>("");
+  const auto digest = oci::Digest::of(Bytes());
+  Rescue rescue;
+  rescue.add({.name = "app", .digest = digest, .diff_id = digest, .source = source});
+  SteadyTime now{std::chrono::hours(1)};
+  for (int i = 0; i < 12; ++i) {
+    now += seconds(60);
+    rescue.want(Rescue::Cause::kLoss, false);
+    ASSERT_TRUE(rescue.begin(now));
+    rescue.ended(std::unexpected(kGone), now);
+  }
+  now += seconds(20);
+  rescue.want(Rescue::Cause::kLoss, false);
+  ASSERT_FALSE(rescue.begin(now));
+
+  rescue.want(Rescue::Cause::kLoss, true);
+
+  EXPECT_TRUE(rescue.begin(now));
 }
 
 TEST_F(LayerRescue, ReadsAChunkThatTheBlobHasWrong) {
@@ -274,13 +326,15 @@ TEST_F(LayerRescue, LeavesTheOriginalAloneWhenTheBlobCanBeReadAgain) {
   EXPECT_LE(original_->reads().size(), 5u);
 }
 
-TEST_F(LayerRescue, FailsAReadWhenNoAttemptCanComeInItsTime) {
+TEST_F(LayerRescue, FailsAReadAtItsDeadlineThoughTheNextAttemptIsBehindIt) {
   source_->fail(kGone);
   original_->fail(Error(Code::kNotFound, "the original is gone too"));
+  const auto begin = clock_.now();
 
   const auto read = wait(start_read(0, 10, milliseconds(900)));
 
   ASSERT_FALSE(read);
+  EXPECT_GE(clock_.now() - begin, milliseconds(900));
   EXPECT_NE(read.error().message.find("404"), std::string::npos) << read.error().message;
   EXPECT_NE(read.error().message.find("the original is gone too"), std::string::npos);
   EXPECT_EQ(layer_->stats().failed_reads, 1u);
@@ -312,6 +366,49 @@ TEST_F(LayerRescue, TakesTheBlobWhenItIsBackWhileTheOriginalIsGivenARest) {
   settle_rescue();
 
   EXPECT_EQ(wait(std::move(read), seconds(3)).value(), expected(0, 10));
+}
+
+TEST_F(LayerRescue, AReadThatComesInALongRestWaitsForTheBlob) {
+  source_->fail(kGone);
+  original_->fail(kGone);
+  auto first = start_read(0, 10, std::chrono::hours(1));
+  wait_for([&] { return layer_->stats().rescues == 6; }, seconds(30));
+  settle_rescue();
+  const auto asked = source_->reads().size();
+  auto read = start_read(kChunkBytes, 10, seconds(10));  // the rest is longer
+  wait_for([&] { return source_->reads().size() > asked; });
+  settle_rescue();
+  EXPECT_EQ(layer_->stats().failed_reads, 0u);
+
+  source_->succeed();
+
+  EXPECT_EQ(wait(std::move(read), seconds(3)).value(), expected(kChunkBytes, 10));
+  EXPECT_EQ(wait(std::move(first), seconds(3)).value(), expected(0, 10));
+}
+
+TEST_F(LayerRescue, AsksTheBlobAgainWhileTheOriginalStalls) {
+  source_->fail(kGone, 1);
+  original_->hold();
+  auto read = start_read(0, 10, seconds(60));
+  original_->wait_for_waiting(4);
+
+  layer_->expire(clock_.now() + seconds(1));
+  EXPECT_EQ(source_->reads().size(), 1u);
+  EXPECT_EQ(wait(std::move(read), seconds(3)).value(), expected(0, 10));
+
+  original_->release();
+}
+
+// Credentials that were refused an hour ago may do now, and the blob is refused by mistake.
+TEST_F(LayerRescue, BelievesNoRefusalOfLongAgo) {
+  source_->fail(kRefused);
+  original_->fail(kRefused);
+  ASSERT_FALSE(wait(start_read(0, 10)));
+  original_->succeed();
+
+  clock_.skip(std::chrono::hours(1));
+
+  EXPECT_EQ(wait(start_read(0, 10)).value(), expected(0, 10));
 }
 
 TEST_F(LayerRescue, TakesTheBlobWhenItIsBackBeforeTheOriginal) {

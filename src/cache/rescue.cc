@@ -11,6 +11,7 @@ namespace {
 
 constexpr Duration kRest = std::chrono::seconds(1);
 constexpr Duration kLongestRest = std::chrono::seconds(60);
+constexpr Duration kLongestRestForReaders = std::chrono::seconds(15);
 
 }  // namespace
 
@@ -44,13 +45,14 @@ void Rescue::add(const Original& original) {
   if (!known) originals_.push_back(original);
 }
 
-void Rescue::want(Cause cause) {
+void Rescue::want(Cause cause, bool waited_for) {
   wanted_ = possible() && !running_;
   loss_ = loss_ || cause == Cause::kLoss;
+  waited_for_ = waited_for_ || waited_for;
 }
 
 bool Rescue::begin(SteadyTime now) {
-  if (!wanted_ || now < not_before_) return false;
+  if (!wanted_ || now < (waited_for_ ? not_before_for_readers_ : not_before_)) return false;
   wanted_ = false;
   running_ = true;
   source_works_ = false;
@@ -67,16 +69,19 @@ void Rescue::ended(const Result<void>& outcome, SteadyTime now) {
   running_ = false;
   wanted_ = false;
   loss_ = false;
+  waited_for_ = false;
   failures_ = good ? 0 : failures_ + 1;
   error_ = good ? "" : outcome.error().message;
   denied_ = !good && outcome.error().code == Code::kDenied;
-  not_before_ = now + std::min(kRest * (1 << std::clamp(failures_ - 1, 0, 6)), kLongestRest);
+  const Duration rest = kRest * (1 << std::clamp(failures_ - 1, 0, 6));
+  not_before_ = now + std::min(rest, kLongestRest);
+  not_before_for_readers_ = now + std::min(rest, kLongestRestForReaders);
 }
 
 void Rescue::credentials_changed() {
   if (!std::exchange(denied_, false)) return;
   failures_ = 0;
-  not_before_ = {};
+  not_before_ = not_before_for_readers_ = {};
 }
 
 }  // namespace runnel::cache

@@ -45,16 +45,18 @@ class Rescue {
   const std::vector<Original>& originals() const { return originals_; }
   bool possible() const { return !originals_.empty(); }
 
-  // While one runs, that one will do: whoever it does not serve asks again.
-  void want(Cause cause);
+  // While one runs, that one will do: whoever it does not serve asks again. `waited_for`: a reader
+  // waits, and not only the fill.
+  void want(Cause cause, bool waited_for);
   // Whether one that is wanted begins now; ended() follows.
   bool begin(SteadyTime now);
   // The source gave right bytes.
   void source_worked(SteadyTime now);
   // Begun because of a silence that is over.
   bool pointless() const { return running_ && !loss_ && source_works_; }
-  // An error is tried again after 1, 2, 4, … 60 seconds. A good end rests a second too: chunks that
-  // a full disk did not keep must not make downloads chase each other.
+  // An error is tried again after 1, 2, 4, … 60 seconds, or 15 when a reader waits, whose own time
+  // may be a minute. A good end rests a second too: chunks that a full disk did not keep must not
+  // make downloads chase each other.
   void ended(const Result<void>& outcome, SteadyTime now);
 
   bool running() const { return running_; }
@@ -62,10 +64,8 @@ class Rescue {
   bool denied() const { return denied_; }
   // Somebody may have brought them: what was refused is tried without a rest.
   void credentials_changed();
-  // The earliest time at which a chunk may come this way.
-  SteadyTime next(SteadyTime now) const {
-    return running_ || now > not_before_ ? now : not_before_;
-  }
+  // Whether a reader that wants one has to wait for its beginning.
+  bool rests(SteadyTime now) const { return !running_ && now < not_before_for_readers_; }
   SteadyTime source_worked_at() const { return source_worked_at_; }
   // Of the last attempt; empty when it was good.
   const std::string& error() const { return error_; }
@@ -74,11 +74,13 @@ class Rescue {
   std::vector<Original> originals_;
   bool wanted_ = false;
   bool loss_ = false;
+  bool waited_for_ = false;
   bool running_ = false;
   bool denied_ = false;
   bool source_works_ = false;  // since it began
   int failures_ = 0;
   SteadyTime not_before_{};
+  SteadyTime not_before_for_readers_{};  // the same or earlier
   SteadyTime source_worked_at_{};
   std::string error_;
 };
