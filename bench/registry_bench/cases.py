@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from registry_bench import content, servers
+from registry_bench import content, matrix, servers
 from registry_bench.content import MANIFEST, Client
 from registry_bench.measure import Side, compare, load
 from sandbox import services
 
 REPOSITORY, TAG = "bench/app", "v1"
 BLOB_BYTES = 64 << 20
+LARGE_PUSH_BYTES = 16 << 20
 
 
 @dataclass
@@ -129,6 +130,36 @@ def push(bench: Bench) -> dict:
     return result
 
 
+def push_large(bench: Bench) -> dict:
+    """The bytes are all the same, and sent each time: neither registry can know before it has them."""
+    pair = two_registries(bench, "push-large")
+    size = LARGE_PUSH_BYTES
+    arguments = ["push", "--repository", REPOSITORY, "--bytes", str(size), "--count", "48", "--connections",
+                 str(min(16, bench.settings.connections)), "--seed", "{round}", "--seconds", "120"]
+    result = compare(*(Side(server, arguments) for server in pair), bench.settings.rounds)
+    for name in (server.name for server in pair):
+        result[name]["pushed_bytes_per_second"] = round(result[name]["rate"] * size)
+    for server in pair:
+        bench.end(server)
+    return result
+
+
+def by_connections(bench: Bench, tls: bool) -> dict:
+    """Every question over 1, 16, 64 and 256 connections."""
+    ours, nginx, path, file_path = bench.with_blob(tls)
+    identity = bench.identity if tls else None
+    docker = bench.start(servers.DockerRegistry(bench.place("matrix-docker"), identity))
+    for server in (ours, docker):
+        client = Client(server.host, identity.context() if identity else None)
+        client.check_manifest(REPOSITORY, TAG, client.push_image(REPOSITORY, TAG))
+        client.close()
+    rows = matrix.measure(matrix.Servers(ours, docker, nginx, path, file_path, BLOB_BYTES, REPOSITORY, TAG), tls,
+                          bench.settings)
+    for server in (ours, docker, nginx):
+        bench.end(server)
+    return {"rows": rows}
+
+
 def fill(bench: Bench, name: str, *arguments: str) -> tuple[services.Registry, str]:
     """A registry over a store that the tool has filled, on tmpfs first: there a sync is free."""
     program = services.project_root() / "build/release/bench/runnel-fill-store"
@@ -144,21 +175,28 @@ def fill(bench: Bench, name: str, *arguments: str) -> tuple[services.Registry, s
     return servers.Runnel(bench.place(name)), last
 
 
+def walk(client: Client, first: str) -> tuple[list[tuple[str, int]], float]:
+    """The pages and their bytes, and the milliseconds for all of them: the median of five walks."""
+    times = []
+    for _ in range(5):
+        pages, following, begun = [], first, time.perf_counter()
+        while following:
+            answer, body = client.ask("GET", following, 200)
+            pages.append((following, len(body)))
+            link = answer.headers["Link"]
+            following = link[1:link.index(">")] if link else ""
+        times.append((time.perf_counter() - begun) * 1e3)
+    return pages, round(statistics.median(times), 1)
+
+
 def page(bench: Bench, name: str, target: Callable[[str], str], count: Callable[[dict], int],
          *arguments: str) -> dict:
     """The first page, the second one, and how many there are in all."""
     server, last = fill(bench, name, *arguments)
     bench.start(server)
     client = Client(server.host)
-    total, pages, following = 0, 0, target(last)
-    targets = []
-    while following:
-        answer, body = client.ask("GET", following, 200)
-        total += count(json.loads(body))
-        pages += 1
-        targets.append((following, len(body)))
-        link = answer.headers["Link"]
-        following = link[1:link.index(">")] if link else ""
+    targets, all_milliseconds = walk(client, target(last))
+    total = sum(count(json.loads(client.ask("GET", each, 200)[1])) for each, _size in targets)
     times: dict[str, list[float]] = {}
     for _ in range(20):
         for number, (each, _size) in enumerate(targets[:2], 1):
@@ -170,14 +208,25 @@ def page(bench: Bench, name: str, target: Callable[[str], str], count: Callable[
     run = load(["read", "--target", targets[0][0], "--connections", "1", "--seconds", "1",
                 "--port", str(server.port)])
     bench.end(server)
-    return {"entries": total, "pages": pages, "page_bytes": targets[0][1],
+    return {"entries": total, "pages": len(targets), "all_milliseconds": {"runnel": all_milliseconds}, "page_bytes": targets[0][1],
             "milliseconds": round(run["p50_us"] / 1e3, 3), "p99_milliseconds": round(run["p99_us"] / 1e3, 3),
             "with_client": {key: round(statistics.median(value), 3) for key, value in times.items()}}
 
 
 def tags_page(bench: Bench) -> dict:
-    return page(bench, "tags", lambda _: f"/v2/{REPOSITORY}/tags/list",
-                lambda body: len(body["tags"]), "--tags", "100000")
+    """And all of them, beside docker-registry, which gives them in one answer."""
+    target = f"/v2/{REPOSITORY}/tags/list"
+    result = page(bench, "tags", lambda _: target, lambda body: len(body["tags"]), "--tags", "100000")
+    docker = bench.start(servers.DockerRegistry(bench.place("tags-docker")))
+    client = Client(docker.host)
+    docker.add_tags(REPOSITORY, client.push_image(REPOSITORY, "m0"), 100_000)
+    pages, result["all_milliseconds"][docker.name] = walk(client, target)
+    found = sum(len(json.loads(client.ask("GET", each, 200)[1])["tags"]) for each, _size in pages)
+    client.close()
+    bench.end(docker)
+    if found != result["entries"]:
+        raise content.BenchError(f"docker-registry lists {found} tags, runnel {result['entries']}")
+    return result
 
 
 def referrers_page(bench: Bench) -> dict:
@@ -262,11 +311,15 @@ CASES = [
          lambda b: manifest(b, "GET"), ">= 10 x docker-registry", at_least(10)),
     Case("push-1k", "1,000 pushes of 1 KiB, 16 at a time", push,
          ">= 5 x docker-registry", at_least(5)),
+    Case("push-16m", "48 pushes of 16 MiB, 16 at a time", push_large, "none", lambda _: True),
     Case("tls-range-64k", "64 KiB ranged GET over TLS, 16 connections",
          lambda b: against_nginx(b, True, 64 << 10, b.settings.connections),
          ">= 0.8 of nginx", at_least(0.8)),
     Case("tls-bulk", "64 MiB GET over TLS, 2 connections", lambda b: against_nginx(b, True, None, 2),
          ">= 0.8 of nginx", at_least(0.8)),
+    Case("connections", "each question over 1, 16, 64 and 256 connections",
+         lambda b: by_connections(b, False), "none", lambda _: True),
+    Case("tls-connections", "the same over TLS", lambda b: by_connections(b, True), "none", lambda _: True),
     Case("tags-page", "a page of 100,000 tags", tags_page, "< 10 ms",
          lambda r: r["milliseconds"] < 10 and r["entries"] == 100_001),
     Case("referrers-page", "a page of 10,000 referrers", referrers_page, "< 10 ms",

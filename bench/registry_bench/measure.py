@@ -35,11 +35,13 @@ class Side:
 
     def measure(self, number: int) -> None:
         pid = servers.pid_of(self.server)
+        servers.begin_peak(pid)
         before = servers.cpu_seconds(pid)
         arguments = [a.replace("{round}", str(number)) for a in self.arguments]
         run = load([*arguments, "--port", str(self.server.port)])
         # With the warm-up, whose requests are not counted: the same share on all sides.
         run["server_cpu_seconds"] = servers.cpu_seconds(pid) - before
+        run["peak_resident_bytes"] = servers.peak_resident(pid)
         run["rate"] = run["done"] / run["seconds"]
         run["bytes_per_second"] = run["bytes"] / run["seconds"]
         run["cpu_us_per_request"] = run["server_cpu_seconds"] * 1e6 / max(run["done"], 1)
@@ -48,7 +50,8 @@ class Side:
 
     def summary(self) -> dict:
         names = ("rate", "bytes_per_second", "p50_us", "p99_us", "cpu_us_per_request", "generator_busy")
-        return {name: round(statistics.median(run[name] for run in self.runs), 4) for name in names}
+        return {"peak_resident_bytes": max(run["peak_resident_bytes"] for run in self.runs)} | {
+            name: round(statistics.median(run[name] for run in self.runs), 4) for name in names}
 
 
 def ratio_of(ours: Side, other: Side, what: str) -> dict:

@@ -9,6 +9,8 @@ import platform
 import subprocess
 from pathlib import Path
 
+from registry_bench import matrix
+
 
 def machine() -> dict:
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
@@ -32,19 +34,23 @@ def _line(result: dict) -> tuple[str, str]:
         parts = []
         for name in sides:
             side = result[name]
-            rate = (f"{_bytes(side['bytes_per_second'])}/s" if side["rate"] < 200
-                    and side["bytes_per_second"] > 0 else f"{side['rate']:,.0f}/s")
-            parts.append(f"{name} {rate}, p50 {side['p50_us'] / 1e3:.2f} ms, "
-                         f"p99 {side['p99_us'] / 1e3:.2f} ms, {side['cpu_us_per_request']:,.0f} µs CPU")
+            came = side.get("pushed_bytes_per_second", side["bytes_per_second"])
+            rate = (f"{_bytes(came)}/s" if side["rate"] < 200 and came > 0 else f"{side['rate']:,.0f}/s")
+            memory = f", {_bytes(side['peak_resident_bytes'])}" if "peak_resident_bytes" in side else ""
+            parts.append(f"{name} {rate}, p50 {side['p50_us'] / 1e3:.2f} ms, p99 {side['p99_us'] / 1e3:.2f} ms, "
+                         f"{side['cpu_us_per_request']:,.0f} µs CPU{memory}")
         ratio, cpu = result["ratio"], result["cpu_ratio"]
         shown = f"**{ratio['median']:.2f}** ({ratio['low']:.2f}–{ratio['high']:.2f})"
         if cpu:
             shown += f"; CPU {cpu['median']:.2f}"
         return "<br>".join(parts), shown
     if "milliseconds" in result:
+        every = ", ".join(f"{name} {ms:,.0f} ms" for name, ms in result.get("all_milliseconds", {}).items())
         return (f"{result['entries']:,} entries in {result['pages']} pages of up to "
-                f"{_bytes(result['page_bytes'])}, p99 {result['p99_milliseconds']:.1f} ms",
-                f"**{result['milliseconds']:.1f} ms**")
+                f"{_bytes(result['page_bytes'])}, p99 {result['p99_milliseconds']:.1f} ms"
+                + (f"<br>all of them: {every}" if every else ""), f"**{result['milliseconds']:.1f} ms**")
+    if "rows" in result:
+        return "below", f"{matrix.lost(result['rows'])} of {len(result['rows'])} slower"
     if "manifests" in result:
         warm, cold = result["seconds"]["warm"], result["seconds"]["page cache dropped"]
         return (f"{result['manifests']:,} manifests, database {_bytes(result['database_bytes'])}",
@@ -74,8 +80,12 @@ def markdown(results: dict, cases) -> str:
     said = (f"Measured {results['date']} by `bench/registry` on {m['processors']} processors "
             f"({m['model']}), kernel {m['kernel']}, beside docker-registry {m['docker-registry']} and "
             f"nginx {m['nginx-light']}. Each server on one processor, the load generator on the other; "
-            "medians of interleaved rounds, in parentheses the lowest and the highest ratio.")
-    return "\n".join([said, "", *table(results, cases, lambda _, result: _line(result))]) + "\n"
+            "medians of interleaved rounds, in parentheses the lowest and the highest ratio; memory is the most "
+            "that was resident.")
+    rows = [row for name in ("connections", "tls-connections")
+            for row in results["cases"].get(name, {}).get("rows", [])]
+    return "\n".join([said, "", *table(results, cases, lambda _, result: _line(result)),
+                      *(["", *matrix.table(rows)] if rows else [])]) + "\n"
 
 
 def empty_results() -> dict:

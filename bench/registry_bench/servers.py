@@ -65,17 +65,29 @@ class Memory:
         self.pid = pid
         Path(f"/proc/{pid}/clear_refs").write_text("5")
 
-    def _field(self, name: str) -> int:
-        for line in Path(f"/proc/{self.pid}/status").read_text().splitlines():
+    @staticmethod
+    def of(pid: int, name: str) -> int:
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(name + ":"):
                 return int(line.split()[1]) * 1024
         raise KeyError(name)
 
     def peak(self) -> int:
-        return self._field("VmHWM")
+        return self.of(self.pid, "VmHWM")
 
     def anonymous(self) -> int:
-        return self._field("RssAnon")
+        return self.of(self.pid, "RssAnon")
+
+
+def begin_peak(pid: int) -> None:
+    """Of what is resident, in each of the server's processes."""
+    for each in processes_of(pid):
+        Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
+def peak_resident(pid: int) -> int:
+    """Bytes since begin_peak(), of all of them together; pages that they share count in each."""
+    return sum(Memory.of(each, "VmHWM") for each in processes_of(pid))
 
 
 class Runnel(services.Registry):
@@ -102,12 +114,27 @@ class DockerRegistry(services.DebianRegistry):
 
     name = "docker-registry"
 
+    def __init__(self, directory: Path, identity: Identity | None = None):
+        super().__init__(directory)
+        self.identity = identity
+
     def _argv(self) -> list[str]:
         argv = super()._argv()
         config = Path(argv[-1])
-        config.write_text(config.read_text().replace(
-            "storage:\n", "storage:\n  cache: {blobdescriptor: inmemory}\n"))
+        text = config.read_text().replace("storage:\n", "storage:\n  cache: {blobdescriptor: inmemory}\n")
+        if self.identity:
+            text = text.replace(f"'{self.host}'", f"'{self.host}', tls: {{certificate: {self.identity.certificate}, "
+                                                  f"key: {self.identity.key}}}")
+        config.write_text(text)
         return pinned(argv, SERVER_CPU)
+
+    def add_tags(self, repository: str, digest: str, count: int) -> None:
+        """As many more pushes of that manifest leave them."""
+        tags = self.directory / "data/docker/registry/v2/repositories" / repository / "_manifests/tags"
+        for number in range(count):
+            current = tags / f"release-{number:08}" / "current"
+            current.mkdir(parents=True)
+            (current / "link").write_text(digest)
 
 
 class Nginx(services.Registry):
