@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 from cold_start_bench import plot
+from run_bench import readme
 from run_bench.parts import PARTS
 
 
@@ -67,3 +68,16 @@ def write(directory: Path, date: str, results: dict[str, Path], failed: dict[str
     if "cold-start" in figures:
         at.with_suffix(".svg").write_text(plot.svg(figures["cold-start"]["summary"]))
     return at.with_suffix(".md")
+
+
+def show(page: Path, results: Path) -> None:
+    """Puts what DATE.json has, and the parts' pictures beside it, into the README."""
+    page.write_text(readme.replaced(page.read_text(), shown(results)))
+
+
+def shown(results: Path) -> str:
+    """Of DATE.json and the pictures beside it, what the README has."""
+    report = json.loads(results.read_text())
+    named = {f"{part.name}-{report['date']}.svg": part.title for part in PARTS if part.name in report["parts"]}
+    pictures = {name: title for name, title in named.items() if (results.parent / name).exists()}
+    return readme.block(report["date"], report["parts"], pictures)

@@ -12,7 +12,7 @@ from sandbox import services
 ROOT = services.project_root()
 sys.path.append(str(ROOT / "bench"))
 
-from run_bench import summary  # noqa: E402
+from run_bench import readme, summary  # noqa: E402
 from run_bench.parts import BY_NAME, PARTS  # noqa: E402
 
 FAULTS = {"reads": 12345, "minutes": 1.5, "faults": 20, "lies": 7, "wrong_reads": 0, "slowest_read_seconds": 2.5}
@@ -55,3 +55,49 @@ def test_a_part_that_is_not_there_is_refused():
 
     assert told.returncode == 2
     assert "no part 'cold-starts'; there are cold-start," in told.stderr
+
+
+def start(engine: str, seconds: float, ratio: float | None) -> dict:
+    return {"image": "python", "network": "100m-20ms", "engine": engine, "seconds": seconds, "ratio_to_eager": ratio,
+            "repull_seconds": 0.1, "again_seconds": 0.1, "bytes": [1_000_000, 1_000_000]}
+
+
+SIDE = {"rate": 5.0}
+FIGURES = {
+    "cold-start": {"summary": [start("eager", 4, 1), start("erofs-file", 3, 0.75), start("erofs-file+profile", 0.4, 0.1)]},
+    "warm-reads": {"summary": [{"way": "fuse", "ratio": 1.5, "title": "find", "met": False},
+                               {"way": "fuse", "ratio": 0.5, "title": "tar", "met": True}]},
+    "registry": {"cases": {"bulk": {"runnel": SIDE, "nginx": SIDE, "met": False,
+                                    "ratio": {"median": 0.5, "low": 0.25, "high": 0.75}},
+                           "tags-page": {"milliseconds": 2, "met": True}}},
+}
+
+
+def test_the_readme_shows_starts_the_rest_and_what_is_lost():
+    text = readme.block("2026-01-02", FIGURES, {"a.svg": "A picture"})
+
+    assert "![A picture](bench/results/a.svg)" in text
+    assert "[bench/results/2026-01-02.md](bench/results/2026-01-02.md)" in text
+    assert "| python, 100m-20ms | 4.00 s | 3.00 s, 0.75 of it (**bar not met**) | 0.40 s, 0.10 of it |" in text
+    assert "| reads of what is here, fuse | 0.50 (tar) to 1.50 (find) of overlayfs on ext4 |" in text
+    assert "| registry, bulk | 0.50 (0.25–0.75) of nginx's answers a second |" in text
+    assert text.endswith("Lost, or a bar not met: cold start of python, 100m-20ms, erofs-file; find, fuse; "
+                         "registry, bulk.\n")
+
+
+def test_only_what_stands_between_the_marks_is_written():
+    page = f"before\n{readme.BEGIN}: how -->\nold\n{readme.END}\nafter\n"
+
+    once = readme.replaced(page, "new\n")
+
+    assert once == f"before\n{readme.BEGIN}: how -->\n\nnew\n\n{readme.END}\nafter\n"
+    assert readme.replaced(once, "new\n") == once
+    for broken in ("no marks", page + page, f"{readme.END}\n{readme.BEGIN}\n"):
+        with pytest.raises(ValueError, match="README.md has not one line"):
+            readme.replaced(broken, "new\n")
+
+
+def test_the_readme_shows_the_newest_document():
+    newest = max((ROOT / "bench/results").glob("????-??-??.json"))
+
+    assert summary.shown(newest) in (ROOT / "README.md").read_text()

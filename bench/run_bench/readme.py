@@ -1,0 +1,132 @@
+"""The part of README.md that shows the newest results: tables made of the parts' figures. Pure."""
+
+from __future__ import annotations
+
+from cold_start_bench import bars
+from growth_bench.axes import AXES
+from growth_bench.report import grown
+from sandbox.cold_start import EAGER, PROFILED
+from warm_reads_bench import places
+
+BEGIN, END = "<!-- bench/run writes from here", "<!-- to here -->"
+
+
+def _starts(rows: list[dict]) -> list[str]:
+    """A line for each image and network; the shortest name of a way stands for it."""
+    cells: dict[tuple[str, str], dict[str, dict]] = {}
+    for row in rows:
+        cells.setdefault((row["image"], row["network"]), {})[row["engine"]] = row
+    lines = ["| image, network | containerd's ordinary pull | first start | with a profile |", "|---|---|---|---|"]
+    for (image, network), ways in sorted(cells.items()):
+        streamed = [row for name, row in ways.items() if name != EAGER and not name.endswith(PROFILED)]
+        profiled = [row for name, row in ways.items() if name.endswith(PROFILED)]
+        eager = f"{ways[EAGER]['seconds']:.2f} s" if EAGER in ways else ""
+        lines.append(f"| {image}, {network} | {eager} | {_start(streamed)} | {_start(profiled)} |")
+    return lines
+
+
+def _start(rows: list[dict]) -> str:
+    if not rows:
+        return ""
+    row = rows[0]
+    ratio = "" if row["ratio_to_eager"] is None else f", {row['ratio_to_eager']:.2f} of it"
+    verdict = bars.verdict(row)
+    return f"{row['seconds']:.2f} s{ratio}" + ("" if verdict is None or verdict.met else " (**bar not met**)")
+
+
+def _reading(rows: list[dict]) -> list[str]:
+    return [f"| reading all of {row['image']}, {row['network']} | {row['ratio_to_eager']:.2f} "
+            f"({row['ratio_min']:.2f}–{row['ratio_max']:.2f}) of the ordinary pull and the same read |"
+            for row in rows if row["engine"] != EAGER]
+
+
+def _warm(rows: list[dict]) -> list[str]:
+    lines = []
+    for way in places.WAYS[1:]:
+        mine = sorted((row["ratio"], row["title"]) for row in rows if row["way"] == way)
+        if mine:
+            (best, at_best), (worst, at_worst) = mine[0], mine[-1]
+            lines.append(f"| reads of what is here, {way} | {best:.2f} ({at_best}) to {worst:.2f} ({at_worst}) of "
+                         "overlayfs on ext4 |")
+    return lines
+
+
+def _registry(cases: dict) -> list[str]:
+    lines = []
+    for name, case in cases.items():
+        if "ratio" in case and case["ratio"]:
+            other = next(key for key, value in case.items()
+                         if isinstance(value, dict) and "rate" in value and key != "runnel")
+            ratio = case["ratio"]
+            lines.append(f"| registry, {name} | {ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f}) of "
+                         f"{other}'s answers a second |")
+    return lines
+
+
+def _conversion(cases: dict) -> list[str]:
+    if "ratio" not in cases.get("speed", {}):
+        return []
+    ratio, size = cases["speed"]["ratio"], cases["speed"]["size_ratio"]
+    return [f"| conversion | {ratio['median']:.2f} ({ratio['low']:.2f}–{ratio['high']:.2f}) of the time of `gzip -dc` "
+            f"and `sha256sum`; {size:.3f} of the size |"]
+
+
+def _growth(rows: list[dict]) -> list[str]:
+    lines = []
+    for axis in AXES:
+        mine = [row for row in rows if row["axis"] == axis.name]
+        if mine:
+            lines.append(f"| {axis.title} | {grown(mine, 'p50_ms' if axis.image is None else 'seconds')} |")
+    return lines
+
+
+def lost(parts: dict) -> list[str]:
+    """What did not meet its bar, by name, and every start that was slower than the ordinary one."""
+    found = []
+    for row in parts.get("cold-start", {}).get("summary", []):
+        verdict = bars.verdict(row)
+        if verdict is not None and not verdict.met:
+            found.append(f"cold start of {row['image']}, {row['network']}, {row['engine']}")
+    for row in parts.get("read-everything", {}).get("summary", []):
+        if row["engine"] != EAGER and row["ratio_to_eager"] > 1:
+            found.append(f"reading all of {row['image']}, {row['network']}")
+    for row in parts.get("warm-reads", {}).get("summary", []):
+        if row["met"] is False:
+            found.append(f"{row['title']}, {row['way']}")
+    for part in ("registry", "conversion"):
+        for name, case in parts.get(part, {}).get("cases", {}).items():
+            if not case.get("met", True):
+                found.append(f"{part}, {name}")
+    for row in parts.get("growth", {}).get("summary", []):
+        if row.get("ratio", 0) > 1:
+            found.append(f"a start with {row['axis']} {row['point']:,}")
+    return found
+
+
+def block(date: str, parts: dict, pictures: dict[str, str]) -> str:
+    """Between the marks, without them; `pictures` are names of SVG files beside the document, and what they show."""
+    at = f"bench/results/{date}"
+    lines = [f"Measured {date}; every table, with spreads, processor time and memory: [{at}.md]({at}.md), figures "
+             f"[{at}.json]({at}.json).", ""]
+    lines += [f"![{title}](bench/results/{name})" for name, title in pictures.items()]
+    if starts := parts.get("cold-start", {}).get("summary"):
+        lines += ["", "Seconds from nothing to the container's READY line:", "", *_starts(starts)]
+    rest = [*_reading(parts.get("read-everything", {}).get("summary", [])),
+            *_warm(parts.get("warm-reads", {}).get("summary", [])),
+            *_registry(parts.get("registry", {}).get("cases", {})),
+            *_conversion(parts.get("conversion", {}).get("cases", {})),
+            *_growth(parts.get("growth", {}).get("summary", []))]
+    if rest:
+        lines += ["", "| what | median, lowest to highest |", "|---|---|", *rest]
+    if missed := lost(parts):
+        lines += ["", "Lost, or a bar not met: " + "; ".join(missed) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def replaced(readme: str, text: str) -> str:
+    """The README with `text` between the marks. ValueError where they are not there once each, in order."""
+    begin, end = readme.find(BEGIN), readme.find(END)
+    if begin < 0 or end < begin or readme.count(BEGIN) != 1 or readme.count(END) != 1:
+        raise ValueError(f"README.md has not one line that starts with {BEGIN!r} and one {END!r} below it")
+    after_mark = readme.index("\n", begin) + 1
+    return readme[:after_mark] + "\n" + text + "\n" + readme[end:]
