@@ -19,11 +19,13 @@ constexpr uint64_t kUniqueResend = uint64_t{1} << 63;
 // that file get kNextAfterLate instead of the whole timeout.
 constexpr auto kLateFor = std::chrono::seconds(2);
 constexpr auto kNextAfterLate = std::chrono::milliseconds(500);
-// A read that fails so near its deadline is late, and so is one that fails after so long whatever
-// its deadline was: the fetcher gives up when there is no time for another attempt, and the
-// repetitions must not wait for as long.
+// A read that fails so near its deadline is late.
 constexpr auto kNearDeadline = std::chrono::milliseconds(200);
-constexpr auto kLateAfter = std::chrono::milliseconds(400);
+// One that fails earlier (refused, no room, wrong bytes) says nothing of how long the next one
+// takes. But did it take so long, the kernel's repetitions, which are here in no time, must not
+// each take as long again: they are refused for a moment.
+constexpr auto kLongForARepetition = std::chrono::milliseconds(400);
+constexpr auto kRepetitionsFor = std::chrono::milliseconds(500);
 
 int64_t in_ms(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
@@ -188,9 +190,7 @@ void FuseConnection::answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTi
     waits_.add(now - waiting.mapped().second.since);
     bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
     const auto& read = waiting.mapped().second;
-    if (!bytes && (now - read.since >= kLateAfter || now + kNearDeadline >= read.deadline)) {
-      note_late_locked(ticket, read, now);
-    }
+    if (!bytes) note_failed_locked(ticket, read, bytes.error(), now);
   }
   if (bytes) return reply_bytes(ticket, *bytes);
   log::warning("a read ends with EIO: {}", bytes.error().message);
@@ -229,7 +229,7 @@ std::optional<SteadyTime> FuseConnection::deadline(Ticket ticket, const ReadRang
   if (late != late_ranges_.end()) {
     ++counters_.errors;
     // It waited for another reader's request, and goes on to its next pages now.
-    note_late_reader_locked(range.node, pid, late->until);
+    if (!late->early) note_late_reader_locked(range.node, pid, late->until);
     return std::nullopt;
   }
   const bool hurries = late_readers_.contains({range.node, pid});
@@ -269,6 +269,18 @@ void FuseConnection::shorten_locked(Waiting& waiting) {
   }
 }
 
+void FuseConnection::note_failed_locked(Ticket ticket, const Waiting& waiting, const Error& error,
+                                        SteadyTime now) {
+  const auto took = now - waiting.since;
+  const bool in_vain = error.code == Code::kUnavailable && took >= read_timeout_ / 2;
+  if (in_vain || now + kNearDeadline >= waiting.deadline) {
+    note_late_locked(ticket, waiting, now);
+  } else if (took >= kLongForARepetition) {
+    const auto until = now + kRepetitionsFor;
+    late_ranges_.push_back({.range = waiting.range, .since = now, .until = until, .early = true});
+  }
+}
+
 void FuseConnection::note_late_reader_locked(uint64_t node, uint32_t pid, SteadyTime until) {
   if (pid != 0) late_readers_[{node, pid}] = until;
 }
@@ -276,7 +288,7 @@ void FuseConnection::note_late_reader_locked(uint64_t node, uint32_t pid, Steady
 void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now) {
   const auto until = now + kLateFor;
   for (auto& each : late_ranges_) {
-    const bool queued = one_by_one_ && each.range.node == waiting.range.node;
+    const bool queued = one_by_one_ && !each.early && each.range.node == waiting.range.node;
     if (queued && now < each.since + read_timeout_) each.until = until;
   }
   late_ranges_.push_back({.range = waiting.range, .since = now, .until = until});

@@ -148,7 +148,11 @@ class FuseConnection {
   // For the requests to which there is no answer.
   void dismiss(Ticket ticket) const { slots_->release(ticket.slot); }
 
+  // A request that is not in the table: what was kept has to be taken out first.
   void keep(Ticket ticket, Waiting waiting);
+  // The caller answers the kept request, or keeps it again. False: its deadline has answered it,
+  // and its slot may be another request's by now.
+  bool take_out(Ticket ticket);
   // What waits for `node` to be registered, taken out of the table.
   std::vector<std::function<void()>> take_retries(uint64_t node);
   // Answers a read that was kept, unless its deadline has done so.
@@ -162,7 +166,8 @@ class FuseConnection {
 
   // Until when the reader `pid` may wait for the range: the read timeout after the request was
   // first taken, whichever worker that was. Not at all (empty) when bytes of it did not come in
-  // time a moment ago, because the kernel repeats a failed read page by page at once; little when
+  // time or failed slowly a moment ago, because the kernel repeats a failed read page by page at
+  // once; little when
   // another range of the file was late for this reader, because one read(2) becomes several
   // requests, one after the other; without both, each would wait for the deadline again.
   std::optional<SteadyTime> deadline(Ticket ticket, const ReadRange& range, uint32_t pid);
@@ -184,6 +189,7 @@ class FuseConnection {
     ReadRange range;
     SteadyTime since;
     SteadyTime until;
+    bool early = false;  // it failed before its deadline
   };
 
   FuseConnection(UniqueFd fuse, std::unique_ptr<RequestSlots> slots, Duration read_timeout,
@@ -199,7 +205,8 @@ class FuseConnection {
   SteadyTime first_taken(uint64_t unique);
   FuseRequest request_in(uint32_t slot) const;
   void send(Ticket ticket, int error, Bytes bytes) const;
-  bool take_out(Ticket ticket);
+  void note_failed_locked(Ticket ticket, const Waiting& waiting, const Error& error,
+                          SteadyTime now);
   void note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now);
   void note_late_reader_locked(uint64_t node, uint32_t pid, SteadyTime until);
   void shorten_locked(Waiting& waiting);

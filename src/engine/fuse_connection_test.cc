@@ -183,6 +183,24 @@ TEST_F(FuseConnectionTest, LetsWhatWasRefusedAtOnceBeTriedAgainAtOnce) {
   EXPECT_EQ(from_now(read(kDevice, 0, 2)->reader), kTimeout);
 }
 
+TEST_F(FuseConnectionTest, DoesNotTakeAReadForLateThatWasRefusedBeforeItsDeadline) {
+  for (const auto code : {Code::kDenied, Code::kExhausted, Code::kInvalid, Code::kUnavailable}) {
+    read(kDevice, 0, 1);
+    advance(seconds(5));
+    connection_->answer(last_, fail(code, "no"), clock_.now());
+
+    EXPECT_EQ(from_now(read(kDevice, 65536, 1)->reader), kTimeout) << "the same reader";
+    connection_->answer(last_, Buffer(1), clock_.now());
+    EXPECT_FALSE(read(kDevice, 0, 2)) << "its repetition would take as long";
+    EXPECT_EQ(from_now(read(kDevice, 65536, 2)->reader), kTimeout) << "who repeated it";
+    connection_->answer(last_, Buffer(1), clock_.now());
+
+    advance(milliseconds(500));
+    EXPECT_EQ(from_now(read(kDevice, 0, 2)->reader), kTimeout) << "it may be cured";
+    connection_->answer(last_, Buffer(1), clock_.now());
+  }
+}
+
 TEST_F(FuseConnectionTest, GivesAReaderLittleForItsNextRangeAndTheFetchItsTime) {
   read(kDevice, 0, 1);
   advance(seconds(1));

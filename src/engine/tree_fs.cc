@@ -239,16 +239,16 @@ void TreeFs::read_pieces(Ticket ticket, const Tree& tree, const std::vector<Piec
     const auto node = layer_node(tree->layers()[*piece.layer].hex());
     files[*piece.layer] = nodes_.layer(node);
     if (files[*piece.layer]) continue;
+    if (!connection_->take_out(ticket)) return;  // it waits for something else from now on
     const auto retry = [this, ticket, tree, pieces, waiting] {
       // add() calls this; what follows may wait for the disk.
       connection_->keep(ticket, waiting);
       server_.submit([=, this] { read_pieces(ticket, tree, pieces, waiting); });
     };
-    if (!nodes_.wait_for(ticket, node, retry)) {
-      connection_->answer(ticket, fail(Code::kUnavailable, "a layer of the image is not served"),
-                          clock_.now());
-    }
-    return;
+    if (nodes_.wait_for(ticket, node, retry)) return;
+    connection_->keep(ticket, waiting);
+    const auto error = fail(Code::kUnavailable, "a layer of the image is not served");
+    return connection_->answer(ticket, error, clock_.now());
   }
   std::vector<Supplier> suppliers;
   for (size_t i = 0; i < files.size(); ++i) {
