@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sandbox import peers
 from sandbox.cold_start import EAGER, PROFILED
 from sandbox.netsim import NETWORKS
 
@@ -46,7 +47,7 @@ def floor_seconds(row: dict) -> float:
 
 def verdict(row: dict) -> Verdict | None:
     """None where there is no bar."""
-    if row["engine"] == EAGER or not NETWORKS[row["network"]][0]:
+    if row["engine"] in (EAGER, *peers.BY_NAME) or not NETWORKS[row["network"]][0]:
         return None
     if row["engine"].endswith(PROFILED):
         most = OF_FLOOR * floor_seconds(row) + transfer_seconds(row) + ALLOWANCE

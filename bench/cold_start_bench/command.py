@@ -15,7 +15,7 @@ from pathlib import Path
 
 from conversion_bench.report import load
 from registry_bench.report import empty_results
-from sandbox import cold_start, services
+from sandbox import cold_start, peers, services
 from sandbox.netsim import NETWORKS
 
 ROOT = services.project_root()
@@ -62,14 +62,18 @@ def run(command: Command) -> int:
     options = arguments(command)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and remove what was started and made
     subprocess.run([str(ROOT / "tools/packages"), "install", "run"], check=True)
-    results = {**empty_results(), "load": load(), "summary": [], "runs": []}
+    absent = peers.absent(options.engine)
+    for why in absent.values():
+        print(f"not measured: {why}", flush=True)
+    engines = [engine for engine in options.engine if engine not in absent]
+    results = {**empty_results(), "load": load(), "absent": absent, "summary": [], "runs": []}
     del results["cases"]
     path = options.json or ROOT / f"bench/results/{command.name}-{results['date']}.json"
     if path.exists():
         before = json.loads(path.read_text())
         results["summary"], results["runs"] = before["summary"], before["runs"]
     directory = Path(tempfile.mkdtemp(prefix="runnel-bench-", dir=options.scratch))
-    with cold_start.Bench(directory, options.engine, options.network,
+    with cold_start.Bench(directory, engines, options.network,
                           workload=command.workload) as bench:
         for image in options.image:
             print(f"== {image}: pushing and converting", flush=True)

@@ -24,7 +24,7 @@ def svg(rows: list[dict], title: str = "Seconds to READY") -> str:
         most[row["network"]] = max(most.get(row["network"], 0.01), row["seconds"])
     parts, y = [], 40
     for i, way in enumerate(ways):
-        x = LEFT + i * 150
+        x = LEFT + i * min(150, (WIDTH - LEFT) // len(ways))
         parts.append(f'<rect x="{x}" y="12" width="12" height="12" fill="{colour[way]}"/>'
                      f'<text x="{x + 18}" y="22">{escape(way)}</text>')
     for (network, image), group in _groups(rows).items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from cold_start_bench import bars
 from growth_bench.axes import AXES
 from growth_bench.report import grown
+from sandbox import peers
 from sandbox.cold_start import EAGER, PROFILED
 from warm_reads_bench import places
 
@@ -12,16 +13,20 @@ BEGIN, END = "<!-- bench/run writes from here", "<!-- to here -->"
 
 
 def _starts(rows: list[dict]) -> list[str]:
-    """A line for each image and network; the shortest name of a way stands for it."""
+    """A line for each image and network."""
     cells: dict[tuple[str, str], dict[str, dict]] = {}
     for row in rows:
         cells.setdefault((row["image"], row["network"]), {})[row["engine"]] = row
-    lines = ["| image, network | containerd's ordinary pull | first start | with a profile |", "|---|---|---|---|"]
+    others = [name for name in peers.BY_NAME if any(row["engine"] == name for row in rows)]
+    heads = ["image, network", "containerd's ordinary pull", "first start", "with a profile", *others]
+    lines = ["| " + " | ".join(heads) + " |", "|---" * len(heads) + "|"]
     for (image, network), ways in sorted(cells.items()):
-        streamed = [row for name, row in ways.items() if name != EAGER and not name.endswith(PROFILED)]
+        streamed = [row for name, row in ways.items() if name not in (EAGER, *peers.BY_NAME)
+                    and not name.endswith(PROFILED)]
         profiled = [row for name, row in ways.items() if name.endswith(PROFILED)]
         eager = f"{ways[EAGER]['seconds']:.2f} s" if EAGER in ways else ""
-        lines.append(f"| {image}, {network} | {eager} | {_start(streamed)} | {_start(profiled)} |")
+        theirs = [_start([ways[name]] if name in ways else []) for name in others]
+        lines.append("| " + " | ".join([f"{image}, {network}", eager, _start(streamed), _start(profiled), *theirs]) + " |")
     return lines
 
 
@@ -87,6 +92,7 @@ def lost(parts: dict) -> list[str]:
         verdict = bars.verdict(row)
         if verdict is not None and not verdict.met:
             found.append(f"cold start of {row['image']}, {row['network']}, {row['engine']}")
+    found += _faster_peers(parts.get("cold-start", {}).get("summary", []))
     for row in parts.get("read-everything", {}).get("summary", []):
         if row["engine"] != EAGER and row["ratio_to_eager"] > 1:
             found.append(f"reading all of {row['image']}, {row['network']}")
@@ -100,6 +106,17 @@ def lost(parts: dict) -> list[str]:
     for row in parts.get("growth", {}).get("summary", []):
         if row.get("ratio", 0) > 1:
             found.append(f"a start with {row['axis']} {row['point']:,}")
+    return found
+
+
+def _faster_peers(rows: list[dict]) -> list[str]:
+    """Where another's snapshotter started sooner than the node without a profile."""
+    found = []
+    for theirs in rows:
+        for ours in rows if theirs["engine"] in peers.BY_NAME else []:
+            same = (ours["image"], ours["network"]) == (theirs["image"], theirs["network"])
+            if same and ours["engine"] == "erofs-file" and theirs["seconds"] < ours["seconds"]:
+                found.append(f"{theirs['engine']} is faster at {theirs['image']}, {theirs['network']}")
     return found
 
 

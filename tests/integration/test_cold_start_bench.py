@@ -35,6 +35,7 @@ def test_a_first_start_may_take_a_part_of_an_ordinary_one(ratio, met):
 
 def test_what_has_no_bar_has_no_verdict():
     assert bars.verdict(row("eager", 9)) is None
+    assert bars.verdict(row("stargz", 9)) is None
     assert bars.verdict(row("erofs-file", 1, network="loopback")) is None
     assert bars.verdict(row("erofs-file", 1, ratio_to_eager=None)) is None
 
@@ -73,6 +74,13 @@ def test_what_is_not_met_is_said():
     assert "| **9.99** (9.89–10.09) | 0.50 | 0.40 | 1.00 | 7–9 | 12.0–12.5 |  | 0.30 |" in lines[-2]
     assert lines[-2].endswith("1.60 s, **not met** |")
     assert lines[-1].endswith("|  |")
+
+
+def test_who_could_not_be_built_is_named():
+    results = {"date": "2026-01-02", "machine": {"processors": 2, "model": "a", "kernel": "6.1"}, "load": 0.5,
+               "plot": "a.svg", "absent": {"soci": "soci cannot be built: needs go"}, "summary": [row("eager", 4.0)]}
+
+    assert "\n**Not measured**: soci cannot be built: needs go\n" in report.markdown(results)
 
 
 def test_the_plot_has_a_bar_for_each_row_and_scales_each_network_by_its_longest():

@@ -85,6 +85,16 @@ def test_the_readme_shows_starts_the_rest_and_what_is_lost():
                          "registry, bulk.\n")
 
 
+def test_the_readme_shows_others_beside_and_where_they_are_faster():
+    rows = [start("eager", 4, 1), start("erofs-file", 1, 0.25), start("soci", 0.5, 0.125)]
+
+    text = readme.block("2026-01-02", {"cold-start": {"summary": rows}}, {})
+
+    assert "| image, network | containerd's ordinary pull | first start | with a profile | soci |" in text
+    assert "| python, 100m-20ms | 4.00 s | 1.00 s, 0.25 of it |  | 0.50 s, 0.12 of it |" in text
+    assert text.endswith("Lost, or a bar not met: soci is faster at python, 100m-20ms.\n")
+
+
 def test_only_what_stands_between_the_marks_is_written():
     page = f"before\n{readme.BEGIN}: how -->\nold\n{readme.END}\nafter\n"
 

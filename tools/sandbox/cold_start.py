@@ -10,7 +10,8 @@ engines alternate, and ratios are taken within a round, so that whatever else th
 all of them alike. Requests and bytes are counted on the network between, up to READY.
 
 Engines: the node's ways of mounting; with "+profile", of an image that was converted with the profile
-of an earlier start; "eager" is containerd's overlayfs, which pulls all first.
+of an earlier start; "eager" is containerd's overlayfs, which pulls all first; "stargz" and "soci" are other
+snapshotters that stream, of the same image in their own format (sandbox/peers.py).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ import urllib.request
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from sandbox import images, processes, services
+from sandbox import images, peers, processes, services
 from sandbox.containerd import Containerd, drop_page_cache
 from sandbox.netsim import NETWORKS, NetSim, Traffic
 from sandbox.scratch import Scratch
@@ -36,7 +37,8 @@ from sandbox.scratch import Scratch
 ROOT = Path(__file__).resolve().parents[2]
 EAGER = "eager"
 PROFILED = "+profile"
-ENGINES = ("erofs-file", "erofs-loop", "fuse", "erofs-file" + PROFILED, "erofs-loop" + PROFILED, EAGER)
+ENGINES = ("erofs-file", "erofs-loop", "fuse", "erofs-file" + PROFILED, "erofs-loop" + PROFILED, EAGER,
+           *peers.BY_NAME)
 REGISTRY_PROCESSOR = 0
 NODE_PROCESSOR = 1
 
@@ -73,13 +75,17 @@ class Workload:
 
 
 class Side:
-    """One containerd, and for a streaming engine its node."""
+    """One containerd, and for a streaming engine its node, or another's snapshotter."""
 
     def __init__(self, directory: Path, engine: str, background_fill: bool = False,
                  more_arguments: tuple[str, ...] = ()):
         self.engine = engine
         self.node = None
-        if engine == EAGER:
+        self.peer: peers.Peer | None = None
+        if engine in peers.BY_NAME:
+            self.peer = peers.BY_NAME[engine](directory / "p", directory / "c/containerd.sock")
+            self.containerd = Containerd(directory / "c", engine, self.peer.socket)
+        elif engine == EAGER:
             self.containerd = Containerd(directory / "c")
         else:
             self.node = services.Node(directory / "n", engine.removesuffix(PROFILED),
@@ -87,8 +93,9 @@ class Side:
             self.containerd = Containerd(directory / "c", "runnel", self.node.socket)
 
     def start(self) -> "Side":
-        if self.node:
-            self.node.start()
+        for each in (self.node, self.peer):
+            if each:
+                each.start()
         self.containerd.start()
         return self
 
@@ -104,12 +111,16 @@ class Side:
             self.containerd.remove_image(reference)
         if self.node:
             self.node.clear()
+        if self.peer:
+            self.peer.forget(self.containerd)
 
     def cpu(self) -> dict[str, float]:
         used = {"containerd": processes.cpu_seconds(self.containerd.daemon.pid)}
         if self.node:
             used["node"] = (processes.cpu_seconds(self.node.daemon.pid)
                             + processes.cpu_seconds(self.node.worker))
+        if self.peer:
+            used["node"] = processes.cpu_seconds(self.peer.daemon.pid)
         return used
 
     def touched(self) -> int:
@@ -128,8 +139,9 @@ class Side:
         if self.containerd.daemon.pid:
             self.forget()
         self.containerd.stop()
-        if self.node:
-            self.node.stop()
+        for each in (self.node, self.peer):
+            if each:
+                each.stop()
 
 
 class Bench:
@@ -179,6 +191,10 @@ class Bench:
         for repository in [name] + [name + PROFILED.replace("+", "-")] * self._profiled:
             images.push(Path(layout), f"{self.registry.host}/{repository}:1")
         services.convert(f"{self.registry.host}/{name}:1")
+        for engine in self.engines:
+            if peer := self.sides[engine].peer:
+                peer.push_converted(Path(layout), f"{self.registry.host}/{repository_of(name, engine)}:1",
+                                    self.scratch / engine)
         if self._profiled:
             self._convert_with_profile(name)
 
@@ -202,8 +218,7 @@ class Bench:
         services.convert(f"{self.registry.host}/{name}-profile:1", profile)
 
     def measure(self, image: str, network: str, engine: str, number: int) -> Run:
-        repository = image + ("-profile" if engine.endswith(PROFILED) else "")
-        reference = f"{self.sims[network].host}/{repository}:1"
+        reference = f"{self.sims[network].host}/{repository_of(image, engine)}:1"
         self.make_cold(network, engine)
         return self._start(reference, Run(image, network, engine, number, 0, 0, 0, 0, 0, 0, 0))
 
@@ -277,6 +292,8 @@ class Bench:
 
     def _check_streams(self, side: Side, reference: str) -> None:
         """A streaming side that fell back to an ordinary pull would measure something else."""
+        if side.peer:
+            side.peer.check_streams(reference)
         if side.node is None:
             return
         repository = reference.rpartition(":")[0]
@@ -295,6 +312,13 @@ class Bench:
                 with open(path, "rb") as file:
                     while file.read(1 << 20):
                         pass
+
+
+def repository_of(image: str, engine: str) -> str:
+    """Where the image is that this engine starts."""
+    if engine in peers.BY_NAME:
+        return f"{image}-{engine}"
+    return image + ("-profile" if engine.endswith(PROFILED) else "")
 
 
 def ready_line(output: str) -> str:

@@ -66,7 +66,7 @@ disabled_plugins = [
 """
 
 _PROXY = """\
-[proxy_plugins.runnel]
+[proxy_plugins.{snapshotter}]
   type = "snapshot"
   address = "{node_socket}"
 """
@@ -122,7 +122,7 @@ class Containerd:
         text = _CONFIG.format(root=self.directory, socket=self.socket, certs=self.certs,
                               snapshotter=self.snapshotter, pod_image=self.pod_image)
         if self.node_socket is not None:
-            text += _PROXY.format(node_socket=self.node_socket)
+            text += _PROXY.format(snapshotter=self.snapshotter, node_socket=self.node_socket)
         return text
 
     def argv(self) -> list[str]:

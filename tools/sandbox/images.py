@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -151,6 +152,37 @@ def push(layout: Path, reference: str) -> None:
     """skopeo sends the layout's bytes as they are: digests stay. Loopback, so plain HTTP."""
     run(["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests",
          "--dest-tls-verify=false", f"oci:{layout}:latest", f"docker://{reference}"])
+
+
+def push_as_it_is(layout: Path, reference: str) -> None:
+    """Every blob and manifest below the layout's one entry, which may be an index with artifacts that skopeo
+    does not know. Loopback, so plain HTTP."""
+    host, repository, tag = split_reference(reference)
+    top = json.loads((layout / "index.json").read_text())["manifests"][0]
+    _push_manifest(layout, f"http://{host}/v2/{repository}", top, tag)
+
+
+def _push_manifest(layout: Path, base: str, descriptor: dict, name: str) -> None:
+    content = blob_path(layout, descriptor["digest"]).read_bytes()
+    manifest = json.loads(content)
+    for child in manifest.get("manifests", []):
+        _push_manifest(layout, base, child, child["digest"])
+    for blob in [manifest["config"], *manifest["layers"]] if "layers" in manifest else []:
+        _push_blob(layout, base, blob["digest"])
+    status, _, body = request(f"{base}/manifests/{name}", "PUT", {"Content-Type": descriptor["mediaType"]}, content)
+    if status != 201:
+        raise LookupError(f"{base}/manifests/{name}: HTTP {status} {body[:200]!r}")
+
+
+def _push_blob(layout: Path, base: str, digest: str) -> None:
+    status, headers, body = request(f"{base}/blobs/uploads/", "POST", data=b"")
+    if status == 202:
+        place = urllib.parse.urljoin(base, headers["location"])
+        place += ("&" if "?" in place else "?") + f"digest={digest}"
+        status, _, body = request(place, "PUT", {"Content-Type": "application/octet-stream"},
+                                  blob_path(layout, digest).read_bytes())
+    if status != 201:
+        raise LookupError(f"{base}: pushing {digest}: HTTP {status} {body[:200]!r}")
 
 
 # What a registry says ---------------------------------------------------------------------------

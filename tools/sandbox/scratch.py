@@ -19,7 +19,7 @@ from sandbox import daemons
 
 MARKER = ".runnel-scratch"
 PROGRAMS = {"runnel", "containerd", "containerd-shim-runc-v2", "runc", "ctr", "ctr-remote",
-            "docker-registry", "skopeo", "netsim"}
+            "docker-registry", "skopeo", "netsim", "stargz-service", "soci-snapshotter-grpc"}
 MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)

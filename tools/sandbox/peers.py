@@ -1,0 +1,159 @@
+"""Snapshotters that others made and that start a container before its image has come: what a user might
+take instead. Each is a process beside a containerd, as the node is, and has images in its own format.
+
+They keep what they fetched in memory and on disk, each in its way, and none has a command that empties
+it: forget() ends the process, takes its directory away and starts it anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+from sandbox import daemons, images, scratch
+from sandbox.containerd import Containerd, run
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class PeerError(Exception):
+    """A peer is not there, or does not do what is measured."""
+
+
+def programs(name: str) -> Path:
+    """The directory of its programs, built when it is not there (tools/build-peers)."""
+    built = subprocess.run([str(ROOT / "tools/build-peers"), name], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                           text=True)
+    if built.returncode != 0:
+        raise PeerError(f"{name} cannot be built: {built.stderr.strip()[-400:]}")
+    return Path(built.stdout.strip())
+
+
+def absent(names: list[str]) -> dict[str, str]:
+    """Those of the peers among them that are not to be had here, and why."""
+    found = {}
+    for name in names:
+        if name in BY_NAME:
+            try:
+                programs(name)
+            except PeerError as error:
+                found[name] = str(error)
+    return found
+
+
+class Peer:
+    name = ""
+
+    def __init__(self, directory: Path, containerd_socket: Path):
+        self.directory = directory
+        self.containerd_socket = containerd_socket
+        self.root = directory / "root"
+        self.socket = directory / "s.sock"
+        self.daemon = daemons.Daemon(self.name, directory)
+        self.programs = programs(self.name)
+
+    def argv(self) -> list[str]:
+        raise NotImplementedError
+
+    def start(self) -> "Peer":
+        self.root.mkdir(parents=True, exist_ok=True)
+        self.daemon.start(self.argv())
+        self.daemon.wait_for(lambda: daemons.answers_on(self.socket), "its socket answers")
+        return self
+
+    def stop(self) -> None:
+        self.daemon.stop()
+        for mount in reversed(self.mounts()):
+            scratch.unmount(mount.point)
+        self.socket.unlink(missing_ok=True)
+
+    def forget(self, containerd: Containerd) -> None:
+        """`containerd` has no image and no snapshot of it any more; waits until it sees the new process."""
+        self.stop()
+        shutil.rmtree(self.root)
+        self.start()
+        daemons.wait_until(lambda: _makes_a_snapshot(containerd), 60, f"containerd talks to {self.name} again")
+
+    def mounts(self) -> list[scratch.Mount]:
+        return [mount for mount in scratch.mounts() if scratch.is_below(mount.point, str(self.directory))]
+
+    def check_streams(self, reference: str) -> None:
+        """It falls back to an ordinary pull in silence; a layer that streams is a FUSE mount."""
+        if not any(mount.fs_type.startswith("fuse") for mount in self.mounts()):
+            raise PeerError(f"{self.name} has no layer of {reference} mounted: it did not stream\n"
+                            + self.daemon.last_words())
+
+    def push_converted(self, layout: Path, reference: str, directory: Path) -> None:
+        """The image in the peer's format, in a registry on loopback."""
+        raise NotImplementedError
+
+
+def _makes_a_snapshot(containerd: Containerd) -> bool:
+    """One that is gone again. A list would not ask the snapshotter where containerd knows of no snapshot."""
+    def snapshots(*arguments: str) -> bool:
+        return subprocess.run(containerd._ctr("snapshots", "--snapshotter", containerd.snapshotter, *arguments),
+                              capture_output=True).returncode == 0
+    return snapshots("prepare", "there") and snapshots("rm", "there")
+
+
+class Stargz(Peer):
+    """stargz-snapshotter, with images that Debian's ctr-remote converts; no start is recorded."""
+
+    name = "stargz"
+
+    def argv(self) -> list[str]:
+        return [str(self.programs / "stargz-service"), str(self.root), str(self.socket)]
+
+    def push_converted(self, layout: Path, reference: str, directory: Path) -> None:
+        """Kept beside the layout: it takes minutes, and for a large image many."""
+        kept = layout.with_name(layout.name + "-estargz")
+        if not kept.exists():
+            made = directory / "estargz-layout"
+            self._convert(layout, reference, directory)
+            run(["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests", "--src-tls-verify=false",
+                 f"docker://{reference}", f"oci:{made}:latest"])
+            shutil.copytree(made, kept.with_suffix(".part"), dirs_exist_ok=True)
+            kept.with_suffix(".part").rename(kept)
+            shutil.rmtree(made)
+        images.push(kept, reference)
+
+    def _convert(self, layout: Path, reference: str, directory: Path) -> None:
+        containerd = Containerd(directory / "estargz").start()
+        try:
+            archive = directory / "image.tar"
+            plain = reference + "-plain"
+            run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{layout}:latest",
+                 f"oci-archive:{archive}:{plain}"])
+            containerd.ctr("images", "import", "--no-unpack", str(archive))
+            archive.unlink()
+            containerd.ctr("images", "optimize", "--oci", "--no-optimize", plain, reference, client="ctr-remote",
+                           seconds=1800)
+            containerd.ctr("images", "push", "--plain-http", reference)
+        finally:
+            containerd.stop()
+            shutil.rmtree(containerd.directory)
+
+
+class Soci(Peer):
+    """SOCI: the layers stay as they are, and an index says where in their gzip streams files begin."""
+
+    name = "soci"
+
+    def argv(self) -> list[str]:
+        config = self.directory / "config.toml"
+        config.write_text(f"[background_fetch]\n  disable = true\n[content_store]\n  type = 'soci'\n"
+                          f"  containerd_address = '{self.containerd_socket}'\n")
+        return [str(self.programs / "soci-snapshotter-grpc"), "--address", str(self.socket), "--root", str(self.root),
+                "--config", str(config)]
+
+    def push_converted(self, layout: Path, reference: str, directory: Path) -> None:
+        """Layers below 10 MiB get no index, as it is by default."""
+        converted = directory / "soci"
+        run([str(self.programs / "soci"), "--root", str(directory / "soci-root"), "convert", "--standalone", "--format",
+             "oci-dir", str(layout), str(converted)], seconds=1800)
+        images.push_as_it_is(converted, reference)
+        shutil.rmtree(converted)
+
+
+BY_NAME = {peer.name: peer for peer in (Stargz, Soci)}
