@@ -14,8 +14,6 @@ namespace runnel::registry {
 namespace {
 
 constexpr auto kKeepOld = std::chrono::hours(24);
-// Its layers are converted already: seconds, unless the machine has no time for it.
-constexpr auto kLongest = std::chrono::minutes(10);
 constexpr double kEnough = 0.1;
 constexpr size_t kSweep = 100;
 constexpr std::string_view kSuperseded = "superseded-artifact";
@@ -157,13 +155,13 @@ void BootRenewal::run(const std::stop_token& stop) {
     }
     const auto& [repository, image] = *taken;
     lock.unlock();
-    const auto give_up = [&, until = now + kLongest] {
+    const auto give_up = [&, until = now + tools_.config.conversion.longest_renewal] {
       return stop.stop_requested() || clock_.now() >= until;
     };
     const auto renewed = renew_boot(tools_, repository, image, clock_.wall(), give_up);
     if (!renewed && renewed.error().given_up && !stop.stop_requested())
-      log::warning("{}@{}: no new boot blob: it took more than {} minutes", repository, image,
-                   kLongest.count());
+      log::warning("{}@{}: no new boot blob: it took more than {} s", repository, image,
+                   tools_.config.conversion.longest_renewal.count());
     if (!renewed && !renewed.error().given_up)
       log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
                    renewed.error().message);

@@ -86,6 +86,8 @@ Section conversion_section(ConversionConfig& conversion) {
                return {};
              })
       .text("key", conversion.key)
+      .number("longest_renewal_s", 1, 86'400,
+              [&](int64_t value) { conversion.longest_renewal = seconds(value); })
       .number("keep_operations_days", 1, 3650,
               [&](int64_t value) { conversion.keep_operations = std::chrono::days(value); });
   return keys;

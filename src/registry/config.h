@@ -65,6 +65,9 @@ struct ConversionConfig {
   // What starts of images in any repository read gives first hot packs of images that share their
   // layers.
   bool shared_profiles = true;
+  // A boot blob that is made anew out of what nodes told is given up after so long. Its layers are
+  // converted already: that is seconds, unless the machine has no time for it.
+  std::chrono::seconds longest_renewal = std::chrono::minutes(10);
   // How long an operation that has ended can be asked about.
   std::chrono::days keep_operations = std::chrono::days(30);
 };
@@ -166,6 +169,7 @@ struct Config {
 //   max_entries = 4000000                # of a layer
 //   platforms = ["linux/amd64"]          # default: every Linux one
 //   key = "/etc/runnel/converter.pem"    # Ed25519; default: converter.key among the data
+//   longest_renewal_s = 600              # for a boot blob out of what nodes told
 //   keep_operations_days = 30
 //
 //   [teleport]

@@ -157,7 +157,7 @@ TEST(RegistryConfig, ReadsConversionAndTeleport) {
           "version = 1\n"
           "[conversion]\nenabled = false\nconcurrency = 3\nthreads = 4\nworker_memory_mib = 512\n"
           "max_layer_mib = 10\nmax_ratio = 20\nmax_entries = 30\nplatforms = [\"linux/arm/v7\"]\n"
-          "key = \"/k\"\nkeep_operations_days = 7\n"
+          "key = \"/k\"\nkeep_operations_days = 7\nlongest_renewal_s = 60\n"
           "[teleport]\nrepositories = 5\nenable_by_push = true\n",
           "file")
           .value();
@@ -173,6 +173,7 @@ TEST(RegistryConfig, ReadsConversionAndTeleport) {
   EXPECT_EQ(conversion.platforms, std::vector<std::string>{"linux/arm/v7"});
   EXPECT_EQ(conversion.key, "/k");
   EXPECT_EQ(conversion.keep_operations, std::chrono::days(7));
+  EXPECT_EQ(conversion.longest_renewal, std::chrono::minutes(1));
   EXPECT_EQ(config.teleport.repositories, 5u);
   EXPECT_TRUE(config.teleport.enable_by_push);
   for (const auto* wrong : {"platforms = [\"windows/amd64\"]", "platforms = [\"linux/\"]",

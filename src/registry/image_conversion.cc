@@ -20,7 +20,6 @@ namespace {
 
 constexpr size_t kPiece = 1 << 20;
 constexpr uint64_t kWriteBehind = 16 << 20;
-constexpr std::string_view kOwner = "converter";
 // A link that is older than this is renewed, so that the collector leaves its blob alone.
 constexpr Duration kRenewAfter = std::chrono::hours(1);
 // The layers' part of the progress; the rest is for boot blobs and copying.
@@ -90,7 +89,7 @@ ImageConversion::~ImageConversion() {
   for (auto& staged : staged_) {
     if (staged.upload.id.empty()) continue;
     staged.receiving.reset();
-    const auto gone = tools_.uploads.cancel(repository_, kOwner, staged.upload.id);
+    const auto gone = tools_.uploads.cancel(repository_, kConverter, staged.upload.id);
     if (!gone) log::warning("upload {}: {}", staged.upload.id, gone.error().message);
   }
 }
@@ -298,13 +297,13 @@ Convertible<void> ImageConversion::stage(int file, const oci::Digest& digest, ui
   if (known && stored == size) return {};
   auto& staged = staged_.emplace_back();
   staged.digest = digest;
-  RUNNEL_TRY(staged.upload, tools_.uploads.start(repository_, kOwner));
+  RUNNEL_TRY(staged.upload, tools_.uploads.start(repository_, kConverter));
   if (trust == Trust::kFound) {
     RUNNEL_DO(go_on());
     RUNNEL_TRY(staged.receiving, tools_.uploads.adopt(staged.upload, file, size, digest));
     if (staged.receiving) return {};
   }
-  RUNNEL_TRY(staged.receiving, tools_.uploads.receive(repository_, kOwner, staged.upload.id,
+  RUNNEL_TRY(staged.receiving, tools_.uploads.receive(repository_, kConverter, staged.upload.id,
                                                       oci::Algorithm::kSha256));
   Buffer piece(std::min<uint64_t>(kPiece, size));
   for (uint64_t at = 0; at < size;) {

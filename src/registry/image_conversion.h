@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "artifact/artifact.h"
@@ -21,6 +22,9 @@
 #include "registry/uploads.h"
 
 namespace runnel::registry {
+
+// Whose uploads become the blobs of artifacts.
+inline constexpr std::string_view kConverter = "converter";
 
 // What conversions work with. Everything outlives them.
 struct ConversionTools {

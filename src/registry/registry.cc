@@ -24,6 +24,7 @@
 #include "registry/conversions.h"
 #include "registry/converted_layers.h"
 #include "registry/converter_key.h"
+#include "registry/cut_short.h"
 #include "registry/gate.h"
 #include "registry/profile_votes.h"
 #include "registry/recorded.h"
@@ -208,6 +209,7 @@ struct Registry::Parts {
   std::optional<WebhookSender> webhooks;
   std::unique_ptr<meta::SqliteOperations> operations;
   std::optional<artifact::Key> converter_key;
+  UniqueFd converting;  // see cut_short.h
   std::optional<ConversionTools> conversion_tools;
   std::optional<Conversions> conversions;
   std::optional<BootRenewal> renewal;
@@ -221,6 +223,7 @@ struct Registry::Parts {
 Result<void> Registry::Parts::start_conversions(const std::string& database, const Clock& clock) {
   RUNNEL_DO(make_directories(config.work_directory(), 0700));
   RUNNEL_TRY(operations, meta::SqliteOperations::open(database, clock));
+  RUNNEL_TRY(converting, clear_what_was_cut_short(config.work_directory(), *uploads));
   RUNNEL_TRY(converter_key, load_or_make_converter_key(config));
   conversion_tools.emplace(config, *blobs, *metadata, *uploads, *converter_key,
                            convert::WorkerProgram());

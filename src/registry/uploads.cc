@@ -11,6 +11,9 @@ namespace {
 constexpr size_t kMaxRemembered = 1024;
 constexpr size_t kRehashBlock = 1 << 20;
 constexpr size_t kCleanBatch = 1000;
+constexpr size_t kMaxAbandoned = 100'000;
+// Longer than any upload lives (upload_lifetime_s).
+constexpr auto kEver = std::chrono::days(400);
 
 // 128 random bits: who does not know the name of an upload cannot guess it.
 std::string random_id() {
@@ -167,6 +170,17 @@ Result<bool> Uploads::remove(std::string_view repository, std::string_view id) {
   const std::lock_guard lock(mutex_);
   remembered_.erase(std::string(id));
   return true;
+}
+
+Result<size_t> Uploads::abandon(std::string_view owner) {
+  size_t count = 0;
+  RUNNEL_TRY(const auto all, metadata_.expired_uploads(clock_.wall() + kEver, kMaxAbandoned));
+  for (const auto& upload : all) {
+    if (upload.owner != owner) continue;
+    RUNNEL_TRY(const bool gone, remove(upload.repository, upload.id));
+    count += gone ? 1 : 0;
+  }
+  return count;
 }
 
 Result<size_t> Uploads::clean() {

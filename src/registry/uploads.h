@@ -82,6 +82,9 @@ class Uploads {
   // False when there was none.
   Result<bool> cancel(std::string_view repository, std::string_view owner, std::string_view id);
 
+  // Throws away what uploads the owner has (some, when there are very many): nobody may be at one.
+  // How many there were.
+  Result<size_t> abandon(std::string_view owner);
   // Throws away uploads that have expired, and bytes whose upload is not known any more because a
   // crash came between the two. How many there were.
   Result<size_t> clean();

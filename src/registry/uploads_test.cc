@@ -208,6 +208,20 @@ TEST_F(UploadsTest, AreThrownAwayWhenNobodyGoesOn) {
   EXPECT_EQ(process_->blobs->uploads().value(), std::vector{young.id});
 }
 
+TEST_F(UploadsTest, OfAnOwnerAreAbandonedTogetherAndNoOthers) {
+  const auto first = uploads().start("a", "converter").value();
+  const auto second = uploads().start("b", "converter").value();
+  const auto other = uploads().start("a", kOwner).value();
+  append(other.id, "abc");
+
+  EXPECT_EQ(uploads().abandon("converter").value(), 2u);
+
+  EXPECT_FALSE(uploads().find("a", "converter", first.id).value());
+  EXPECT_FALSE(uploads().find("b", "converter", second.id).value());
+  EXPECT_TRUE(uploads().find("a", kOwner, other.id).value());
+  EXPECT_EQ(process_->blobs->uploads().value(), std::vector{other.id});
+}
+
 TEST_F(UploadsTest, WhoseRowACrashLostAreThrownAway) {
   ASSERT_TRUE(process_->blobs->open_upload("0123", 0).value()->append(as_bytes("abc")));
 

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools"), str(HERE.parent / "support")]
 sys.path.append(str(HERE.parent / "e2e"))  # tars
 
+from converting_service import ConvertingRegistry  # noqa: E402
 from registry_calls import Calls  # noqa: E402
 from sandbox import services  # noqa: E402
 
@@ -41,6 +42,19 @@ def registry(runnel, tmp_path):
         made.stop()
 
 
+@pytest.fixture
+def start(runnel, tmp_path):  # noqa: ARG001
+    """start("[conversion]\\n…"): a registry with that in its configuration, whose workers a test can hold."""
+    made = []
+
+    def start(text: str = "", name: str = "registry") -> ConvertingRegistry:
+        made.append(ConvertingRegistry(tmp_path / name, text))
+        return made[-1].start()
+    yield start
+    for each in made:
+        each.stop()
+
+
 @pytest.fixture(scope="module")
 def served(runnel, tmp_path_factory):  # noqa: ARG001
     """A registry for the tests of one file, which keep apart by their repositories' names."""
@@ -53,6 +67,7 @@ def served(runnel, tmp_path_factory):  # noqa: ARG001
 
 @pytest.fixture
 def call(served):
+    """To the registry that the test's file calls `served`."""
     made = Calls(served.host)
     yield made
     made.close()

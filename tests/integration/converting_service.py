@@ -76,6 +76,13 @@ class ConvertingRegistry(services.Registry):
         return image.manifest_digest
 
 
+def files_of(registry: ConvertingRegistry) -> set[str]:
+    """Blobs, uploads and what conversions work with."""
+    data = registry.directory / "data"
+    return {str(path) for place in ("content", "work") for path in (data / place).rglob("*")
+            if path.is_file()}
+
+
 def one_layer(at: Path, size: int = 300_000, seed: int = 0) -> images.Image:
     """An image of one layer with so many bytes that do not compress."""
     at.mkdir(parents=True)

@@ -13,9 +13,8 @@ import time
 import pytest
 from converting import tar
 from converting import runnel as run_runnel
-from converting_service import (ARTIFACT, ConvertingRegistry, artifacts, ask, converted, ended,
-                                manifest, noise, one_layer, operation, push_index, referrers,
-                                slow_image)
+from converting_service import (ARTIFACT, artifacts, ask, converted, ended, files_of, manifest,
+                                noise, one_layer, operation, push_index, referrers, slow_image)
 from needs import needs
 from registry_calls import Calls, descriptor, digest, image, push_blob, push_manifest
 from sandbox import daemons, images
@@ -29,28 +28,13 @@ DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
 
 
 @pytest.fixture
-def start(runnel, tmp_path):  # noqa: ARG001
-    """Starts registries with more configuration."""
-    made = []
-
-    def start(text: str = "", name: str = "registry") -> ConvertingRegistry:
-        made.append(ConvertingRegistry(tmp_path / name, text))
-        return made[-1].start()
-    yield start
-    for each in made:
-        each.stop()
-
-
-@pytest.fixture
 def registry(start):
     return start()
 
 
 @pytest.fixture
-def call(registry):
-    made = Calls(registry.host)
-    yield made
-    made.close()
+def served(registry):
+    return registry
 
 
 @pytest.fixture
@@ -429,12 +413,6 @@ def test_a_layer_with_another_diff_id_is_refused(registry, call, tmp_path):
 
 
 # Cut short ----------------------------------------------------------------------------------------
-
-
-def files_of(registry: ConvertingRegistry) -> set[str]:
-    data = registry.directory / "data"
-    return {str(path) for place in ("content", "work") for path in (data / place).rglob("*")
-            if path.is_file()}
 
 
 def test_a_cancellation_ends_the_work_within_a_second_and_leaves_nothing(registry, call, tmp_path):

@@ -7,8 +7,7 @@ import os
 import signal
 
 import pytest
-from converting_service import (ConvertingRegistry, artifacts, ask, ended, one_layer, slow_image,
-                                target)
+from converting_service import artifacts, ask, ended, one_layer, slow_image, target
 from registry_calls import Calls
 from sandbox import daemons
 
@@ -16,19 +15,13 @@ REPOSITORY = "team/app"
 
 
 @pytest.fixture
-def registry(runnel, tmp_path):  # noqa: ARG001
-    made = ConvertingRegistry(tmp_path / "registry")
-    try:
-        yield made.start()
-    finally:
-        made.stop()
+def registry(start):
+    return start()
 
 
 @pytest.fixture
-def call(registry):
-    made = Calls(registry.host)
-    yield made
-    made.close()
+def served(registry):
+    return registry
 
 
 def hold(call: Calls, seconds: int) -> None:

@@ -116,12 +116,8 @@ def peak_of(pid: int) -> int:
 
 
 @pytest.fixture
-def registry(runnel, tmp_path):  # noqa: ARG001
-    made = ConvertingRegistry(tmp_path / "registry", "[conversion]\nmax_ratio = 2000\n")
-    try:
-        yield made.start()
-    finally:
-        made.stop()
+def registry(start):
+    return start("[conversion]\nmax_ratio = 2000\n")
 
 
 @pytest.mark.parametrize("make", [twenty_gib, half_a_million])

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from converting_service import ConvertingRegistry, artifacts, one_layer, slow_image
+from converting_service import artifacts, one_layer, slow_image
 from needs import needs
 from registry_calls import Calls, basic, bcrypt, digest
 from sandbox import daemons
@@ -17,18 +17,6 @@ from sandbox import daemons
 REPOSITORY = "team/app"
 SECRET = 'se"cret'  # as a shell or a configuration might get it wrong
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-
-
-@pytest.fixture
-def start(runnel, tmp_path):  # noqa: ARG001
-    made = []
-
-    def start(text: str = "") -> ConvertingRegistry:
-        made.append(ConvertingRegistry(tmp_path / "registry", text))
-        return made[-1].start()
-    yield start
-    for each in made:
-        each.stop()
 
 
 def switch(call: Calls, repository: str, to: bool):

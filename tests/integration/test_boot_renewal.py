@@ -1,0 +1,128 @@
+"""What is left when the making of another boot blob ends in the middle: the artifact that there was, and
+nothing else. The next vote makes it anew."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from converting import runnel as run_runnel
+from converting import tar
+from converting_service import ConvertingRegistry, artifacts, converted, files_of, noise
+from registry_calls import Calls
+from sandbox import daemons, images
+from told_starts import REPOSITORY, chunks_of, read, recorded, tell
+
+# A quarter of it is a hot pack that takes a while to be made and to be kept.
+FILES = [f"srv/part-{number:02}" for number in range(24)]
+FILE = 4 << 20
+
+
+@pytest.fixture
+def registry(start):
+    return start()
+
+
+@pytest.fixture
+def served(registry):
+    return registry
+
+
+class Told:
+    """An image of which a node can tell that it reads another file at its start."""
+
+    def __init__(self, registry: ConvertingRegistry, call: Calls, at: Path):
+        at.mkdir()
+        self.registry = registry
+        self.image = registry.push(images.image_of(at / "layout", [
+            tar(at / "layer.tar", lambda t: [t.directory("srv"), *(
+                t.file(name, noise(FILE, number)) for number, name in enumerate(FILES))])]),
+            f"{REPOSITORY}:v1")
+        (self.artifact,) = converted(call, REPOSITORY, self.image)
+        self.manifest, made = read(call, self.artifact)
+        self.chunks = chunks_of(made, *FILES)
+
+    def vote(self, call: Calls) -> None:
+        tell(call, self.image, self.manifest, self.chunks)
+
+    def check_as_before(self, call: Calls, files: set[str]) -> None:
+        """The artifact that there was is the only one and whole, and there is no file that was not."""
+        assert artifacts(call, REPOSITORY, self.image) == [self.artifact]
+        assert files_of(self.registry) == files
+        verified = run_runnel("verify", f"{self.registry.host}/{REPOSITORY}:v1")
+        assert verified.returncode == 0, verified.stderr
+
+    def check_next_vote(self, call: Calls) -> None:
+        self.vote(call)
+        renewed = recorded(call, self.image)
+        assert renewed["annotations"]["dev.runnel.generation"] == "2"
+        assert renewed["layers"][:-1] == self.manifest["layers"][:-1], "the same layer blobs"
+        assert renewed["layers"][-1] != self.manifest["layers"][-1]
+
+
+def kill(registry: ConvertingRegistry) -> None:
+    daemons.end([registry.daemon.pid], signal.SIGKILL)
+    registry.stop()  # forgets the pid
+
+
+@pytest.fixture
+def told(registry, call, tmp_path):
+    return Told(registry, call, tmp_path / "image")
+
+
+def test_a_registry_that_dies_while_a_worker_makes_it_leaves_nothing(registry, call, told):
+    files = files_of(registry)
+    told.vote(call)
+    worker = registry.hold_worker()
+    call.close()
+
+    kill(registry)
+    daemons.wait_until(lambda: not daemons.is_running(worker), 30, "the end of the worker")
+    assert files_of(registry) == files
+    registry.start()
+
+    again = Calls(registry.host)
+    told.check_as_before(again, files)
+    told.check_next_vote(again)
+
+
+def at_an_upload(registry: ConvertingRegistry) -> None:
+    """Returns when what becomes the boot blob is on its way into the store."""
+    uploads = registry.directory / "data/content/uploads"
+    deadline = time.monotonic() + 60
+    while not any(uploads.iterdir()):
+        assert time.monotonic() < deadline, registry.daemon.last_words(5)
+
+
+def test_a_registry_that_dies_while_it_keeps_it_leaves_nothing(registry, call, told):
+    files = files_of(registry)
+    told.vote(call)
+    at_an_upload(registry)
+    call.close()
+    kill(registry)
+    assert files_of(registry) > files, "it died in the middle"
+    registry.start()
+
+    again = Calls(registry.host)
+    told.check_as_before(again, files)
+    told.check_next_vote(again)
+
+
+def test_one_that_takes_too_long_is_given_up_until_the_next_vote(start, tmp_path):
+    registry = start("[conversion]\nlongest_renewal_s = 10\n")
+    call = Calls(registry.host)
+    told = Told(registry, call, tmp_path / "image")
+    files = files_of(registry)
+    told.vote(call)
+    begin = time.monotonic()
+    worker = registry.hold_worker()
+
+    daemons.wait_until(lambda: "no new boot blob: it took more than 10 s" in registry.log, 60,
+                       "the end of its patience")
+    assert time.monotonic() - begin >= 10
+
+    assert not daemons.is_running(worker)
+    told.check_as_before(call, files)
+    told.check_next_vote(call)
