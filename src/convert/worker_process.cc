@@ -14,6 +14,7 @@
 #include <string_view>
 
 #include "artifact/layer_parts.h"
+#include "base/child.h"
 #include "base/fd.h"
 #include "convert/worker_main.h"
 
@@ -131,31 +132,6 @@ Result<pid_t> spawn(const WorkerProgram& program, const std::vector<int>& descri
   }
   return std::unexpected(system_error(error, fmt::format("{}: {}", kStarting, program.path)));
 }
-
-// Killed and reaped at the latest when this goes.
-class Child {
- public:
-  explicit Child(pid_t pid) : pid_(pid) {}
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    if (pid_ < 0) return;
-    ::kill(pid_, SIGKILL);
-    wait();
-  }
-
-  // Its status, once it has ended.
-  int wait() {
-    int status = 0;
-    while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = -1;
-    return status;
-  }
-
- private:
-  pid_t pid_;
-};
 
 Error death_of(int status, const WorkerLimits& limits) {
   if (!WIFSIGNALED(status))
@@ -278,7 +254,7 @@ Result<Done> run(const WorkerProgram& program, const WorkerJob& job, UniqueFd ou
   std::vector<int> descriptors = {theirs.get(), output.get()};
   descriptors.insert(descriptors.end(), inputs.begin(), inputs.end());
   RUNNEL_TRY(const auto pid, spawn(program, descriptors));
-  Child child(pid);
+  Child child(pid, Child::Reach::kItself);
   theirs.reset();
   output.reset();
   if (const auto sent = send_message(ours.get(), serialize(job));

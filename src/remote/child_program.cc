@@ -14,6 +14,7 @@
 #include <cerrno>
 
 #include "base/bytes.h"
+#include "base/child.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
@@ -28,33 +29,6 @@ Result<UniqueFd> input_of(std::string_view text) {
   RUNNEL_DO(write_all_at(fd.get(), as_bytes(text), 0));
   return fd;
 }
-
-// A child that is dead and reaped when this goes.
-class Child {
- public:
-  explicit Child(pid_t pid) : pid_(pid) {}
-  Child(const Child&) = delete;
-  Child& operator=(const Child&) = delete;
-  ~Child() {
-    if (pid_ > 0) reap();
-  }
-
-  // Ends it, if it has not ended, and what it left behind: it leads a process group of its own. The
-  // status as waitpid gives it.
-  int reap() {
-    kill(-pid_, SIGKILL);
-    int status = 0;
-    while (waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-    }
-    pid_ = 0;
-    return status;
-  }
-
-  pid_t pid() const { return pid_; }
-
- private:
-  pid_t pid_;
-};
 
 // A list of C strings, as exec wants it; it borrows from `texts`.
 std::vector<char*> pointers(std::vector<std::string>& texts) {
@@ -143,7 +117,7 @@ Result<ProgramOutcome> follow(Child& child, int output, const ProgramLimits& lim
     }
     if (watched[0].revents != 0) break;
   }
-  outcome.status = child.reap();
+  outcome.status = child.end();
   return outcome;
 }
 
@@ -158,7 +132,8 @@ Result<ProgramOutcome> run_program(const ProgramCall& call, const ProgramLimits&
   if (fcntl(from.get(), F_SETFL, O_NONBLOCK) != 0) return fail_errno("fcntl");
 
   RUNNEL_TRY(const pid_t pid, spawn(call, input.get(), to.get()));
-  Child child(pid);
+  // It leads a process group: what it left behind goes with it.
+  Child child(pid, Child::Reach::kGroup);
   to.reset();
   return follow(child, from.get(), limits);
 }
