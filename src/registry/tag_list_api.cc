@@ -2,12 +2,12 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <charconv>
 
 #include "base/quote.h"
 #include "oci/reference.h"
 #include "registry/attributes.h"
 #include "registry/authorize.h"
+#include "registry/page_size.h"
 #include "registry/public_name.h"
 
 namespace runnel::registry {
@@ -20,18 +20,6 @@ using access::Action;
 
 constexpr std::string_view kRoot = "/acr/v1/";
 constexpr std::string_view kEnd = "/_tags";
-constexpr size_t kPage = 100;
-constexpr size_t kMaxPage = 1000;
-
-std::expected<size_t, Refusal> page_size(const net::Request& request) {
-  const auto text = request.query.first("n").value_or("");
-  if (text.empty()) return kPage;
-  size_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size() || value == 0)
-    return refuse(400, "PAGINATION_NUMBER_INVALID", fmt::format("n={} is no number", quote(text)));
-  return std::min(value, kMaxPage);
-}
 
 json::object changeable(const Attributes& attributes) {
   json::object out;
