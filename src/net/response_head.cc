@@ -52,7 +52,7 @@ ResponsePlan plan_response(const Response& response, const RequestTraits& reques
 Result<void> check_response(const Response& response) {
   if (response.status < 200 || response.status > 599)
     return fail(Code::kInvalid, "{} is not a status that a handler may answer", response.status);
-  for (const auto* name : {"Content-Length", "Transfer-Encoding", "Connection", "Date", "Server"})
+  for (const auto* name : {"Content-Length", "Transfer-Encoding", "Connection", "Date"})
     if (response.headers.has(name))
       return fail(Code::kInvalid, "header {} is the server's to write", name);
   const auto* range = std::get_if<FileRange>(&response.body);
@@ -68,8 +68,9 @@ std::string response_head(const Response& response, const ResponsePlan& plan,
   head.reserve(512);
   const auto add = [&head](auto... parts) { (head.append(parts), ...); };
   const fmt::format_int status(response.status);
-  add("HTTP/1.1 ", status.c_str(), " ", reason_phrase(response.status),
-      "\r\nServer: runnel/" RUNNEL_VERSION "\r\nDate: ", date, "\r\n");
+  add("HTTP/1.1 ", status.c_str(), " ", reason_phrase(response.status), "\r\n");
+  if (!response.headers.has("Server")) add("Server: runnel/" RUNNEL_VERSION "\r\n");
+  add("Date: ", date, "\r\n");
   for (const auto& line : response.headers)
     add(std::string_view(line.name), ": ", std::string_view(line.value), "\r\n");
 

@@ -24,6 +24,13 @@ TEST(ResponseHead, AnnouncesALength) {
             "\r\nDate: now\r\nA: b\r\nContent-Length: 4\r\n\r\n");
 }
 
+TEST(ResponseHead, NamesTheServerAsTheHandlerDoes) {
+  const Response response(204, {{"Server", "another"}}, "");
+
+  EXPECT_TRUE(check_response(response));
+  EXPECT_EQ(head_of(response), "HTTP/1.1 204 No Content\r\nDate: now\r\nServer: another\r\n\r\n");
+}
+
 TEST(ResponseHead, IsTheSameForHeadAsForGet) {
   const RequestTraits head{.head = true};
 

@@ -61,7 +61,7 @@ struct Response {
       : status(s), headers(std::move(h)), body(std::move(b)), content_length(length) {}
 
   int status = 200;
-  // Content-Length, Transfer-Encoding, Connection, Date and Server are the server's to write.
+  // Content-Length, Transfer-Encoding, Connection and Date are the server's to write, not Server.
   Headers headers;
   Body body;
   // For a stream: its length; without one it is sent chunked. In the answer to a HEAD request: the

@@ -233,9 +233,10 @@ net::awaitable<Answer> answer_elsewhere(Services& services, net::Request& reques
   co_return refuse(404, "UNSUPPORTED", fmt::format("there is nothing at {}", quote(request.path)));
 }
 
-// What clients of ACR look for in every answer of its API.
-Answer with_known_headers(Answer answered) {
+// What is recorded of every answer of ACR's API. (docs/decisions/0019-whose-words.md)
+Answer with_known_headers(Answer answered, bool of_that_api) {
   auto& headers = answered ? answered->headers : answered.error().headers;
+  if (of_that_api) headers.add("Server", "AzureContainerRegistry");
   headers.add("X-Ms-Correlation-Request-Id", meta::random_operation_id());
   headers.add("Access-Control-Expose-Headers",
               "Docker-Content-Digest, WWW-Authenticate, Link, X-Ms-Correlation-Request-Id");
@@ -255,13 +256,14 @@ net::awaitable<Answer> answer_distribution(Services& services, net::Request& req
 net::awaitable<Answer> answer(Services& services, net::Request& request, net::RequestBody& body) {
   if (is_distribution(request.path))
     co_return co_await answer_distribution(services, request, body);
+  const bool of_that_api = request.path.starts_with("/acr/v1/");
   if (auto path = distribution_path(request)) {
     request.path = *std::move(path);
     auto answered = co_await answer_distribution(services, request, body);
-    co_return with_known_headers(std::move(answered));
+    co_return with_known_headers(std::move(answered), of_that_api);
   }
   auto answered = co_await answer_elsewhere(services, request, body);
-  co_return with_known_headers(std::move(answered));
+  co_return with_known_headers(std::move(answered), of_that_api);
 }
 
 }  // namespace

@@ -31,6 +31,12 @@ def test_the_catalog_has_both_names(call):
     assert call("GET", following(page)).json() == {"repositories": ["catalog/b"]}
 
 
+def test_only_that_api_says_that_it_is_another_ones_product(call):
+    for path in ("/v2/", "/v2/_catalog", "/runnel/v1/absent/_profiles/sha256:" + 64 * "0", "/healthz"):
+        (server,) = call("GET", path).all("Server")
+        assert server.startswith("runnel/"), path
+
+
 @pytest.mark.parametrize("path", ["_catalog", "_deleted/_catalog", "absent/app", "absent/app/_tags",
                                   "absent/app/_streaming", "absent/app/_operations/1", "no\\such"])
 def test_every_answer_has_the_headers_that_clients_know(call, path):
@@ -41,6 +47,7 @@ def test_every_answer_has_the_headers_that_clients_know(call, path):
         "Docker-Content-Digest, WWW-Authenticate, Link, X-Ms-Correlation-Request-Id"]
     (identity,) = answer.all("X-Ms-Correlation-Request-Id")
     assert str(uuid.UUID(identity)) == identity
+    assert answer.all("Server") == ["AzureContainerRegistry"]
     assert call("GET", f"/acr/v1/{path}")["X-Ms-Correlation-Request-Id"] != identity
 
 

@@ -91,6 +91,7 @@ def test_a_conversion_answers_as_recorded(registry, call, tmp_path):
     assert asked["location"] == asked["operation-location"] == location
     assert asked["operation-id"] == identity
     assert asked["Docker-Distribution-Api-Version"] == "registry/2.0"
+    assert asked["Server"] == "AzureContainerRegistry"
     assert re.fullmatch(UUID, asked["X-Ms-Correlation-Request-Id"])
     assert asked["Access-Control-Expose-Headers"] == (
         "Docker-Content-Digest, WWW-Authenticate, Link, X-Ms-Correlation-Request-Id")
