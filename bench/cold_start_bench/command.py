@@ -38,8 +38,8 @@ class Command:
 def arguments(command: Command) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=command.description,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipes = tuple(sorted(path.name for path in (ROOT / "images").iterdir()))
-    parser.add_argument("--image", type=cold_start.choices(recipes), default=command.images)
+    parser.add_argument("--image", type=cold_start.recipes, default=command.images,
+                        help="recipes in images/, or paths of others")
     parser.add_argument("--network", type=cold_start.choices(tuple(NETWORKS)), default=command.networks)
     parser.add_argument("--engine", type=cold_start.choices(cold_start.ENGINES), default=command.ways)
     parser.add_argument("--runs", type=int, default=command.runs)
@@ -75,9 +75,9 @@ def run(command: Command) -> int:
     directory = Path(tempfile.mkdtemp(prefix="runnel-bench-", dir=options.scratch))
     with cold_start.Bench(directory, engines, options.network,
                           workload=command.workload) as bench:
-        for image in options.image:
-            print(f"== {image}: pushing and converting", flush=True)
-            bench.add_image(image)
+        for recipe in options.image:
+            print(f"== {recipe}: pushing and converting", flush=True)
+            image = bench.add_image(recipe)
             runs = cold_start.rounds(bench, image, options.runs, lambda text: print(text, flush=True))
             results["summary"] = merged(results["summary"], command.summaries(runs))
             results["runs"] = merged(results["runs"], [asdict(each) for each in runs])

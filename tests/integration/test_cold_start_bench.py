@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 import xml.etree.ElementTree
 
 import pytest
-from sandbox import services
+from sandbox import cold_start, services
 
 sys.path.append(str(services.project_root() / "bench"))
 
@@ -31,6 +32,15 @@ def test_a_start_with_a_profile_may_take_floor_transfer_and_a_little(seconds, me
 @pytest.mark.parametrize(("ratio", "met"), [(0.6, True), (0.61, False)])
 def test_a_first_start_may_take_a_part_of_an_ordinary_one(ratio, met):
     assert bars.verdict(row("erofs-file", 3, ratio_to_eager=ratio)).met is met
+
+
+def test_recipes_are_names_or_files(tmp_path):
+    mine = tmp_path / "mine"
+    mine.write_text("describe='mine'")
+
+    assert cold_start.recipes(f"python,{mine}") == ["python", str(mine)]
+    with pytest.raises(argparse.ArgumentTypeError, match="no 'pyhton'; there are java, jupyter"):
+        cold_start.recipes("python,pyhton")
 
 
 def test_what_has_no_bar_has_no_verdict():

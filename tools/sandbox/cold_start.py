@@ -184,10 +184,11 @@ class Bench:
         self.registry.stop()
         self.scratch.teardown()
 
-    def add_image(self, name: str) -> None:
-        """Builds (or finds) the recipe's image, pushes and converts it."""
-        layout = subprocess.run([ROOT / "tools/build-image", name], check=True, text=True,
+    def add_image(self, recipe: str) -> str:
+        """Builds (or finds) the recipe's image, pushes and converts it. Returns its name."""
+        layout = subprocess.run([ROOT / "tools/build-image", recipe], check=True, text=True,
                                 stdout=subprocess.PIPE).stdout.strip()
+        name = Path(recipe).name
         for repository in [name] + [name + PROFILED.replace("+", "-")] * self._profiled:
             images.push(Path(layout), f"{self.registry.host}/{repository}:1")
         services.convert(f"{self.registry.host}/{name}:1")
@@ -197,6 +198,7 @@ class Bench:
                                     self.scratch / engine)
         if self._profiled:
             self._convert_with_profile(name)
+        return name
 
     @property
     def _profiled(self) -> bool:
@@ -415,12 +417,22 @@ def choices(known: tuple[str, ...]):
     return parse
 
 
+def recipes(text: str) -> list[str]:
+    """Names in images/, or paths of recipe files (tools/build-image says what is in one)."""
+    known = sorted(path.name for path in (ROOT / "images").iterdir())
+    chosen = text.split(",")
+    for one in chosen:
+        if one not in known and not Path(one).is_file():
+            raise argparse.ArgumentTypeError(
+                f"no {one!r}; there are {', '.join(known)}, and the path of a recipe of your own would do")
+    return chosen
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         prog="tools/cold-start", description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter)
-    recipes = tuple(sorted(path.name for path in (ROOT / "images").iterdir()))
-    parser.add_argument("--image", type=choices(recipes), default=["python"])
+    parser.add_argument("--image", type=recipes, default=["python"], help="recipes in images/, or paths of others")
     parser.add_argument("--network", type=choices(tuple(NETWORKS)), default=list(NETWORKS))
     parser.add_argument("--engine", type=choices(ENGINES), default=["erofs-file", EAGER])
     parser.add_argument("--runs", type=int, default=7)
@@ -433,9 +445,9 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="runnel-cold-", dir=os.environ.get("TMPDIR", "/var/tmp")))
     runs: list[Run] = []
     with Bench(directory, options.engine, options.network, options.why) as bench:
-        for image in options.image:
-            print(f"== {image}: pushing and converting", flush=True)
-            bench.add_image(image)
+        for recipe in options.image:
+            print(f"== {recipe}: pushing and converting", flush=True)
+            image = bench.add_image(recipe)
             runs += rounds(bench, image, options.runs, lambda text: print(text, flush=True))
     rows = summaries(runs)
     print_table(rows)
