@@ -5,7 +5,7 @@ from __future__ import annotations
 from html import escape
 
 WIDTH, BAR, GAP, LEFT, RIGHT = 860, 14, 10, 190, 70
-COLOURS = ("#2b6cb0", "#63b3ed", "#2f855a", "#68d391", "#a0aec0")
+COLOURS = ("#2b6cb0", "#63b3ed", "#2f855a", "#68d391", "#a0aec0", "#b7791f", "#9f7aea")
 
 
 def _groups(rows: list[dict]) -> dict[tuple[str, str], list[dict]]:

@@ -38,8 +38,8 @@ def markdown(results: dict) -> str:
             "and a second container. *Transfer*: the needed part of the bytes that came before READY, at the line's "
             "rate. *Touched*: MB of 4 KiB pages that the kernel asked of the layers' devices, and what came of the "
             "devices as a multiple of that, both uncompressed; where it is not given, all bytes count as needed. "
-            "CPU seconds are the node's and containerd's. *stargz* and *soci*: other snapshotters that stream, each with "
-            "the image in its own format, as its own tool makes it by default.")
+            "CPU seconds are the node's and containerd's. *stargz*, *soci* and *nydus*: other snapshotters that "
+            "stream, each with the image in its own format, as its own tool makes it by default.")
     absent = [f"**Not measured**: {why}" for why in results.get("absent", {}).values()]
     return "\n".join([
         said, "", *(line for why in absent for line in (why, "")), f"![Seconds to READY]({results['plot']})", "",

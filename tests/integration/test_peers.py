@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -72,3 +75,21 @@ def test_an_index_with_an_artifact_is_pushed_as_it_is(registry, tmp_path):
 
     assert images.manifest_of(f"{registry.host}/a/b:1") == (images.sha256(top), images.json.loads(top))
     assert images.manifest_of(f"{registry.host}/a/b@{digest}")[1]["artifactType"] == "application/x.test"
+
+
+def test_a_layer_without_an_end_gets_one_and_keeps_its_files(tmp_path):
+    content.bytes_tar(tmp_path / "layer.tar", 0, 3000)
+    whole = (tmp_path / "layer.tar").read_bytes()
+    (tmp_path / "layer.tar").write_bytes(whole[:1536 + 3000])  # two directories, a header, and the file's bytes
+    image = images.image_of(tmp_path / "image", [tmp_path / "layer.tar"], ["/bin/x"])
+
+    made = peers.with_ends(image.layout, tmp_path / "made")
+
+    layer = images.read_layout(made)["layers"][0]
+    plain = gzip.decompress(images.blob_path(made, layer["digest"]).read_bytes())
+    assert len(plain) % 10240 == 0 and plain[:4536] == whole[:4536] and not plain[4536:].strip(b"\0")
+    config = images.json.loads(images.blob_path(made, images.read_layout(made)["config"]["digest"]).read_text())
+    assert config["rootfs"]["diff_ids"] == [images.sha256(plain)]
+    assert config["config"]["Cmd"] == ["/bin/x"]
+    with tarfile.open(fileobj=io.BytesIO(plain)) as archive:
+        assert archive.extractfile("data/0/0").read() == whole[1536:4536]

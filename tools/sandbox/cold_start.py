@@ -10,8 +10,8 @@ engines alternate, and ratios are taken within a round, so that whatever else th
 all of them alike. Requests and bytes are counted on the network between, up to READY.
 
 Engines: the node's ways of mounting; with "+profile", of an image that was converted with the profile
-of an earlier start; "eager" is containerd's overlayfs, which pulls all first; "stargz" and "soci" are other
-snapshotters that stream, of the same image in their own format (sandbox/peers.py).
+of an earlier start; "eager" is containerd's overlayfs, which pulls all first; "stargz", "soci" and "nydus" are
+other snapshotters that stream, of the same image in their own format (sandbox/peers.py).
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ class Side:
             used["node"] = (processes.cpu_seconds(self.node.daemon.pid)
                             + processes.cpu_seconds(self.node.worker))
         if self.peer:
-            used["node"] = processes.cpu_seconds(self.peer.daemon.pid)
+            used["node"] = sum(map(processes.cpu_seconds, self.peer.pids()))
         return used
 
     def touched(self) -> int:

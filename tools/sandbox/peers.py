@@ -7,12 +7,14 @@ it: forget() ends the process, takes its directory away and starts it anew.
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 from sandbox import daemons, images, scratch
-from sandbox.containerd import Containerd, run
+from sandbox.containerd import NAMESPACE, Containerd, run
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,7 +65,9 @@ class Peer:
         return self
 
     def stop(self) -> None:
+        others = self.pids()
         self.daemon.stop()
+        daemons.end([pid for pid in others if daemons.is_running(pid)], signal.SIGTERM)
         for mount in reversed(self.mounts()):
             scratch.unmount(mount.point)
         self.socket.unlink(missing_ok=True)
@@ -74,6 +78,10 @@ class Peer:
         shutil.rmtree(self.root)
         self.start()
         daemons.wait_until(lambda: _makes_a_snapshot(containerd), 60, f"containerd talks to {self.name} again")
+
+    def pids(self) -> list[int]:
+        """Of all its processes."""
+        return [self.daemon.pid] if self.daemon.pid else []
 
     def mounts(self) -> list[scratch.Mount]:
         return [mount for mount in scratch.mounts() if scratch.is_below(mount.point, str(self.directory))]
@@ -156,4 +164,94 @@ class Soci(Peer):
         shutil.rmtree(converted)
 
 
-BY_NAME = {peer.name: peer for peer in (Stargz, Soci)}
+# The layer $1 with an end, as gzip in $2 and as it is in $3.
+_WITH_END = ('{ gzip -dc "$1"; head -c 10240 /dev/zero; } | dd bs=10240 iflag=fullblock conv=sync status=none '
+             '| tee "$3" | gzip -1 -n > "$2"')
+
+
+def with_ends(layout: Path, directory: Path) -> Path:
+    """The same files in tars that end with blocks of zeros: some builders write none, and nydus-image wants them."""
+    blobs = directory / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def keep(content: bytes) -> dict:
+        digest = images.sha256(content)
+        images.blob_path(directory, digest).write_bytes(content)
+        return {"digest": digest, "size": len(content)}
+
+    manifest = images.read_layout(layout)
+    config = json.loads(images.blob_path(layout, manifest["config"]["digest"]).read_text())
+    plain, packed = directory / "plain", directory / "packed"
+    for number, layer in enumerate(manifest["layers"]):
+        run(["bash", "-euo", "pipefail", "-c", _WITH_END, "bash", str(images.blob_path(layout, layer["digest"])),
+             str(packed), str(plain)])
+        layer |= {"digest": images.sha256_file(packed), "size": packed.stat().st_size}
+        config["rootfs"]["diff_ids"][number] = images.sha256_file(plain)
+        packed.rename(images.blob_path(directory, layer["digest"]))
+    plain.unlink()
+    manifest["config"] |= keep(json.dumps(config).encode())
+    top = {"mediaType": images.MANIFEST, **keep(json.dumps(manifest).encode()),
+           "annotations": {"org.opencontainers.image.ref.name": "latest"}}
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return directory
+
+
+class Nydus(Peer):
+    """Nydus: RAFS v6 made by its converter, a nydusd for each image, on FUSE."""
+
+    name = "nydus"
+    # As nydus-snapshotter ships it but for the scheme, of a registry on loopback, and without fetching ahead:
+    # a start's bytes are its own.
+    NYDUSD = {
+        "device": {"backend": {"type": "registry", "config": {
+            "scheme": "http", "timeout": 5, "connect_timeout": 5, "retry_limit": 2}},
+            "cache": {"type": "blobcache"}},
+        "mode": "direct", "digest_validate": False, "iostats_files": False, "enable_xattr": True,
+        "amplify_io": 1 << 20, "fs_prefetch": {"enable": False}}
+
+    def argv(self) -> list[str]:
+        nydusd = self.directory / "nydusd.json"
+        nydusd.write_text(json.dumps(self.NYDUSD))
+        # It raises its limit of open files to a million, or does not start where that is forbidden.
+        wrapper = self.directory / "nydusd.sh"
+        wrapper.write_text(f'#!/bin/sh\nexec {self.programs}/nydusd "$@" --rlimit-nofile 0\n')
+        wrapper.chmod(0o755)
+        config = self.directory / "config.toml"
+        config.write_text(
+            f"version = 1\nroot = '{self.root}'\naddress = '{self.socket}'\ndaemon_mode = 'dedicated'\n"
+            f"cleanup_on_close = true\n[system]\nenable = false\n[daemon]\nnydusd_config = '{nydusd}'\n"
+            f"nydusd_path = '{wrapper}'\nnydusimage_path = '{self.programs}/nydus-image'\n"
+            "fs_driver = 'fusedev'\nrecover_policy = 'none'\nthreads_number = 4\n[cgroup]\nenable = false\n"
+            "[log]\nlog_to_stdout = true\n[metrics]\naddress = ''\n[snapshot]\nsync_remove = true\n")
+        return [str(self.programs / "containerd-nydus-grpc"), "--config", str(config)]
+
+    def pids(self) -> list[int]:
+        found = super().pids()
+        for each in Path("/proc").glob("[0-9]*"):
+            words = daemons.command_line(int(each.name)).split()
+            if words and words[0] == str(self.programs / "nydusd") and any(str(self.root) in word for word in words):
+                found.append(int(each.name))
+        return found
+
+    def push_converted(self, layout: Path, reference: str, directory: Path) -> None:
+        containerd = Containerd(directory / "nydus").start()
+        work = directory / "nydus-work"
+        work.mkdir()
+        try:
+            archive = directory / "image.tar"
+            plain = reference + "-plain"
+            run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{with_ends(layout, work / 'layout')}:latest",
+                 f"oci-archive:{archive}:{plain}"])
+            containerd.ctr("images", "import", "--no-unpack", str(archive))
+            archive.unlink()
+            run([str(self.programs / "nydus-convert"), str(containerd.socket), NAMESPACE,
+                 str(self.programs / "nydus-image"), str(work), plain, reference], seconds=1800)
+            containerd.ctr("images", "push", "--plain-http", reference)
+        finally:
+            containerd.stop()
+            shutil.rmtree(containerd.directory)
+            shutil.rmtree(work)
+
+
+BY_NAME = {peer.name: peer for peer in (Stargz, Soci, Nydus)}

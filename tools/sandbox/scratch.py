@@ -19,7 +19,8 @@ from sandbox import daemons
 
 MARKER = ".runnel-scratch"
 PROGRAMS = {"runnel", "containerd", "containerd-shim-runc-v2", "runc", "ctr", "ctr-remote",
-            "docker-registry", "skopeo", "netsim", "stargz-service", "soci-snapshotter-grpc"}
+            "docker-registry", "skopeo", "netsim", "stargz-service", "soci-snapshotter-grpc",
+            "containerd-nydus-grpc", "nydusd"}
 MNT_DETACH = 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
