@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace runnel::engine {
 
@@ -13,6 +14,9 @@ namespace {
 constexpr size_t kRequestBuffer = 64 * 1024;  // no request of a read-only file system is larger
 constexpr size_t kMaxRead = 1 << 20;          // what open_fuse_mount allows
 constexpr auto kDeadlineTick = std::chrono::milliseconds(100);
+// Workers may die young again and again, each before a tick: with this one, most have ended what
+// was overdue and shown a beat, so that the holder need not refuse everything for want of a worker.
+constexpr auto kFirstDeadlineTick = std::chrono::milliseconds(10);
 constexpr size_t kPoolThreads = 4;  // that may wait for a disk
 
 }  // namespace
@@ -61,7 +65,9 @@ void FuseServer::serve() {
 
 void FuseServer::keep_deadlines() {
   std::unique_lock lock(mutex_);
-  while (!changed_.wait_for(lock, kDeadlineTick, [this] { return stopping_; })) {
+  auto tick = kFirstDeadlineTick;
+  while (
+      !changed_.wait_for(lock, std::exchange(tick, kDeadlineTick), [this] { return stopping_; })) {
     lock.unlock();
     connection_->expire(clock_.now());
     alive_();

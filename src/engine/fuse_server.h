@@ -30,7 +30,7 @@ class FuseServer {
   ~FuseServer();
 
   // Handles `outstanding` first. `alive` is called ten times a second by the thread that keeps the
-  // deadlines.
+  // deadlines, for the first time when it has looked at them a moment after the start.
   void start(size_t threads, std::function<void()> alive, Handle handle,
              const std::vector<FuseRequest>& outstanding);
 

@@ -43,7 +43,8 @@ constexpr int kFreeRestarts = 3;  // in a row and at once, of workers that did n
 constexpr int kCheckSeconds = 10;
 // Short at first: containerd gives up a handshake after a second, and takes seconds to try again.
 constexpr int kFirstPauseMs = 50;
-constexpr int kLongestPauseMs = 10'000;
+// A start takes a twentieth of it. Readers wait meanwhile, and each worker may have time for some.
+constexpr int kLongestPauseMs = 2'000;
 
 int64_t milliseconds_now() {
   timespec now{};
