@@ -79,6 +79,7 @@ def run(command: Command) -> int:
             print(f"== {recipe}: pushing and converting", flush=True)
             image = bench.add_image(recipe)
             runs = cold_start.rounds(bench, image, options.runs, lambda text: print(text, flush=True))
+            results["absent"] |= {f"{of}, {engine}": why for (of, engine), why in bench.given_up.items()}
             results["summary"] = merged(results["summary"], command.summaries(runs))
             results["runs"] = merged(results["runs"], [asdict(each) for each in runs])
             command.write(results, path)

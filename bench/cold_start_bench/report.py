@@ -40,7 +40,7 @@ def markdown(results: dict) -> str:
             "devices as a multiple of that, both uncompressed; where it is not given, all bytes count as needed. "
             "CPU seconds are the node's and containerd's. *stargz*, *soci* and *nydus*: other snapshotters that "
             "stream, each with the image in its own format, as its own tool makes it by default.")
-    absent = [f"**Not measured**: {why}" for why in results.get("absent", {}).values()]
+    absent = [f"**Not measured**: {' '.join(why.split())}" for why in results.get("absent", {}).values()]
     return "\n".join([
         said, "", *(line for why in absent for line in (why, "")), f"![Seconds to READY]({results['plot']})", "",
         "| image | network | way | READY s | of eager | floor s | transfer s | requests | MB | touched MB, came | CPU s | bar |",

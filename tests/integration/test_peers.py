@@ -58,6 +58,27 @@ def test_a_peer_that_cannot_be_built_is_said_with_the_reason(monkeypatch, tmp_pa
     assert found == {"soci": "soci cannot be built: build-peers: needs go"}
 
 
+def test_a_peer_that_fails_with_an_image_costs_nobody_else(tmp_path, monkeypatch):
+    bench = cold_start.Bench(tmp_path, ["soci", "eager"], ["loopback"])
+    asked = []
+
+    def measure(image, network, engine, number):
+        asked.append(engine)
+        if engine == "soci":
+            raise peers.PeerError("it did not stream")
+        return cold_start.Run(image, network, engine, number, 1, 1, 1, 1, 1, 1, 1)
+    monkeypatch.setattr(bench, "measure", measure)
+
+    runs = cold_start.rounds(bench, "python", 2, say=lambda _: None)
+
+    assert [run.engine for run in runs] == ["eager", "eager"]
+    assert asked == ["soci", "eager", "eager", "eager"]
+    assert bench.given_up == {("python", "soci"): "soci with python: PeerError: it did not stream"}
+    monkeypatch.setattr(bench, "measure", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        bench.measure_or_give_up("python", "loopback", "eager", 1)
+
+
 def test_an_index_with_an_artifact_is_pushed_as_it_is(registry, tmp_path):
     plain = images.image_of(tmp_path / "image", [])
     index = images.read_layout(plain.layout)

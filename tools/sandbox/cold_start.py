@@ -26,6 +26,8 @@ import sys
 import tempfile
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -156,6 +158,7 @@ class Bench:
         self.engines, self.networks = engines, networks
         self.sides: dict[str, Side] = {}
         self.sims: dict[str, NetSim] = {}
+        self.given_up: dict[tuple[str, str], str] = {}  # a peer with an image, and why
 
     def __enter__(self) -> "Bench":
         self.scratch.create()
@@ -194,11 +197,22 @@ class Bench:
         services.convert(f"{self.registry.host}/{name}:1")
         for engine in self.engines:
             if peer := self.sides[engine].peer:
-                peer.push_converted(Path(layout), f"{self.registry.host}/{repository_of(name, engine)}:1",
-                                    self.scratch / engine)
+                with self._giving_up(name, engine):
+                    peer.push_converted(Path(layout), f"{self.registry.host}/{repository_of(name, engine)}:1",
+                                        self.scratch / engine)
         if self._profiled:
             self._convert_with_profile(name)
         return name
+
+    @contextmanager
+    def _giving_up(self, image: str, engine: str) -> Iterator[None]:
+        """What a peer cannot do with an image costs its own figures, and not everybody's."""
+        try:
+            yield
+        except Exception as failure:
+            if engine not in peers.BY_NAME:
+                raise
+            self.given_up[image, engine] = f"{engine} with {image}: {type(failure).__name__}: {failure}"[:600]
 
     @property
     def _profiled(self) -> bool:
@@ -218,6 +232,14 @@ class Bench:
         profile = self.scratch / f"{name}.profile"
         profile.write_text(side.node.profile(reference))
         services.convert(f"{self.registry.host}/{name}-profile:1", profile)
+
+    def measure_or_give_up(self, image: str, network: str, engine: str, number: int) -> Run | None:
+        """None for a peer that failed with this image, now or before."""
+        run = None
+        if (image, engine) not in self.given_up:
+            with self._giving_up(image, engine):
+                run = self.measure(image, network, engine, number)
+        return run
 
     def measure(self, image: str, network: str, engine: str, number: int) -> Run:
         reference = f"{self.sims[network].host}/{repository_of(image, engine)}:1"
@@ -336,7 +358,9 @@ def rounds(bench: Bench, image: str, count: int, say=print) -> list[Run]:
     for number in range(count + 1):
         for network in bench.networks:
             for engine in bench.engines:
-                run = bench.measure(image, network, engine, number)
+                run = bench.measure_or_give_up(image, network, engine, number)
+                if run is None:
+                    continue
                 kept = "" if number else " (not kept)"
                 say(f"{image} {network} {engine}: {run.seconds:.2f} s, {run.requests} requests, "
                     f"{run.bytes / 1e6:.1f} MB{kept}")
@@ -449,6 +473,8 @@ def main() -> None:
             print(f"== {recipe}: pushing and converting", flush=True)
             image = bench.add_image(recipe)
             runs += rounds(bench, image, options.runs, lambda text: print(text, flush=True))
+        for why in bench.given_up.values():
+            print(f"not measured: {why}")
     rows = summaries(runs)
     print_table(rows)
     if options.json:
