@@ -22,11 +22,11 @@ def svg(rows: list[dict], title: str = "Seconds to READY") -> str:
     most = {}
     for row in rows:
         most[row["network"]] = max(most.get(row["network"], 0.01), row["seconds"])
-    parts, y = [], 40
-    for i, way in enumerate(ways):
-        x = LEFT + i * min(150, (WIDTH - LEFT) // len(ways))
+    parts, y, x = [], 40, LEFT
+    for way in ways:
         parts.append(f'<rect x="{x}" y="12" width="12" height="12" fill="{colour[way]}"/>'
                      f'<text x="{x + 18}" y="22">{escape(way)}</text>')
+        x += 34 + 7 * len(way)
     for (network, image), group in _groups(rows).items():
         parts.append(f'<text x="10" y="{y + 11}">{escape(image)}, {escape(network)}</text>')
         for row in group:
