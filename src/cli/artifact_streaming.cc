@@ -2,8 +2,6 @@
 // what it leaves out is added: a failed conversion is a failed command, and says why.
 #include "cli/artifact_streaming.h"
 
-#include <unistd.h>
-
 #include <boost/json.hpp>
 #include <thread>
 
@@ -40,9 +38,7 @@ class Follower {
   Follower(const Session& session, const StreamingOptions& options)
       : session_(session),
         first_pause_(std::chrono::duration_cast<Duration>(
-            std::chrono::duration<double>(options.poll_seconds))) {
-    if (::isatty(STDERR_FILENO) == 1) line_.emplace();
-  }
+            std::chrono::duration<double>(options.poll_seconds))) {}
 
   Result<OperationState> follow(const OperationName& name) {
     const StreamingCalls calls(session_, name.repository);
@@ -52,7 +48,7 @@ class Follower {
     };
     const auto changed = [&](const OperationState& state) {
       if (state.status == "Running" && !std::exchange(said_running_, true)) warn("Running...");
-      if (line_) line_->show(fmt::format("{}: {}", state.status, state.progress));
+      line_.show(fmt::format("{}: {}", state.status, state.progress));
     };
     const auto pause = [](Duration how_long) { std::this_thread::sleep_for(how_long); };
     return wait_for_end({.look = look, .changed = changed, .pause = pause}, first_pause_);
@@ -61,7 +57,7 @@ class Follower {
  private:
   const Session& session_;
   const Duration first_pause_;
-  std::optional<ProgressLine> line_;
+  ProgressLine line_;
   bool said_running_ = false;
 };
 

@@ -8,8 +8,7 @@ namespace runnel::cli {
 
 namespace {
 
-constexpr auto kTerminalInterval = std::chrono::milliseconds(100);
-constexpr auto kLogInterval = std::chrono::seconds(5);
+constexpr auto kInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -33,20 +32,16 @@ std::string amount(uint64_t bytes) {
 ProgressLine::ProgressLine() : terminal_(::isatty(STDERR_FILENO) == 1) {}
 
 ProgressLine::~ProgressLine() {
-  if (terminal_ && shown_) fmt::print(stderr, "\r\033[K");
+  if (shown_) fmt::print(stderr, "\r\033[K");
 }
 
 void ProgressLine::show(const std::string& text) {
   const auto now = Clock::now();
-  if (now < next_ || text == last_) return;
-  next_ = now + (terminal_ ? Clock::duration(kTerminalInterval) : Clock::duration(kLogInterval));
+  if (!terminal_ || now < next_ || text == last_) return;
+  next_ = now + kInterval;
   last_ = text;
   shown_ = true;
-  if (terminal_) {
-    fmt::print(stderr, "\r\033[K{}", text);
-  } else {
-    fmt::print(stderr, "{}\n", text);
-  }
+  fmt::print(stderr, "\r\033[K{}", text);
 }
 
 }  // namespace runnel::cli

@@ -34,7 +34,7 @@ int report(const Error& error);
 // "1.5 MiB".
 std::string amount(uint64_t bytes);
 
-// One line on standard error that is written over on a terminal, and only now and then elsewhere.
+// One line that is written over, where standard error is a terminal; nothing elsewhere.
 class ProgressLine {
  public:
   ProgressLine();

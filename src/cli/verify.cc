@@ -1,7 +1,5 @@
 #include "convert/verify.h"
 
-#include <unistd.h>
-
 #include <boost/json.hpp>
 #include <optional>
 
@@ -34,11 +32,8 @@ Result<void> run(const VerifyOptions& options) {
   convert::VerifyOptions how;
   how.work_directory = options.work_directory;
   how.threads = options.threads;
-  std::optional<ProgressLine> line;
-  if (::isatty(STDERR_FILENO) == 1) line.emplace();
-  how.progress = [&](const std::string& step) {
-    if (line) line->show(step);
-  };
+  std::optional<ProgressLine> line(std::in_place);
+  how.progress = [&](const std::string& step) { line->show(step); };
   const auto verified =
       convert::verify_image(session.repository(image.repository), image.target(), how);
   line.reset();

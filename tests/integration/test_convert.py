@@ -7,6 +7,8 @@ import base64
 import gzip
 import hashlib
 import json
+import os
+import pty
 import stat
 import subprocess
 from dataclasses import replace
@@ -80,6 +82,23 @@ def test_artifacts_have_the_type_of_their_registry_and_the_same_blobs_in_each(
     assert state(ours).tags == before[0].tags
     fallback = before[1].digest.replace(":", "-")
     assert state(elsewhere).tags == tuple(sorted([*before[1].tags, fallback]))
+
+
+def test_progress_is_for_terminals(registry, known):
+    reference = f"{registry.host}/progress:1"
+    images.push(known.image.layout, reference)
+    argv = [services.program(), "convert", reference]
+
+    done = subprocess.run(argv, capture_output=True, timeout=60, check=True)
+    assert done.stderr == b""
+
+    ours, theirs = pty.openpty()
+    with open(ours, "rb", buffering=0) as terminal:
+        done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=theirs, timeout=60, check=True)
+        os.close(theirs)
+        shown = terminal.read(1 << 16)
+    assert shown.startswith(b"\r\x1b[Klayer 1/5: ") and shown.endswith(b"\r\x1b[K")
+    assert b"layer" not in done.stdout.splitlines()[0].partition(b" artifact ")[0]
 
 
 @pytest.mark.parametrize("where", ["registry", "debian"])
