@@ -59,11 +59,11 @@ class ConvertingRegistry(services.Registry):
                       if "convert-worker" in daemons.command_line(int(child))]
         return found
 
-    def hold_worker(self) -> int:
+    def hold_worker(self, besides: set[int] = frozenset()) -> int:
         """Waits for a worker that is confined, and stops it: its conversion stands still."""
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
-            for worker in self.workers():
+            for worker in set(self.workers()) - besides:
                 if is_confined(worker):
                     os.kill(worker, signal.SIGSTOP)
                     return worker

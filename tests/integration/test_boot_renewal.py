@@ -1,5 +1,5 @@
-"""What is left when the making of another boot blob ends in the middle: the artifact that there was, and
-nothing else. The next vote makes it anew."""
+"""When another boot blob is made of what nodes tell, how much it brings, how long the one before stays, and
+what is left when its making ends in the middle: the artifact that there was, and nothing else."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import signal
 import time
 from pathlib import Path
 
+import later
 import pytest
+from converting import artifact_manifest
 from converting import runnel as run_runnel
 from converting import tar
 from converting_service import ConvertingRegistry, artifacts, converted, files_of, noise
+from needs import needs
 from registry_calls import Calls
 from sandbox import daemons, images
 from told_starts import REPOSITORY, chunks_of, read, recorded, tell
@@ -31,27 +34,33 @@ def served(registry):
 
 
 class Told:
-    """An image of which a node can tell that it reads another file at its start."""
+    """An image of which a node can tell that it reads this or that at its start."""
 
-    def __init__(self, registry: ConvertingRegistry, call: Calls, at: Path):
+    def __init__(self, registry: ConvertingRegistry, call: Calls, at: Path, tag: str = "v1",
+                 files: list[str] = FILES):
         at.mkdir()
         self.registry = registry
+        self.reference = f"{registry.host}/{REPOSITORY}:{tag}"
         self.image = registry.push(images.image_of(at / "layout", [
-            tar(at / "layer.tar", lambda t: [t.directory("srv"), *(
-                t.file(name, noise(FILE, number)) for number, name in enumerate(FILES))])]),
-            f"{REPOSITORY}:v1")
+            tar(at / "layer.tar", lambda t: [t.directory("srv"), t.file("srv/tag", tag.encode()), *(
+                t.file(name, noise(FILE, number)) for number, name in enumerate(files))])]),
+            f"{REPOSITORY}:{tag}")
         (self.artifact,) = converted(call, REPOSITORY, self.image)
         self.manifest, made = read(call, self.artifact)
-        self.chunks = chunks_of(made, *FILES)
+        self.chunks = chunks_of(made, *files)
 
-    def vote(self, call: Calls) -> None:
-        tell(call, self.image, self.manifest, self.chunks)
+    def vote(self, call: Calls, chunks: list[tuple[int, int]] | None = None) -> None:
+        tell(call, self.image, self.manifest, self.chunks if chunks is None else chunks)
+
+    def generations(self, call: Calls) -> list[int]:
+        return sorted(int(artifact_manifest(self.reference, each)["annotations"]["dev.runnel.generation"])
+                      for each in artifacts(call, REPOSITORY, self.image))
 
     def check_as_before(self, call: Calls, files: set[str]) -> None:
         """The artifact that there was is the only one and whole, and there is no file that was not."""
         assert artifacts(call, REPOSITORY, self.image) == [self.artifact]
         assert files_of(self.registry) == files
-        verified = run_runnel("verify", f"{self.registry.host}/{REPOSITORY}:v1")
+        verified = run_runnel("verify", self.reference)
         assert verified.returncode == 0, verified.stderr
 
     def check_next_vote(self, call: Calls) -> None:
@@ -126,3 +135,60 @@ def test_one_that_takes_too_long_is_given_up_until_the_next_vote(start, tmp_path
     assert not daemons.is_running(worker)
     told.check_as_before(call, files)
     told.check_next_vote(call)
+
+
+def test_a_hot_set_has_to_change_by_more_than_a_tenth(registry, call, tmp_path):
+    few = FILES[:8]
+    told = Told(registry, call, tmp_path / "image", files=few)
+    other = Told(registry, call, tmp_path / "other", "other", files=few)
+    base = told.chunks[:40]
+    told.vote(call, base)
+    recorded(call, told.image)
+    call.close()
+    registry.stop()  # so that the image's minute is over
+    registry.start()
+    call = Calls(registry.host)
+
+    told.vote(call, [*base[:-2], *told.chunks[40:42]])
+    # It is looked at in the order of the votes: when the second image is done, the first one was.
+    other.vote(call)
+    recorded(call, other.image)
+    assert told.generations(call) == [1, 2]
+
+    told.vote(call, [*base[:-8], *told.chunks[40:48]])
+    daemons.wait_until(lambda: told.generations(call) == [1, 2, 3], 60, "a third generation")
+
+
+def test_what_was_replaced_is_gone_after_a_day(registry, call, tmp_path):
+    library = later.build(tmp_path, needs("cc"))
+    start = registry.daemon.start
+    told = Told(registry, call, tmp_path / "image", files=FILES[:8])
+    told.vote(call)
+    recorded(call, told.image)
+    assert told.generations(call) == [1, 2]
+    (newest,) = set(artifacts(call, REPOSITORY, told.image)) - {told.artifact}
+    call.close()
+
+    registry.stop()
+    registry.daemon.start = lambda argv: start(
+        argv, later.environment(library, later.DAY + later.HOUR))
+    registry.start()
+
+    call = Calls(registry.host)
+    daemons.wait_until(lambda: artifacts(call, REPOSITORY, told.image) == [newest], 60,
+                       "the end of the first one")
+    verified = run_runnel("verify", told.reference)
+    assert verified.returncode == 0, verified.stderr
+
+
+@pytest.mark.heavy
+def test_a_hot_pack_has_sixty_four_mebibytes_at_most(registry, call, tmp_path):
+    told = Told(registry, call, tmp_path / "image",
+                files=[f"srv/part-{number:02}" for number in range(68)])
+    quarter = sum(each["size"] for each in told.manifest["layers"][:-1]) // 4
+    assert quarter > 64 << 20
+    told.vote(call)
+
+    size = recorded(call, told.image)["layers"][-1]["size"]
+
+    assert 63 << 20 < size < 65 << 20, "with the image's metadata"

@@ -501,6 +501,26 @@ def test_two_requests_for_one_image_join(registry, call, tmp_path):
     assert ask(call, REPOSITORY, name) == first
 
 
+@pytest.mark.parametrize("limit", [1, 2])
+def test_as_many_images_are_converted_at_once_as_is_configured(start, tmp_path, limit):
+    registry = start(f"[conversion]\nconcurrency = {limit}\n")
+    call = Calls(registry.host)
+    names = [registry.push(slow_image(tmp_path / f"slow{n}", seed=n), f"{REPOSITORY}:v{n}")
+             for n in range(limit + 1)]
+    asked = [ask(call, REPOSITORY, name) for name in names]
+    held = set()
+    while len(held) < limit:
+        held.add(registry.hold_worker(besides=held))
+
+    states = sorted(operation(call, REPOSITORY, identity)["status"] for identity in asked)
+    assert states == ["NotStarted"] + limit * ["Running"]
+    assert set(registry.workers()) == held
+
+    for worker in held:
+        os.kill(worker, signal.SIGCONT)
+    assert {ended(call, REPOSITORY, identity)["status"] for identity in asked} == {"Succeeded"}
+
+
 def test_what_a_person_asks_for_goes_before_what_pushes_brought(registry, call, tmp_path):
     blocking = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:slow")
     first = ask(call, REPOSITORY, blocking)
