@@ -89,7 +89,7 @@ Buffer serialize_head(const BootHead& head) {
   return out.take();
 }
 
-Result<BootHead> parse_head(Bytes bytes) {
+Result<BootHead> parse_head_without_image(Bytes bytes) {
   ByteReader reader(bytes, "boot head");
   RUNNEL_TRY(const Bytes magic, reader.bytes(kMagic.size()));
   if (as_text(magic) != kMagic) return fail(Code::kInvalid, "boot head: wrong magic");
@@ -143,13 +143,42 @@ Result<BootHead> parse_head(Bytes bytes) {
     }
     head.hot.push_back(entry);
   }
-  RUNNEL_TRY(const Bytes frame, reader.bytes(image_stored));
-  head.image.resize(image_size);
-  RUNNEL_DO(codec::ZstdDecompressor().decompress(frame, head.image));
-  if (codec::sha256(head.image) != image_digest) {
+  head.stored = {.offset = reader.offset(),
+                 .stored = image_stored,
+                 .size = image_size,
+                 .digest = image_digest};
+  return head;
+}
+
+Result<BootHead> parse_head(Bytes bytes) {
+  RUNNEL_TRY(auto head, parse_head_without_image(bytes));
+  RUNNEL_TRY(head.image, unpack_image(head.stored, bytes));
+  return head;
+}
+
+Result<Buffer> unpack_image(const StoredImage& image, Bytes head) {
+  Buffer plain;
+  plain.reserve(image.size);
+  RUNNEL_DO(unpack_image(image, head, [&plain](Bytes piece) -> Result<void> {
+    plain.insert(plain.end(), piece.begin(), piece.end());
+    return {};
+  }));
+  return plain;
+}
+
+Result<void> unpack_image(const StoredImage& image, Bytes head,
+                          const std::function<Result<void>(Bytes)>& consume) {
+  RUNNEL_CHECK(image.offset <= head.size() && image.stored <= head.size() - image.offset);
+  codec::Sha256 sum;
+  RUNNEL_DO(codec::ZstdDecompressor().decompress(head.subspan(image.offset, image.stored),
+                                                 image.size, [&](Bytes piece) {
+                                                   sum.update(piece);
+                                                   return consume(piece);
+                                                 }));
+  if (sum.finish() != image.digest) {
     return fail(Code::kInvalid, "boot head: the EROFS metadata does not match its digest");
   }
-  return head;
+  return {};
 }
 
 }  // namespace runnel::artifact

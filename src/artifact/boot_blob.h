@@ -26,6 +26,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -58,11 +59,20 @@ struct HotEntry {
   bool operator==(const HotEntry&) const = default;
 };
 
+// The EROFS metadata as it stands in a head.
+struct StoredImage {
+  uint64_t offset = 0;  // of its frame, from where the head begins
+  uint64_t stored = 0;
+  uint64_t size = 0;  // plain
+  codec::Sha256Value digest{};
+};
+
 struct BootHead {
   uint64_t generation = 1;
   std::vector<LayerRecord> layers;
   std::vector<HotEntry> hot;
-  Buffer image;  // the plain EROFS metadata
+  Buffer image;        // the plain EROFS metadata, unless it was left where `stored` says
+  StoredImage stored;  // of a head that was parsed
 
   // Bytes of the table section.
   uint64_t tables_size() const;
@@ -76,6 +86,15 @@ Buffer serialize_head(const BootHead& head);
 // Checks everything but the EROFS image's structure (erofs/validator.h does). The caller has
 // verified `bytes` against the head's digest.
 Result<BootHead> parse_head(Bytes bytes);
+// Leaves the image alone, which of half a million files has 60 MiB.
+Result<BootHead> parse_head_without_image(Bytes bytes);
+
+// Hands the image of the head that `head` are the bytes of to `consume`, in pieces. kInvalid when
+// it is not what its digest says, which shows after the last piece.
+Result<void> unpack_image(const StoredImage& image, Bytes head,
+                          const std::function<Result<void>(Bytes)>& consume);
+// The same in memory.
+Result<Buffer> unpack_image(const StoredImage& image, Bytes head);
 
 // The layer records whose tables stand in the table section, by index: the first of each slot.
 std::vector<size_t> records_with_tables(std::span<const LayerRecord> layers);

@@ -45,6 +45,29 @@ TEST(BootHead, ReadsBackWhatWasWritten) {
   EXPECT_EQ(read->tables_size(), 128u);
 }
 
+TEST(BootHead, LeavesTheImageWhereItStands) {
+  const auto bytes = serialize_head(sample());
+
+  const auto head = parse_head_without_image(bytes);
+
+  ASSERT_TRUE(head) << head.error().message;
+  EXPECT_TRUE(head->image.empty());
+  EXPECT_EQ(head->layers, sample().layers);
+  EXPECT_EQ(head->stored.size, 8192u);
+  EXPECT_EQ(unpack_image(head->stored, bytes).value(), sample().image);
+}
+
+TEST(BootHead, RefusesAnImageOfAnotherDigest) {
+  const auto bytes = serialize_head(sample());
+  auto stored = parse_head_without_image(bytes)->stored;
+  stored.digest = digest_of("another");
+
+  const auto image = unpack_image(stored, bytes);
+
+  ASSERT_FALSE(image);
+  EXPECT_EQ(image.error().code, Code::kInvalid);
+}
+
 TEST(BootHead, GivesABlobThatOccursTwiceOneSlotAndOneTable) {
   const auto head = sample();
 

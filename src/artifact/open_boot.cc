@@ -24,8 +24,10 @@ Result<void> check_layers(const Artifact& artifact, const BootHead& head) {
   return {};
 }
 
-Result<void> check_image(const Boot& boot) {
-  RUNNEL_TRY(const auto summary, erofs::validate(boot.head.image));
+}  // namespace
+
+Result<void> check_image(const Boot& boot, Bytes image, const std::function<void()>& rest) {
+  RUNNEL_TRY(const auto summary, erofs::validate(image, {}, rest));
   if (summary.devices.size() != boot.tables.size()) {
     return fail(Code::kInvalid, "boot blob: metadata with {} devices for {} layers with data",
                 summary.devices.size(), boot.tables.size());
@@ -40,8 +42,6 @@ Result<void> check_image(const Boot& boot) {
   return {};
 }
 
-}  // namespace
-
 const LayerRecord& Boot::record_of(uint16_t slot) const {
   const auto found = std::ranges::find(head.layers, slot, &LayerRecord::slot);
   RUNNEL_CHECK(slot != 0 && found != head.layers.end());
@@ -49,23 +49,24 @@ const LayerRecord& Boot::record_of(uint16_t slot) const {
 }
 
 Result<Boot> open_boot(const Artifact& artifact, Bytes bytes) {
-  return open_boot(artifact, bytes, nullptr);
-}
-
-Result<Boot> open_boot(const Artifact& artifact, Bytes bytes, std::shared_ptr<const void> owner) {
   if (bytes.size() < artifact.head_size) {
     return fail(Code::kInvalid, "boot blob: {} bytes, its head alone has {}", bytes.size(),
                 artifact.head_size);
   }
-  RUNNEL_TRY(auto head, open_head(artifact, bytes.first(artifact.head_size)));
-  return open_boot(artifact, std::move(head), bytes.subspan(artifact.head_size), std::move(owner));
+  const Bytes head_bytes = bytes.first(artifact.head_size);
+  RUNNEL_TRY(auto head, open_head(artifact, head_bytes));
+  RUNNEL_TRY(auto boot,
+             open_tables(artifact, std::move(head), bytes.subspan(head_bytes.size()), nullptr));
+  RUNNEL_TRY(boot.head.image, unpack_image(boot.head.stored, head_bytes));
+  RUNNEL_DO(check_image(boot, boot.head.image));
+  return boot;
 }
 
 Result<BootHead> open_head(const Artifact& artifact, Bytes bytes) {
   if (oci::Digest::of(bytes) != artifact.head) {
     return fail(Code::kInvalid, "boot blob: its head does not match the manifest's digest");
   }
-  RUNNEL_TRY(auto head, parse_head(bytes));
+  RUNNEL_TRY(auto head, parse_head_without_image(bytes));
   if (head.generation != artifact.generation) {
     return fail(Code::kInvalid, "boot blob: generation {}, the manifest says {}", head.generation,
                 artifact.generation);
@@ -74,8 +75,8 @@ Result<BootHead> open_head(const Artifact& artifact, Bytes bytes) {
   return head;
 }
 
-Result<Boot> open_boot(const Artifact& artifact, BootHead head, Bytes tables,
-                       std::shared_ptr<const void> owner) {
+Result<Boot> open_tables(const Artifact& artifact, BootHead head, Bytes tables,
+                         std::shared_ptr<const void> owner) {
   Boot boot;
   boot.head = std::move(head);
   ByteReader reader(tables, "boot blob tables");
@@ -98,7 +99,6 @@ Result<Boot> open_boot(const Artifact& artifact, BootHead head, Bytes tables,
                   hot.layer);
     }
   }
-  RUNNEL_DO(check_image(boot));
   return boot;
 }
 

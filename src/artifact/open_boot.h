@@ -1,7 +1,9 @@
 // Opens an untrusted boot blob: after this everything in it is verified against the artifact's
-// manifest and consistent in itself, and the kernel may mount the metadata.
+// manifest and consistent in itself, and the kernel may mount the metadata. Either all at once, in
+// memory; or in steps, for a blob that is still arriving and metadata that goes to a file.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -23,14 +25,16 @@ struct Boot {
 
 // `bytes` are the boot blob, or at least its head and tables. kInvalid says what does not agree.
 Result<Boot> open_boot(const Artifact& artifact, Bytes bytes);
-// The tables stay where they are, in bytes that `owner` keeps.
-Result<Boot> open_boot(const Artifact& artifact, Bytes bytes, std::shared_ptr<const void> owner);
 
-// The same in two steps, for a blob that is still arriving. `bytes` are the artifact's head_size
-// bytes; what comes back says how many bytes of tables follow, and is only as good as the manifest.
+// The first step. `bytes` are the artifact's head_size bytes; what comes back is without the image,
+// says how many bytes of tables follow, and is only as good as the manifest.
 Result<BootHead> open_head(const Artifact& artifact, Bytes bytes);
-// `tables` begin where the head ends.
-Result<Boot> open_boot(const Artifact& artifact, BootHead head, Bytes tables,
-                       std::shared_ptr<const void> owner);
+// The second. `tables` begin where the head ends, and may be longer; they stay where they are when
+// `owner` keeps them, and are copied when it is null.
+Result<Boot> open_tables(const Artifact& artifact, BootHead head, Bytes tables,
+                         std::shared_ptr<const void> owner);
+// The third, when the image has been unpacked to where it is mounted from: whether the kernel may.
+// `rest` as in erofs::validate().
+Result<void> check_image(const Boot& boot, Bytes image, const std::function<void()>& rest = {});
 
 }  // namespace runnel::artifact

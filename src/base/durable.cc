@@ -48,17 +48,33 @@ Result<void> durable_rename(const std::string& from, const std::string& to) {
   return {};
 }
 
+namespace {
+
+Fill all_of(Bytes bytes) {
+  return [bytes](const auto& put) { return put(bytes); };
+}
+
+}  // namespace
+
 Result<void> create_file(const std::string& path, Bytes bytes, mode_t mode) {
+  return create_file_by(path, all_of(bytes), mode);
+}
+
+Result<void> create_file_by(const std::string& path, const Fill& fill, mode_t mode) {
   RUNNEL_TRY(const UniqueFd fd, open_file(path, O_WRONLY | O_CREAT | O_EXCL, mode));
-  RUNNEL_DO(write_all(fd.get(), bytes));
+  RUNNEL_DO(fill([&fd](Bytes bytes) { return write_all(fd.get(), bytes); }));
   if (::fsync(fd.get()) != 0) return fail_errno("fsync {}", path);
   return {};
 }
 
 Result<void> replace_file(const std::string& path, Bytes bytes, mode_t mode) {
+  return replace_file_by(path, all_of(bytes), mode);
+}
+
+Result<void> replace_file_by(const std::string& path, const Fill& fill, mode_t mode) {
   static std::atomic<uint64_t> counter{0};
   const auto temporary = fmt::format("{}.tmp.{}.{}", path, ::getpid(), counter++);
-  auto outcome = create_file(temporary, bytes, mode);
+  auto outcome = create_file_by(temporary, fill, mode);
   if (outcome) outcome = durable_rename(temporary, path);
   if (!outcome) ::unlink(temporary.c_str());
   return outcome;

@@ -4,6 +4,7 @@
 // the directory. A reader sees the old file or the new one, never a mixture.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "base/bytes.h"
@@ -23,9 +24,15 @@ Result<void> durable_rename(const std::string& from, const std::string& to);
 // Creates the file at `path`, which must not be there, and makes its bytes durable, but not its
 // name: for several files of one directory, which sync_directory() then names in one go.
 Result<void> create_file(const std::string& path, Bytes bytes, mode_t mode = 0644);
+// The same for bytes that `fill` hands to its argument in pieces. An error of `fill` is returned,
+// and the file then holds what came before.
+using Fill = std::function<Result<void>(const std::function<Result<void>(Bytes)>&)>;
+Result<void> create_file_by(const std::string& path, const Fill& fill, mode_t mode = 0644);
 
 // Replaces or creates the file at `path` with these bytes. On failure the old file is untouched and
 // no temporary file is left.
 Result<void> replace_file(const std::string& path, Bytes bytes, mode_t mode = 0644);
+// As both: pieces, and all or nothing.
+Result<void> replace_file_by(const std::string& path, const Fill& fill, mode_t mode = 0644);
 
 }  // namespace runnel

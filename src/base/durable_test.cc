@@ -42,6 +42,35 @@ TEST(CreateFile, MakesOneThatWasNotThere) {
   EXPECT_EQ(as_text(read_file(path, 100).value()), "first");
 }
 
+TEST(CreateFile, TakesWhatComesInPieces) {
+  const test::TempDir dir;
+  const auto path = dir.path() + "/file";
+
+  const auto outcome = create_file_by(path, [](const auto& put) -> Result<void> {
+    RUNNEL_DO(put(as_bytes("first ")));
+    return put(as_bytes("second"));
+  });
+
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "first second");
+}
+
+TEST(ReplaceFile, KeepsTheOldOneWhenThePiecesEndEarly) {
+  const test::TempDir dir;
+  const auto path = dir.path() + "/file";
+  ASSERT_TRUE(replace_file(path, as_bytes("old")));
+
+  const auto outcome = replace_file_by(path, [](const auto& put) -> Result<void> {
+    RUNNEL_DO(put(as_bytes("new")));
+    return fail(Code::kInvalid, "the rest is wrong");
+  });
+
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().message, "the rest is wrong");
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "old");
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
+}
+
 TEST(MakeDirectories, CreatesParentsAndAcceptsWhatIsThere) {
   const test::TempDir dir;
 

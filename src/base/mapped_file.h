@@ -24,6 +24,9 @@ class MappedFile {
 
   Bytes bytes() const { return bytes_; }
 
+  // Until they are read again the pages are no memory of this process, and only in the page cache.
+  void let_go() const;
+
  private:
   explicit MappedFile(Bytes bytes) : bytes_(bytes) {}
 

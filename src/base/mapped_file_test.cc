@@ -17,6 +17,8 @@ TEST(MappedFile, ShowsTheFileAsItIs) {
 
   ASSERT_TRUE(mapped);
   EXPECT_EQ(as_text((*mapped)->bytes()), "some bytes");
+  (*mapped)->let_go();
+  EXPECT_EQ(as_text((*mapped)->bytes()), "some bytes");
 }
 
 TEST(MappedFile, MapsAnEmptyFileAndRefusesALargeOne) {

@@ -106,4 +106,27 @@ Result<void> ZstdDecompressor::decompress(Bytes frame, MutableBytes out) {
   return {};
 }
 
+Result<void> ZstdDecompressor::decompress(Bytes frame, uint64_t size, const Consume& consume) {
+  RUNNEL_DO(check_frame(frame, size));
+  RUNNEL_CHECK(!ZSTD_isError(ZSTD_DCtx_reset(context_.get(), ZSTD_reset_session_only)));
+  Buffer piece(ZSTD_DStreamOutSize());
+  ZSTD_inBuffer in{.src = frame.data(), .size = frame.size(), .pos = 0};
+  uint64_t given = 0;
+  for (size_t wanted = 1; wanted != 0;) {
+    ZSTD_outBuffer out{.dst = piece.data(), .size = piece.size(), .pos = 0};
+    wanted = ZSTD_decompressStream(context_.get(), &out, &in);
+    if (ZSTD_isError(wanted)) return fail(Code::kInvalid, "zstd: {}", ZSTD_getErrorName(wanted));
+    given += out.pos;
+    const bool stuck = wanted != 0 && in.pos == in.size && out.pos == 0;
+    if (given > size || stuck)
+      return fail(Code::kInvalid, "zstd: the frame gave {} bytes where {} were expected", given,
+                  size);
+    if (out.pos > 0) RUNNEL_DO(consume(Bytes(piece).first(out.pos)));
+  }
+  if (given != size)
+    return fail(Code::kInvalid, "zstd: the frame gave {} bytes where {} were expected", given,
+                size);
+  return {};
+}
+
 }  // namespace runnel::codec

@@ -1,6 +1,7 @@
 // Chunks as zstd frames (RFC 8878): one chunk is one frame, made and opened in one call.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -41,6 +42,13 @@ class ZstdDecompressor {
   // out.size() as its content size, asks for no dictionary and for no larger window than that
   // content needs. After a failure `out` may hold anything.
   Result<void> decompress(Bytes frame, MutableBytes out);
+
+  // The same content, `size` bytes, in order and in pieces of at most 128 KiB: needs memory for the
+  // frame's window (2 MiB at level 3) and not for the content. kInvalid for a window of more than
+  // 128 MiB too, which no level makes. Ends with an error of `consume`. What was handed out before
+  // a failure may be anything.
+  using Consume = std::function<Result<void>(Bytes)>;
+  Result<void> decompress(Bytes frame, uint64_t size, const Consume& consume);
 
  private:
   struct FreeContext {

@@ -44,6 +44,71 @@ TEST(Zstd, RoundTripsAllSizesAndLevels) {
   }
 }
 
+TEST(ZstdDecompressor, GivesTheSameContentInPieces) {
+  ZstdDecompressor decompressor;
+  for (const size_t size : {0, 1, 131072, 131073, 5 << 20}) {
+    const Buffer input = sample(size);
+    const Buffer frame = ZstdCompressor(3).compress(input);
+    Buffer out;
+    size_t most = 0;
+
+    const auto outcome = decompressor.decompress(frame, size, [&](Bytes piece) -> Result<void> {
+      most = std::max(most, piece.size());
+      out.insert(out.end(), piece.begin(), piece.end());
+      return {};
+    });
+
+    ASSERT_TRUE(outcome) << outcome.error().message << " size " << size;
+    EXPECT_EQ(out, input);
+    EXPECT_LE(most, 131072u);
+  }
+}
+
+TEST(ZstdDecompressor, EndsWhenNobodyTakesThePieces) {
+  const Buffer input = sample(5 << 20);
+  const Buffer frame = ZstdCompressor(3).compress(input);
+  ZstdDecompressor decompressor;
+  int pieces = 0;
+
+  const auto outcome = decompressor.decompress(frame, input.size(), [&](Bytes) -> Result<void> {
+    ++pieces;
+    return fail(Code::kExhausted, "full");
+  });
+
+  ASSERT_FALSE(outcome);
+  EXPECT_EQ(outcome.error().code, Code::kExhausted);
+  EXPECT_EQ(pieces, 1);
+  Buffer out(input.size());
+  EXPECT_TRUE(decompressor.decompress(frame, out)) << "it can be used again";
+  EXPECT_EQ(out, input);
+}
+
+TEST(ZstdDecompressor, RefusesInPiecesWhatItRefusesAtOnce) {
+  const Buffer input = sample(300'000);
+  const Buffer frame = ZstdCompressor(3).compress(input);
+  ZstdDecompressor decompressor;
+  const auto ignore = [](Bytes) { return Result<void>(); };
+
+  EXPECT_FALSE(decompressor.decompress(frame, input.size() - 1, ignore));
+  EXPECT_FALSE(decompressor.decompress(Bytes(frame).first(frame.size() - 1), input.size(), ignore));
+  EXPECT_FALSE(decompressor.decompress(frame_without_size(input), input.size(), ignore));
+  Buffer flipped = frame;
+  for (size_t at = 0; at < flipped.size(); at += 997) {
+    flipped[at] ^= std::byte{0x55};
+    Buffer out(input.size());
+    const auto once = decompressor.decompress(flipped, out);
+    Buffer pieces;
+    const auto outcome =
+        decompressor.decompress(flipped, input.size(), [&](Bytes piece) -> Result<void> {
+          pieces.insert(pieces.end(), piece.begin(), piece.end());
+          return {};
+        });
+    EXPECT_EQ(once.has_value(), outcome.has_value()) << at;
+    if (once && outcome) EXPECT_EQ(pieces, out) << at;
+    flipped[at] ^= std::byte{0x55};
+  }
+}
+
 TEST(Zstd, GivesTheSameBytesWhateverWasCompressedBefore) {
   ZstdCompressor fresh(3);
   ZstdCompressor used(3);

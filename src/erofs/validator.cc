@@ -10,11 +10,15 @@
 namespace runnel::erofs {
 namespace {
 
+constexpr uint64_t kInodesBeforeRest = uint64_t{1} << 15;
+
 class Validator {
  public:
-  Validator(const Reader& reader, uint64_t image_size, const Limits& limits)
+  Validator(const Reader& reader, uint64_t image_size, const Limits& limits,
+            const std::function<void()>& rest)
       : reader_(reader),
         limits_(limits),
+        rest_(rest),
         image_size_(image_size),
         seen_(image_size),
         claimed_(image_size) {}
@@ -36,6 +40,7 @@ class Validator {
 
   const Reader& reader_;
   const Limits& limits_;
+  const std::function<void()>& rest_;
   const uint64_t image_size_;
   SlotMap seen_;     // inodes that have been accepted, by nid
   SlotMap claimed_;  // bytes that belong to something
@@ -121,6 +126,7 @@ Result<void> Validator::accept(const Node& node, uint64_t parent, uint64_t depth
     return fail(Code::kExhausted, "erofs: inode {} is more than {} directories deep", node.nid,
                 limits_.depth);
   }
+  if (rest_ && summary_.inodes % kInodesBeforeRest == 0) rest_();
   RUNNEL_TRY(const Footprint footprint, check_node(reader_, node));
   RUNNEL_DO(claim(node, reader_.inode_at(node.nid), footprint.inline_size));
   RUNNEL_DO(claim(node, footprint.block * kBlockSize, footprint.blocks * kBlockSize));
@@ -151,7 +157,7 @@ Result<void> Validator::claim(const Node& node, uint64_t at, uint64_t size) {
 
 }  // namespace
 
-Result<Summary> validate(Bytes image, const Limits& limits) {
+Result<Summary> validate(Bytes image, const Limits& limits, const std::function<void()>& rest) {
   if (image.size() > limits.image_bytes) {
     return fail(Code::kExhausted, "erofs: image of {} bytes; at most {}", image.size(),
                 limits.image_bytes);
@@ -160,7 +166,7 @@ Result<Summary> validate(Bytes image, const Limits& limits) {
     return fail(Code::kInvalid, "erofs: image of {} bytes is not whole blocks", image.size());
   }
   RUNNEL_TRY(const Reader reader, Reader::open(image));
-  Validator validator(reader, image.size(), limits);
+  Validator validator(reader, image.size(), limits, rest);
   RUNNEL_DO(validator.check_head());
   RUNNEL_DO(validator.walk());
   return std::move(validator).summary();

@@ -9,6 +9,7 @@
 // Linear in the size of the image, with two bits of memory for each 32 bytes of it. Thread-safe.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "base/bytes.h"
@@ -35,6 +36,8 @@ struct Summary {
 
 // kInvalid (with the inode's number) when the image is not what write_image() could have written,
 // kUnsupported for features that it never writes, kExhausted when a limit is passed.
-Result<Summary> validate(Bytes image, const Limits& limits = {});
+// `rest` is called after every 2^15 inodes: who has mapped the image may let go of its pages then.
+Result<Summary> validate(Bytes image, const Limits& limits = {},
+                         const std::function<void()>& rest = {});
 
 }  // namespace runnel::erofs

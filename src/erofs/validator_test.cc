@@ -235,6 +235,18 @@ TEST(Validator, KeepsItsLimits) {
   EXPECT_TRUE(validate(image, {.image_bytes = 4096, .inodes = 7, .depth = 2, .devices = 2}));
 }
 
+TEST(Validator, RestsNowAndThenInALargeImage) {
+  Tree tree = test::empty_tree();
+  for (int i = 0; i < 70'000; ++i) test::add(tree, 0, fmt::format("file{:05}", i), test::file(0));
+  int rests = 0;
+
+  const auto summary = validate(write_image(tree).value(), {}, [&] { ++rests; });
+
+  ASSERT_TRUE(summary) << summary.error().message;
+  EXPECT_EQ(summary->inodes, 70'001u);
+  EXPECT_EQ(rests, 2);
+}
+
 TEST(Validator, RefusesImagesThatAreCutShort) {
   const Buffer image = write_image(test::random_tree(5)).value();
 

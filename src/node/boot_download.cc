@@ -9,6 +9,13 @@
 
 namespace runnel::node {
 
+namespace {
+
+// Of what is awaited in one piece, before any of it has come.
+constexpr uint64_t kMostReserved = uint64_t{64} << 20;
+
+}  // namespace
+
 BootDownload::BootDownload(std::string image, Fetch fetch, uint64_t most_waiting)
     : image_(std::move(image)), most_waiting_(most_waiting) {
   try {
@@ -50,6 +57,7 @@ Result<void> BootDownload::arrived(Bytes piece) {
 Result<Buffer> BootDownload::take(uint64_t size, SteadyTime deadline) {
   std::unique_lock lock(mutex_);
   wanted_ = size;
+  waiting_.reserve(std::min(size, kMostReserved));
   changed_.notify_all();
   const bool decided =
       changed_.wait_until(lock, deadline, [&] { return ended_ || waiting_.size() >= size; });
@@ -60,11 +68,12 @@ Result<Buffer> BootDownload::take(uint64_t size, SteadyTime deadline) {
     if (error_) return std::unexpected(*error_);
     return fail(Code::kInvalid, "boot blob: it ends {} bytes early", size - waiting_.size());
   }
+  // What is left is mostly less than what is taken: that is what is copied.
   const auto end = waiting_.begin() + static_cast<ptrdiff_t>(size);
-  Buffer taken(waiting_.begin(), end);
-  waiting_.erase(waiting_.begin(), end);
+  Buffer rest(end, waiting_.end());
+  waiting_.erase(end, waiting_.end());
   wanted_ = 0;
-  return taken;
+  return std::exchange(waiting_, std::move(rest));
 }
 
 Result<void> BootDownload::unpack(const artifact::Boot& boot,

@@ -1,5 +1,7 @@
 #include "node/image_store.h"
 
+#include <fcntl.h>
+
 #include <algorithm>
 #include <boost/json.hpp>
 #include <filesystem>
@@ -7,6 +9,7 @@
 #include "base/durable.h"
 #include "base/fd.h"
 #include "base/mapped_file.h"
+#include "codec/sha256.h"
 #include "oci/document.h"
 
 namespace runnel::node {
@@ -18,6 +21,7 @@ namespace json = boost::json;
 
 constexpr std::string_view kPartSuffix = ".part";
 constexpr uint64_t kMaxRecord = 1 << 20;
+constexpr uint64_t kPiece = 256 << 10;
 
 std::string to_record(const StreamedImage& image) {
   json::array chain_ids;
@@ -73,6 +77,34 @@ Result<void> read_record(Bytes bytes, StreamedImage& image) {
   return read_layer_sizes(object, image);
 }
 
+// The metadata of a head that stands in `bytes`, as it is mounted.
+Fill unpacked(const artifact::BootHead& head, Bytes bytes) {
+  return [stored = head.stored, bytes](const auto& put) {
+    return artifact::unpack_image(stored, bytes, put);
+  };
+}
+
+// Whether the file holds it already.
+Result<bool> is_unpacked(const artifact::BootHead& head, const std::string& path) {
+  RUNNEL_TRY(const auto fd, open_file(path, O_RDONLY));
+  RUNNEL_TRY(const uint64_t size, file_size(fd.get()));
+  if (size != head.stored.size) return false;
+  Buffer piece(std::min<uint64_t>(size, kPiece));
+  codec::Sha256 sum;
+  for (uint64_t at = 0; at < size; at += piece.size()) {
+    const auto part = MutableBytes(piece).first(std::min<uint64_t>(piece.size(), size - at));
+    RUNNEL_DO(read_exact_at(fd.get(), part, at));
+    sum.update(part);
+  }
+  return sum.finish() == head.stored.digest;
+}
+
+// Whether the kernel may mount it. Of a large one few pages at a time are memory of this process.
+Result<void> check_metadata(const artifact::Boot& boot, const std::string& path) {
+  RUNNEL_TRY(const auto file, MappedFile::open(path, artifact::kMaxImageSize));
+  return artifact::check_image(boot, file->bytes(), [&file] { file->let_go(); });
+}
+
 }  // namespace
 
 std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers) {
@@ -93,18 +125,16 @@ Result<ImageStore> ImageStore::open(const std::string& root) {
   return ImageStore(directory);
 }
 
-Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest,
-                              Bytes boot_bytes) const {
+Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest, Bytes head,
+                              Bytes tables) const {
   const auto directory = fmt::format("{}/{}", directory_, image.subject.hex());
   const auto part = directory + std::string(kPartSuffix);
   std::error_code error;
   fs::remove_all(part, error);
-  RUNNEL_DO(make_directories(part, 0700));
-  RUNNEL_DO(create_file(part + "/image.json", as_bytes(to_record(image))));
-  RUNNEL_DO(create_file(part + "/artifact.json", artifact_manifest));
-  RUNNEL_DO(create_file(part + "/boot", boot_bytes.first(image.boot.hot_offset)));
-  RUNNEL_DO(create_file(part + "/metadata.erofs", image.boot.head.image));
-  RUNNEL_DO(sync_directory(part));
+  if (auto written = write_part(part, image, artifact_manifest, head, tables); !written) {
+    fs::remove_all(part, error);
+    return written;
+  }
   fs::remove_all(directory, error);
   RUNNEL_DO(durable_rename(part, directory));
   image.directory = directory;
@@ -121,7 +151,23 @@ Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest,
                                                   table.digest()));
     offset += size;
   }
+  boot->let_go();
   return {};
+}
+
+Result<void> ImageStore::write_part(const std::string& part, const StreamedImage& image,
+                                    Bytes artifact_manifest, Bytes head, Bytes tables) {
+  const auto metadata = part + "/metadata.erofs";
+  RUNNEL_DO(make_directories(part, 0700));
+  RUNNEL_DO(create_file(part + "/image.json", as_bytes(to_record(image))));
+  RUNNEL_DO(create_file(part + "/artifact.json", artifact_manifest));
+  RUNNEL_DO(create_file_by(part + "/boot", [head, tables](const auto& put) -> Result<void> {
+    RUNNEL_DO(put(head));
+    return put(tables);
+  }));
+  RUNNEL_DO(create_file_by(metadata, unpacked(image.boot.head, head)));
+  RUNNEL_DO(check_metadata(image.boot, metadata));
+  return sync_directory(part);
 }
 
 Result<ImageStore::Loaded> ImageStore::load_all() const {
@@ -150,7 +196,12 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
   RUNNEL_TRY(const auto manifest, oci::parse_manifest(manifest_bytes));
   RUNNEL_TRY(image.artifact, artifact::parse_artifact(manifest));
   RUNNEL_TRY(const auto boot, MappedFile::open(directory + "/boot", artifact::kMaxHeadSize * 2));
-  RUNNEL_TRY(image.boot, artifact::open_boot(image.artifact, boot->bytes(), boot));
+  if (boot->bytes().size() < image.artifact.head_size)
+    return fail(Code::kInvalid, "{}/boot is shorter than its head", directory);
+  const Bytes head_bytes = boot->bytes().first(image.artifact.head_size);
+  RUNNEL_TRY(auto head, artifact::open_head(image.artifact, head_bytes));
+  RUNNEL_TRY(image.boot, artifact::open_tables(image.artifact, std::move(head),
+                                               boot->bytes().subspan(head_bytes.size()), boot));
   if (image.chain_ids.size() != image.artifact.layers.size()) {
     return fail(Code::kInvalid, "{} chain IDs for {} layers", image.chain_ids.size(),
                 image.artifact.layers.size());
@@ -159,10 +210,11 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
     return fail(Code::kInvalid, "{} sizes for {} layers", image.layer_sizes.size(),
                 image.chain_ids.size());
   }
-  RUNNEL_TRY(const auto metadata, MappedFile::open(image.metadata_path(), artifact::kMaxImageSize));
-  if (!std::ranges::equal(metadata->bytes(), image.boot.head.image)) {
-    RUNNEL_DO(replace_file(image.metadata_path(), image.boot.head.image));
-  }
+  RUNNEL_TRY(const bool right, is_unpacked(image.boot.head, image.metadata_path()));
+  if (!right)
+    RUNNEL_DO(replace_file_by(image.metadata_path(), unpacked(image.boot.head, head_bytes)));
+  RUNNEL_DO(check_metadata(image.boot, image.metadata_path()));
+  boot->let_go();
   return image;
 }
 

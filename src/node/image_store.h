@@ -46,9 +46,10 @@ class ImageStore {
   // Creates ROOT/images and removes what an interrupted save() left.
   static Result<ImageStore> open(const std::string& root);
 
-  // Makes `image` durable and sets its directory. `artifact_manifest` and `boot_bytes` are the
-  // bytes that `image` was parsed from.
-  Result<void> save(StreamedImage& image, Bytes artifact_manifest, Bytes boot_bytes) const;
+  // Makes `image` durable, unpacks and checks its metadata, which may be mounted then, and sets its
+  // directory. `artifact_manifest`, `head` and `tables` are the bytes that `image` was parsed from.
+  // Once for an image at a time.
+  Result<void> save(StreamedImage& image, Bytes artifact_manifest, Bytes head, Bytes tables) const;
 
   struct Loaded {
     std::vector<StreamedImage> images;
@@ -61,6 +62,8 @@ class ImageStore {
  private:
   explicit ImageStore(std::string directory) : directory_(std::move(directory)) {}
   Result<StreamedImage> load(const std::string& directory) const;
+  static Result<void> write_part(const std::string& part, const StreamedImage& image,
+                                 Bytes artifact_manifest, Bytes head, Bytes tables);
 
   std::string directory_;
 };

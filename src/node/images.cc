@@ -79,7 +79,6 @@ Result<void> Images::restore(const std::set<std::string>& held) {
       continue;
     }
     RUNNEL_DO(attach(stored));
-    stored.boot.head.image = {};
     auto image = std::make_shared<Image>();
     image->host = stored.host;
     image->repository = stored.repository;

@@ -66,14 +66,13 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
           const remote::Repository::Consume& consume) { return repository.blob(blob, consume); },
       has_layer_of(artifact) ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting);
   const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer
-  RUNNEL_TRY(Buffer front, download->take(artifact.head_size, deadline));
+  RUNNEL_TRY(const Buffer head_bytes, download->take(artifact.head_size, deadline));
   artifact::BootHead head;
   {
     const auto verifying = step("verify the boot blob's head");
-    RUNNEL_TRY(head, artifact::open_head(artifact, front));
+    RUNNEL_TRY(head, artifact::open_head(artifact, head_bytes));
   }
   RUNNEL_TRY(const Buffer tables, download->take(head.tables_size(), deadline));
-  front.insert(front.end(), tables.begin(), tables.end());
 
   StreamedImage streamed{.host = image.host,
                          .repository = image.repository,
@@ -85,13 +84,12 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
                          .directory = {}};
   {
     const auto verifying = step("verify the boot blob's tables");
-    RUNNEL_TRY(streamed.boot, artifact::open_boot(artifact, std::move(head), tables, nullptr));
+    RUNNEL_TRY(streamed.boot, artifact::open_tables(artifact, std::move(head), tables, nullptr));
   }
   {
     const auto keeping = step("keep the image on disk");
-    RUNNEL_DO(store_.save(streamed, found.manifest, front));
+    RUNNEL_DO(store_.save(streamed, found.manifest, head_bytes, tables));
   }
-  streamed.boot.head.image = {};
   const auto kept = std::make_shared<const StreamedImage>(std::move(streamed));
   {
     const auto opening = step("open layers");

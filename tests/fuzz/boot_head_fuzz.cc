@@ -24,6 +24,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size >= 56 && runnel::load_le<uint64_t>(input.data() + 48) > kImageLimit) return 0;
   const auto head = parse_head(input);
   if (!head) return 0;
+  const auto in_place = parse_head_without_image(input);
+  RUNNEL_CHECK(in_place.has_value() && in_place->image.empty());
+  RUNNEL_CHECK(unpack_image(in_place->stored, input).value() == head->image);
   for (const auto& hot : head->hot) RUNNEL_CHECK(head->layers.at(hot.layer).slot != 0);
   for (const size_t i : records_with_tables(head->layers)) {
     RUNNEL_CHECK(head->layers[i].device_blocks != 0);
