@@ -146,7 +146,8 @@ uint32_t ChunkTable::find(uint64_t device_block) const {
 
 void ChunkTableWriter::add(uint32_t blocks, uint32_t stored_size,
                            const codec::Sha256Value& digest) {
-  RUNNEL_CHECK(blocks > 0 && blocks <= chunk_max_ / kBlockSize);
+  RUNNEL_CHECK(blocks > 0 && blocks <= kMaxChunkSize / kBlockSize);
+  chunk_max_ = std::max(chunk_max_, blocks * kBlockSize);
   chunks_.push_back({.blob_offset = frame_bytes_,
                      .stored_size = stored_size,
                      .device_block = static_cast<uint32_t>(device_blocks_),

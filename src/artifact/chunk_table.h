@@ -88,9 +88,10 @@ class ChunkTable {
 // Collects chunks in order and writes the table.
 class ChunkTableWriter {
  public:
+  // The table says `chunk_max`, or the size of the largest chunk when that is more.
   explicit ChunkTableWriter(uint32_t chunk_max) : chunk_max_(chunk_max) {}
 
-  // `blocks` is 1 to chunk_max / 4096.
+  // `blocks` is 1 to kMaxChunkSize / 4096.
   void add(uint32_t blocks, uint32_t stored_size, const codec::Sha256Value& digest);
 
   struct Written {

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "artifact/chunk_table.h"
+
 namespace runnel::artifact {
 
 namespace {
-
-using erofs::kBlockSize;
 
 constexpr uint64_t kOwnChunkFrom = 32 * 1024;
 
@@ -112,6 +112,12 @@ Result<void> Chunker::append(Bytes bytes) {
 
 Result<void> Chunker::append_zeros(uint64_t count) {
   while (count > 0) {
+    if (chunk_.empty() && count > chunk_size_) {
+      const uint64_t zeros = std::min<uint64_t>(count, kMaxChunkSize) / kBlockSize * kBlockSize;
+      RUNNEL_DO(sink_(Buffer(zeros)));
+      count -= zeros;
+      continue;
+    }
     const uint64_t part = std::min<uint64_t>(count, chunk_size_ - chunk_.size());
     chunk_.resize(chunk_.size() + part);
     count -= part;

@@ -4,7 +4,8 @@
 // chunks of its own, so that the same file makes the same chunks in any layer; smaller neighbours
 // share one and none of them is split, so that reading one touches one chunk. Holes of a sparse
 // file take no room, except that an enormous file is cut no finer than erofs::extent_unit_blocks()
-// says.
+// says: a block of data in 20 GiB takes 4 MiB. Of such padding what fills whole chunks is cut as
+// coarsely as readers allow, for each chunk is 48 bytes that every start fetches: 5 and not 32.
 #pragma once
 
 #include <cstdint>
@@ -27,7 +28,8 @@ struct DataRange {
 
 class Chunker {
  public:
-  // Gets each chunk's plain bytes, in device order; a multiple of 4096, at most the chunk size.
+  // Gets each chunk's plain bytes, in device order; a multiple of 4096, at most the chunk size, or
+  // at most kMaxChunkSize when they are all zeros of a file's padding.
   using Sink = std::function<Result<void>(Buffer plain)>;
 
   // `chunk_size` is a multiple of 4096.

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "artifact/chunk_table.h"
+
 namespace runnel::artifact {
 namespace {
 
@@ -105,6 +107,28 @@ TEST_F(ChunkerTest, CutsAnEnormousSparseFileOnItsCoarseGrid) {
   EXPECT_EQ(extents[0].file_block + extents[0].blocks, size / 4096);
   EXPECT_EQ(device_.back(), std::byte{'z'});
   EXPECT_EQ(std::ranges::count(device_, std::byte{0}), device_.size() - 1);
+  EXPECT_EQ(sizes_, (std::vector<size_t>{kMaxChunkSize - 4096, 4096}));
+}
+
+TEST_F(ChunkerTest, CutsTheZerosBehindDataInLargeChunks) {
+  const uint64_t size = uint64_t{20} << 30;
+  const uint64_t unit = erofs::extent_unit_blocks(size) * 4096;
+  ASSERT_EQ(unit, 4u << 20);
+  const std::vector<DataRange> data = {{0, 4096}, {10 * unit + 300'000, 10}};
+  ASSERT_TRUE(chunker_.begin_file(size, data));
+  ASSERT_TRUE(chunker_.write(0, Buffer(4096, std::byte{'a'})));
+  ASSERT_TRUE(chunker_.write(10 * unit + 300'000, Buffer(10, std::byte{'b'})));
+
+  ASSERT_TRUE(chunker_.end_file());
+  ASSERT_TRUE(chunker_.finish());
+
+  const size_t most = kMaxChunkSize;
+  EXPECT_EQ(sizes_, (std::vector<size_t>{kChunk, most, most, most, most - kChunk,  //
+                                         299'008, kChunk, most, most, most, 618'496}));
+  ASSERT_EQ(device_.size(), 2 * unit);
+  EXPECT_EQ(device_[4095], std::byte{'a'});
+  EXPECT_EQ(device_[unit + 300'000], std::byte{'b'});
+  EXPECT_EQ(std::ranges::count(device_, std::byte{0}), device_.size() - 4096 - 10);
 }
 
 }  // namespace

@@ -31,6 +31,9 @@ struct ReadAhead {
   static constexpr uint64_t kAfter = 192 << 10;
   static constexpr Duration kFull = std::chrono::milliseconds(2);
   static constexpr Duration kShort = std::chrono::microseconds(500);
+  // Of plain bytes on each side: chunks of zeros take next to nothing on the line, and all of their
+  // size on the disk.
+  static constexpr uint64_t kMostPlain = uint64_t{4} << 20;
   // Less than this is not worth a request of its own when nobody waits for its neighbour.
   static constexpr uint64_t kWorthwhile = 64 << 10;
 
@@ -53,13 +56,18 @@ struct ReadAhead {
   Chunks around(const artifact::ChunkTable& table, uint32_t chunk) const {
     const auto at = table.at(chunk);
     const uint64_t end = at.blob_offset + at.stored_size;
+    const uint64_t plain_end = at.device_offset() + at.size();
     Chunks found{.first = chunk, .last = chunk};
-    while (found.first > 0 && at.blob_offset - table.at(found.first - 1).blob_offset <= before) {
+    while (found.first > 0) {
+      const auto next = table.at(found.first - 1);
+      if (at.blob_offset - next.blob_offset > before) break;
+      if (at.device_offset() - next.device_offset() > kMostPlain) break;
       --found.first;
     }
     while (found.last + 1 < table.size()) {
       const auto next = table.at(found.last + 1);
       if (next.blob_offset + next.stored_size - end > behind) break;
+      if (next.device_offset() + next.size() - plain_end > kMostPlain) break;
       ++found.last;
     }
     return found;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include "artifact/layer_blob.h"
 #include "artifact/layer_layout.h"
@@ -22,21 +23,24 @@ uint32_t chunks_in(const ChunkTable* table) {
   return table == nullptr ? 0 : table->size();
 }
 
-// The image's layer, laid out again; every chunk is compared when it comes.
+// The image's layer, laid out again and cut as the table says, so that any rule for cutting is met;
+// every chunk is compared when it has come.
 class Derivation {
  public:
   Derivation(const ClaimedLayer& claimed, artifact::LayerBlobWriter* writer)
       : claimed_(claimed),
         writer_(writer),
-        layout_(claimed.layer.diff_id,
-                claimed.table == nullptr ? artifact::kChunkSize : claimed.table->chunk_max(),
-                [this](Buffer chunk) { return compare(std::move(chunk)); }) {}
+        layout_(claimed.layer.diff_id, artifact::kChunkSize,
+                [this](const Buffer& bytes) { return device_bytes(bytes); }) {}
 
   Result<void> feed(Bytes bytes) { return layout_.feed(bytes); }
 
   // The tree, in its stored order.
   Result<LayerTree> finish() {
     RUNNEL_TRY(auto tree, layout_.finish());
+    if (!chunk_.empty())
+      return fail(Code::kInvalid, "chunk {} has {} bytes in its table, {} in the image's layer",
+                  chunks_, claimed_.table->at(chunks_).size(), chunk_.size());
     if (chunks_ != chunks_in(claimed_.table))
       return fail(Code::kInvalid, "its chunk table has {} chunks, the image's layer gives {}",
                   chunks_in(claimed_.table), chunks_);
@@ -50,14 +54,22 @@ class Derivation {
   uint64_t plain_bytes() const { return blocks_ * artifact::kBlockSize; }
 
  private:
+  Result<void> device_bytes(Bytes bytes) {
+    while (!bytes.empty()) {
+      if (chunks_ >= chunks_in(claimed_.table))
+        return fail(Code::kInvalid,
+                    "its chunk table ends after {} chunks, the image's layer does not", chunks_);
+      const size_t size = claimed_.table->at(chunks_).size();
+      const auto part = bytes.first(std::min(bytes.size(), size - chunk_.size()));
+      chunk_.insert(chunk_.end(), part.begin(), part.end());
+      bytes = bytes.subspan(part.size());
+      if (chunk_.size() == size) RUNNEL_DO(compare(std::exchange(chunk_, {})));
+    }
+    return {};
+  }
+
   Result<void> compare(Buffer chunk) {
-    if (chunks_ >= chunks_in(claimed_.table))
-      return fail(Code::kInvalid,
-                  "its chunk table ends after {} chunks, the image's layer does not", chunks_);
     const auto at = claimed_.table->at(chunks_);
-    if (at.size() != chunk.size())
-      return fail(Code::kInvalid, "chunk {} has {} bytes in its table, {} in the image's layer",
-                  chunks_, at.size(), chunk.size());
     const auto digest = codec::sha256(chunk);
     if (at.digest != digest)
       return fail(Code::kInvalid,
@@ -72,6 +84,7 @@ class Derivation {
   artifact::LayerBlobWriter* const writer_;
   uint32_t chunks_ = 0;
   uint64_t blocks_ = 0;
+  Buffer chunk_;  // what has come of chunk number chunks_
   artifact::LayerLayout layout_;
 };
 
