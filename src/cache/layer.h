@@ -266,6 +266,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void fetch_each(const std::vector<uint32_t>& chunks, fetch::Priority priority,
                   SteadyTime deadline, const std::shared_ptr<FillRun>& fill = nullptr);
   void fetch(Run run, fetch::Priority priority, SteadyTime deadline);
+  void came(Run run);
   void arrived(Run run, const Result<Buffer>& frames, SteadyTime came);
   void source_worked();
   bool still_wanted(uint32_t chunk, SteadyTime came);

@@ -129,6 +129,24 @@ TEST_F(CacheReadAhead, LetsAReaderOvertakeExactlyWhatIsUnderWay) {
   EXPECT_TRUE(second.get());
 }
 
+TEST_F(CacheReadAhead, AsksForNothingAgainThatIsHereAndNotVerifiedYet) {
+  source_->set_round_trip(milliseconds(20));
+  source_->hold();
+  auto first = start_read(10);
+  source_->wait_for_waiting(4);
+  std::promise<void> go_on;
+  verify_.submit([verifying = go_on.get_future().share()] { verifying.wait(); });
+  source_->release();
+  source_->wait_until_quiet();
+
+  auto second = start_read(11);
+
+  EXPECT_THAT(asked(Priority::kDemand), ElementsAre(10));
+  go_on.set_value();
+  EXPECT_TRUE(first.get());
+  EXPECT_TRUE(second.get());
+}
+
 TEST_F(CacheReadAhead, LeavesWhatDidNotComeToWhoeverNeedsIt) {
   source_->set_round_trip(milliseconds(20));
   source_->hold();

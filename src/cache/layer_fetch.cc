@@ -40,6 +40,7 @@ fetch::RangeSource::Part Layer::part_of(Run run, const std::shared_ptr<FillRun>&
   auto came = [self = shared_from_this(), run, fill](Result<Buffer> frames) {
     auto shared = std::make_shared<Result<Buffer>>(std::move(frames));
     const auto now = self->workers_.clock.now();
+    if (*shared) self->came(run);
     self->workers_.verify.submit([self, run, fill, shared, now] {
       self->arrived(run, *shared, now);
       if (fill) self->fill_arrived(*fill, shared->has_value());
@@ -73,6 +74,16 @@ void Layer::fetch_each(const std::vector<uint32_t>& chunks, Priority priority, S
   }
   source_->read_each(std::move(parts), priority, deadline);
   fault("mid-fetch");
+}
+
+// The bytes of the run are here, to be verified: who comes to want it, however urgently, has
+// nothing to gain from another fetch.
+void Layer::came(Run run) {
+  const std::lock_guard lock(mutex_);
+  for (uint32_t chunk = run.first; chunk <= run.last; ++chunk) {
+    const auto at = pending_.find(chunk);
+    if (at != pending_.end()) at->second.fetch_priority = Priority::kDemand;
+  }
 }
 
 void Layer::arrived(Run run, const Result<Buffer>& frames, SteadyTime came) {

@@ -395,12 +395,21 @@ TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,
                                  fetch::Priority priority) const {
   const auto& record = image.boot.head.layers[layer];
   const auto digest = oci::Digest::from_sha256(record.blob_digest);
+  const auto path_in = [&digest](const StreamedImage& each) {
+    return fmt::format("{}/{}.tree", each.directory, digest.hex());
+  };
   TreeSources sources{
-      .path = fmt::format("{}/{}.tree", image.directory, digest.hex()),
+      .path = path_in(image),
+      .copies = {},
       .blob = registries_.source(image.host, image.repository, digest, record.blob_size),
       .original = std::nullopt,
       .priority = priority};
   if (!image.layer_sizes.empty()) sources.original = original_of(image, layer);
+  const std::lock_guard lock(mutex_);
+  for (const auto& [subject, other] : images_) {
+    if (other->streamed && subject != image.subject)
+      sources.copies.push_back(path_in(*other->streamed));
+  }
   return sources;
 }
 

@@ -22,9 +22,17 @@ Result<LayerTree> open_frame(const LayerRecord& layer, Bytes frame) {
   return artifact::open_layer_tree(frame, layer.parts, layer.device_blocks);
 }
 
-Result<LayerTree> from_file(const LayerRecord& layer, const std::string& path) {
-  RUNNEL_TRY(const Buffer frame, read_file(path, artifact::kMaxTreeStored));
+Result<LayerTree> from_file(const LayerRecord& layer, const std::string& path, Buffer& frame) {
+  RUNNEL_TRY(frame, read_file(path, artifact::kMaxTreeStored));
   return open_frame(layer, frame);
+}
+
+// Images on one base have its trees in common.
+Result<LayerTree> from_copies(const LayerRecord& layer, const TreeSources& sources, Buffer& frame) {
+  for (const auto& path : sources.copies) {
+    if (auto tree = from_file(layer, path, frame)) return tree;
+  }
+  return fail(Code::kNotFound, "no other image keeps it");
 }
 
 Result<LayerTree> from_blob(const LayerRecord& layer, const TreeSources& sources,
@@ -61,9 +69,13 @@ Result<LayerTree> from_original(const LayerRecord& layer, const TreeSources& sou
 
 Result<LayerTree> load_tree(const LayerRecord& layer, const TreeSources& sources,
                             const Clock& clock) {
-  if (auto kept = from_file(layer, sources.path)) return kept;
   Buffer frame;
-  auto tree = from_blob(layer, sources, clock, frame);
+  if (auto kept = from_file(layer, sources.path, frame)) return kept;
+  auto tree = from_copies(layer, sources, frame);
+  if (!tree) {
+    frame.clear();
+    tree = from_blob(layer, sources, clock, frame);
+  }
   if (!tree && sources.original && tree.error().code != Code::kCancelled) {
     log::warning("{}: {}; reading the layer that it was made from", sources.path,
                  tree.error().message);

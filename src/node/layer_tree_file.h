@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "artifact/boot_blob.h"
 #include "artifact/layer_tree.h"
@@ -16,15 +17,16 @@ namespace runnel::node {
 
 // Where a layer's tree can be had from.
 struct TreeSources {
-  std::string path;  // of the file that keeps it: the frame, as in the layer blob
+  std::string path;                 // of the file that keeps it: the frame, as in the layer blob
+  std::vector<std::string> copies;  // files of other images that may keep the same
   std::shared_ptr<fetch::RangeSource> blob;  // the layer blob
   std::optional<cache::Original> original;
   fetch::Priority priority = fetch::Priority::kDemand;
 };
 
-// The tree that `layer` says, verified: from the file, the layer blob, or the layer that this was
-// made from, in that order. What did not come from the file is kept in it. Blocks, for the time
-// that the network takes; the errors are of the last way.
+// The tree that `layer` says, verified: from the file, a copy, the layer blob, or the layer that
+// this was made from, in that order. What did not come from the file is kept in it. Blocks, for the
+// time that the network takes; the errors are of the last way.
 Result<artifact::LayerTree> load_tree(const artifact::LayerRecord& layer,
                                       const TreeSources& sources, const Clock& clock);
 

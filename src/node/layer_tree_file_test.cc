@@ -44,6 +44,7 @@ class LayerTreeFile : public testing::Test {
 
   TreeSources sources() const {
     return {.path = path_,
+            .copies = {},
             .blob = blob_,
             .original = cache::Original{.name = "registry/app",
                                         .digest = oci::Digest::of(tar_),
@@ -99,6 +100,35 @@ TEST_F(LayerTreeFile, IsNotBelievedWhenTheFileIsDamaged) {
   expect_right();
 
   EXPECT_EQ(blob_->reads().size(), 2u);
+}
+
+TEST_F(LayerTreeFile, ComesFromAnotherImagesCopyAndIsKept) {
+  expect_right();
+  const auto copy = directory_.path() + "/copy";
+  ASSERT_EQ(::rename(path_.c_str(), copy.c_str()), 0);
+  auto with_copies = sources();
+  with_copies.copies = {directory_.path() + "/none", copy};
+
+  const auto tree = load_tree(record_, with_copies, clock_);
+
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(artifact::serialize(*tree), expected_);
+  EXPECT_EQ(blob_->reads().size(), 1u);
+  EXPECT_TRUE(
+      std::ranges::equal(read_file(path_, 1 << 20).value(), read_file(copy, 1 << 20).value()));
+}
+
+TEST_F(LayerTreeFile, ComesFromTheBlobWhenTheCopyIsDamaged) {
+  const auto copy = directory_.path() + "/copy";
+  ASSERT_TRUE(replace_file(copy, as_bytes("no tree")));
+  auto with_copies = sources();
+  with_copies.copies = {copy};
+
+  const auto tree = load_tree(record_, with_copies, clock_);
+
+  ASSERT_TRUE(tree) << tree.error().message;
+  EXPECT_EQ(artifact::serialize(*tree), expected_);
+  EXPECT_EQ(blob_->reads().size(), 1u);
 }
 
 TEST_F(LayerTreeFile, IsNotTakenFromAnotherLayer) {

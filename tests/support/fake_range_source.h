@@ -68,6 +68,12 @@ class FakeRangeSource final : public fetch::RangeSource {
     changed_.wait(lock, [&] { return pending_.size() >= count; });
   }
 
+  // Until nothing waits any more, and every `done` has returned.
+  void wait_until_quiet() {
+    std::unique_lock lock(mutex_);
+    quiet_.wait(lock, [this] { return pending_.empty() && !calling_; });
+  }
+
   // Answers all with kCancelled, those that come later too; returns when every `done` has.
   void shutdown() {
     std::unique_lock lock(mutex_);
