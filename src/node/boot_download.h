@@ -34,8 +34,11 @@ namespace runnel::node {
 class BootDownload {
  public:
   static constexpr uint64_t kMostWaiting = uint64_t{16} << 20;
-  // The same where a part of the layers is here already, so that the pack may not be needed.
-  static constexpr uint64_t kMostWaitingOfKnown = uint64_t{256} << 10;
+  // Where a part of the layers is here already, or about to come, the pack may not be needed. Then
+  // so much is asked for behind the head, in which tables mostly are; and no more before unpack(),
+  // because what is on its way fills the line and the sockets' buffers whoever waits.
+  static constexpr uint64_t kBehindHeadOfKnown = uint64_t{256} << 10;
+  static constexpr uint64_t kMostWaitingOfKnown = 1;
   // A pack is read on when at least this part of its bytes is lacking: as ranges, they cost a
   // request for each place.
   static constexpr double kWorthReading = 0.5;

@@ -214,13 +214,28 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     std::shared_ptr<const StreamedImage> image;
     std::shared_ptr<BootDownload> boot_download;
   };
+  // While an image is about to bring the layers of `artifact`, which outlives this.
+  class Coming {
+   public:
+    Coming(Images& images, const artifact::Artifact& artifact);
+    ~Coming();
+    Coming(const Coming&) = delete;
+    Coming& operator=(const Coming&) = delete;
+
+    // Whether another image had brought one of them to this node, or was about to.
+    bool known() const { return known_; }
+
+   private:
+    Images& images_;
+    const artifact::Artifact& artifact_;
+    bool known_ = false;
+  };
   Artifacts ask_for_artifacts(const Image& image) const;
   Result<Mounted> stream(Image& image, const std::vector<oci::Digest>& diff_ids,
                          Artifacts artifacts, Reason& if_denied);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
   Result<Layers> attach(const StreamedImage& image);
-  bool has_layer_of(const artifact::Artifact& artifact) const;
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 
   // images_leaving.cc
@@ -247,6 +262,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
   std::set<std::string> held_;                            // chain IDs with a snapshot
   std::multiset<oci::Digest> waited_for_;                 // manifests, by prepare_now()
+  std::multiset<oci::Digest> coming_;                     // layer blobs, by Coming
   // Cancelled ones that a registry keeps waiting: nobody else shall wait for that.
   std::vector<std::shared_ptr<BootDownload>> departed_;
   std::set<std::string> looking_up_;           // references

@@ -60,11 +60,16 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   oci::Descriptor blob;
   blob.digest = artifact.boot;
   blob.size = artifact.boot_size;
+  const Coming coming(*this, artifact);
+  const uint64_t first_part =
+      coming.known() ? artifact.head_size + BootDownload::kBehindHeadOfKnown : 0;
   auto download = std::make_shared<BootDownload>(
       image.name(),
-      [blob, repository = registries_.repository(image.host, image.repository)](
-          const remote::Repository::Consume& consume) { return repository.blob(blob, consume); },
-      has_layer_of(artifact) ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting);
+      [blob, first_part, repository = registries_.repository(image.host, image.repository)](
+          const remote::Repository::Consume& consume) {
+        return repository.blob(blob, consume, first_part);
+      },
+      coming.known() ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting);
   const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer
   RUNNEL_TRY(const Buffer head_bytes, download->take(artifact.head_size, deadline));
   artifact::BootHead head;
@@ -103,10 +108,24 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   return Mounted{.image = kept, .boot_download = std::move(download)};
 }
 
-// Whether another image has brought one of the layers to this node, or is about to.
-bool Images::has_layer_of(const artifact::Artifact& artifact) const {
-  return std::ranges::any_of(
-      artifact.layers, [this](const auto& layer) { return engine_.layer(layer.blob) != nullptr; });
+Images::Coming::Coming(Images& images, const artifact::Artifact& artifact)
+    : images_(images), artifact_(artifact) {
+  {
+    const std::lock_guard lock(images_.mutex_);
+    known_ = std::ranges::any_of(
+        artifact.layers, [&](const auto& layer) { return images_.coming_.contains(layer.blob); });
+    for (const auto& layer : artifact.layers) images_.coming_.insert(layer.blob);
+  }
+  // After that: what is not coming any more has come.
+  known_ |= std::ranges::any_of(artifact.layers, [&](const auto& layer) {
+    return images_.engine_.layer(layer.blob) != nullptr;
+  });
+}
+
+Images::Coming::~Coming() {
+  const std::lock_guard lock(images_.mutex_);
+  for (const auto& layer : artifact_.layers)
+    images_.coming_.erase(images_.coming_.find(layer.blob));
 }
 
 // Hands the image's layers to the engine.

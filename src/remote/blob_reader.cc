@@ -15,11 +15,12 @@ constexpr uint64_t kProgressBytes = 1 << 20;
 }  // namespace
 
 BlobReader::BlobReader(const Exchange& exchange, Call call, oci::Digest digest,
-                       std::optional<uint64_t> size)
+                       std::optional<uint64_t> size, uint64_t first_part)
     : exchange_(exchange),
       call_(std::move(call)),
       digest_(std::move(digest)),
       size_(size),
+      first_part_(size && first_part < *size ? first_part : 0),
       digester_(digest_.algorithm()) {}
 
 Result<void> BlobReader::run(const Consume& consume) {
@@ -28,6 +29,7 @@ Result<void> BlobReader::run(const Consume& consume) {
   while (true) {
     const uint64_t before = position_;
     auto outcome = attempt(consume);
+    if (outcome && size_ && position_ < *size_) continue;  // the first part
     if (outcome) break;
     if (final_ || outcome.error().code != Code::kUnavailable) return outcome;
     if (position_ - before >= kProgressBytes) failed = 0;
@@ -43,7 +45,12 @@ Result<void> BlobReader::run(const Consume& consume) {
 
 Result<void> BlobReader::attempt(const Consume& consume) {
   refusal_.reset();
-  if (position_ > 0) call_.headers.set("Range", fmt::format("bytes={}-", position_));
+  const bool first = position_ < first_part_;
+  if (first) {
+    call_.headers.set("Range", fmt::format("bytes={}-{}", position_, first_part_ - 1));
+  } else if (position_ > 0) {
+    call_.headers.set("Range", fmt::format("bytes={}-", position_));
+  }
   RUNNEL_TRY(OpenAnswer open, exchange_.open(call_));
   if (!open.answer.ok()) {
     refusal_ = std::move(open.answer);
@@ -59,16 +66,17 @@ Result<void> BlobReader::attempt(const Consume& consume) {
     skip -= skipped;
     RUNNEL_DO(take(Bytes(*piece).subspan(skipped), consume));
   }
-  if (size_ && position_ < *size_)
+  const uint64_t end = first ? first_part_ : size_.value_or(0);
+  if (position_ < end)
     return fail(Code::kUnavailable, "{}: the answer ended after {} of {} bytes", where(), position_,
-                *size_);
+                end);
   return {};
 }
 
 Result<uint64_t> BlobReader::check_head(const Answer& answer) const {
   if (answer.status == 206) {
     RUNNEL_TRY(const ContentRange range, parse_content_range(answer.header("Content-Range")));
-    const bool as_asked = position_ > 0 && range.first == position_ &&
+    const bool as_asked = (position_ > 0 || first_part_ > 0) && range.first == position_ &&
                           (!size_ || !range.total || *range.total == *size_);
     if (as_asked) return 0;
     return fail(Code::kInvalid, "{}: asked to go on at byte {} and got Content-Range {}", where(),

@@ -15,8 +15,10 @@ class BlobReader {
  public:
   using Consume = std::function<Result<void>(Bytes)>;
 
-  // `call` asks for the whole blob. `size` when it is known.
-  BlobReader(const Exchange& exchange, Call call, oci::Digest digest, std::optional<uint64_t> size);
+  // `call` asks for the whole blob. `size` when it is known; then the first `first_part` bytes are
+  // asked for by themselves, and the rest when they have been consumed.
+  BlobReader(const Exchange& exchange, Call call, oci::Digest digest, std::optional<uint64_t> size,
+             uint64_t first_part = 0);
 
   Result<void> run(const Consume& consume);
 
@@ -31,6 +33,7 @@ class BlobReader {
   Call call_;
   const oci::Digest digest_;
   const std::optional<uint64_t> size_;
+  const uint64_t first_part_;  // 0: the whole at once
   uint64_t position_ = 0;
   oci::Digester digester_;
   std::optional<Answer> refusal_;  // of the last attempt

@@ -154,8 +154,10 @@ Call Repository::blob_call(const oci::Digest& digest) const {
   return get;
 }
 
-Result<void> Repository::blob(const oci::Descriptor& blob, const Consume& consume) const {
-  return BlobReader(exchange_, blob_call(blob.digest), blob.digest, blob.size).run(consume);
+Result<void> Repository::blob(const oci::Descriptor& blob, const Consume& consume,
+                              uint64_t first_part) const {
+  return BlobReader(exchange_, blob_call(blob.digest), blob.digest, blob.size, first_part)
+      .run(consume);
 }
 
 Result<Buffer> Repository::blob_bytes(const oci::Digest& digest, size_t limit) const {

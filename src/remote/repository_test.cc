@@ -210,6 +210,69 @@ TEST_F(RemoteRepository, GoesOnWhereABlobStopped) {
   EXPECT_EQ(seen[2].range, "bytes=301000-");
 }
 
+TEST_F(RemoteRepository, AsksForTheRestWhenTheFirstPartIsConsumed) {
+  const std::string bytes = pattern(1'000'000);
+  registry_.add_blob(bytes);
+  std::string got;
+  size_t requests = 0;
+
+  const auto outcome = repository().blob(
+      describe(bytes),
+      [&](Bytes piece) -> Result<void> {
+        got += as_text(piece);
+        if (got.size() == 300'000) requests = registry_.seen().size();
+        return {};
+      },
+      300'000);
+
+  ASSERT_TRUE(outcome) << outcome.error().message;
+  EXPECT_TRUE(got == bytes);
+  EXPECT_EQ(requests, 1u);
+  const auto seen = registry_.seen();
+  ASSERT_EQ(seen.size(), 2u);
+  EXPECT_EQ(seen[0].range, "bytes=0-299999");
+  EXPECT_EQ(seen[1].range, "bytes=300000-");
+}
+
+TEST_F(RemoteRepository, EndsWithTheFirstPartWhenTheReaderWantsNoMore) {
+  const std::string bytes = pattern(1'000'000);
+  registry_.add_blob(bytes);
+  size_t got = 0;
+
+  const auto outcome = repository().blob(
+      describe(bytes),
+      [&](Bytes piece) -> Result<void> {
+        got += piece.size();
+        return got < 300'000 ? Result<void>() : fail(Code::kCancelled, "enough");
+      },
+      300'000);
+
+  EXPECT_EQ(outcome.error().code, Code::kCancelled);
+  EXPECT_EQ(registry_.seen().size(), 1u);
+}
+
+TEST_F(RemoteRepository, GoesOnInTheFirstPartAndTakesAllWhereThereAreNoRanges) {
+  stall_ = 200ms;
+  const std::string bytes = pattern(1'000'000);
+  registry_.add_blob(bytes);
+  for (const bool ignored : {false, true}) {
+    registry_.set({.ignore_ranges = ignored});
+    registry_.inject("GET /v2/team/app/blobs", {.cut_after = 100'000, .stall = true});
+    std::string got;
+
+    const auto outcome = repository().blob(
+        describe(bytes),
+        [&](Bytes piece) -> Result<void> {
+          got += as_text(piece);
+          return {};
+        },
+        300'000);
+
+    ASSERT_TRUE(outcome) << outcome.error().message;
+    EXPECT_TRUE(got == bytes);
+  }
+}
+
 TEST_F(RemoteRepository, GoesOnAtARegistryWithoutRanges) {
   const std::string bytes = pattern(500'000);
   registry_.add_blob(bytes);
