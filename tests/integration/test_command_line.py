@@ -303,25 +303,6 @@ def test_what_nodes_told_of_starts_is_shown(run, ask, call):
     assert ask("artifact-streaming", "profile", "show", *image) == profile | {"votes": 1}
 
 
-def test_who_may_pull_an_image_may_tell_of_its_starts_and_nobody_else(guarded):
-    owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
-    reader = Calls(guarded.host, basic("reader", PEOPLE["reader"]))  # pulls team/*, pushes nothing
-    body = json.dumps({"version": 1, "image": "i", "layers": ["sha256:" + "ab" * 32],
-                       "chunks": [[0, 1]]}).encode()
-
-    def profiles(repository: str) -> str:
-        return f"/runnel/v1/{repository}/_profiles/{push_image(owner, repository, 'v1')}?node=one"
-
-    may, may_not = profiles("team/told"), profiles("hidden/told")
-    assert reader("POST", may, body).status == 204
-    assert reader("GET", may).json()["votes"] == 1
-    for call, path, status in ((reader, may_not, (403, 404)), (Calls(guarded.host), may, (401,))):
-        assert call("POST", path, body).status in status
-        assert call("GET", path).status in status
-    assert owner("GET", may).json()["votes"] == 1
-    assert owner("GET", may_not).json()["errors"][0]["code"] == "PROFILE_UNKNOWN"
-
-
 def test_docker_knows_who_asks_or_the_flags_do(guarded, nobody, tmp_path):
     owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
     for repository in ("team/app", "hidden/app", "public/app"):
@@ -362,6 +343,25 @@ def test_the_right_to_change_is_the_registrys_to_give(guarded, nobody):
     assert [each["tags"] for each in json.loads(listed.stdout)] == [["v1"]], listed.stderr
     names = as_user("reader", "repository", "list-deleted", "-o", "tsv")
     assert names.stdout == "team/own\n"
+
+
+def test_who_may_pull_an_image_may_tell_of_its_starts_and_nobody_else(guarded):
+    owner = Calls(guarded.host, basic("owner", PEOPLE["owner"]))
+    reader = Calls(guarded.host, basic("reader", PEOPLE["reader"]))  # pulls team/*, pushes nothing
+    body = json.dumps({"version": 1, "image": "i", "layers": ["sha256:" + "ab" * 32],
+                       "chunks": [[0, 1]]}).encode()
+
+    def profiles(repository: str) -> str:
+        return f"/runnel/v1/{repository}/_profiles/{push_image(owner, repository, 'v1')}?node=one"
+
+    may, may_not = profiles("team/told"), profiles("hidden/told")
+    assert reader("POST", may, body).status == 204
+    assert reader("GET", may).json()["votes"] == 1
+    for call, path, status in ((reader, may_not, (403, 404)), (Calls(guarded.host), may, (401,))):
+        assert call("POST", path, body).status in status
+        assert call("GET", path).status in status
+    assert owner("GET", may).json()["votes"] == 1
+    assert owner("GET", may_not).json()["errors"][0]["code"] == "PROFILE_UNKNOWN"
 
 
 def test_manifests_that_nothing_leads_to_are_listed(run, ask, call):
