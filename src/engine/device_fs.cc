@@ -56,7 +56,7 @@ class DeviceFs::Impl {
         clock_(clock),
         nodes_(connection_, clock, clock.now() + options.grace),
         server_(connection_, clock) {
-    trees_ = std::make_unique<TreeFs>(connection_, nodes_, server_, clock, options.read_timeout);
+    trees_ = std::make_unique<TreeFs>(connection_, nodes_, server_, clock);
   }
 
   Result<void> start() {

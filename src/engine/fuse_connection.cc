@@ -27,6 +27,9 @@ constexpr auto kNearDeadline = std::chrono::milliseconds(200);
 constexpr auto kLongForARepetition = std::chrono::milliseconds(400);
 constexpr auto kRepetitionsFor = std::chrono::milliseconds(500);
 
+// What a request has of a worker that gets it late, from one that stood still for all of its time.
+constexpr auto kFromALaterWorker = std::chrono::seconds(1);
+
 int64_t in_ms(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
@@ -218,6 +221,12 @@ void FuseConnection::expire(SteadyTime now) {
   for (const auto& ticket : expired) reply_error(ticket, EIO);
 }
 
+SteadyTime FuseConnection::due(Ticket ticket) const {
+  const auto due = ticket.taken + read_timeout_;
+  const auto late = std::min<SteadyTime>(clock_.now() + kFromALaterWorker, due + read_timeout_ / 4);
+  return std::max(due, late);
+}
+
 std::optional<SteadyTime> FuseConnection::deadline(Ticket ticket, const ReadRange& range,
                                                    uint32_t pid) {
   const auto now = clock_.now();
@@ -233,7 +242,7 @@ std::optional<SteadyTime> FuseConnection::deadline(Ticket ticket, const ReadRang
     return std::nullopt;
   }
   const bool hurries = late_readers_.contains({range.node, pid});
-  const auto deadline = ticket.taken + read_timeout_;
+  const auto deadline = due(ticket);
   const auto next = std::min<Duration>(kNextAfterLate, read_timeout_ / 16);
   return hurries ? std::min(deadline, now + next) : deadline;
 }

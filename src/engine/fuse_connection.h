@@ -164,12 +164,16 @@ class FuseConnection {
   }
   void expire(SteadyTime now);
 
-  // Until when the reader `pid` may wait for the range: the read timeout after the request was
-  // first taken, whichever worker that was. Not at all (empty) when bytes of it did not come in
-  // time or failed slowly a moment ago, because the kernel repeats a failed read page by page at
-  // once; little when
-  // another range of the file was late for this reader, because one read(2) becomes several
-  // requests, one after the other; without both, each would wait for the deadline again.
+  // Until when a request is to be answered: the read timeout after it was first taken, whichever
+  // worker that was. One that is handed on when that is nearly over has another second, a quarter
+  // more of the timeout at most: what held it up was the worker, and what it wants may be here.
+  SteadyTime due(Ticket ticket) const;
+
+  // Until when the reader `pid` may wait for the range: due(). Not at all (empty) when bytes of it
+  // did not come in time or failed slowly a moment ago, because the kernel repeats a failed read
+  // page by page at once; little when another range of the file was late for this reader, because
+  // one read(2) becomes several requests, one after the other; without both, each would wait for
+  // the deadline again.
   std::optional<SteadyTime> deadline(Ticket ticket, const ReadRange& range, uint32_t pid);
 
   // The kept read waits for these layers from now on; while one of them is silent (silence.h), not

@@ -99,6 +99,21 @@ TEST_F(FuseConnectionTest, GivesEachReadItsWholeTime) {
   EXPECT_EQ(from_now(second->fetch), seconds(60));
 }
 
+TEST_F(FuseConnectionTest, GivesWhatAWorkerHandsOnLateASecondMoreButNotForEver) {
+  const auto ticket = take(kDevice, 0, 1);
+  const ReadRange range{.node = kDevice, .offset = 0, .length = 4096};
+  const auto until_after = [&](Duration waited) {
+    const auto since = clock_.now() - ticket.taken;
+    clock_.advance(waited - since);
+    return *connection_->deadline(ticket, range, 1) - ticket.taken;
+  };
+  EXPECT_EQ(until_after(seconds(30)), kTimeout);
+  EXPECT_EQ(until_after(seconds(59)), kTimeout);
+  EXPECT_EQ(until_after(seconds(62)), seconds(63));
+  EXPECT_EQ(until_after(seconds(74)), seconds(75));
+  EXPECT_EQ(until_after(seconds(100)), seconds(75)) << "over";
+}
+
 TEST_F(FuseConnectionTest, EndsAllReadsOfASilentLayerSoonAfterTheFirst) {
   read(kDevice, 0, 1);
   const auto first = last_.unique;

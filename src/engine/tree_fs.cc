@@ -100,7 +100,7 @@ void TreeFs::with_tree(const FuseRequest& request) {
   }
   if (request.opcode == FUSE_READ) return read(request, tree);
   connection_->keep(request.ticket,
-                    {.deadline = request.ticket.taken + read_timeout_, .retry = {}, .range = {}});
+                    {.deadline = connection_->due(request.ticket), .retry = {}, .range = {}});
   // With a copy of the body: at the deadline the request's slot goes to another.
   server_.submit([this, copy = request, body = Buffer(request.body.begin(), request.body.end()),
                   tree]() mutable {

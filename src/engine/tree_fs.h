@@ -20,12 +20,8 @@ class TreeFs {
  public:
   // `server` runs what waits for a disk. The references must outlive it.
   TreeFs(std::shared_ptr<FuseConnection> connection, NodeTable& nodes, FuseServer& server,
-         const Clock& clock, Duration read_timeout)
-      : connection_(std::move(connection)),
-        nodes_(nodes),
-        server_(server),
-        clock_(clock),
-        read_timeout_(read_timeout) {}
+         const Clock& clock)
+      : connection_(std::move(connection)), nodes_(nodes), server_(server), clock_(clock) {}
 
   // A request whose node is a tree's. Returns at once; answers from the server's pool.
   void handle(const FuseRequest& request);
@@ -61,7 +57,6 @@ class TreeFs {
   NodeTable& nodes_;
   FuseServer& server_;
   const Clock& clock_;
-  const Duration read_timeout_;
 };
 
 }  // namespace runnel::engine

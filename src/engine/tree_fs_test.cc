@@ -49,7 +49,7 @@ class TreeFsTest : public testing::Test {
                       .value();
     nodes_.emplace(connection_, clock_, clock_.now() + kGrace);
     server_.emplace(connection_, clock_);
-    trees_.emplace(connection_, *nodes_, *server_, clock_, kTimeout);
+    trees_.emplace(connection_, *nodes_, *server_, clock_);
   }
 
   FuseRequest take_read(uint64_t node) {
