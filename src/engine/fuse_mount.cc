@@ -25,6 +25,8 @@ constexpr uint64_t kHasResend = uint64_t{1} << 39;
 // The same of Linux 6.12, bit 40: mounts of it may be ID-mapped. It takes default_permissions, and
 // requests then have no user (kNoUser in tree_fs.cc).
 constexpr uint64_t kAllowIdMap = uint64_t{1} << 40;
+// Of Linux 5.1, which opens directories without asking (FUSE_NO_OPENDIR_SUPPORT, the same header).
+constexpr uint32_t kLeastMinor = 29;
 constexpr uint64_t kInitExt = uint64_t{1} << 30;
 
 Result<void> answer_init(int fuse) {
@@ -42,15 +44,16 @@ Result<void> answer_init(int fuse) {
   fuse_init_in in{};
   std::memcpy(&in, request.data() + sizeof header,
               std::min(sizeof in, static_cast<size_t>(size) - sizeof header));
-  if (header.opcode != FUSE_INIT || in.major != FUSE_KERNEL_VERSION || in.minor < 23) {
-    return fail(Code::kUnsupported, "this kernel speaks FUSE {}.{}", in.major, in.minor);
+  if (header.opcode != FUSE_INIT || in.major != FUSE_KERNEL_VERSION || in.minor < kLeastMinor) {
+    return fail(Code::kUnsupported, "this kernel speaks FUSE {}.{}, and 7.{} (Linux 5.1) is needed",
+                in.major, in.minor, kLeastMinor);
   }
   const uint64_t offered = in.flags | (in.flags & kInitExt ? uint64_t{in.flags2} << 32 : 0);
   // POSIX ACLs: with default_permissions the kernel checks those of a tree's files by itself.
   const uint64_t wanted =
       offered & (FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_DO_READDIRPLUS |
-                 FUSE_READDIRPLUS_AUTO | FUSE_CACHE_SYMLINKS | FUSE_POSIX_ACL | kInitExt |
-                 kHasResend | kAllowIdMap);
+                 FUSE_READDIRPLUS_AUTO | FUSE_CACHE_SYMLINKS | FUSE_NO_OPEN_SUPPORT |
+                 FUSE_NO_OPENDIR_SUPPORT | FUSE_POSIX_ACL | kInitExt | kHasResend | kAllowIdMap);
   fuse_init_out out{};
   out.major = FUSE_KERNEL_VERSION;
   out.minor = FUSE_KERNEL_MINOR_VERSION;

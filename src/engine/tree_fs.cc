@@ -65,13 +65,6 @@ Result<fuse_entry_out> TreeFs::root_entry(uint32_t number, const ImageTree& tree
 
 void TreeFs::handle(const FuseRequest& request) {
   switch (request.opcode) {
-    case FUSE_OPEN:
-    case FUSE_OPENDIR: {
-      fuse_open_out out{};
-      out.open_flags = FOPEN_KEEP_CACHE;
-      if (request.opcode == FUSE_OPENDIR) out.open_flags |= FOPEN_CACHE_DIR;
-      return connection_->reply(request.ticket, out);
-    }
     case FUSE_RELEASE:
     case FUSE_RELEASEDIR: return connection_->reply_bytes(request.ticket, {});
     case FUSE_LOOKUP:
@@ -83,7 +76,7 @@ void TreeFs::handle(const FuseRequest& request) {
     case FUSE_LISTXATTR:
     case FUSE_STATFS:
     case FUSE_READ: return with_tree(request);
-    default: return connection_->reply_error(request.ticket, ENOSYS);
+    default: return connection_->reply_error(request.ticket, ENOSYS);  // FUSE_OPEN: device_fs.cc
   }
 }
 
