@@ -87,7 +87,8 @@ def guest_disk(lab, runnel: str, kernel: Path, engines: str) -> Path:
     disk.text("etc/containerd.toml", _CONFIG.format(
         root="/var/lib/containerd", socket="/run/containerd.sock", certs=certs,
         snapshotter="runnel",
-        pod_image="localhost/none") + _PROXY.format(node_socket="/run/snapshotter.sock"))
+        pod_image="localhost/none") + _PROXY.format(
+            snapshotter="runnel", node_socket="/run/snapshotter.sock"))
     disk.text("image", REFERENCE)
     disk.text("engines", engines)
     disk.text("guest", (HERE / "guest.sh").read_text(), 0o755)
