@@ -10,6 +10,11 @@ void add_check_health_command(CLI::App& app, Action& action) {
       "check-health -n registry.example", RegistryFlag::kAlsoName, cli::check_health);
   added.command->add_flag("--ignore-errors", added.options->ignore_errors,
                           "go on after a step that failed");
+  added.command
+      ->add_option("--vnet", added.options->vnet,
+                   "the virtual network that this machine is in: the registry's name has to lead "
+                   "to private addresses")
+      ->type_name("NAME or ID");
   add_yes_flag(*added.command, added.options->api);
 }
 

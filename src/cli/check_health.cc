@@ -16,6 +16,7 @@
 #include "cli/answer.h"
 #include "cli/check_tools.h"
 #include "cli/health_step.h"
+#include "cli/private_address.h"
 #include "cli/session.h"
 #include "net/url.h"
 #include "remote/challenge.h"
@@ -37,7 +38,26 @@ std::string code_of(const Error& error, int status, const char* otherwise) {
   return tls ? "CONNECTIVITY_SSL_ERROR" : otherwise;
 }
 
-HealthStep look_up(const std::string& host) {
+std::string numbers_of(const addrinfo& found) {
+  char address[NI_MAXHOST] = {};
+  ::getnameinfo(found.ai_addr, found.ai_addrlen, address, sizeof address, nullptr, 0,
+                NI_NUMERICHOST);
+  return address;
+}
+
+// Whoever is in a virtual network wants to reach the registry without leaving it.
+HealthStep routing(const std::string& host, const std::string& vnet, const addrinfo* found) {
+  for (; found != nullptr; found = found->ai_next) {
+    if (is_private(*found->ai_addr)) continue;
+    return trouble("CONNECTIVITY_DNS_ERROR",
+                   fmt::format("DNS routing to private endpoint: {} leads to {}, which is no "
+                               "private address. Is the private DNS zone linked to {}?",
+                               quote(host), numbers_of(*found), quote(vnet)));
+  }
+  return std::string("DNS routing to private endpoint : OK");
+}
+
+HealthStep look_up(const std::string& host, const std::string& vnet) {
   const auto parts = net::split_host_port(host);
   if (!parts) return trouble("LOGIN_SERVER_ERROR", parts.error().message);
   addrinfo hints{};
@@ -50,10 +70,11 @@ HealthStep look_up(const std::string& host) {
                                "reach its DNS server?",
                                quote(parts->host), ::gai_strerror(failed)));
   const std::unique_ptr<addrinfo, decltype(&::freeaddrinfo)> owner(found, ::freeaddrinfo);
-  char address[NI_MAXHOST] = {};
-  ::getnameinfo(found->ai_addr, found->ai_addrlen, address, sizeof address, nullptr, 0,
-                NI_NUMERICHOST);
-  return fmt::format("DNS lookup to {} at IP {} : OK", host, address);
+  const auto said = fmt::format("DNS lookup to {} at IP {} : OK", host, numbers_of(*found));
+  if (vnet.empty()) return said;
+  const auto routed = routing(host, vnet, found);
+  if (!routed) return routed;
+  return said + "\n" + *routed;
 }
 
 // Asks as nobody.
@@ -186,7 +207,7 @@ Result<bool> check(const CheckHealthOptions& options) {
   fmt::print("Runnel version: {}\n", RUNNEL_VERSION);
   RUNNEL_TRY(const auto session, Session::open(options.api));
   std::vector<std::function<HealthStep()>> steps = {
-      [&] { return look_up(session.host()); },
+      [&] { return look_up(session.host(), options.vnet); },
       [&] { return challenge(options.api.registry, session.host()); },
       [&] { return refresh_token(session, options.api.registry); },
       [&] { return log_in(session); },

@@ -422,6 +422,14 @@ def test_health_is_checked_step_by_step(run, served, guarded, tools):
         said="CONNECTIVITY_ACCESS_TOKEN_ERROR: ", PATH=tools())
 
 
+def test_health_tells_whether_a_registry_is_reached_within_a_network(run, served, tools):
+    said = run("check-health", "-n", served.host, "--vnet", "mine", PATH=tools())
+    assert (f"DNS lookup to {served.host} at IP 127.0.0.1 : OK\n"
+            "DNS routing to private endpoint : OK\n") in said
+    run("check-health", "-n", "192.0.2.1", "--vnet", "mine", code=1,
+        said="CONNECTIVITY_DNS_ERROR: DNS routing to private endpoint: \"192.0.2.1\" leads to 192.0.2.1")
+
+
 def test_health_has_what_a_login_gives(run, guarded, tools):
     said = run("check-health", "-n", guarded.host, "-u", "owner", "-p", PEOPLE["owner"],
                PATH=tools())
