@@ -79,6 +79,17 @@ def test_a_peer_that_fails_with_an_image_costs_nobody_else(tmp_path, monkeypatch
         bench.measure_or_give_up("python", "loopback", "eager", 1)
 
 
+def test_a_bench_that_does_not_come_up_leaves_nothing_running(tmp_path, runnel):  # noqa: ARG001
+    too_long = tmp_path / ("a" * 100)  # for the node's socket
+
+    bench = cold_start.Bench(too_long, ["erofs-file"], ["loopback"])
+    with pytest.raises(Exception, match="107 bytes"):
+        bench.__enter__()
+
+    assert bench.registry.daemon.pid is None
+    assert not too_long.exists()
+
+
 def test_an_index_with_an_artifact_is_pushed_as_it_is(registry, tmp_path):
     plain = images.image_of(tmp_path / "image", [])
     index = images.read_layout(plain.layout)

@@ -161,6 +161,13 @@ class Bench:
         self.given_up: dict[tuple[str, str], str] = {}  # a peer with an image, and why
 
     def __enter__(self) -> "Bench":
+        try:
+            return self._start_all()
+        except BaseException:
+            self.__exit__()  # nobody else would end what has come up
+            raise
+
+    def _start_all(self) -> "Bench":
         self.scratch.create()
         everywhere = os.sched_getaffinity(0)
         pinned = len(everywhere) > 1
@@ -173,8 +180,8 @@ class Bench:
         for name in self.networks:
             self.sims[name] = NetSim(self.scratch / f"net-{name}", name, self.registry.port, prefix)
         for engine in self.engines:
-            side = self.sides[engine] = Side(self.scratch / engine, engine,
-                                             self.workload.background_fill).start()
+            side = self.sides[engine] = Side(self.scratch / engine, engine, self.workload.background_fill)
+            side.start()
             for sim in self.sims.values():
                 side.use(sim.host)
         return self
