@@ -10,6 +10,7 @@ import signal
 import time
 from pathlib import Path
 
+import pytest
 from converting import tar
 from registry_calls import INDEX, Calls, descriptor, digest, index, push_manifest
 from sandbox import daemons, images, services
@@ -74,6 +75,19 @@ class ConvertingRegistry(services.Registry):
         """The digest of the image, which is then at REPO:TAG `name`."""
         images.push(image.layout, f"{self.host}/{name}")
         return image.manifest_digest
+
+
+# For files whose every test has a registry of its own that converts; they import the two.
+
+
+@pytest.fixture
+def registry(start) -> ConvertingRegistry:
+    return start()
+
+
+@pytest.fixture
+def served(registry):
+    return registry
 
 
 def files_of(registry: ConvertingRegistry) -> set[str]:

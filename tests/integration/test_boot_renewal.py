@@ -13,6 +13,7 @@ from converting import artifact_manifest
 from converting import runnel as run_runnel
 from converting import tar
 from converting_service import ConvertingRegistry, artifacts, converted, files_of, noise
+from converting_service import registry, served  # noqa: F401  (fixtures)
 from needs import needs
 from registry_calls import Calls
 from sandbox import daemons, images
@@ -21,16 +22,6 @@ from told_starts import REPOSITORY, chunks_of, read, recorded, tell
 # A quarter of it is a hot pack that takes a while to be made and to be kept.
 FILES = [f"srv/part-{number:02}" for number in range(24)]
 FILE = 4 << 20
-
-
-@pytest.fixture
-def registry(start):
-    return start()
-
-
-@pytest.fixture
-def served(registry):
-    return registry
 
 
 class Told:

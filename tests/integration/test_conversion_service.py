@@ -15,6 +15,7 @@ from converting import tar
 from converting import runnel as run_runnel
 from converting_service import (ARTIFACT, artifacts, ask, converted, ended, files_of, manifest,
                                 noise, one_layer, operation, push_index, referrers, slow_image)
+from converting_service import registry, served  # noqa: F401  (fixtures)
 from needs import needs
 from registry_calls import Calls, descriptor, digest, image, push_blob, push_manifest
 from sandbox import daemons, images
@@ -25,16 +26,6 @@ REPOSITORY = "team/app"
 AMD64 = {"os": "linux", "architecture": "amd64"}
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 DOCKER_LIST = "application/vnd.docker.distribution.manifest.list.v2+json"
-
-
-@pytest.fixture
-def registry(start):
-    return start()
-
-
-@pytest.fixture
-def served(registry):
-    return registry
 
 
 @pytest.fixture

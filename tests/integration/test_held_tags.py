@@ -8,20 +8,11 @@ import signal
 
 import pytest
 from converting_service import artifacts, ask, ended, one_layer, slow_image, target
+from converting_service import registry, served  # noqa: F401  (fixtures)
 from registry_calls import Calls
 from sandbox import daemons
 
 REPOSITORY = "team/app"
-
-
-@pytest.fixture
-def registry(start):
-    return start()
-
-
-@pytest.fixture
-def served(registry):
-    return registry
 
 
 def hold(call: Calls, seconds: int) -> None:

@@ -9,19 +9,10 @@ import pytest
 from converting import artifact_manifest, blob
 from converting import runnel as run_runnel
 from converting_service import artifacts, converted, push_index
+from converting_service import registry, served  # noqa: F401  (fixtures)
 from format_reader import Artifact, read_artifact
 from registry_calls import Calls
 from told_starts import HOT, REPOSITORY, chunks_of, read, recorded, tell, version
-
-
-@pytest.fixture
-def registry(start):
-    return start()
-
-
-@pytest.fixture
-def served(registry):
-    return registry
 
 
 def test_an_earlier_versions_starts_give_the_first_hot_pack(registry, call, tmp_path):
