@@ -105,6 +105,16 @@ def _makes_a_snapshot(containerd: Containerd) -> bool:
     return snapshots("prepare", "there") and snapshots("rm", "there")
 
 
+def import_plain(containerd: Containerd, layout: Path, reference: str, directory: Path) -> str:
+    """Gives containerd the layout's image, for a converter to find. Returns the name that it has there."""
+    archive = directory / "image.tar"
+    plain = reference + "-plain"
+    run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{layout}:latest", f"oci-archive:{archive}:{plain}"])
+    containerd.ctr("images", "import", "--no-unpack", str(archive))
+    archive.unlink()
+    return plain
+
+
 class Stargz(Peer):
     """stargz-snapshotter, with images that Debian's ctr-remote converts; no start is recorded."""
 
@@ -129,12 +139,7 @@ class Stargz(Peer):
     def _convert(self, layout: Path, reference: str, directory: Path) -> None:
         containerd = Containerd(directory / "estargz").start()
         try:
-            archive = directory / "image.tar"
-            plain = reference + "-plain"
-            run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{layout}:latest",
-                 f"oci-archive:{archive}:{plain}"])
-            containerd.ctr("images", "import", "--no-unpack", str(archive))
-            archive.unlink()
+            plain = import_plain(containerd, layout, reference, directory)
             containerd.ctr("images", "optimize", "--oci", "--no-optimize", plain, reference, client="ctr-remote",
                            seconds=1800)
             containerd.ctr("images", "push", "--plain-http", reference)
@@ -239,12 +244,7 @@ class Nydus(Peer):
         work = directory / "nydus-work"
         work.mkdir()
         try:
-            archive = directory / "image.tar"
-            plain = reference + "-plain"
-            run(["skopeo", "--insecure-policy", "copy", "--quiet", f"oci:{with_ends(layout, work / 'layout')}:latest",
-                 f"oci-archive:{archive}:{plain}"])
-            containerd.ctr("images", "import", "--no-unpack", str(archive))
-            archive.unlink()
+            plain = import_plain(containerd, with_ends(layout, work / "layout"), reference, directory)
             run([str(self.programs / "nydus-convert"), str(containerd.socket), NAMESPACE,
                  str(self.programs / "nydus-image"), str(work), plain, reference], seconds=1800)
             containerd.ctr("images", "push", "--plain-http", reference)
