@@ -16,12 +16,14 @@ struct Network {
   uint32_t address;
   int bits;
 };
-constexpr std::array<Network, 6> kPrivate{{{0x0a000000, 8},
-                                           {0xac100000, 12},
-                                           {0xc0a80000, 16},
-                                           {0x64400000, 10},
-                                           {0xa9fe0000, 16},
-                                           {0x7f000000, 8}}};
+constexpr std::array<Network, 6> kPrivate{{
+    {.address = 0x0a000000, .bits = 8},   // 10.0.0.0
+    {.address = 0xac100000, .bits = 12},  // 172.16.0.0
+    {.address = 0xc0a80000, .bits = 16},  // 192.168.0.0
+    {.address = 0x64400000, .bits = 10},  // 100.64.0.0
+    {.address = 0xa9fe0000, .bits = 16},  // 169.254.0.0
+    {.address = 0x7f000000, .bits = 8},   // 127.0.0.0
+}};
 
 bool is_private(uint32_t address) {
   return std::ranges::any_of(kPrivate, [address](const Network& network) {
