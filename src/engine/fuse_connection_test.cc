@@ -1,9 +1,9 @@
 #include "engine/fuse_connection.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 
 #include "support/fake_clock.h"
+#include "support/fuse_kernel.h"
 
 namespace runnel::engine {
 namespace {
@@ -17,39 +17,16 @@ constexpr auto kWhileSilent = seconds(2);
 constexpr uint64_t kDevice = 70;  // a layer's file
 constexpr uint64_t kOtherDevice = 71;
 
-// The test is the kernel, at the other end of a socket.
 class FuseConnectionTest : public testing::Test {
  protected:
   FuseConnectionTest() {
     clock_.advance(std::chrono::hours(1));
-    int ends[2];
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-    kernel_ = UniqueFd(ends[0]);
-    connection_ = FuseConnection::open(
-                      {.fuse = UniqueFd(ends[1]), .slots = RequestSlots::create_file().value()},
-                      kTimeout, clock_)
-                      .value();
     signs_ = {.asked = clock_.now(), .bytes = clock_.now(), .chunk = clock_.now()};
     clock_.advance(seconds(1));
   }
 
   Ticket take(uint64_t node, uint64_t offset, uint32_t pid) {
-    struct {
-      fuse_in_header header{};
-      fuse_read_in read{};
-    } sent;
-    sent.header.len = sizeof sent;
-    sent.header.opcode = FUSE_READ;
-    sent.header.unique = next_ += 2;
-    sent.header.nodeid = node;
-    sent.header.pid = pid;
-    sent.read.offset = offset;
-    sent.read.size = 4096;
-    EXPECT_EQ(::send(kernel_.get(), &sent, sizeof sent, 0), static_cast<ssize_t>(sizeof sent));
-    FuseRequest request;
-    Buffer scratch(65536);
-    EXPECT_TRUE(connection_->take(request, scratch).value());
-    return request.ticket;
+    return kernel_.read(node, offset, pid).ticket;
   }
 
   // As the engine does with a read of a layer. How long the reader may wait; empty: refused.
@@ -72,10 +49,9 @@ class FuseConnectionTest : public testing::Test {
   // What was answered since the last call; all of it EIO.
   std::vector<uint64_t> failed() {
     std::vector<uint64_t> uniques;
-    fuse_out_header header;
-    while (::recv(kernel_.get(), &header, sizeof header, 0) > 0) {
-      EXPECT_EQ(header.error, -EIO);
-      uniques.push_back(header.unique);
+    while (const auto header = kernel_.answer()) {
+      EXPECT_EQ(header->error, -EIO);
+      uniques.push_back(header->unique);
     }
     return uniques;
   }
@@ -83,11 +59,10 @@ class FuseConnectionTest : public testing::Test {
   Duration from_now(SteadyTime time) const { return time - clock_.now(); }
 
   test::FakeClock clock_;
-  UniqueFd kernel_;
-  std::shared_ptr<FuseConnection> connection_;
+  test::FuseKernel kernel_{kTimeout, clock_};
+  const std::shared_ptr<FuseConnection> connection_ = kernel_.connection;
   SourceSigns signs_;
   Ticket last_;
-  uint64_t next_ = 100;
 };
 
 TEST_F(FuseConnectionTest, GivesEachReadItsWholeTime) {

@@ -1,7 +1,6 @@
 #include "engine/tree_fs.h"
 
 #include <gtest/gtest.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include <barrier>
@@ -10,6 +9,7 @@
 #include "base/durable.h"
 #include "erofs/writer.h"
 #include "support/fake_clock.h"
+#include "support/fuse_kernel.h"
 #include "support/temp_dir.h"
 
 namespace runnel::engine {
@@ -36,38 +36,14 @@ std::shared_ptr<const ImageTree> tree_of_one_file(const test::TempDir& directory
   return ImageTree::open(path, {oci::Digest::of(as_bytes("layer"))}).value();
 }
 
-// The test is the kernel, at the other end of a socket.
 class TreeFsTest : public testing::Test {
  protected:
   TreeFsTest() {
-    int ends[2];
-    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends), 0);
-    kernel_ = UniqueFd(ends[0]);
-    connection_ = FuseConnection::open(
-                      {.fuse = UniqueFd(ends[1]), .slots = RequestSlots::create_file().value()},
-                      kTimeout, clock_)
-                      .value();
     nodes_.emplace(connection_, clock_, clock_.now() + kGrace);
     server_.emplace(connection_, clock_);
     trees_.emplace(connection_, *nodes_, *server_, clock_);
   }
 
-  FuseRequest take_read(uint64_t node) {
-    struct {
-      fuse_in_header header{};
-      fuse_read_in read{};
-    } sent;
-    sent.header.len = sizeof sent;
-    sent.header.opcode = FUSE_READ;
-    sent.header.unique = next_ += 2;
-    sent.header.nodeid = node;
-    sent.read.size = 4096;
-    EXPECT_EQ(::send(kernel_.get(), &sent, sizeof sent, 0), static_cast<ssize_t>(sizeof sent));
-    FuseRequest request;
-    Buffer scratch(65536);
-    EXPECT_TRUE(connection_->take(request, scratch).value());
-    return request;
-  }
   void advance(Duration duration) {
     clock_.advance(duration);
     connection_->expire(clock_.now());
@@ -80,19 +56,17 @@ class TreeFsTest : public testing::Test {
   }
   size_t answers() {
     size_t count = 0;
-    fuse_out_header header;
-    while (::recv(kernel_.get(), &header, sizeof header, 0) > 0) ++count;
+    while (kernel_.answer()) ++count;
     return count;
   }
 
   const test::TempDir directory_;
   test::FakeClock clock_;
-  UniqueFd kernel_;
-  std::shared_ptr<FuseConnection> connection_;
+  test::FuseKernel kernel_{kTimeout, clock_};
+  const std::shared_ptr<FuseConnection> connection_ = kernel_.connection;
   std::optional<NodeTable> nodes_;
   std::optional<TreeFs> trees_;
   std::optional<FuseServer> server_;  // last: its tasks use all of the above
-  uint64_t next_ = 100;
 };
 
 // The pool is busy until the read's deadline has answered it; its slot goes to other requests then.
@@ -102,7 +76,7 @@ TEST_F(TreeFsTest, LeavesAReadAloneThatItsDeadlineHasAnswered) {
   nodes_->add(kTree, tree);
   std::latch busy(1);
   for (size_t i = 0; i < kPoolThreads; ++i) server_->submit([&] { busy.wait(); });
-  trees_->handle(take_read(tree_node(kTree, inode)));
+  trees_->handle(kernel_.read(tree_node(kTree, inode)));
   advance(kTimeout);
   EXPECT_EQ(answers(), 1u);
 
@@ -112,21 +86,21 @@ TEST_F(TreeFsTest, LeavesAReadAloneThatItsDeadlineHasAnswered) {
 
   EXPECT_EQ(answers(), 0u);
   EXPECT_EQ(connection_->counters().waiting, 0u);
-  EXPECT_NE(take_read(kTree).ticket.slot, take_read(kTree).ticket.slot);
+  EXPECT_NE(kernel_.read(kTree).ticket.slot, kernel_.read(kTree).ticket.slot);
 }
 
 TEST_F(TreeFsTest, EndsAReadOnceWhoseLayerDoesNotCome) {
   const auto tree = tree_of_one_file(directory_);
   const uint64_t inode = tree->child(tree->node(0).value(), "file").value().nid;
   nodes_->add(kTree, tree);
-  trees_->handle(take_read(tree_node(kTree, inode)));
+  trees_->handle(kernel_.read(tree_node(kTree, inode)));
   settle();
   EXPECT_EQ(answers(), 0u);
 
   advance(kGrace);
   EXPECT_EQ(answers(), 1u);
 
-  trees_->handle(take_read(tree_node(kTree, inode)));
+  trees_->handle(kernel_.read(tree_node(kTree, inode)));
   settle();
   EXPECT_EQ(answers(), 1u) << "nothing can come any more";
   EXPECT_EQ(connection_->counters().errors, 2u);
