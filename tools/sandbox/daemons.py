@@ -8,6 +8,7 @@ so nothing but the process that was started is ever signalled.
 from __future__ import annotations
 
 import os
+import random
 import select
 import signal
 import socket
@@ -82,16 +83,40 @@ def wait_until(condition: Callable[[], bool], seconds: float, what: str) -> None
 
 
 def free_port(preferred: int = 0) -> int:
-    """`preferred` when nobody listens there, otherwise one that the kernel picks."""
-    for port in (preferred, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return probe.getsockname()[1]
+    """`preferred` when nobody listens there, otherwise one that this process gets no second time.
+
+    A port from the kernel's range for outgoing connections may be anybody's before the daemon
+    that is meant to have it listens: this one is from below that range.
+    """
+    if preferred and _is_free(preferred):
+        return preferred
+    for _ in range(1000):
+        port = _RANDOM.randrange(_FIRST_PORT, _outgoing_ports_start())
+        if port not in _given and _is_free(port):
+            _given.add(port)
+            return port
     raise DaemonError("no free TCP port on 127.0.0.1")
+
+
+_FIRST_PORT = 10_000  # most well-known services are below
+_RANDOM = random.SystemRandom()
+_given: set[int] = set()
+
+
+def _outgoing_ports_start() -> int:
+    """ip(7), ip_local_port_range; where next to nothing is below it, any port must do."""
+    start = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    return start if start > _FIRST_PORT + 5000 else 65_536
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def accepts(port: int, host: str = "127.0.0.1") -> bool:
