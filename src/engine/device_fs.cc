@@ -54,7 +54,7 @@ class DeviceFs::Impl {
       : connection_(std::move(connection)),
         options_(options),
         clock_(clock),
-        nodes_(connection_, clock, clock.now() + options.grace),
+        nodes_(connection_),
         server_(connection_, clock) {
     trees_ = std::make_unique<TreeFs>(connection_, nodes_, server_, clock);
   }
@@ -263,6 +263,9 @@ void DeviceFs::add_tree(uint32_t number, std::shared_ptr<const ImageTree> tree) 
 }
 void DeviceFs::remove_tree(uint32_t number) {
   impl_->nodes().remove(number);
+}
+void DeviceFs::expect_no_more() {
+  impl_->nodes().expect_no_more();
 }
 void DeviceFs::set_one_by_one(bool one_by_one) {
   impl_->connection().set_one_by_one(one_by_one);

@@ -37,9 +37,6 @@ class DeviceFs {
   struct Options {
     size_t threads = 2;
     Duration read_timeout = std::chrono::seconds(60);
-    // How long after the start a name that is not registered may still come: an earlier worker had
-    // registered it, and the node is about to do so again.
-    Duration grace = std::chrono::seconds(30);
     Recovery recovery = Recovery::kAuto;
     // Called ten times a second by the thread that keeps the deadlines.
     std::function<void()> alive = [] {};
@@ -61,6 +58,10 @@ class DeviceFs {
   // tree for as long as the FUSE mount lives.
   void add_tree(uint32_t number, std::shared_ptr<const ImageTree> tree);
   void remove_tree(uint32_t number);
+
+  // All that an earlier worker served is added, as far as it is known. Until then a request for
+  // what is not here waits, for its whole time at most; from now on it fails.
+  void expect_no_more();
 
   // Whether the mounts send the requests for a layer one after the other; see silence.h.
   void set_one_by_one(bool one_by_one);

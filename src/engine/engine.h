@@ -62,6 +62,9 @@ class Engine {
                                                   artifact::ChunkTable table,
                                                   std::shared_ptr<fetch::RangeSource> source,
                                                   const std::optional<cache::Original>& original);
+  // Every layer of what an earlier worker mounted is added that can be. Until then whoever reads
+  // one that was not waits for it, for his whole time at most; from now on he has EIO at once.
+  void all_layers_added() { devices_->expect_no_more(); }
   // Null when it was not added.
   std::shared_ptr<cache::Layer> layer(const oci::Digest& digest) const;
 

@@ -173,11 +173,20 @@ bool FuseConnection::take_out(Ticket ticket) {
 }
 
 std::vector<std::function<void()>> FuseConnection::take_retries(uint64_t node) {
+  return take_retries_if([node](const Waiting& waiting) { return waiting.range.node == node; });
+}
+
+std::vector<std::function<void()>> FuseConnection::take_all_retries() {
+  return take_retries_if([](const Waiting&) { return true; });
+}
+
+template <class Which>
+std::vector<std::function<void()>> FuseConnection::take_retries_if(Which which) {
   std::vector<std::function<void()>> retries;
   const std::lock_guard lock(mutex_);
   std::erase_if(waiting_, [&](auto& each) {
     auto& waiting = each.second.second;
-    if (waiting.range.node != node || !waiting.retry) return false;
+    if (!waiting.retry || !which(waiting)) return false;
     retries.push_back(std::move(waiting.retry));
     return true;
   });

@@ -155,6 +155,8 @@ class FuseConnection {
   bool take_out(Ticket ticket);
   // What waits for `node` to be registered, taken out of the table.
   std::vector<std::function<void()>> take_retries(uint64_t node);
+  // What waits for any.
+  std::vector<std::function<void()>> take_all_retries();
   // Answers a read that was kept, unless its deadline has done so.
   void answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTime now);
   // Answers a kept request that is no read.
@@ -204,6 +206,8 @@ class FuseConnection {
         clock_(clock),
         silence_(read_timeout) {}
 
+  template <class Which>
+  std::vector<std::function<void()>> take_retries_if(Which which);
   bool ask_for_resend() const;
   void remember_times(const std::vector<uint32_t>& held);
   SteadyTime first_taken(uint64_t unique);

@@ -52,6 +52,14 @@ void NodeTable::remove(uint32_t number) {
   trees_.erase(tree_node(number, 0));
 }
 
+void NodeTable::expect_no_more() {
+  {
+    const std::lock_guard lock(mutex_);
+    expects_more_ = false;
+  }
+  for (const auto& retry : connection_->take_all_retries()) retry();
+}
+
 void NodeTable::retry(uint64_t node) {
   for (const auto& retry : connection_->take_retries(node)) retry();
 }
@@ -72,9 +80,10 @@ bool NodeTable::wait_for(Ticket ticket, uint64_t node, std::function<void()> ret
   {
     const std::lock_guard lock(mutex_);  // so that add() comes before or sees it
     if (!contains_locked(node)) {
-      if (clock_.now() >= grace_until_) return false;
-      connection_->keep(
-          ticket, {.deadline = grace_until_, .retry = std::move(retry), .range = {.node = node}});
+      if (!expects_more_) return false;
+      connection_->keep(ticket, {.deadline = connection_->due(ticket),
+                                 .retry = std::move(retry),
+                                 .range = {.node = node}});
       return true;
     }
   }

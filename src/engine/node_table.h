@@ -18,7 +18,6 @@
 #include <mutex>
 #include <string>
 
-#include "base/clock.h"
 #include "base/error.h"
 #include "cache/layer.h"
 #include "engine/fuse_connection.h"
@@ -61,10 +60,10 @@ inline Supplier supplier(uint64_t node, const std::shared_ptr<const LayerFile>& 
 
 class NodeTable {
  public:
-  // Until `grace_until` a node that is not here may still come: an earlier worker served it, and
+  // Until expect_no_more() a node that is not here may still come: an earlier worker served it, and
   // this one is about to.
-  NodeTable(std::shared_ptr<FuseConnection> connection, const Clock& clock, SteadyTime grace_until)
-      : connection_(std::move(connection)), clock_(clock), grace_until_(grace_until) {}
+  explicit NodeTable(std::shared_ptr<FuseConnection> connection)
+      : connection_(std::move(connection)) {}
 
   // kConflict when another layer has its node ID (63 bits of the digest: somebody made that happen
   // on purpose).
@@ -74,12 +73,16 @@ class NodeTable {
   void add(uint32_t number, std::shared_ptr<const ImageTree> tree);
   void remove(uint32_t number);
 
+  // All that earlier workers served is added. For what is not, the requests that wait are tried
+  // once more, and there is no hope any longer.
+  void expect_no_more();
+
   // Null when it is not here.
   std::shared_ptr<const LayerFile> layer(uint64_t node) const;
   std::shared_ptr<const ImageTree> tree(uint64_t root) const;
 
-  // Keeps a request that did not find `node` (a layer's, or a tree's root) until that is added; was
-  // it added meanwhile, `retry` is called now. False when there is no hope.
+  // Keeps a request that did not find `node` (a layer's, or a tree's root) until that is added, or
+  // its time is over; was it added meanwhile, `retry` is called now. False when there is no hope.
   bool wait_for(Ticket ticket, uint64_t node, std::function<void()> retry);
 
  private:
@@ -89,10 +92,9 @@ class NodeTable {
   void retry(uint64_t node);
 
   const std::shared_ptr<FuseConnection> connection_;
-  const Clock& clock_;
-  const SteadyTime grace_until_;
 
   mutable std::mutex mutex_;
+  bool expects_more_ = true;
   std::map<uint64_t, std::shared_ptr<const LayerFile>> layers_;
   std::map<uint64_t, std::shared_ptr<const ImageTree>> trees_;
 };

@@ -14,7 +14,7 @@ using std::chrono::seconds;
 
 constexpr uint32_t kTree = 7;
 constexpr uint64_t kRoot = tree_node(kTree, 0);
-constexpr auto kGrace = seconds(30);
+constexpr auto kReadTimeout = seconds(60);
 
 class NodeTableTest : public testing::Test {
  protected:
@@ -24,13 +24,13 @@ class NodeTableTest : public testing::Test {
     kernel_ = UniqueFd(ends[0]);
     connection_ = FuseConnection::open(
                       {.fuse = UniqueFd(ends[1]), .slots = RequestSlots::create_file().value()},
-                      seconds(60), clock_)
+                      kReadTimeout, clock_)
                       .value();
-    nodes_.emplace(connection_, clock_, clock_.now() + kGrace);
+    nodes_.emplace(connection_);
   }
 
   bool wait_for_tree() {
-    return nodes_->wait_for({.unique = 2}, kRoot, [this] { ++retries_; });
+    return nodes_->wait_for({.unique = 2, .taken = clock_.now()}, kRoot, [this] { ++retries_; });
   }
 
   test::FakeClock clock_;
@@ -61,11 +61,39 @@ TEST_F(NodeTableTest, TakesARequestUpAtOnceForWhatWasAddedAfterItLooked) {
   EXPECT_EQ(connection_->counters().waiting, 0u);
 }
 
-TEST_F(NodeTableTest, KeepsNothingWhenTheTimeOfEarlierWorkersNodesIsOver) {
-  clock_.advance(kGrace);
+// Be the timeout short or long: a worker may take a while to know its layers again.
+TEST_F(NodeTableTest, KeepsARequestForItsWholeTimeAndNoLonger) {
+  clock_.advance(2 * kReadTimeout);
+  EXPECT_TRUE(wait_for_tree());
 
+  clock_.advance(kReadTimeout - seconds(1));
+  connection_->expire(clock_.now());
+  EXPECT_EQ(connection_->counters().waiting, 1u);
+
+  clock_.advance(seconds(1));
+  connection_->expire(clock_.now());
+  EXPECT_EQ(connection_->counters().waiting, 0u);
+  EXPECT_EQ(connection_->counters().expired, 1u);
+}
+
+TEST_F(NodeTableTest, TriesAgainAndKeepsNothingOnceAllIsAddedThatWillBe) {
+  EXPECT_TRUE(wait_for_tree());
+
+  nodes_->expect_no_more();
+
+  EXPECT_EQ(retries_, 1);
+  EXPECT_EQ(connection_->counters().waiting, 0u);
   EXPECT_FALSE(wait_for_tree());
-  EXPECT_EQ(retries_, 0);
+  EXPECT_EQ(retries_, 1);
+}
+
+TEST_F(NodeTableTest, FindsWhatIsAddedLater) {
+  nodes_->expect_no_more();
+
+  nodes_->add(kTree, nullptr);
+
+  EXPECT_TRUE(wait_for_tree());
+  EXPECT_EQ(retries_, 1);
 }
 
 }  // namespace

@@ -19,7 +19,6 @@ using std::chrono::seconds;
 
 constexpr uint32_t kTree = 7;
 constexpr auto kTimeout = seconds(60);
-constexpr auto kGrace = std::chrono::hours(1);
 constexpr size_t kPoolThreads = 4;  // of FuseServer
 
 std::shared_ptr<const ImageTree> tree_of_one_file(const test::TempDir& directory) {
@@ -39,7 +38,7 @@ std::shared_ptr<const ImageTree> tree_of_one_file(const test::TempDir& directory
 class TreeFsTest : public testing::Test {
  protected:
   TreeFsTest() {
-    nodes_.emplace(connection_, clock_, clock_.now() + kGrace);
+    nodes_.emplace(connection_);
     server_.emplace(connection_, clock_);
     trees_.emplace(connection_, *nodes_, *server_, clock_);
   }
@@ -82,7 +81,8 @@ TEST_F(TreeFsTest, LeavesAReadAloneThatItsDeadlineHasAnswered) {
 
   busy.count_down();
   settle();
-  advance(kGrace);  // its layer never comes
+  nodes_->expect_no_more();  // its layer never comes
+  advance(kTimeout);
 
   EXPECT_EQ(answers(), 0u);
   EXPECT_EQ(connection_->counters().waiting, 0u);
@@ -97,9 +97,12 @@ TEST_F(TreeFsTest, EndsAReadOnceWhoseLayerDoesNotCome) {
   settle();
   EXPECT_EQ(answers(), 0u);
 
-  advance(kGrace);
+  advance(kTimeout - seconds(1));
+  EXPECT_EQ(answers(), 0u);
+  advance(seconds(1));
   EXPECT_EQ(answers(), 1u);
 
+  nodes_->expect_no_more();
   trees_->handle(kernel_.read(tree_node(kTree, inode)));
   settle();
   EXPECT_EQ(answers(), 1u) << "nothing can come any more";

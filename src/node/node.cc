@@ -204,6 +204,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   image_options.log = &start_log;
   RUNNEL_TRY(auto images,
              Images::open(image_options, config.root, held, registries, *engine, clock));
+  engine->all_layers_added();
   RUNNEL_TRY(auto snapshotter, snapshot::Snapshotter::open(config.root, *store, *images));
 
   const auto status = [&] { return status_json(*images, *engine, worker); };

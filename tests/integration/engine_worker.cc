@@ -76,6 +76,7 @@ Result<void> work(const std::string& root, const std::string& way_name,
                                          .background_fill = false},
                                         std::move(channel), clock));
   RUNNEL_TRY(const auto layers, add_layers(*engine, root + "/input"));
+  engine->all_layers_added();
   RUNNEL_DO(engine->mount("image", root + "/input/metadata", layers.digests));
   const int self = ::getpid();
   for (int signal = 0; signal != SIGTERM;) {
