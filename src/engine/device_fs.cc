@@ -61,11 +61,10 @@ class DeviceFs::Impl {
 
   Result<void> start() {
     RUNNEL_TRY(const auto outstanding, connection_->take_over(options_.recovery));
-    server_.start(
+    return server_.start(
         options_.threads, options_.alive,
         [this](const FuseRequest& request, MutableBytes scratch) { handle(request, scratch); },
         outstanding);
-    return {};
   }
 
   FuseConnection& connection() const { return *connection_; }

@@ -80,7 +80,7 @@ void TreeFs::handle(const FuseRequest& request) {
   }
 }
 
-// The metadata is a mapped file, whose pages may have to be read: not in this thread.
+// The metadata is a mapped file, whose pages may have to be read.
 void TreeFs::with_tree(const FuseRequest& request) {
   if (request.opcode == FUSE_READ) cache::fault("request-read");
   const auto tree = nodes_.tree(root_of(request.node));

@@ -23,7 +23,7 @@ class TreeFs {
          const Clock& clock)
       : connection_(std::move(connection)), nodes_(nodes), server_(server), clock_(clock) {}
 
-  // A request whose node is a tree's. Returns at once; answers from the server's pool.
+  // A request whose node is a tree's. What may wait for a disk it hands to the server.
   void handle(const FuseRequest& request);
 
   // What a lookup of the tree's root answers.

@@ -33,6 +33,15 @@ class FuseKernel {
 
   // Sends a read of 4096 bytes, and has the connection take it.
   engine::FuseRequest read(uint64_t node, uint64_t offset = 0, uint32_t pid = 0) {
+    send_read(node, offset, pid);
+    engine::FuseRequest request;
+    Buffer scratch(65536);
+    EXPECT_TRUE(connection->take(request, scratch).value());
+    return request;
+  }
+
+  // For a server to take.
+  void send_read(uint64_t node, uint64_t offset = 0, uint32_t pid = 0) {
     struct {
       fuse_in_header header{};
       fuse_read_in read{};
@@ -45,10 +54,6 @@ class FuseKernel {
     sent.read.offset = offset;
     sent.read.size = 4096;
     EXPECT_EQ(::send(end_.get(), &sent, sizeof sent, 0), static_cast<ssize_t>(sizeof sent));
-    engine::FuseRequest request;
-    Buffer scratch(65536);
-    EXPECT_TRUE(connection->take(request, scratch).value());
-    return request;
   }
 
   // The head of the next answer, if there is one.
