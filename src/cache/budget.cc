@@ -33,12 +33,22 @@ void Budget::measured(uint64_t disk_bytes, uint64_t free_bytes, uint64_t used_by
 }
 
 bool Budget::admit(uint64_t bytes) {
-  const auto wanted = static_cast<int64_t>(bytes);
-  int64_t before = admissible_;
-  while (before >= wanted) {
-    if (admissible_.compare_exchange_weak(before, before - wanted)) return true;
-  }
+  if (take(bytes, 0)) return true;
   ++refused_;
+  return false;
+}
+
+bool Budget::admit_ahead(uint64_t bytes) {
+  return take(bytes, limits_.reserve);
+}
+
+bool Budget::take(uint64_t bytes, uint64_t leaving) {
+  int64_t before = admissible_;
+  while (before >= 0 && std::cmp_greater_equal(before, leaving) &&
+         std::cmp_greater_equal(static_cast<uint64_t>(before) - leaving, bytes)) {
+    if (admissible_.compare_exchange_weak(before, before - static_cast<int64_t>(bytes)))
+      return true;
+  }
   return false;
 }
 

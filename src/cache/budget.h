@@ -3,7 +3,7 @@
 //   room        everything goes on
 //   no filling  more than max_bytes are used, or less than min_free are free: nothing comes in the
 //               background, and layers that are not mounted are given back, least recently used
-//               first; what somebody reads still comes, and is kept
+//               first; what somebody reads still comes, with what lies around it, and is kept
 //   full        less than the reserve is free: reads of what is not here fail
 #pragma once
 
@@ -36,6 +36,9 @@ class Budget {
   // For bytes that somebody waits for: whether they may come. What was let in counts until the next
   // measurement.
   bool admit(uint64_t bytes);
+  // For what lies around such bytes, and nobody waits for: leaves as much as the reserve to
+  // admit().
+  bool admit_ahead(uint64_t bytes);
   // Whether admit() would let so many in now.
   bool has_room_for(uint64_t bytes) const {
     return std::cmp_greater_equal(admissible_.load(), bytes);
@@ -57,6 +60,8 @@ class Budget {
   Status status() const;
 
  private:
+  bool take(uint64_t bytes, uint64_t leaving);
+
   const Limits limits_;
   std::atomic<State> state_ = State::kRoom;
   std::atomic<uint64_t> excess_ = 0;

@@ -58,5 +58,16 @@ TEST(CacheBudget, LetsReadersInDownToTheReserve) {
   EXPECT_TRUE(budget.admit(300));
 }
 
+TEST(CacheBudget, LetsWhatLiesAroundComeWhileReadersAreLeftAsMuchAsTheReserve) {
+  Budget budget(kSmall);
+  budget.measured(10'000, 400, 2000);  // no filling, for two reasons
+
+  EXPECT_TRUE(budget.admit_ahead(150));
+  EXPECT_FALSE(budget.admit_ahead(51));
+  EXPECT_TRUE(budget.admit(120)) << "what lies around took a reader's share";
+  EXPECT_FALSE(budget.admit_ahead(0));
+  EXPECT_EQ(budget.status().refused, 0u) << "nobody waits for it";
+}
+
 }  // namespace
 }  // namespace runnel::cache

@@ -68,8 +68,7 @@ void Layer::end_wait_locked(uint32_t chunk, const Pending& pending) {
 // Fetches what lies around chunks that were touched just now. Nobody waits for these fetches: one
 // that fails is left to whoever comes to need it.
 void Layer::read_ahead_of(const std::vector<uint32_t>& touched, bool missed) {
-  const bool may = workers_.read_ahead && workers_.budget.may_fill();
-  const auto window = may ? ReadAhead::after(source_->round_trip()) : ReadAhead();
+  const auto window = workers_.read_ahead ? ReadAhead::after(source_->round_trip()) : ReadAhead();
   if (window.empty()) return;
   const auto now = workers_.clock.now();
   std::vector<uint32_t> ahead;
@@ -94,14 +93,17 @@ void Layer::want_around_locked(uint32_t chunk, const ReadAhead& window, bool mis
   const auto range = window.around(table_, chunk);
   std::vector<uint32_t> absent;
   uint64_t bytes = 0;
+  uint64_t plain = 0;
   for (uint32_t each = range.first; each <= range.last; ++each) {
     const bool known = states_.of(each) != State::kAbsent || pending_.contains(each) ||
                        std::ranges::find(ahead, each) != ahead.end();
     if (known) continue;
     absent.push_back(each);
     bytes += table_.at(each).stored_size;
+    plain += table_.at(each).size();
   }
-  if (missed || bytes >= ReadAhead::kWorthwhile) {
+  const bool wanted = missed || bytes >= ReadAhead::kWorthwhile;
+  if (wanted && workers_.budget.admit_ahead(plain)) {
     ahead.insert(ahead.end(), absent.begin(), absent.end());
   }
 }

@@ -97,6 +97,26 @@ TEST_F(CacheReadAhead, FetchesNothingElseWhenTheSourceIsNear) {
   EXPECT_THAT(asked(Priority::kPrefetch), IsEmpty());
 }
 
+// A machine whose disk is four fifths full is an ordinary one, and its containers start.
+TEST_F(CacheReadAhead, GoesOnWhereNothingIsFilledInTheBackground) {
+  source_->set_round_trip(milliseconds(20));
+  budget_.measured(uint64_t{10} << 30, uint64_t{19} << 26, 0);  // of 10 GiB 1.2 are free
+  ASSERT_EQ(budget_.state(), Budget::State::kNoFilling);
+
+  ASSERT_TRUE(start_read(10).get());
+
+  EXPECT_THAT(asked(Priority::kPrefetch), ElementsAre(9, 11, 12));
+}
+
+TEST_F(CacheReadAhead, LeavesTheLastOfTheDiskToReaders) {
+  source_->set_round_trip(milliseconds(20));
+  budget_.measured(uint64_t{10} << 30, uint64_t{900} << 20, 0);
+
+  ASSERT_TRUE(start_read(10).get());
+
+  EXPECT_THAT(asked(Priority::kPrefetch), IsEmpty());
+}
+
 TEST_F(CacheReadAhead, CanBeSwitchedOff) {
   open(false);
   source_->set_round_trip(milliseconds(20));
