@@ -64,6 +64,11 @@ std::string chain_id_of(const Record& record) {
   return last.starts_with("sha256:") ? last : std::string();
 }
 
+Result<void> check_parent(const Record& parent) {
+  if (parent.info.kind == Kind::kCommitted) return {};
+  return fail(Code::kInvalid, "parent {} is not committed", quote(parent.info.name));
+}
+
 // Whether containerd is about to unpack a layer into the snapshot: it says for which chain, or
 // names the key so (NAMESPACE/NUMBER/extract-…).
 bool is_unpacked_into(const std::string& key, const std::string& target) {
@@ -154,8 +159,9 @@ Result<bool> Snapshotter::streams(const std::string& target, const std::string& 
   if (existing) return true;
   std::string parent_chain;
   if (!parent.empty()) {
-    RUNNEL_TRY(const auto parents, committed_chain(parent));
-    parent_chain = chain_id_of(parents[0]);
+    RUNNEL_TRY(const auto below, store_.get(parent));
+    RUNNEL_DO(check_parent(below));
+    parent_chain = chain_id_of(below);
   }
   const auto offered = streaming_.offer(target, parent_chain, labels);
   if (!offered) log::warning("{} takes the ordinary way: {}", target, offered.error().message);
@@ -176,9 +182,8 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
                                                const std::string& parent, const Labels& labels) {
   RUNNEL_TRY(const auto mapping, id_mapping_of(labels));
   RUNNEL_TRY(const auto parents, committed_chain(parent));
-  const auto streamed = std::ranges::find_if(parents, &Record::streamed);
   std::optional<ChainLock> lock;
-  if (streamed != parents.end()) lock.emplace(*this, streamed->chain_id);
+  if (!parents.empty() && parents.back().streamed()) lock.emplace(*this, parents.back().chain_id);
 
   const NewDirectory created(*this);
   const bool has_directory = kind == Kind::kActive || parents.empty() || mapping;
@@ -206,13 +211,11 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
   return mounts;
 }
 
-// `parent` and everything below it; nothing for no parent.
+// `parent` and what shows with it, the uppermost first; nothing for no parent.
 Result<std::vector<Record>> Snapshotter::committed_chain(const std::string& parent) const {
   if (parent.empty()) return std::vector<Record>();
   RUNNEL_TRY(auto parents, store_.chain(parent));
-  if (parents[0].info.kind != Kind::kCommitted) {
-    return fail(Code::kInvalid, "parent {} is not committed", quote(parent));
-  }
+  RUNNEL_DO(check_parent(parents[0]));
   return parents;
 }
 
@@ -277,7 +280,6 @@ Result<std::vector<std::string>> Snapshotter::lower_directories(const Record& sn
   for (const auto& record : parents) {
     RUNNEL_TRY(auto path, content_of(record));
     lower.push_back(std::move(path));
-    if (record.streamed()) break;
   }
   RUNNEL_DO(map_lower(snapshot, lower));
   return lower;
@@ -360,12 +362,11 @@ Result<void> Snapshotter::remove(const std::string& name) {
 void Snapshotter::release_chain_below(const std::string& parent) {
   if (parent.empty()) return;
   const auto chain = store_.chain(parent);
-  if (!chain) return;
-  const auto streamed = std::ranges::find_if(*chain, &Record::streamed);
-  if (streamed == chain->end()) return;
-  const ChainLock lock(*this, streamed->chain_id);
-  const auto used = store_.chain_is_used(streamed->chain_id);
-  if (used && !*used) streaming_.idle(streamed->chain_id);
+  if (!chain || !chain->back().streamed()) return;
+  const auto& streamed = chain->back().chain_id;
+  const ChainLock lock(*this, streamed);
+  const auto used = store_.chain_is_used(streamed);
+  if (used && !*used) streaming_.idle(streamed);
 }
 
 Result<Info> Snapshotter::stat(const std::string& name) const {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <string_view>
 
 #include "base/quote.h"
 
@@ -83,13 +84,26 @@ Result<void> check_labels(const Labels& labels) {
 
 }  // namespace
 
-// One prepared statement; finalised with it.
+// One run of a statement that the store keeps prepared. Of one text there is one at a time, under
+// the store's lock.
 class Store::Statement {
  public:
-  Statement(sqlite3* database, const std::string& sql) : database_(database) {
-    sqlite3_prepare_v2(database, sql.c_str(), static_cast<int>(sql.size()), &statement_, nullptr);
+  Statement(const Store& store, std::string_view sql) : database_(store.database_) {
+    auto kept = store.prepared_.find(sql);
+    if (kept == store.prepared_.end()) {
+      sqlite3_stmt* made = nullptr;
+      sqlite3_prepare_v3(database_, sql.data(), static_cast<int>(sql.size()),
+                         SQLITE_PREPARE_PERSISTENT, &made, nullptr);
+      if (made == nullptr) return;
+      kept = store.prepared_.emplace(sql, made).first;
+    }
+    statement_ = kept->second;
   }
-  ~Statement() { sqlite3_finalize(statement_); }
+  ~Statement() {
+    if (statement_ == nullptr) return;
+    sqlite3_reset(statement_);
+    sqlite3_clear_bindings(statement_);
+  }
   Statement(const Statement&) = delete;
   Statement& operator=(const Statement&) = delete;
 
@@ -136,7 +150,7 @@ class Store::Statement {
   }
 
  private:
-  sqlite3* database_;
+  sqlite3* const database_;
   sqlite3_stmt* statement_ = nullptr;
   int bound_ = 0;
 };
@@ -146,20 +160,25 @@ class Store::Transaction {
  public:
   explicit Transaction(const Store& store) : store_(store), lock_(store.mutex_) {}
   ~Transaction() {
-    if (open_) (void)store_.execute("ROLLBACK");
+    if (open_) (void)run("ROLLBACK");
   }
   Result<void> begin() {
-    RUNNEL_DO(store_.execute("BEGIN IMMEDIATE"));
+    RUNNEL_DO(run("BEGIN IMMEDIATE"));
     open_ = true;
     return {};
   }
   Result<void> commit() {
-    RUNNEL_DO(store_.execute("COMMIT"));
+    RUNNEL_DO(run("COMMIT"));
     open_ = false;
     return {};
   }
 
  private:
+  Result<void> run(const char* sql) {
+    RUNNEL_DO(Statement(store_, sql).step());
+    return {};
+  }
+
   const Store& store_;
   std::lock_guard<std::recursive_mutex> lock_;
   bool open_ = false;
@@ -181,7 +200,7 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, const Clock&
   RUNNEL_DO(store->execute("PRAGMA synchronous = FULL"));
   int64_t version = 0;
   {
-    Statement statement(database, "PRAGMA user_version");
+    Statement statement(*store, "PRAGMA user_version");
     RUNNEL_TRY(const bool row, statement.step());
     if (row) version = statement.number(0);
   }
@@ -195,13 +214,14 @@ Result<std::unique_ptr<Store>> Store::open(const std::string& path, const Clock&
     RUNNEL_DO(store->execute(kSchema));
     RUNNEL_DO(transaction.commit());
   }
-  Statement statement(database, "SELECT seq FROM sqlite_sequence WHERE name = 'snapshots'");
+  Statement statement(*store, "SELECT seq FROM sqlite_sequence WHERE name = 'snapshots'");
   RUNNEL_TRY(const bool row, statement.step());
   if (row) store->last_number_ = statement.number(0);
   return store;
 }
 
 Store::~Store() {
+  for (const auto& [sql, statement] : prepared_) sqlite3_finalize(statement);
   sqlite3_close(database_);
 }
 
@@ -219,7 +239,7 @@ Result<std::vector<Record>> Store::select(const char* where,
                                           const std::vector<std::string>& values) const {
   const std::lock_guard lock(mutex_);
   Statement statement(
-      database_, fmt::format("SELECT {} FROM snapshots WHERE {} ORDER BY number", kColumns, where));
+      *this, fmt::format("SELECT {} FROM snapshots WHERE {} ORDER BY number", kColumns, where));
   for (const auto& value : values) statement.bind(value);
   std::vector<Record> records;
   for (;;) {
@@ -254,7 +274,7 @@ Result<Record> Store::insert(const Record& record) {
       return fail(Code::kInvalid, "parent {} is not committed", quote(record.info.parent));
     }
   }
-  Statement statement(database_,
+  Statement statement(*this,
                       "INSERT INTO snapshots (number, name, parent, kind, created, updated, "
                       "labels, chain_id, bytes, inodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)");
   const int64_t now = nanoseconds(clock_.wall());
@@ -267,7 +287,10 @@ Result<Record> Store::insert(const Record& record) {
       .bind(to_text(record.info.labels))
       .bind(record.chain_id);
   RUNNEL_DO(statement.step());
-  return get(record.info.name);
+  Record made = record;
+  made.info.created = made.info.updated = wall_time(now);
+  std::erase_if(made.info.labels, [](const auto& label) { return label.second.empty(); });
+  return made;
 }
 
 Result<Record> Store::create(int64_t number, Kind kind, const std::string& key,
@@ -307,7 +330,7 @@ Result<void> Store::commit(const std::string& key, const std::string& name, cons
   }
   RUNNEL_TRY(const auto taken, find(name));
   if (taken) return fail(Code::kExists, "snapshot {} exists", quote(name));
-  Statement statement(database_,
+  Statement statement(*this,
                       "UPDATE snapshots SET name = ?, kind = ?, created = ?, updated = ?, labels "
                       "= ?, bytes = ?, inodes = ? WHERE number = ?");
   const int64_t now = nanoseconds(clock_.wall());
@@ -332,7 +355,7 @@ Result<Record> Store::remove(const std::string& name) {
     return fail(Code::kConflict, "cannot remove snapshot {}: it has {} children, {} is one",
                 quote(name), children.size(), quote(children[0].info.name));
   }
-  Statement statement(database_, "DELETE FROM snapshots WHERE number = ?");
+  Statement statement(*this, "DELETE FROM snapshots WHERE number = ?");
   statement.bind(record.number);
   RUNNEL_DO(statement.step());
   RUNNEL_DO(transaction.commit());
@@ -346,7 +369,7 @@ Result<Record> Store::change_labels(const std::string& name,
   RUNNEL_TRY(auto record, get(name));
   RUNNEL_DO(change(record.info.labels));
   RUNNEL_DO(check_labels(record.info.labels));
-  Statement statement(database_, "UPDATE snapshots SET labels = ?, updated = ? WHERE number = ?");
+  Statement statement(*this, "UPDATE snapshots SET labels = ?, updated = ? WHERE number = ?");
   statement.bind(to_text(record.info.labels)).bind(nanoseconds(clock_.wall())).bind(record.number);
   RUNNEL_DO(statement.step());
   RUNNEL_TRY(auto changed, get(name));
@@ -359,7 +382,7 @@ Result<std::vector<Record>> Store::chain(const std::string& name) const {
   std::vector<Record> records;
   for (std::string next = name; !next.empty();) {
     RUNNEL_TRY(auto record, get(next));
-    next = record.info.parent;
+    next = record.streamed() ? std::string() : record.info.parent;
     records.push_back(std::move(record));
   }
   return records;
@@ -394,7 +417,7 @@ Result<bool> Store::chain_is_unpacked(const std::string& chain_id) const {
 
 Result<bool> Store::chain_is_used(const std::string& chain_id) const {
   const std::lock_guard lock(mutex_);
-  Statement statement(database_, R"(
+  Statement statement(*this, R"(
     WITH RECURSIVE above(name, kind) AS (
       SELECT name, kind FROM snapshots WHERE chain_id = ?
       UNION

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -17,6 +18,7 @@
 #include "snapshot/snapshot.h"
 
 struct sqlite3;
+struct sqlite3_stmt;
 
 namespace runnel::snapshot {
 
@@ -60,7 +62,8 @@ class Store {
                                const std::function<Result<void>(Labels&)>& change);
 
   Result<Record> get(const std::string& name) const;
-  // `name`, its parent, and so on to the lowest.
+  // `name`, its parent, and so on to the first that streams, which shows all that is below it, or
+  // to the lowest.
   Result<std::vector<Record>> chain(const std::string& name) const;
   Result<std::vector<Record>> list() const;
   // The streamed snapshot of that chain ID on that parent, if there is one.
@@ -89,6 +92,9 @@ class Store {
   const Clock& clock_;
   std::atomic<int64_t> last_number_{0};
   mutable std::recursive_mutex mutex_;
+  // By their text, of which there are a few. A start makes dozens of queries, and preparing one
+  // takes longer than running it.
+  mutable std::map<std::string, sqlite3_stmt*, std::less<>> prepared_;
 };
 
 }  // namespace runnel::snapshot

@@ -143,6 +143,29 @@ TEST_F(StoreTest, WalksDownToTheLowestParent) {
   EXPECT_EQ(chain[2].info.name, "A");
 }
 
+TEST_F(StoreTest, WalksNoFurtherThanToWhatStreams) {
+  ASSERT_TRUE(store_->create_streamed("S", "", "sha256:s", {}));
+  ASSERT_TRUE(store_->create_streamed("T", "S", "sha256:t", {}));
+  committed("A", "T");
+
+  const auto chain = store_->chain("A").value();
+
+  ASSERT_EQ(chain.size(), 2u);
+  EXPECT_EQ(chain[0].info.name, "A");
+  EXPECT_EQ(chain[1].info.name, "T");
+  EXPECT_EQ(store_->chain("T").value().size(), 1u);
+}
+
+TEST_F(StoreTest, ReturnsWhatItKeptOfANewSnapshot) {
+  const auto made = create(Kind::kActive, "a", "", {{"empty", ""}, {"x", "1"}}).value();
+
+  const auto kept = store_->get("a").value();
+  EXPECT_EQ(made.info, kept.info);
+  EXPECT_EQ(made.number, kept.number);
+  EXPECT_EQ(made.chain_id, kept.chain_id);
+  EXPECT_EQ(made.usage, kept.usage);
+}
+
 TEST_F(StoreTest, KnowsWhoUsesAChain) {
   ASSERT_TRUE(store_->create_streamed("one", "", "sha256:1", {}));
   ASSERT_TRUE(store_->create_streamed("two", "one", "sha256:2", {}));
