@@ -2,22 +2,20 @@
 
 #include <fcntl.h>
 #include <linux/loop.h>
-#include <poll.h>
-#include <signal.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
-#include <sstream>
+#include <memory>
+#include <string_view>
 #include <thread>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/side_process.h"
 
 namespace runnel::engine {
 
@@ -30,14 +28,14 @@ constexpr int kLoopAttempts = 64;
 constexpr unsigned long kReadAheadSectors = 256;
 constexpr auto kUnmountPause = std::chrono::milliseconds(20);
 
-// What the child says before it ends.
+// What became of it.
 struct Report {
   int error = 0;          // errno, 0 when it is mounted
   char step[64] = {};     // which call failed
   char kernel[256] = {};  // what the file system wrote into its log
 };
 
-// Everything below runs in the child of a process with threads: system calls only.
+// Everything below runs in a process of its own (side_process.h): system calls only.
 
 void set_step(Report& report, const char* step) {
   report.error = errno;
@@ -75,19 +73,12 @@ int attach_loop(const char* path, char* device, size_t size) {
   return -1;
 }
 
-// The child may hang until another worker answers it. It must not keep what that worker needs (the
-// cache's lock) nor what would make it wait for ever (the FUSE connection, when all others are
-// gone).
-void close_all_but(int fd) {
-  if (fd > STDERR_FILENO + 1) {
-    ::close_range(STDERR_FILENO + 1, static_cast<unsigned>(fd) - 1, 0);
-  }
-  ::close_range(static_cast<unsigned>(fd) + 1, ~0U, 0);
-}
-
-// Device node paths of the loop devices, made before the fork because the child may not allocate.
-struct LoopNames {
-  std::vector<std::array<char, 32>> names;
+// A mount on its way: all that its process uses.
+struct Mounting {
+  ImageMount mount;
+  std::vector<std::array<char, 32>>
+      loops;  // paths of the loop devices; the process may not allocate
+  Report report;
 };
 
 bool place(int mounted, const ImageMount& mount, Report& report) {
@@ -98,7 +89,7 @@ bool place(int mounted, const ImageMount& mount, Report& report) {
 }
 
 // A tree is on the FUSE mount already. That one is mounted without set-user-ID programs.
-bool bind_in_child(const ImageMount& mount, Report& report) {
+bool bind_tree(const ImageMount& mount, Report& report) {
   const int tree =
       ::open_tree(AT_FDCWD, mount.tree_path.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
   if (tree < 0) return set_step(report, "open_tree"), false;
@@ -111,18 +102,21 @@ bool bind_in_child(const ImageMount& mount, Report& report) {
   return place(tree, mount, report);
 }
 
-bool mount_in_child(const ImageMount& mount, LoopNames& loops, Report& report) {
-  if (mount.way == Way::kFuse) return bind_in_child(mount, report);
+bool mount_there(Mounting& mounting) {
+  const ImageMount& mount = mounting.mount;
+  auto& loops = mounting.loops;
+  Report& report = mounting.report;
+  if (mount.way == Way::kFuse) return bind_tree(mount, report);
   const char* source = mount.metadata_path.c_str();
   if (mount.way == Way::kErofsLoop) {
     for (size_t i = 0; i <= mount.device_paths.size(); ++i) {
       const char* path = i == 0 ? source : mount.device_paths[i - 1].c_str();
-      if (attach_loop(path, loops.names[i].data(), loops.names[i].size()) < 0) {
+      if (attach_loop(path, loops[i].data(), loops[i].size()) < 0) {
         set_step(report, "loop device");
         return false;
       }
     }
-    source = loops.names[0].data();
+    source = loops[0].data();
   }
   const int context = ::fsopen("erofs", FSOPEN_CLOEXEC);
   if (context < 0) return set_step(report, "fsopen"), false;
@@ -130,7 +124,7 @@ bool mount_in_child(const ImageMount& mount, LoopNames& loops, Report& report) {
               ::fsconfig(context, FSCONFIG_SET_STRING, "source", source, 0) == 0;
   for (size_t i = 0; good && i < mount.device_paths.size(); ++i) {
     const char* device =
-        mount.way == Way::kErofsLoop ? loops.names[i + 1].data() : mount.device_paths[i].c_str();
+        mount.way == Way::kErofsLoop ? loops[i + 1].data() : mount.device_paths[i].c_str();
     good = ::fsconfig(context, FSCONFIG_SET_STRING, "device", device, 0) == 0;
   }
   if (good && mount.direct_io) {
@@ -149,53 +143,14 @@ bool mount_in_child(const ImageMount& mount, LoopNames& loops, Report& report) {
 
 }  // namespace
 
-namespace {
-
-// Fills `report`, plain bytes, with what the child wrote into its own.
-template <class T>
-Result<void> in_child(const std::string& what, Duration timeout, T& report,
-                      const std::function<void(T&)>& calls) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) return fail_errno("pipe");
-  const UniqueFd read_end(ends[0]);
-  UniqueFd write_end(ends[1]);
-  const pid_t child = ::fork();
-  if (child < 0) return fail_errno("fork");
-  if (child == 0) {
-    close_all_but(write_end.get());
-    calls(report);
-    (void)!::write(write_end.get(), &report, sizeof report);
-    ::_exit(0);
-  }
-  write_end.reset();
-  pollfd waiting{.fd = read_end.get(), .events = POLLIN, .revents = 0};
-  const auto limit = std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count();
-  if (::poll(&waiting, 1, static_cast<int>(limit)) != 1) {
-    ::kill(child, SIGKILL);
-    std::thread([child] { ::waitpid(child, nullptr, 0); }).detach();  // it may take its time to die
-    return fail(Code::kUnavailable, "{}: not done within {} ms", what, limit);
-  }
-  const ssize_t size = ::read(read_end.get(), &report, sizeof report);
-  ::waitpid(child, nullptr, 0);
-  if (size != sizeof report) return fail(Code::kUnavailable, "{}: its process died", what);
-  return {};
-}
-
-}  // namespace
-
-Result<int> run_in_child(const char* what, Duration timeout, const std::function<int()>& calls) {
-  int answer = 0;
-  RUNNEL_DO(in_child<int>(what, timeout, answer, [&](int& into) { into = calls(); }));
-  return answer;
-}
-
 Result<void> mount_image(const ImageMount& mount, Duration timeout) {
-  LoopNames loops;
-  loops.names.resize(mount.device_paths.size() + 1);
-  Report report;
-  RUNNEL_DO(in_child<Report>("mount " + mount.target, timeout, report,
-                             [&](Report& into) { mount_in_child(mount, loops, into); }));
-  if (report.error == 0) return {};
+  const auto mounting =
+      std::make_shared<Mounting>(Mounting{.mount = mount, .loops = {}, .report = {}});
+  mounting->loops.resize(mount.device_paths.size() + 1);
+  RUNNEL_TRY(const int mounted, run_beside("mount " + mount.target, timeout,
+                                           [mounting] { return mount_there(*mounting) ? 1 : 0; }));
+  if (mounted == 1) return {};
+  const auto& report = mounting->report;
   std::string kernel = report.kernel;
   while (!kernel.empty() && kernel.back() == '\n') kernel.pop_back();
   auto error = system_error(report.error, fmt::format("mount {} ({}, {})", mount.target,
@@ -226,8 +181,23 @@ Result<void> detach_image(const std::string& target) {
 
 namespace {
 
+constexpr size_t kReadAtOnce = 64 * 1024;
+
+Result<std::string> read_mountinfo() {
+  RUNNEL_TRY(const UniqueFd file, open_file("/proc/self/mountinfo", O_RDONLY));
+  std::string text;
+  for (size_t size = 0;;) {
+    text.resize(size + kReadAtOnce);
+    const ssize_t got = ::read(file.get(), text.data() + size, kReadAtOnce);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail_errno("read /proc/self/mountinfo");
+    size += static_cast<size_t>(got);
+    if (got == 0) return text.resize(size), text;
+  }
+}
+
 // mountinfo writes space, tab, newline and backslash as \ooo (proc(5)).
-std::string unescape(const std::string& text) {
+std::string unescape(std::string_view text) {
   std::string out;
   for (size_t i = 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 3 < text.size()) {
@@ -241,23 +211,31 @@ std::string unescape(const std::string& text) {
   return out;
 }
 
+// Takes what stands before the next `separator`, and that, off `rest`.
+std::string_view take_field(std::string_view& rest, char separator) {
+  const auto end = rest.find(separator);
+  const auto field = rest.substr(0, end);
+  rest.remove_prefix(end == rest.npos ? rest.size() : end + 1);
+  return field;
+}
+
 }  // namespace
 
 Result<std::vector<MountPoint>> mounts_below(const std::string& directory) {
-  std::ifstream file("/proc/self/mountinfo");
-  if (!file) return fail(Code::kUnavailable, "cannot read /proc/self/mountinfo");
+  RUNNEL_TRY(const std::string text, read_mountinfo());
   std::vector<MountPoint> found;
-  for (std::string line; std::getline(file, line);) {
-    std::istringstream fields(line);
-    std::string id, parent, device, root, target, field, type;
-    fields >> id >> parent >> device >> root >> target;
-    while (fields >> field && field != "-") {
+  for (std::string_view lines = text; !lines.empty();) {
+    std::string_view line = take_field(lines, '\n');
+    for (int skipped = 0; skipped < 2; ++skipped) take_field(line, ' ');  // its ID, its parent's
+    const auto device = take_field(line, ' ');
+    take_field(line, ' ');  // the root
+    auto target = unescape(take_field(line, ' '));
+    if (target != directory && !target.starts_with(directory + "/")) continue;
+    while (!line.empty() && take_field(line, ' ') != "-") {
     }
-    fields >> type;
-    target = unescape(target);
-    if (target == directory || target.starts_with(directory + "/")) {
-      found.push_back({.target = target, .type = type, .device = device});
-    }
+    found.push_back({.target = std::move(target),
+                     .type = std::string(take_field(line, ' ')),
+                     .device = std::string(device)});
   }
   return found;
 }

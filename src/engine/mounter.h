@@ -5,7 +5,6 @@
 // finish dying. So a mount is made by a child that runs system calls and nothing else.
 #pragma once
 
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -30,11 +29,6 @@ struct ImageMount {
 // when it takes longer than `timeout`; the mount may then still appear. The message has what the
 // kernel said.
 Result<void> mount_image(const ImageMount& mount, Duration timeout);
-
-// Runs `calls` in a child and returns what it returned (0 to 255). For system calls on a mount that
-// this process serves; `calls` must do nothing else, memory allocation included, because the
-// process has threads. kUnavailable after `timeout`.
-Result<int> run_in_child(const char* what, Duration timeout, const std::function<int()>& calls);
 
 // kConflict when something still uses it after some attempts within `timeout`; kNotFound when
 // nothing is mounted there.

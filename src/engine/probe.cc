@@ -10,6 +10,7 @@
 #include "base/fd.h"
 #include "engine/device_fs.h"
 #include "engine/mounter.h"
+#include "engine/side_process.h"
 #include "erofs/writer.h"
 
 namespace runnel::engine {
@@ -33,7 +34,7 @@ Result<Buffer> trial_image() {
 
 enum class Seen : uint8_t { kRight, kCannotOpen, kWrong, kNoError };
 
-// In a child, because this process serves what is read: system calls only.
+// Beside this process, because it serves what is read: system calls only.
 Seen read_both_halves(const char* path) {
   std::byte block[erofs::kBlockSize];
   const int file = ::open(path, O_RDONLY | O_CLOEXEC);
@@ -49,7 +50,7 @@ Seen read_both_halves(const char* path) {
 // What is there reads right; what the device does not have is an error, not zeros.
 Result<void> check_reads(const std::string& target) {
   const auto path = target + "/file";
-  RUNNEL_TRY(const int seen, run_in_child("read the trial image", kTrialTimeout, [&] {
+  RUNNEL_TRY(const int seen, run_beside("read the trial image", kTrialTimeout, [path] {
                return static_cast<int>(read_both_halves(path.c_str()));
              }));
   switch (static_cast<Seen>(seen)) {

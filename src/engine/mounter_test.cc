@@ -1,0 +1,22 @@
+#include "engine/mounter.h"
+
+#include <gtest/gtest.h>
+
+namespace runnel::engine {
+namespace {
+
+TEST(MountsBelow, FindsAMountAtTheDirectoryItself) {
+  const auto proc = mounts_below("/proc").value();
+
+  ASSERT_FALSE(proc.empty());
+  EXPECT_EQ(proc[0].target, "/proc");
+  EXPECT_EQ(proc[0].type, "proc");
+  EXPECT_NE(proc[0].device.find(':'), std::string::npos);
+}
+
+TEST(MountsBelow, TakesNoNameThatOnlyBeginsAlike) {
+  EXPECT_TRUE(mounts_below("/pro").value().empty());
+}
+
+}  // namespace
+}  // namespace runnel::engine

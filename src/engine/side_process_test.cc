@@ -1,0 +1,124 @@
+#include "engine/side_process.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <memory>
+
+#include "base/fd.h"
+
+namespace runnel::engine {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+struct Pipe {
+  static Pipe make() {
+    int ends[2] = {-1, -1};
+    EXPECT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+    return {.reading = UniqueFd(ends[0]), .writing = UniqueFd(ends[1])};
+  }
+
+  UniqueFd reading;
+  UniqueFd writing;
+};
+
+TEST(SideProcess, AnswersWithWhatTheCallsReturned) {
+  EXPECT_EQ(run_beside("answer", seconds(10), [] { return 42; }).value(), 42);
+}
+
+TEST(SideProcess, IsAnotherProcessThatSharesMemory) {
+  const auto seen = std::make_shared<std::atomic<pid_t>>(0);
+
+  ASSERT_TRUE(run_beside("write", seconds(10), [seen] {
+    *seen = ::getpid();
+    return 0;
+  }));
+
+  EXPECT_NE(*seen, 0);
+  EXPECT_NE(*seen, ::getpid());
+}
+
+TEST(SideProcess, HoldsNoDescriptorOfOurs) {
+  const auto pipe = Pipe::make();
+
+  const auto seen = run_beside("look", seconds(10), [fd = pipe.reading.get()] {
+    return ::fcntl(fd, F_GETFD) == -1 && errno == EBADF ? 1 : 0;
+  });
+
+  EXPECT_EQ(seen.value(), 1);
+  EXPECT_NE(::fcntl(pipe.reading.get(), F_GETFD), -1) << "ours stays open";
+}
+
+TEST(SideProcess, DoesNotDisturbTheCallersErrno) {
+  errno = EMLINK;
+
+  ASSERT_TRUE(run_beside("fail", seconds(10), [] { return ::close(-1) == -1 ? 0 : 1; }));
+
+  EXPECT_EQ(errno, EMLINK);
+}
+
+TEST(SideProcess, IsGivenUpAndKilledWhenItTakesTooLong) {
+  const auto process = std::make_shared<std::atomic<pid_t>>(0);
+
+  const auto hung = run_beside("hang", milliseconds(300), [process] {
+    *process = ::getpid();
+    for (;;) ::pause();
+    return 0;
+  });
+
+  ASSERT_FALSE(hung);
+  EXPECT_EQ(hung.error().code, Code::kUnavailable);
+  EXPECT_NE(hung.error().message.find("hang: not done within 300 ms"), std::string::npos)
+      << hung.error().message;
+  ASSERT_NE(*process, 0);
+  // Killed, and perhaps reaped already by a thread that we do not see.
+  const UniqueFd killed(static_cast<int>(::syscall(SYS_pidfd_open, process->load(), 0)));
+  pollfd waiting{.fd = killed.get(), .events = POLLIN, .revents = 0};
+  if (killed.get() >= 0) {
+    EXPECT_EQ(::poll(&waiting, 1, 10'000), 1);
+  }
+}
+
+TEST(SideProcess, SaysThatItDied) {
+  const auto died = run_beside("die", seconds(10), [] {
+    ::kill(::getpid(), SIGKILL);
+    return 0;
+  });
+
+  ASSERT_FALSE(died);
+  EXPECT_EQ(died.error().message, "die: its process died");
+}
+
+TEST(SideProcess, LeavesNoChildAndNoDescriptor) {
+  const auto free_descriptor = [] { return UniqueFd(::dup(0)).get(); };
+  const int before = free_descriptor();
+
+  for (int i = 0; i < 50; ++i) ASSERT_EQ(run_beside("count", seconds(10), [i] { return i; }), i);
+
+  EXPECT_EQ(free_descriptor(), before);
+  EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
+
+// The stack that a trial's read of a block needs, and more.
+TEST(SideProcess, HasAStackOfItsOwn) {
+  const auto seen = run_beside("use the stack", seconds(10), [] {
+    std::array<volatile char, 128 * 1024> bytes;
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<char>(i);
+    return static_cast<int>(bytes[77]);
+  });
+
+  EXPECT_EQ(seen.value(), 77);
+}
+
+}  // namespace
+}  // namespace runnel::engine
