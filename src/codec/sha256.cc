@@ -2,6 +2,8 @@
 
 #include <openssl/evp.h>
 
+#include "base/prefetched.h"
+
 namespace runnel::codec {
 namespace {
 
@@ -24,7 +26,9 @@ Sha256::Sha256() : context_(EVP_MD_CTX_new()) {
 }
 
 void Sha256::update(Bytes bytes) {
-  RUNNEL_CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
+  in_prefetched_pieces(bytes, [this](Bytes piece) {
+    RUNNEL_CHECK(EVP_DigestUpdate(context_.get(), piece.data(), piece.size()) == 1);
+  });
 }
 
 Sha256Value Sha256::finish() {

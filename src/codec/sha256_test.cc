@@ -25,6 +25,24 @@ TEST(Sha256, DoesNotCareHowTheBytesAreCut) {
   EXPECT_EQ(to_hex(hash.finish()), kAbc);
 }
 
+// What the bytes are fetched ahead in must not show: lengths around the pieces' ends.
+TEST(Sha256, GivesTheSameWhateverTheLength) {
+  Buffer bytes(3 * 4096 + 1);
+  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i / 7);
+  for (const size_t size : {1023u, 1024u, 1025u, 4095u, 4096u, 5119u, 5120u, 5121u, 12289u}) {
+    Sha256 by_bytes;
+    for (size_t i = 0; i < size; ++i) by_bytes.update(Bytes(bytes).subspan(i, 1));
+    EXPECT_EQ(to_hex(sha256(Bytes(bytes).first(size))), to_hex(by_bytes.finish())) << size;
+  }
+}
+
+// FIPS 180-4's long example: a million times "a".
+TEST(Sha256, GivesTheStandardsLongExample) {
+  const Buffer bytes(1'000'000, std::byte{'a'});
+  EXPECT_EQ(to_hex(sha256(bytes)),
+            "cdc76e5c9914fb9281a1c7e284d73e67f1809a48a497200e046d39ccc7112cd0");
+}
+
 TEST(Sha256, StartsAnewAfterFinish) {
   Sha256 hash;
   hash.update(as_bytes("something else"));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/prefetched.h"
 #include "base/quote.h"
 
 namespace runnel::oci {
@@ -106,7 +107,9 @@ void Digester::start() {
 }
 
 void Digester::update(Bytes bytes) {
-  RUNNEL_CHECK(EVP_DigestUpdate(context_.get(), bytes.data(), bytes.size()) == 1);
+  in_prefetched_pieces(bytes, [this](Bytes piece) {
+    RUNNEL_CHECK(EVP_DigestUpdate(context_.get(), piece.data(), piece.size()) == 1);
+  });
 }
 
 Digest Digester::finish() {
