@@ -4,8 +4,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
+#include <future>
 #include <map>
 #include <memory>
+#include <numeric>
 #include <thread>
 
 #include "base/fd.h"
@@ -70,8 +73,20 @@ struct ConvertedLayer {
   LayerFile file;
   artifact::LayerTree tree;
   oci::Digest diff_id;
-  size_t uses = 1;  // of the image's layers
+  size_t uses = 1;                 // of the image's layers
+  std::future<Result<bool>> push;  // whether bytes were sent
 };
+
+// The places of an image's layers, the largest first: its blob is on its way while the others are
+// converted and merged, and no processor is left alone with the last of it.
+std::vector<size_t> largest_first(const std::vector<oci::Descriptor>& layers) {
+  std::vector<size_t> order(layers.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  std::ranges::sort(order, [&](size_t a, size_t b) {
+    return layers[a].size != layers[b].size ? layers[a].size > layers[b].size : a < b;
+  });
+  return order;
+}
 
 // For a layer that the image has twice: one blob has one diff ID.
 Result<void> check_same_diff_id(const oci::Digest& first, const oci::Digest& again) {
@@ -81,15 +96,20 @@ Result<void> check_same_diff_id(const oci::Digest& first, const oci::Digest& aga
               again);
 }
 
-// Converts an image's layers, makes its artifact and pushes both.
+// Converts an image's layers, makes its artifact and pushes both. A layer's blob is pushed behind
+// the conversion of the others: until a manifest names it nobody sees it.
 class ImageConversion {
  public:
   ImageConversion(remote::Repository& repository, const Source& source, const Options& options)
       : repository_(repository), source_(source), options_(options), pool_(options.threads) {}
+  // Waits for the blob that is being pushed, if any.
+  ~ImageConversion() { given_up_ = true; }
+  ImageConversion(const ImageConversion&) = delete;
+  ImageConversion& operator=(const ImageConversion&) = delete;
 
   // With `index`, a second manifest whose subject is the index goes beside the first.
   Result<Converted> run(const std::optional<oci::Descriptor>& index) {
-    for (size_t i = 0; i < source_.manifest.layers.size(); ++i) {
+    for (const size_t i : largest_first(source_.manifest.layers)) {
       const auto& layer = source_.manifest.layers[i];
       if (auto done = convert_layer(i); !done) {
         return std::unexpected(done.error().in(fmt::format("layer {} ({})", i + 1, layer.digest)));
@@ -125,8 +145,20 @@ class ImageConversion {
     RUNNEL_TRY(auto converted, converter.finish());
     layers_[descriptor.digest] = ConvertedLayer{.file = {.file = file, .blob = converted.blob},
                                                 .tree = std::move(converted.tree),
-                                                .diff_id = source_.config.diff_ids[i]};
+                                                .diff_id = source_.config.diff_ids[i],
+                                                .push = begin_push(file, converted.blob)};
     return {};
+  }
+
+  std::future<Result<bool>> begin_push(const std::shared_ptr<const UniqueFd>& file,
+                                       const artifact::LayerBlobWriter::Written& blob) {
+    const auto push = std::make_shared<std::packaged_task<Result<bool>()>>(
+        [this, file, size = blob.size, digest = oci::Digest::from_sha256(blob.digest)] {
+          if (given_up_) return Result<bool>(false);
+          return repository_.push_blob(digest, net::FileRange(file, 0, size));
+        });
+    pushes_.submit([push] { (*push)(); });
+    return push->get_future();
   }
 
   Result<Artifact> make_artifact() {
@@ -196,13 +228,10 @@ class ImageConversion {
   Result<void> push_blobs() {
     RUNNEL_DO(push_bytes(as_bytes(artifact::kConfigBlob)));
     size_t pushed = 0;
-    for (const auto& [source, layer] : layers_) {
+    for (auto& [source, layer] : layers_) {
       options_.progress({.step = fmt::format("pushing layer {}/{}", ++pushed, layers_.size())});
-      const auto& blob = layer.file.blob;
-      const auto digest = oci::Digest::from_sha256(blob.digest);
-      RUNNEL_TRY(const bool sent,
-                 repository_.push_blob(digest, net::FileRange(layer.file.file, 0, blob.size)));
-      count(blob.size, sent);
+      RUNNEL_TRY(const bool sent, layer.push.get());
+      count(layer.file.blob.size, sent);
     }
     options_.progress({.step = "pushing the boot blob"});
     return push_bytes(boot_.bytes);
@@ -239,6 +268,8 @@ class ImageConversion {
   std::map<oci::Digest, ConvertedLayer> layers_;  // by source digest
   BootBlob boot_;
   Converted result_;
+  std::atomic<bool> given_up_ = false;
+  WorkerPool pushes_{1};  // last: its task uses the above
 };
 
 bool wanted(const oci::Descriptor& child) {

@@ -62,7 +62,8 @@ Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::strin
 
 // Converts what `target` (a tag or digest of `repository`) names: one image, or each Linux platform
 // of an index; attestations are skipped. Nothing of an artifact is visible before all of it is
-// there. Errors name the image and the layer.
+// there; layer blobs are pushed while other layers are converted. Errors name the image and the
+// layer, and come when the blob that is just being pushed is through.
 Result<std::vector<Converted>> convert_image(remote::Repository& repository,
                                              const std::string& target, const Options& options);
 
