@@ -10,6 +10,7 @@ from growth_bench import content
 
 LAYERED_MIB = 16
 STARTED_MIB = 32
+PAGE_CACHE = "page-cache"
 
 
 @dataclass(frozen=True)
@@ -19,8 +20,13 @@ class Axis:
     unit: str
     points: tuple[int, ...]
     quick: tuple[int, ...]
-    image: Callable[[Path, int], Path] | None = None  # makes the layout of a point, in a directory
+    image: Callable[[Path, int], Path] | None = None  # of a start: makes the layout of a point, in a directory
     containers: bool = False  # a point is so many containers of one image
+
+    @property
+    def value(self) -> str:
+        """The figure of a row that grows."""
+        return "seconds" if self.image else "cached_bytes" if self.name == PAGE_CACHE else "p50_ms"
 
 
 AXES = (
@@ -31,6 +37,7 @@ AXES = (
     Axis("files", "Start by the number of files", f"files of {content.SMALL_FILE_BYTES} bytes",
          (100, 10_000, 50_000), (100, 5_000), content.of_files),
     Axis("starts", "Containers at once, to the last one's READY", f"containers of one cold image of {STARTED_MIB} MiB", (1, 8, 32), (1, 4), lambda at, _: content.of_size(at, STARTED_MIB), containers=True),
+    Axis(PAGE_CACHE, "Page cache of images on one base, all of them read", "images", (1, 20), (1, 3)),
     Axis("manifests", "The registry's answers by the number of its manifests", "manifests",
          (1_000, 10_000, 100_000), (100, 1_000)),
 )

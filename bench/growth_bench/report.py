@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from growth_bench import plot
-from growth_bench.axes import AXES, Axis
+from growth_bench.axes import AXES, PAGE_CACHE, Axis
 from registry_bench import report
 from sandbox.cold_start import EAGER
 
@@ -36,6 +36,16 @@ def _registry_line(row: dict) -> str:
             f"{row['first_answer_seconds']:.3f} | {row['database_bytes'] / 1e6:,.1f} |")
 
 
+def _cache_line(row: dict) -> str:
+    ratio = ""
+    if row["way"] != EAGER:
+        ratio = f"{row['cached_ratio']:.2f} ({row['cached_ratio_min']:.2f}–{row['cached_ratio_max']:.2f})"
+        if row["cached_ratio"] > 1:
+            ratio = f"**{ratio}, more**"
+    return (f"| {row['point']:,} | {row['way']} | {row['cached_bytes'] / 1e6:,.0f} ({row['cached_bytes_min'] / 1e6:,.0f}–"
+            f"{row['cached_bytes_max'] / 1e6:,.0f}) | {ratio} | {row['read_bytes'] / 1e6:,.0f} |")
+
+
 def grown(rows: list[dict], value: str) -> str:
     """How much the last point takes of the first one's time, for each way."""
     texts = []
@@ -51,13 +61,16 @@ def _section(axis: Axis, rows: list[dict]) -> list[str]:
     mine = [row for row in rows if row["axis"] == axis.name]
     if not mine:
         return []
-    if axis.image is None:
+    if axis.name == PAGE_CACHE:
+        head = "| images | way | page cache MB | of eager | MB read |"
+        lines = [_cache_line(row) for row in mine]
+    elif axis.image is None:
         head = "| manifests | question | p50 ms | p99 ms | answers/s | start to first answer s | database MB |"
-        lines, value = [_registry_line(row) for row in mine], "p50_ms"
+        lines = [_registry_line(row) for row in mine]
     else:
         head = f"| {axis.unit} | way | READY s | of eager | MB | requests |"
-        lines, value = [_start_line(row) for row in mine], "seconds"
-    return ["", f"**{axis.title}.** {grown(mine, value)}", "", head, "|" + "---|" * (head.count("|") - 1), *lines]
+        lines = [_start_line(row) for row in mine]
+    return ["", f"**{axis.title}.** {grown(mine, axis.value)}", "", head, "|" + "---|" * (head.count("|") - 1), *lines]
 
 
 def markdown(results: dict) -> str:
@@ -66,7 +79,7 @@ def markdown(results: dict) -> str:
             f"{m['kernel']}, load average {results['load']} before. Images made for it, started with no image, no "
             "cached byte and no page cache over 1 Gbit/s with 2 ms: containerd's ordinary pull (eager) beside a first "
             "streamed start. Medians of interleaved rounds, lowest to highest in parentheses; ratios are taken "
-            "within a round. The registry is asked over loopback, server and load generator on a processor each.")
+            "within a round. Page cache: what `/proc/meminfo` has more of after every file was read once. The registry is asked over loopback, server and load generator on a processor each.")
     lines = [said, "", f"![What grows, and what it costs]({results['plot']})"]
     for axis in AXES:
         lines += _section(axis, results["summary"])
@@ -76,12 +89,13 @@ def markdown(results: dict) -> str:
 def panels(rows: list[dict]) -> list[plot.Panel]:
     found = []
     for axis in AXES:
-        name, measure = ("p50_ms", "ms") if axis.image is None else ("seconds", "s")
+        name = axis.value
+        measure, unit = {"seconds": ("s", 1), "p50_ms": ("ms", 1), "cached_bytes": ("MB", 1e6)}[name]
         lines: dict[str, list[plot.Point]] = {}
         for row in rows:
             if row["axis"] == axis.name:
                 lines.setdefault(row["way"], []).append(
-                    plot.Point(row["point"], row[name], row[f"{name}_min"], row[f"{name}_max"]))
+                    plot.Point(row["point"], row[name] / unit, row[f"{name}_min"] / unit, row[f"{name}_max"] / unit))
         if lines:
             found.append(plot.Panel(axis.title, axis.unit, measure, lines))
     return found

@@ -81,7 +81,7 @@ def _growth(rows: list[dict]) -> list[str]:
     for axis in AXES:
         mine = [row for row in rows if row["axis"] == axis.name]
         if mine:
-            lines.append(f"| {axis.title} | {grown(mine, 'p50_ms' if axis.image is None else 'seconds')} |")
+            lines.append(f"| {axis.title} | {grown(mine, axis.value)} |")
     return lines
 
 
@@ -106,6 +106,8 @@ def lost(parts: dict) -> list[str]:
     for row in parts.get("growth", {}).get("summary", []):
         if row.get("ratio", 0) > 1:
             found.append(f"a start with {row['axis']} {row['point']:,}")
+        if row.get("cached_ratio", 0) > 1:
+            found.append(f"page cache of {row['point']:,} images on one base, {row['way']}")
     return found
 
 

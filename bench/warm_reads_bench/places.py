@@ -34,18 +34,20 @@ def _fill(side: Side) -> None:
         return bool(layers) and all(layer["complete"] for layer in layers)
     daemons.wait_until(complete, 600, "every layer is complete")
 
-def _pull_complete(side: Side, way: str, reference: str) -> None:
-    """Leaves the image mounted as `way` says: through the node, or on plain files."""
-    side.pull(reference)
+def pull_complete(side: Side, way: str, references: list[str]) -> None:
+    """Leaves the images mounted as `way` says: through the node, or on plain files."""
+    for reference in references:
+        side.pull(reference)
     if side.node is None:
         return
     _fill(side)
     if way in (PLAIN, DIRECT):
-        side.containerd.remove_image(reference)
+        side.containerd.remove_all_images()
         side.containerd.stop()
         side.node.stop()  # lets go of every mount; the layers stay
         side.start()
-        side.pull(reference)
+        for reference in references:
+            side.pull(reference)
     wanted = "plain" if way in (PLAIN, DIRECT) else "served"
     found = {layer["mounted"] for layer in layers_of(side)}
     if found != {wanted}:
@@ -71,7 +73,7 @@ def mounted(directory: Path, layout: Path, ways: list[str]) -> Iterator[list[Pla
                         more_arguments=("--direct-io",) if way == DIRECT else ()).start()
             undo.callback(side.stop)
             side.use(registry.host)
-            _pull_complete(side, way, reference)
+            pull_complete(side, way, [reference])
             _, root = undo.enter_context(side.containerd.active(chain))
             places.append(Place(way, root, side))
         yield places

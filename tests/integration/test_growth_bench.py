@@ -16,7 +16,7 @@ from sandbox import images, services
 ROOT = services.project_root()
 sys.path.append(str(ROOT / "bench"))
 
-from growth_bench import content, plot, report, starting  # noqa: E402
+from growth_bench import caching, content, plot, report, starting  # noqa: E402
 
 
 def names_of(layout) -> list[list[str]]:
@@ -65,6 +65,20 @@ def test_ratios_are_taken_within_a_round():
     assert (first["seconds"], first["seconds_min"], first["seconds_max"]) == (2, 1, 3)
     assert (first["ratio"], first["ratio_min"], first["ratio_max"]) == (0.625, 0.5, 0.75)
     assert "ratio" not in next(row for row in rows if row["way"] == "eager")
+
+
+READINGS = [caching.Reading(1, "eager", 1, 30_000_000, 29_000_000), caching.Reading(1, "fuse", 1, 45_000_000, 29_000_000),
+            caching.Reading(20, "eager", 1, 60_000_000, 580_000_000),
+            caching.Reading(20, "fuse", 1, 57_000_000, 580_000_000)]
+
+
+def test_the_page_cache_of_many_images_is_compared_with_the_ordinary_ways():
+    text = report.markdown(results(caching.summaries(READINGS)))
+
+    assert "| 1 | eager | 30 (30–30) |  | 29 |" in text
+    assert "| 1 | fuse | 45 (45–45) | **1.50 (1.50–1.50), more** | 29 |" in text
+    assert "| 20 | fuse | 57 (57–57) | 0.95 (0.95–0.95) | 580 |" in text
+    assert "From 1 to 20, the last as a multiple of the first: eager 2.00, fuse 1.27." in text
 
 
 def registry_row(point: int, p50: float) -> dict:
