@@ -12,6 +12,8 @@ class Part:
     name: str
     title: str
     command: Callable[[Path, bool, int], list[str]]  # of the file for results, quick, seed
+    minutes: int = 30  # after which it has hung, three times what it took on two processors; what it measured stays
+    quick_minutes: int = 5
 
 
 def _bench(name: str, quick: list[str]) -> Callable[[Path, bool, int], list[str]]:
@@ -32,16 +34,16 @@ def _hot_loops(results: Path, quick: bool, _: int) -> list[str]:
 
 PARTS = [
     Part("cold-start", "Cold start",
-         _bench("cold-start", ["--image", "python", "--network", "1g-2ms", "--runs", "1"])),
+         _bench("cold-start", ["--image", "python", "--network", "1g-2ms", "--runs", "1"]), minutes=540, quick_minutes=10),
     Part("read-everything", "Reading everything",
-         _bench("read-everything", ["--image", "python", "--network", "1g-2ms", "--runs", "1"])),
+         _bench("read-everything", ["--image", "python", "--network", "1g-2ms", "--runs", "1"]), minutes=120),
     Part("warm-reads", "Reads of what is here", _bench("warm-reads", ["--image", "python", "--rounds", "1"])),
     Part("registry", "The registry",
          _bench("registry", ["--rounds", "1", "--seconds", "0.3", "--uploads", "16", "--upload-mib", "8",
-                             "--manifests", "10000"])),
+                             "--manifests", "10000"]), minutes=60),
     Part("conversion", "Conversion",
          _bench("conversion", ["--image", "python", "--rounds", "1", "--huge-mib", "64",
-                               "--small-files", "10000"])),
+                               "--small-files", "10000"]), minutes=60),
     Part("growth", "What grows, and what it costs", _bench("growth", ["--quick"])),
     Part("hot-loops", "Hot loops", _hot_loops),
     Part("faults", "Faults", _faults),

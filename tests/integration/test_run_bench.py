@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from sandbox import services
@@ -12,7 +13,7 @@ from sandbox import services
 ROOT = services.project_root()
 sys.path.append(str(ROOT / "bench"))
 
-from run_bench import readme, summary  # noqa: E402
+from run_bench import bounded, readme, summary  # noqa: E402
 from run_bench.parts import BY_NAME, PARTS  # noqa: E402
 
 FAULTS = {"reads": 12345, "minutes": 1.5, "faults": 20, "lies": 7, "wrong_reads": 0, "slowest_read_seconds": 2.5}
@@ -48,6 +49,31 @@ def test_the_document_has_every_part_and_says_what_failed(tmp_path):
     assert summary.left_before(at) == ({"faults": 90}, {"conversion": "exit code 3"})
     assert summary.left_before(tmp_path / "2026-01-03.md") == ({}, {})
     assert json.loads(at.with_suffix(".json").read_text())["parts"]["faults"] == FAULTS
+
+
+def test_a_part_ends_by_itself_and_its_output_is_kept(tmp_path):
+    ended = bounded.run(["bash", "-c", "echo one; echo two >&2; exit 3"], tmp_path, 60, tmp_path / "log")
+
+    assert ended == bounded.Ended(3, False, "two")
+    assert (tmp_path / "log").read_text() == "one\ntwo\n"
+
+
+def test_a_part_that_hangs_is_told_to_end_and_cleans_up(tmp_path):
+    script = 'trap "echo cleaned; exit 143" TERM; echo begun; while :; do read -t 1 -u 9 9<> <(:); done'
+
+    ended = bounded.run(["bash", "-c", script], tmp_path, 1, tmp_path / "log")
+
+    assert (ended.overdue, ended.last_line) == (True, "cleaned")
+
+
+def test_a_part_that_does_not_end_is_killed_with_all_that_it_started(tmp_path):
+    script = 'trap "" TERM; sleep 600 & echo $!; wait; wait'
+
+    ended = bounded.run(["bash", "-c", script], tmp_path, 1, tmp_path / "log", grace=0.5)
+
+    assert ended.overdue
+    state = Path(f"/proc/{ended.last_line}/stat")  # gone, or a zombie that nobody has waited for
+    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def test_a_part_that_is_not_there_is_refused():
