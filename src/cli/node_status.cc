@@ -80,6 +80,10 @@ void print_engine(const json::object& status) {
   }
   fmt::print("direct   {}: {}\n", flag(status, "direct_io") ? "on" : "off",
              text(status, "direct_io_reason"));
+  if (text(status, "engine") == "erofs-loop") {
+    fmt::print("loops    {}: {}\n", flag(status, "parallel_loops") ? "parallel" : "one by one",
+               text(status, "parallel_loops_reason"));
+  }
   fmt::print("recovery {}: {}\n", text(status, "recovery"), text(status, "recovery_reason"));
   fmt::print("worker   started anew {} times since the node's start\n",
              number(status, "worker_restarts"));

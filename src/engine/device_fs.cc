@@ -6,6 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <charconv>
+#include <mutex>
+#include <optional>
+#include <utility>
 
 #include "base/bytes.h"
 #include "cache/fault.h"
@@ -206,10 +209,33 @@ class DeviceFs::Impl {
   void read_trial(Ticket ticket, const ReadRange& range) {
     constexpr uint64_t kPresent = kTrialPresentBlocks * erofs::kBlockSize;
     if (range.offset >= kTrialSize) return connection_->reply_bytes(ticket, {});
+    for (const uint64_t half : {0, 1}) {
+      if (range.offset == kTrialPair[half] * erofs::kBlockSize &&
+          range.length == erofs::kBlockSize) {
+        return read_trial_pair(ticket, half);
+      }
+    }
     if (range.offset >= kPresent || range.length > kPresent - range.offset) {
       return connection_->reply_error(ticket, EIO);
     }
     connection_->reply_bytes(ticket, Buffer(range.length, static_cast<std::byte>(kTrialFill)));
+  }
+
+  // Once one of them has waited in vain, none waits again: there is one trial for each worker.
+  void read_trial_pair(Ticket ticket, uint64_t half) {
+    const Buffer content(erofs::kBlockSize, static_cast<std::byte>(kTrialFill));
+    const auto now = clock_.now();
+    const std::lock_guard lock(trial_mutex_);
+    auto& other = trial_pair_[1 - half];
+    if (other && connection_->take_out(*other)) {
+      trial_until_.reset();
+      connection_->reply_bytes(*std::exchange(other, {}), content);
+      return connection_->reply_bytes(ticket, content);
+    }
+    if (!trial_until_) trial_until_ = now + kTrialPairTime;
+    if (now >= *trial_until_) return connection_->reply_error(ticket, EIO);
+    trial_pair_[half] = ticket;
+    connection_->keep(ticket, {.deadline = *trial_until_, .retry = {}, .range = {}});
   }
 
   void wait_for_layer(Ticket ticket, const ReadRange& range, uint32_t pid,
@@ -236,6 +262,9 @@ class DeviceFs::Impl {
   const Clock& clock_;
   NodeTable nodes_;
   std::unique_ptr<TreeFs> trees_;
+  std::mutex trial_mutex_;
+  std::optional<Ticket> trial_pair_[2];  // that wait
+  std::optional<SteadyTime> trial_until_;
   FuseServer server_;  // last: its tasks use all of the above
 };
 
@@ -266,8 +295,8 @@ void DeviceFs::remove_tree(uint32_t number) {
 void DeviceFs::expect_no_more() {
   impl_->nodes().expect_no_more();
 }
-void DeviceFs::set_one_by_one(bool one_by_one) {
-  impl_->connection().set_one_by_one(one_by_one);
+void DeviceFs::set_senders(Senders senders) {
+  impl_->connection().set_senders(senders);
 }
 Recovery DeviceFs::recovery() const {
   return impl_->connection().recovery();

@@ -2,7 +2,9 @@
 //
 //   DIGEST   one read-only file for each registered layer, named by the hex of its blob's digest:
 //            what the kernel's EROFS reads its devices from
-//   trial    a device whose second half cannot be read, for the trial at start (probe.h)
+//   trial    a device whose second half cannot be read, for the trial at start (probe.h), but for
+//   two
+//            blocks that are given together or not at all
 //   tree-N   an image's whole tree (tree_fs.h), where the kernel has no EROFS
 //
 // It speaks the FUSE protocol itself (linux/fuse.h), without libfuse: a worker takes over a
@@ -30,6 +32,10 @@ inline constexpr const char* kTrialName = "trial";
 inline constexpr uint64_t kTrialBlocks = 64;
 inline constexpr uint64_t kTrialPresentBlocks = 32;
 inline constexpr char kTrialFill = 'r';
+// A read of either of these blocks alone is answered when the other is being read as well; with EIO
+// when that does not come to pass in time.
+inline constexpr uint64_t kTrialPair[] = {40, 50};
+inline constexpr auto kTrialPairTime = std::chrono::seconds(1);
 
 // Any thread may call any method.
 class DeviceFs {
@@ -63,8 +69,7 @@ class DeviceFs {
   // what is not here waits, for its whole time at most; from now on it fails.
   void expect_no_more();
 
-  // Whether the mounts send the requests for a layer one after the other; see silence.h.
-  void set_one_by_one(bool one_by_one);
+  void set_senders(Senders senders);
 
   Recovery recovery() const;
   const std::string& recovery_reason() const;

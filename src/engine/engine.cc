@@ -61,6 +61,7 @@ struct Engine::MountRecord {
   std::string fuse_device;  // empty: every device was a plain file
   std::vector<std::string> layers;
   std::vector<std::string> served;  // of those, through the FUSE connection
+  bool parallel_loops = false;      // those are read by loop devices that do not wait
   uint32_t tree = 0;                // its number, when it is a tree on the FUSE mount
   std::string metadata;             // a tree's
 
@@ -69,6 +70,7 @@ struct Engine::MountRecord {
     json::object object{{"fuse_device", fuse_device},
                         {"layers", std::move(list)},
                         {"served", json::array(served.begin(), served.end())}};
+    if (parallel_loops) object["parallel_loops"] = true;
     if (tree != 0) {
       object["tree"] = tree;
       object["metadata"] = metadata;
@@ -92,6 +94,9 @@ struct Engine::MountRecord {
           record.served.emplace_back(layer.as_string());
         }
       }
+      if (const auto* parallel = object.if_contains("parallel_loops")) {
+        record.parallel_loops = parallel->as_bool();
+      }
       if (const auto* tree = object.if_contains("tree")) {
         record.tree = tree->to_number<uint32_t>();
         record.metadata = object.at("metadata").as_string();
@@ -105,11 +110,12 @@ struct Engine::MountRecord {
 
 Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
                std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
-               std::optional<ProbeResult> direct_io)
+               std::optional<ProbeResult> direct_io, std::optional<ProbeResult> parallel_loops)
     : options_(std::move(options)),
       probes_(std::move(probes)),
       way_(way),
       direct_io_(std::move(direct_io)),
+      parallel_loops_(std::move(parallel_loops)),
       fuse_device_(std::move(fuse_device)),
       cache_(std::move(cache)),
       devices_(std::move(devices)) {}
@@ -138,7 +144,11 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   RUNNEL_TRY(auto devices, DeviceFs::start(std::move(channel), fs_options, clock));
   auto probes = probe_ways(options.root + "/probe", options.root + "/devices");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
-  devices->set_one_by_one(way == Way::kErofsLoop);
+  std::optional<ProbeResult> parallel_loops;
+  if (way == Way::kErofsLoop) {
+    parallel_loops = probe_parallel_loops(options.root + "/probe", options.root + "/devices");
+    if (!parallel_loops->ok) log::warning("parallel_loops: not used: {}", parallel_loops->reason);
+  }
   std::optional<ProbeResult> direct_io;
   if (options.direct_io && way == Way::kErofsFile) {
     direct_io = probe_direct_io(options.root + "/probe");
@@ -146,12 +156,13 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   }
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
-                                            way, std::move(direct_io)));
+                                            way, std::move(direct_io), std::move(parallel_loops)));
   if (auto records = engine->records()) engine->mounted_ = *std::move(records);
   std::erase_if(engine->mounted_, [&](const auto& each) {
     const auto& device = each.second.fuse_device;
     return !device.empty() && device != engine->fuse_device_;
   });
+  engine->set_senders();
   engine->cache_->on_removed(
       [at = engine->devices_.get()](const oci::Digest& digest,
                                     const std::shared_ptr<cache::Layer>& layer) {
@@ -160,6 +171,18 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   RUNNEL_DO(engine->pin_mounts());
   engine->serve_trees();
   return engine;
+}
+
+// A loop device that an earlier version of the node made asks for one thing after another, and it
+// is there as long as its mount.
+void Engine::set_senders() {
+  const std::lock_guard lock(mounted_mutex_);
+  const bool old_loops = std::ranges::any_of(mounted_, [](const auto& each) {
+    return !each.second.served.empty() && !each.second.parallel_loops;
+  });
+  if (way_ != Way::kErofsLoop) return devices_->set_senders(Senders::kReaders);
+  const bool wait = old_loops || !uses_parallel_loops();
+  devices_->set_senders(wait ? Senders::kWaitingLoops : Senders::kLoops);
 }
 
 // Mounts that an earlier worker made keep their layers.
@@ -248,7 +271,8 @@ Result<std::string> Engine::mount(const std::string& name, const std::string& me
 Result<std::string> Engine::mount_pinned(const std::string& name, const std::string& metadata_path,
                                          const std::vector<oci::Digest>& layers) {
   MountRecord record;
-  std::vector<std::string> devices;
+  record.parallel_loops = uses_parallel_loops();
+  std::vector<MountDevice> devices;
   for (const auto& digest : layers) {
     const auto layer = cache_->find(digest);
     if (!layer) return fail(Code::kInvalid, "layer {} was not added", digest);
@@ -257,9 +281,10 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
       record.fuse_device = fuse_device_;
       record.served.push_back(digest.to_string());
     } else if (layer->complete()) {
-      devices.push_back(layer->device_path());
+      devices.push_back({.path = layer->device_path()});
     } else {
-      devices.push_back(fmt::format("{}/devices/{}", options_.root, digest.hex()));
+      devices.push_back({.path = fmt::format("{}/devices/{}", options_.root, digest.hex()),
+                         .direct_loop = record.parallel_loops});
       record.fuse_device = fuse_device_;
       record.served.push_back(digest.to_string());
     }
@@ -270,7 +295,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   RUNNEL_DO(make_directories(target, 0711));
   ImageMount wanted{.way = way_,
                     .metadata_path = metadata_path,
-                    .device_paths = std::move(devices),
+                    .devices = std::move(devices),
                     .tree_path = {},
                     .target = target,
                     .direct_io = uses_direct_io() && record.served.empty()};
@@ -331,8 +356,11 @@ Result<void> Engine::unmount(const std::string& name) {
   ::rmdir(target.c_str());
   ::unlink(record_path(name).c_str());
   cache_->unpin(name);
-  const std::lock_guard mounted(mounted_mutex_);
-  mounted_.erase(name);
+  {
+    const std::lock_guard mounted(mounted_mutex_);
+    mounted_.erase(name);
+  }
+  set_senders();
   return {};
 }
 
@@ -386,6 +414,10 @@ Engine::Status Engine::status() const {
                 .recovery_reason = devices_->recovery_reason(),
                 .direct_io = uses_direct_io(),
                 .direct_io_reason = direct_io_reason(),
+                .parallel_loops = uses_parallel_loops(),
+                .parallel_loops_reason = parallel_loops_
+                                             ? parallel_loops_->reason
+                                             : "for " + std::string(to_string(Way::kErofsLoop)),
                 .reads = devices_->counters(),
                 .cache = cache_->totals(),
                 .mounts = {}};

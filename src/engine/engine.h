@@ -96,6 +96,8 @@ class Engine {
     std::string recovery_reason;
     bool direct_io = false;  // of mounts whose layers are all plain files, from now on
     std::string direct_io_reason;
+    bool parallel_loops = false;  // of loop devices over layers that are served, from now on
+    std::string parallel_loops_reason;
     ReadCounters reads;
     cache::Cache::Totals cache;
     std::vector<std::string> mounts;  // names
@@ -113,7 +115,7 @@ class Engine {
 
   Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
          std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
-         std::optional<ProbeResult> direct_io);
+         std::optional<ProbeResult> direct_io, std::optional<ProbeResult> parallel_loops);
 
   void serve_trees();
   Result<void> serve_tree(const MountRecord& record);
@@ -124,6 +126,8 @@ class Engine {
                                    const std::vector<oci::Digest>& layers);
   bool uses_direct_io() const { return direct_io_ && direct_io_->ok; }
   std::string direct_io_reason() const;
+  bool uses_parallel_loops() const { return parallel_loops_ && parallel_loops_->ok; }
+  void set_senders();
   Result<bool> reuse(const std::string& name, const MountRecord& wanted);
   Result<void> pin_mounts();
   void remember(const std::string& name, const MountRecord& record);
@@ -133,7 +137,8 @@ class Engine {
   const std::vector<ProbeResult> probes_;
   const Way way_;
   const std::optional<ProbeResult> direct_io_;  // its trial, when it is wanted and `way_` has it
-  const std::string fuse_device_;               // names the FUSE connection, as long as it lives
+  const std::optional<ProbeResult> parallel_loops_;  // its trial, when `way_` is kErofsLoop
+  const std::string fuse_device_;  // names the FUSE connection, as long as it lives
   const std::unique_ptr<cache::Cache> cache_;
   const std::unique_ptr<DeviceFs> devices_;
 

@@ -273,10 +273,10 @@ std::optional<Patience> FuseConnection::waits_for(Ticket ticket, std::vector<Sup
                   .fetch = silent && !probes ? waiting.deadline : whole};
 }
 
-void FuseConnection::set_one_by_one(bool one_by_one) {
+void FuseConnection::set_senders(Senders senders) {
   const std::lock_guard lock(mutex_);
-  one_by_one_ = one_by_one;
-  silence_.set_one_by_one(one_by_one);
+  senders_ = senders;
+  silence_.set_one_by_one(senders == Senders::kWaitingLoops);
 }
 
 void FuseConnection::shorten_locked(Waiting& waiting) {
@@ -300,13 +300,14 @@ void FuseConnection::note_failed_locked(Ticket ticket, const Waiting& waiting, c
 }
 
 void FuseConnection::note_late_reader_locked(uint64_t node, uint32_t pid, SteadyTime until) {
-  if (pid != 0) late_readers_[{node, pid}] = until;
+  if (pid != 0 && senders_ != Senders::kLoops) late_readers_[{node, pid}] = until;
 }
 
 void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now) {
   const auto until = now + kLateFor;
   for (auto& each : late_ranges_) {
-    const bool queued = one_by_one_ && !each.early && each.range.node == waiting.range.node;
+    const bool queued =
+        senders_ == Senders::kWaitingLoops && !each.early && each.range.node == waiting.range.node;
     if (queued && now < each.since + read_timeout_) each.until = until;
   }
   late_ranges_.push_back({.range = waiting.range, .since = now, .until = until});

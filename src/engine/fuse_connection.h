@@ -83,6 +83,17 @@ struct ReadRange {
   }
 };
 
+// Who sends the kernel's requests.
+enum class Senders : uint8_t {
+  kReaders,  // each reader his own, one after the other
+  // Loop devices: the process that a request names is none that reads.
+  kLoops,
+  // Loop devices that send one request after the other for all their readers (probe.h). What has
+  // failed is repeated behind all the others then, so it is refused for as long as others of the
+  // layer end late, a read timeout at most.
+  kWaitingLoops,
+};
+
 struct ReadCounters {
   uint64_t reads = 0;         // requests of the kernel
   uint64_t bytes = 0;         // answered
@@ -182,10 +193,8 @@ class FuseConnection {
   // for long. Empty when it was answered meanwhile.
   std::optional<Patience> waits_for(Ticket ticket, std::vector<Supplier> suppliers);
 
-  // Whether the kernel sends the requests for a layer one after the other (a loop device). What has
-  // failed is repeated behind all the others then, so it is refused for as long as others of the
-  // layer end late, a read timeout at most.
-  void set_one_by_one(bool one_by_one);
+  // Who sends the requests for layers from now on. kReaders at first.
+  void set_senders(Senders senders);
 
   void count_read(uint64_t bytes, bool waits);
   ReadCounters counters() const;
@@ -228,7 +237,7 @@ class FuseConnection {
 
   mutable std::mutex mutex_;
   std::vector<LateRange> late_ranges_;
-  bool one_by_one_ = false;
+  Senders senders_ = Senders::kReaders;
   std::map<std::pair<uint64_t, uint32_t>, SteadyTime> late_readers_;  // node, process; until when
   Silence silence_;
   std::map<uint64_t, std::pair<Ticket, Waiting>> waiting_;  // by the kernel's unique number

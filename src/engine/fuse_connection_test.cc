@@ -211,10 +211,21 @@ TEST_F(FuseConnectionTest, GivesAReaderLittleThatWaitedForAnothersRequest) {
   EXPECT_EQ(from_now(read(kDevice, 131072, 3)->reader), kTimeout);
 }
 
+TEST_F(FuseConnectionTest, TakesNoProcessForAReaderWhereLoopDevicesSend) {
+  connection_->set_senders(Senders::kLoops);
+  read(kDevice, 0, 1);
+  advance(seconds(1));
+  a_chunk_comes();
+  advance(seconds(59));
+
+  EXPECT_FALSE(read(kDevice, 0, 1)) << "the same range, whoever wants it";
+  EXPECT_EQ(from_now(read(kDevice, 65536, 1)->reader), kTimeout) << "may be another's";
+}
+
 TEST_F(FuseConnectionTest, EndsAQueueOfStalledReadsAndTheirRepetitionsWithinTwoTimeouts) {
   // A loop device with forty stalled requests; what failed is asked for once more behind the
   // others.
-  connection_->set_one_by_one(true);
+  connection_->set_senders(Senders::kWaitingLoops);
   const auto begin = clock_.now();
   for (int round = 0; round < 2; ++round) {
     for (uint32_t request = 0; request < 40; ++request) {

@@ -51,9 +51,10 @@ Result<void> answer_init(int fuse) {
   const uint64_t offered = in.flags | (in.flags & kInitExt ? uint64_t{in.flags2} << 32 : 0);
   // POSIX ACLs: with default_permissions the kernel checks those of a tree's files by itself.
   const uint64_t wanted =
-      offered & (FUSE_ASYNC_READ | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES | FUSE_DO_READDIRPLUS |
-                 FUSE_READDIRPLUS_AUTO | FUSE_CACHE_SYMLINKS | FUSE_NO_OPEN_SUPPORT |
-                 FUSE_NO_OPENDIR_SUPPORT | FUSE_POSIX_ACL | kInitExt | kHasResend | kAllowIdMap);
+      offered &
+      (FUSE_ASYNC_READ | FUSE_ASYNC_DIO | FUSE_PARALLEL_DIROPS | FUSE_MAX_PAGES |
+       FUSE_DO_READDIRPLUS | FUSE_READDIRPLUS_AUTO | FUSE_CACHE_SYMLINKS | FUSE_NO_OPEN_SUPPORT |
+       FUSE_NO_OPENDIR_SUPPORT | FUSE_POSIX_ACL | kInitExt | kHasResend | kAllowIdMap);
   fuse_init_out out{};
   out.major = FUSE_KERNEL_VERSION;
   out.minor = FUSE_KERNEL_MINOR_VERSION;

@@ -47,8 +47,14 @@ void read_log(int context, Report& report) {
   if (size < 0) report.kernel[0] = '\0';
 }
 
+// Whether the kernel took the flag: where the file has no direct reads it drops it without a word.
+bool reads_directly(int loop) {
+  loop_info64 info{};
+  return ::ioctl(loop, LOOP_GET_STATUS64, &info) == 0 && (info.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
+}
+
 // A read-only loop device over `path` that goes when the last user does; its path in `device`.
-int attach_loop(const char* path, char* device, size_t size) {
+int attach_loop(const char* path, bool direct, char* device, size_t size) {
   const int file = ::open(path, O_RDONLY | O_CLOEXEC);
   if (file < 0) return -1;
   const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
@@ -62,7 +68,12 @@ int attach_loop(const char* path, char* device, size_t size) {
     loop_config config{};
     config.fd = static_cast<__u32>(file);
     config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
+    if (direct) config.info.lo_flags |= LO_FLAGS_DIRECT_IO;
     if (::ioctl(loop, LOOP_CONFIGURE, &config) == 0) {
+      if (direct && !reads_directly(loop)) {
+        errno = EOPNOTSUPP;
+        return -1;  // it goes with this process
+      }
       return ::ioctl(loop, BLKRASET, kReadAheadSectors) == 0 ? loop : -1;
     }
     const int saved = errno;
@@ -109,9 +120,10 @@ bool mount_there(Mounting& mounting) {
   if (mount.way == Way::kFuse) return bind_tree(mount, report);
   const char* source = mount.metadata_path.c_str();
   if (mount.way == Way::kErofsLoop) {
-    for (size_t i = 0; i <= mount.device_paths.size(); ++i) {
-      const char* path = i == 0 ? source : mount.device_paths[i - 1].c_str();
-      if (attach_loop(path, loops[i].data(), loops[i].size()) < 0) {
+    for (size_t i = 0; i <= mount.devices.size(); ++i) {
+      const char* path = i == 0 ? source : mount.devices[i - 1].path.c_str();
+      const bool direct = i > 0 && mount.devices[i - 1].direct_loop;
+      if (attach_loop(path, direct, loops[i].data(), loops[i].size()) < 0) {
         set_step(report, "loop device");
         return false;
       }
@@ -122,9 +134,9 @@ bool mount_there(Mounting& mounting) {
   if (context < 0) return set_step(report, "fsopen"), false;
   bool good = ::fsconfig(context, FSCONFIG_SET_FLAG, "ro", nullptr, 0) == 0 &&
               ::fsconfig(context, FSCONFIG_SET_STRING, "source", source, 0) == 0;
-  for (size_t i = 0; good && i < mount.device_paths.size(); ++i) {
+  for (size_t i = 0; good && i < mount.devices.size(); ++i) {
     const char* device =
-        mount.way == Way::kErofsLoop ? loops[i + 1].data() : mount.device_paths[i].c_str();
+        mount.way == Way::kErofsLoop ? loops[i + 1].data() : mount.devices[i].path.c_str();
     good = ::fsconfig(context, FSCONFIG_SET_STRING, "device", device, 0) == 0;
   }
   if (good && mount.direct_io) {
@@ -146,7 +158,7 @@ bool mount_there(Mounting& mounting) {
 Result<void> mount_image(const ImageMount& mount, Duration timeout) {
   const auto mounting =
       std::make_shared<Mounting>(Mounting{.mount = mount, .loops = {}, .report = {}});
-  mounting->loops.resize(mount.device_paths.size() + 1);
+  mounting->loops.resize(mount.devices.size() + 1);
   RUNNEL_TRY(const int mounted, run_beside("mount " + mount.target, timeout,
                                            [mounting] { return mount_there(*mounting) ? 1 : 0; }));
   if (mounted == 1) return {};

@@ -14,12 +14,19 @@
 
 namespace runnel::engine {
 
+struct MountDevice {
+  std::string path;
+  // kErofsLoop: the loop device reads the file past its page cache, and without waiting for one
+  // read before it begins the next. For files that this process serves.
+  bool direct_loop = false;
+};
+
 struct ImageMount {
   Way way = Way::kErofsFile;
   std::string metadata_path;
-  std::vector<std::string> device_paths;  // slot 1 first
-  std::string tree_path;                  // kFuse: the tree, on the FUSE mount; nothing else then
-  std::string target;                     // a directory
+  std::vector<MountDevice> devices;  // slot 1 first
+  std::string tree_path;             // kFuse: the tree, on the FUSE mount; nothing else then
+  std::string target;                // a directory
   // Reads of file content go past the page cache of the devices. Only for kErofsFile, and only when
   // every device is a plain file: one that this process serves would be asked for each read again.
   bool direct_io = false;

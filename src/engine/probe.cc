@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <initializer_list>
+#include <thread>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -63,22 +65,53 @@ Result<void> check_reads(const std::string& target) {
   return fail(Code::kUnsupported, "a block that is there reads wrong");
 }
 
-Result<void> try_device(Way way, const std::string& directory, const std::string& device,
-                        bool direct_io = false) {
+bool read_block(const char* path, uint64_t number) {
+  std::byte block[erofs::kBlockSize];
+  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return false;
+  const auto offset = static_cast<off_t>(number * erofs::kBlockSize);
+  if (::pread(file, block, sizeof block, offset) != sizeof block) return false;
+  return block[0] == static_cast<std::byte>(kTrialFill);
+}
+
+Result<void> check_pair(const std::string& target) {
+  const auto read = [path = target + "/file"](uint64_t number) {
+    return run_beside("read one of two blocks of the trial image", kTrialTimeout,
+                      [path, number] { return read_block(path.c_str(), number) ? 1 : 0; });
+  };
+  Result<int> second = 0;
+  std::thread other([&] { second = read(kTrialPair[1]); });
+  const auto first = read(kTrialPair[0]);
+  other.join();
+  RUNNEL_DO(first);
+  RUNNEL_DO(second);
+  if (*first == 1 && *second == 1) return {};
+  return fail(Code::kUnsupported, "a read waits until the one before it is answered");
+}
+
+using Check = Result<void> (*)(const std::string& target);
+
+Result<void> try_mount(ImageMount mount, const std::string& directory,
+                       std::initializer_list<Check> checks) {
   const auto target = directory + "/mnt";
   (void)unmount_image(target, kTrialTimeout);  // of a worker that died in its trial
-  RUNNEL_DO(mount_image({.way = way,
-                         .metadata_path = directory + "/metadata",
-                         .device_paths = {device},
-                         .tree_path = {},
-                         .target = target,
-                         .direct_io = direct_io},
-                        kTrialTimeout));
-  auto outcome = check_reads(target);
+  mount.metadata_path = directory + "/metadata";
+  mount.target = target;
+  RUNNEL_DO(mount_image(mount, kTrialTimeout));
+  Result<void> outcome;
+  for (const auto check : checks) {
+    if (outcome) outcome = check(target);
+  }
   if (auto unmounted = unmount_image(target, kTrialTimeout); outcome && !unmounted) {
     outcome = unmounted;
   }
   return outcome;
+}
+
+Result<void> try_device(Way way, const std::string& directory, const std::string& device,
+                        bool direct_io = false) {
+  return try_mount({.way = way, .devices = {{.path = device}}, .direct_io = direct_io}, directory,
+                   {check_reads});
 }
 
 // Writes only what is not there already: a node must start again on a full disk, and there the
@@ -109,6 +142,14 @@ Result<void> try_way(Way way, const std::string& directory, const std::string& d
   if (way != Way::kErofsFile) return {};
   RUNNEL_TRY(const auto device, put_short_device(directory));
   return try_device(way, directory, device);
+}
+
+Result<void> try_parallel_loops(const std::string& directory, const std::string& devices,
+                                bool direct) {
+  RUNNEL_DO(put_metadata(directory));
+  const auto device = fmt::format("{}/{}", devices, kTrialName);
+  return try_mount({.way = Way::kErofsLoop, .devices = {{.path = device, .direct_loop = direct}}},
+                   directory, {check_reads, check_pair});
 }
 
 // The kernel takes the option on any file and reads through the page cache where the file has no
@@ -146,6 +187,15 @@ ProbeResult probe_direct_io(const std::string& directory) {
   return {.way = Way::kErofsFile,
           .ok = outcome.has_value(),
           .reason = outcome ? "works: plain files are read past their page cache"
+                            : outcome.error().message};
+}
+
+ProbeResult probe_parallel_loops(const std::string& directory, const std::string& devices,
+                                 bool direct) {
+  const auto outcome = try_parallel_loops(directory + "/parallel-loops", devices, direct);
+  return {.way = Way::kErofsLoop,
+          .ok = outcome.has_value(),
+          .reason = outcome ? "works: what is stalled holds up nothing behind it"
                             : outcome.error().message};
 }
 

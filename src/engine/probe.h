@@ -8,6 +8,11 @@
 // that they read here never end too early.) The trial decides, not the version number. The complete
 // FUSE file system needs no trial: without a FUSE mount there would be no worker.
 //
+// A loop device asks its file for one thing after another, so that what is stalled holds up all
+// that comes behind it; one that reads past the file's page cache does not wait, if FUSE answers
+// such reads later (FUSE_ASYNC_DIO). Whether that works is tried with two reads, of which neither
+// is answered before the other is there.
+//
 // Direct I/O (Linux 6.15) is tried by itself, on the device file that ends too early: it is never
 // used with a device on the FUSE mount.
 #pragma once
@@ -34,6 +39,12 @@ std::vector<ProbeResult> probe_ways(const std::string& directory, const std::str
 // Whether EROFS on plain files can read them past their page cache, right and with EIO where there
 // is nothing; `way` is kErofsFile. Takes `directory` as probe_ways() does, and needs no FUSE mount.
 ProbeResult probe_direct_io(const std::string& directory);
+
+// Whether loop devices over files that a worker serves can ask for many things at once; `way` is
+// kErofsLoop. Takes `directory` and `devices` as probe_ways() does; takes a second longer
+// where it does not work. `direct` false: without what makes it work.
+ProbeResult probe_parallel_loops(const std::string& directory, const std::string& devices,
+                                 bool direct = true);
 
 // What `wanted` means after the trial: itself, or for kAuto the first way that works. kUnsupported,
 // with the reasons, when that is none.

@@ -12,12 +12,12 @@
 //                                           that drips is no better than a silent one afterwards
 //   nothing                                 while_silent() from now on
 //
-// Where requests are sent one after the other (a loop device), one more is needed: a source may
-// give some chunks and stall others, for ever. Nobody is silent then, and each stalled request
-// would make all behind it wait for a timeout. So for one timeout after a read has waited in vain,
-// what waits for the layer gets as little time as of a silent one, and less after every eight more
-// that were in vain. The bound of a read is two timeouts then, however that source behaves, with up
-// to 150 stalled requests before it.
+// Where requests are sent one after the other (a loop device that waits, probe.h), one more is
+// needed: a source may give some chunks and stall others, for ever. Nobody is silent then, and each
+// stalled request would make all behind it wait for a timeout. So for one timeout after a read has
+// waited in vain, what waits for the layer gets as little time as of a silent one, and less after
+// every eight more that were in vain. The bound of a read is two timeouts then, however that source
+// behaves, with up to 150 stalled requests before it.
 //
 // What a cut read had fetched is mostly given up with it, or a registry that comes back after an
 // hour would send what nobody waits for any more. But a registry that answers after three seconds

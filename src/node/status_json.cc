@@ -101,6 +101,8 @@ std::string status_json(Images& images, const engine::Engine& engine, const Work
                    {"recovery_reason", status.recovery_reason},
                    {"direct_io", status.direct_io},
                    {"direct_io_reason", status.direct_io_reason},
+                   {"parallel_loops", status.parallel_loops},
+                   {"parallel_loops_reason", status.parallel_loops_reason},
                    {"worker_restarts", worker.restarts},
                    {"metrics", worker.metrics},
                    {"mirror", worker.mirror.text()},

@@ -60,6 +60,7 @@ one_engine() {
   runnel node status --json --control /run/control.sock >/run/status || fail "status"
   say "RESULT engine $(sed 's/.*"engine":"\([a-z-]*\)".*/\1/' /run/status)"
   say "RESULT recovery $(sed 's/.*"recovery":"\([a-z-]*\)".*/\1/' /run/status)"
+  say "RESULT parallel-loops $(sed 's/.*"parallel_loops":\([a-z]*\).*/\1/' /run/status)"
   containerd --config /etc/containerd.toml >/run/containerd.log 2>&1 &
   containerd=$!
   await 120 "containerd" container version

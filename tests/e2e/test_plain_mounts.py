@@ -126,6 +126,23 @@ def test_direct_io_is_named_where_it_is_made(many_known_files, fresh_streaming):
     assert options_of_mounts(side) == [True]
 
 
+@pytest.mark.parametrize("engine", ["erofs-loop", "erofs-file"])
+def test_a_loop_device_over_what_the_node_serves_keeps_no_page_of_it(many_known_files, fresh_streaming, engine):
+    side = fresh_streaming(engine)
+    status = side.node.status()
+    assert status["parallel_loops"] == (engine == "erofs-loop"), status["parallel_loops_reason"]
+    side.pull(many_known_files.reference)
+    with side.containerd.view(many_known_files.image.chain_ids[-1]) as root:
+        drop_page_cache()
+        content = sum(len((root / known_files.name(number)).read_bytes()) for number in range(FILES))
+        assert in_page_cache(root) >= content
+        (layer,) = [layer["digest"].partition(":")[2]
+                    for layer in side.image_status(many_known_files.reference)["layers"]]
+        kept = int(run(["fincore", "--bytes", "--noheadings", "--output", "RES",
+                        str(side.node.root / "devices" / layer)]))
+    assert (kept == 0) == (engine == "erofs-loop"), f"{kept} bytes"
+
+
 @pytest.mark.parametrize("engine", ["erofs-loop", "fuse"])
 def test_other_ways_to_mount_say_that_they_have_no_direct_io(fresh_streaming, engine):
     status = fresh_streaming(engine, more_arguments=("--direct-io",)).node.status()

@@ -139,3 +139,6 @@ def test_a_loop_device_reads_no_further_ahead_than_a_file(lab, fresh_streaming):
                  if path.read_text().startswith(str(side.node.root))]
         assert len(of_us) == 2, "the metadata and the layer"
         assert {(path / "queue/read_ahead_kb").read_text().strip() for path in of_us} == {"128"}
+        direct = {(path / "loop/backing_file").read_text().startswith(f"{side.node.root}/devices/"):
+                  (path / "loop/dio").read_text().strip() for path in of_us}
+        assert direct == {True: "1", False: "0"}, "only what is served is read past its page cache"

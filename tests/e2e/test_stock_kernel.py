@@ -118,6 +118,7 @@ def test_debians_kernel_streams_and_survives_the_workers_death(lab, runnel):
         run = {name: value for name, value, *_ in said[begin:end]}
         assert run["engine"] == line.split()[0], tail
         assert run["recovery"] == "shared-memory", tail
+        assert run["parallel-loops"] == ("true" if run["engine"] == "erofs-loop" else "false"), tail
         assert run["reason"] == "Streaming", tail
         assert (run["kills"], run["bad"], run["left"]) == ("8", "0", "0"), tail
         assert int(run["rounds"]) > 0

@@ -26,6 +26,7 @@
 #include "engine/fuse_connection.h"
 #include "engine/handover.h"
 #include "engine/mounter.h"
+#include "engine/probe.h"
 #include "engine/way.h"
 #include "erofs/writer.h"
 #include "support/sample_layer.h"
@@ -232,6 +233,19 @@ TEST_P(EngineOnThisKernel, ServesMappedFiles) {
     EXPECT_EQ(std::memcmp(mapped, file.contents.data(), size), 0) << file.name;
     ::munmap(mapped, size);
   }
+}
+
+TEST_P(EngineOnThisKernel, KnowsALoopDeviceThatMakesReadsWaitForOneAnother) {
+  const auto devices = root() + "/devices";
+  ASSERT_TRUE(make_directories(root() + "/trial"));
+
+  const auto parallel = probe_parallel_loops(root() + "/trial", devices);
+  const auto one_by_one = probe_parallel_loops(root() + "/trial", devices, false);
+
+  EXPECT_TRUE(parallel.ok) << parallel.reason;
+  EXPECT_FALSE(one_by_one.ok);
+  EXPECT_EQ(one_by_one.reason, "a read waits until the one before it is answered");
+  EXPECT_TRUE(mounts_below(root() + "/trial").value().empty());
 }
 
 TEST_P(EngineOnThisKernel, UnmountsEverythingWhenItStopsUnused) {
