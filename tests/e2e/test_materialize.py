@@ -63,6 +63,11 @@ def test_a_streamed_image_is_exported_after_it_was_materialized(lab, fresh_strea
     assert [d["digest"] for d in images.read_layout(layout)["layers"]] == digests
     stat = json.loads(run(["umoci", "stat", "--json", "--image", f"{layout}:copied"]))
     assert len(stat["history"]) == 2
+    note = lab.directory("note") / "note"
+    note.write_text("built on top")
+    run(["umoci", "insert", "--rootless", "--image", f"{layout}:copied", str(note), "/note"])
+    built = [descriptor["digest"] for descriptor in images.read_layout(layout)["layers"]]
+    assert built[:-1] == digests and len(built) == len(digests) + 1, "a build goes on from it"
     again = lab.reference("materialize-pushed")
     side.containerd.ctr("images", "tag", pushed.reference, again)
     side.containerd.ctr("images", "push", "--plain-http", again)
