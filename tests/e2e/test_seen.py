@@ -92,7 +92,7 @@ def test_status_tells_why_not(lab, streaming):
 
 def test_status_tells_of_a_layer_that_came_corrupt(lab, fresh_streaming, pushed):
     damage(lab, artifact_blobs(pushed.reference)["application/vnd.runnel.layer.v1"], 20)
-    side = fresh_streaming("erofs-file")
+    side = fresh_streaming("erofs-file", more_arguments=("--log-format", "json"))
     side.pull(pushed.reference)
     with side.containerd.view(pushed.image.chain_ids[-1]) as root:
         for file in root.rglob("*"):
@@ -108,6 +108,8 @@ def test_status_tells_of_a_layer_that_came_corrupt(lab, fresh_streaming, pushed)
     assert "corrupt" in bad[0]["last_error"] or "chunk" in bad[0]["last_error"]
     assert "came corrupt" in status_text(side, "--layers")
     assert metrics_of(side.node)["runnel_node_corrupt_chunks_total"] >= 1
+    said = [json.loads(line) for line in side.node.daemon.log.read_text().splitlines()]
+    assert {line["layer"] for line in said if "layer" in line} == {bad[0]["digest"]}
 
 
 def container(side, name: str) -> dict:
