@@ -1,7 +1,8 @@
 """What a group of processes costs, those that have ended included: a control group keeps the account.
 
 Anonymous memory is sampled every few milliseconds and the most is kept; memory.peak would count the
-page cache too, which the kernel gives to whoever reads a file.
+page cache too, which the kernel gives to whoever reads a file. Sampling costs a third of a processor,
+which whoever uses both misses: a run is timed or sampled.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _numbers = itertools.count()
 class Cost:
     seconds: float
     cpu_seconds: float
-    peak_anonymous_bytes: int
+    peak_anonymous_bytes: int  # 0: not sampled
     peak_resident_bytes: int  # programs' and libraries' mapped pages too, in each process that has them
 
 
@@ -47,7 +48,8 @@ def _hierarchies() -> tuple[Path, Path, bool]:
 class Account:
     """Whoever is started with argv(), and whoever they start."""
 
-    def __init__(self):
+    def __init__(self, sampled: bool = True):
+        self.sampled = sampled
         memory, cpu, self.v2 = _hierarchies()
         name = f"runnel-bench-{os.getpid()}-{next(_numbers)}"
         self.memory, self.cpu = memory / name, cpu / name
@@ -57,7 +59,8 @@ class Account:
         self.begin()
         self._stop = threading.Event()
         self._sampler = threading.Thread(target=self._sample, daemon=True)
-        self._sampler.start()
+        if sampled:
+            self._sampler.start()
 
     def argv(self, argv: list[str]) -> list[str]:
         """The same command, with everything that it does on this account."""
@@ -73,13 +76,14 @@ class Account:
     def cost(self) -> Cost:
         """Since begin()."""
         seconds = time.monotonic() - self._start
-        if not self._sampler.is_alive():
+        if self.sampled and not self._sampler.is_alive():
             raise RuntimeError("the memory is not sampled any more: what is known of it is too little")
         return Cost(seconds, self._cpu_seconds() - self._cpu, self._anonymous, self._resident)
 
     def close(self) -> None:
         self._stop.set()
-        self._sampler.join()
+        if self.sampled:
+            self._sampler.join()
         daemons.end(self._pids(), signal.SIGKILL)
         for group in self.groups:
             daemons.wait_until(lambda group=group: _removed(group), 10, f"{group} to be empty")

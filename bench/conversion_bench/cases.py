@@ -39,24 +39,31 @@ class Settings:
         return sum(layer.stat().st_size for layer in self.layers)
 
 
-def gunzip_and_hash(layers: list[Path]) -> Cost:
+def gunzip_and_hash(layers: list[Path], sampled: bool) -> Cost:
     """What whoever checks an image does: one layer after the other, two processes each."""
-    with Account() as account:
+    with Account(sampled) as account:
         account.begin()
         for layer in layers:
             run(account.argv(["/bin/sh", "-c", 'gzip -dc "$1" | sha256sum', "sh", str(layer)]))
         return account.cost()
 
 
-def in_turns(sides: dict[str, Callable[[], Cost]], rounds: int) -> dict[str, list[Cost]]:
-    """Round by round, every second one backwards, so that what disturbs the machine disturbs all."""
+def in_turns(sides: dict[str, Callable[[bool], Cost]], rounds: int) -> dict[str, list[Cost]]:
+    """Round by round, every second one backwards, so that what disturbs the machine disturbs all. Not
+    sampled; then each side once more, sampled, for its memory, which goes into all of its costs."""
     costs: dict[str, list[Cost]] = {name: [] for name in sides}
     for number in range(rounds):
         names = list(sides) if number % 2 == 0 else list(reversed(sides))
         for name in names:
             run(["sync"])  # what the run before left to write is not this one's
-            costs[name].append(sides[name]())
+            costs[name].append(sides[name](False))
             print(f"   round {number + 1}/{rounds}: {name} {costs[name][-1]}", flush=True)
+    for name, side in sides.items():
+        sampled = side(True)
+        print(f"   sampled: {name} {sampled}", flush=True)
+        for cost in costs[name]:
+            cost.peak_anonymous_bytes = sampled.peak_anonymous_bytes
+            cost.peak_resident_bytes = sampled.peak_resident_bytes
     return costs
 
 
@@ -80,8 +87,8 @@ def speed(settings: Settings) -> dict:
     digest = store.push(settings.layout, f"{REPOSITORY}:latest")
     sizes = {}
 
-    def service() -> Cost:
-        registry = store.fresh()
+    def service(sampled: bool) -> Cost:
+        registry = store.fresh(sampled)
         try:
             cost = registry.convert(REPOSITORY, digest)
             sizes["layers"], sizes["boot"] = registry.artifact_sizes(REPOSITORY, digest)
@@ -89,15 +96,15 @@ def speed(settings: Settings) -> dict:
         finally:
             store.drop(registry)
 
-    def command() -> Cost:
-        registry = store.fresh()
+    def command(sampled: bool) -> Cost:
+        registry = store.fresh(sampled)
         try:
             return convert_with_command(registry, f"{REPOSITORY}:latest")
         finally:
             store.drop(registry)
 
-    costs = in_turns({"gzip": lambda: gunzip_and_hash(settings.layers), "service": service,
-                      "command": command}, settings.rounds)
+    costs = in_turns({"gzip": lambda sampled: gunzip_and_hash(settings.layers, sampled),
+                      "service": service, "command": command}, settings.rounds)
     return {name: summary(cost) for name, cost in costs.items()} | {
         "source_bytes": settings.layer_bytes, "layer_blob_bytes": sizes["layers"],
         "boot_blob_bytes": sizes["boot"], "rounds": settings.rounds,
@@ -216,7 +223,8 @@ def _memory_met(result: dict) -> bool:
 CASES = [
     Case("speed", "conversion beside `gzip -dc \\| sha256sum` of its layers",
          "time ≤ 1.0, aim 0.7; size ≤ 1.03; memory < 300 MiB", speed,
-         lambda r: r["ratio"]["median"] <= 1.0 and r["size_ratio"] <= 1.03 and _memory_met(r)),
+         lambda r: max(r["ratio"]["median"], r["command_ratio"]["median"]) <= 1.0
+         and r["size_ratio"] <= 1.03 and _memory_met(r)),
     Case("stages", "each stage alone, on one thread", "none", stages, lambda _: True),
     Case("second", "a new version: the same layers and 16 MiB on top",
          "in proportion to its own layers", second_image,
