@@ -269,7 +269,7 @@ void add_node(CLI::App& app, Action& action, const std::vector<std::string>& arg
        "tell an image's registry which parts of it a start reads, if it is Runnel's [on]");
   flag("--direct-io,!--no-direct-io", flags->direct_io, "RUNNEL_DIRECT_IO",
        "read images that are mounted from complete layers past those files' page cache: half the "
-       "memory, slower cold reads of small files [off]");
+       "memory, slower cold reads of small files [on below 4 GiB of memory]");
   command
       ->add_option(
           "--read-timeout", flags->read_timeout_s,

@@ -17,6 +17,7 @@
 #include "engine/mounter.h"
 #include "engine/node_table.h"
 #include "engine/pulse.h"
+#include "engine/short_memory.h"
 
 namespace runnel::engine {
 
@@ -402,7 +403,9 @@ Result<uint64_t> Engine::clear() {
 
 std::string Engine::direct_io_reason() const {
   if (direct_io_) return direct_io_->reason;
-  if (!options_.direct_io) return "not asked for";
+  if (!options_.direct_io) {
+    return fmt::format("off: on by itself below {} GiB of memory only", kShortMemory >> 30);
+  }
   return fmt::format("{} has none: it is for {}", to_string(way_), to_string(Way::kErofsFile));
 }
 

@@ -16,6 +16,7 @@
 #include "cache/scrubber.h"
 #include "engine/fuse_connection.h"
 #include "engine/handover.h"
+#include "engine/short_memory.h"
 #include "engine/way.h"
 #include "node/trust.h"
 #include "remote/hosts.h"
@@ -42,8 +43,9 @@ struct Config {
   bool background_fill = true;
   bool read_ahead = true;
   bool tell_starts = true;  // StartReporter
-  bool direct_io = false;   // engine::Engine::Options
-  cache::Limits cache;      // [cache]
+  // engine::Engine::Options; on by itself where memory is short.
+  bool direct_io = engine::is_short(engine::memory_of_this_machine());
+  cache::Limits cache;  // [cache]
   cache::ScrubOptions scrub;
   Duration read_timeout = std::chrono::seconds(60);
   Duration keep_unused = std::chrono::minutes(5);  // Images::Options

@@ -143,6 +143,16 @@ def test_a_loop_device_over_what_the_node_serves_keeps_no_page_of_it(many_known_
     assert (kept == 0) == (engine == "erofs-loop"), f"{kept} bytes"
 
 
+def test_direct_io_is_on_by_itself_where_memory_is_short(fresh_streaming):
+    (total,) = [int(line.split()[1]) for line in Path("/proc/meminfo").read_text().splitlines()
+                if line.startswith("MemTotal:")]
+    status = fresh_streaming("erofs-file").node.status()
+
+    assert status["direct_io"] == (total < 4 << 20)
+    if not status["direct_io"]:
+        assert status["direct_io_reason"] == "off: on by itself below 4 GiB of memory only"
+
+
 @pytest.mark.parametrize("engine", ["erofs-loop", "fuse"])
 def test_other_ways_to_mount_say_that_they_have_no_direct_io(fresh_streaming, engine):
     status = fresh_streaming(engine, more_arguments=("--direct-io",)).node.status()
