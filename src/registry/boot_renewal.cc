@@ -13,6 +13,8 @@ namespace runnel::registry {
 
 namespace {
 
+// Each has a worker process; more would only share the processors.
+constexpr int kAtOnce = 4;
 constexpr auto kKeepOld = std::chrono::hours(24);
 constexpr double kEnough = 0.1;
 constexpr size_t kSweep = 100;
@@ -126,10 +128,13 @@ Result<size_t> remove_superseded(meta::MetadataStore& metadata, WallTime now) {
 }
 
 BootRenewal::BootRenewal(const ConversionTools& tools, const Clock& clock)
-    : tools_(tools), clock_(clock), thread_([this](const std::stop_token& stop) { run(stop); }) {}
+    : tools_(tools), clock_(clock) {
+  for (int i = 0; i < kAtOnce; ++i)
+    threads_.emplace_back([this](const std::stop_token& stop) { run(stop); });
+}
 
 BootRenewal::~BootRenewal() {
-  thread_.request_stop();
+  for (auto& thread : threads_) thread.request_stop();
 }
 
 void BootRenewal::voted(const std::string& repository, const oci::Digest& image) {
@@ -153,21 +158,27 @@ void BootRenewal::run(const std::stop_token& stop) {
         wake_.wait(lock, stop, changed);
       continue;
     }
-    const auto& [repository, image] = *taken;
     lock.unlock();
-    const auto give_up = [&, until = now + tools_.config.conversion.longest_renewal] {
-      return stop.stop_requested() || clock_.now() >= until;
-    };
-    const auto renewed = renew_boot(tools_, repository, image, clock_.wall(), give_up);
-    if (!renewed && renewed.error().given_up && !stop.stop_requested())
-      log::warning("{}@{}: no new boot blob: it took more than {} s", repository, image,
-                   tools_.config.conversion.longest_renewal.count());
-    if (!renewed && !renewed.error().given_up)
-      log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
-                   renewed.error().message);
+    const bool made = renew(*taken, stop);
     lock.lock();
-    if (renewed && *renewed) schedule_.made(*taken, clock_.now());
+    schedule_.done(*taken, made, clock_.now());
+    wake_.notify_all();  // it may have been voted for meanwhile
   }
+}
+
+bool BootRenewal::renew(const BootSchedule::Image& taken, const std::stop_token& stop) {
+  const auto& [repository, image] = taken;
+  const auto give_up = [&, until = clock_.now() + tools_.config.conversion.longest_renewal] {
+    return stop.stop_requested() || clock_.now() >= until;
+  };
+  const auto renewed = renew_boot(tools_, repository, image, clock_.wall(), give_up);
+  if (!renewed && renewed.error().given_up && !stop.stop_requested())
+    log::warning("{}@{}: no new boot blob: it took more than {} s", repository, image,
+                 tools_.config.conversion.longest_renewal.count());
+  if (!renewed && !renewed.error().given_up)
+    log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
+                 renewed.error().message);
+  return renewed && *renewed;
 }
 
 }  // namespace runnel::registry

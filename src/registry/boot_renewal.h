@@ -4,14 +4,16 @@
 // made of, the image gets another artifact: the same layer blobs, a boot blob that brings those
 // chunks, one generation higher, at the times of boot_schedule.h. The artifact that it replaces
 // stays for a day, because pulls and nodes may be at it, and as long as none is newer. The
-// artifacts that an index has for the image are renewed with it. What a process was about to do
-// when it ended, the next vote brings back.
+// artifacts that an index has for the image are renewed with it. Four images are renewed at once,
+// so that one that takes long holds up none of the others. What a process was about to do when it
+// ended, the next vote brings back.
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "base/clock.h"
 #include "registry/boot_schedule.h"
@@ -32,13 +34,15 @@ class BootRenewal {
 
  private:
   void run(const std::stop_token& stop);
+  // True when there is another boot blob.
+  bool renew(const BootSchedule::Image& image, const std::stop_token& stop);
 
   const ConversionTools& tools_;
   const Clock& clock_;
   std::mutex mutex_;
   std::condition_variable_any wake_;
   BootSchedule schedule_;
-  std::jthread thread_;  // last: it uses all of the above
+  std::vector<std::jthread> threads_;  // last: they use all of the above
 };
 
 // Makes the boot blob now, if the votes say so. False when there is nothing to do: no votes, no

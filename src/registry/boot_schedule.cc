@@ -10,10 +10,6 @@ constexpr auto kGather = std::chrono::seconds(1);
 constexpr auto kApart = std::chrono::minutes(1);
 constexpr size_t kMaxDue = 10'000;
 
-SteadyTime when(const std::pair<const BootSchedule::Image, SteadyTime>& entry) {
-  return entry.second;
-}
-
 }  // namespace
 
 void BootSchedule::voted(const Image& image, SteadyTime now) {
@@ -24,22 +20,35 @@ void BootSchedule::voted(const Image& image, SteadyTime now) {
   due_.emplace(image, due);
 }
 
+// Of those that nobody is at.
+std::map<BootSchedule::Image, SteadyTime>::const_iterator BootSchedule::first() const {
+  auto first = due_.end();
+  for (auto entry = due_.begin(); entry != due_.end(); ++entry) {
+    if (taken_.contains(entry->first)) continue;
+    if (first == due_.end() || entry->second < first->second) first = entry;
+  }
+  return first;
+}
+
 std::optional<SteadyTime> BootSchedule::next() const {
-  const auto first = std::ranges::min_element(due_, {}, when);
-  if (first == due_.end()) return std::nullopt;
-  return first->second;
+  const auto next = first();
+  if (next == due_.end()) return std::nullopt;
+  return next->second;
 }
 
 std::optional<BootSchedule::Image> BootSchedule::take(SteadyTime now) {
   std::erase_if(made_, [&](const auto& entry) { return entry.second + kApart <= now; });
-  const auto first = std::ranges::min_element(due_, {}, when);
-  if (first == due_.end() || first->second > now) return std::nullopt;
-  auto image = first->first;
-  due_.erase(first);
+  const auto next = first();
+  if (next == due_.end() || next->second > now) return std::nullopt;
+  auto image = next->first;
+  due_.erase(next);
+  taken_.insert(image);
   return image;
 }
 
-void BootSchedule::made(const Image& image, SteadyTime now) {
+void BootSchedule::done(const Image& image, bool made, SteadyTime now) {
+  taken_.erase(image);
+  if (!made) return;
   made_.insert_or_assign(image, now);
   const auto waiting = due_.find(image);
   if (waiting != due_.end()) waiting->second = std::max(waiting->second, now + kApart);

@@ -1,9 +1,11 @@
 // When images' boot blobs are made anew after votes: a second after the first one, so that a
-// rollout's come together, and at most once a minute for an image.
+// rollout's come together, and at most once a minute for an image. An image is made anew once at a
+// time, different ones may be at once.
 #pragma once
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 
@@ -20,15 +22,19 @@ class BootSchedule {
 
   // Somebody voted. Forgotten when 10,000 images wait: the next vote brings it back.
   void voted(const Image& image, SteadyTime now);
-  // When the next image is due; nothing when none waits.
+  // When the next image is due that may be taken; nothing when there is none.
   std::optional<SteadyTime> next() const;
-  // The image that waits longest of those that are due; it waits no more.
+  // The image that waits longest of those that are due and not taken; it waits no more.
   std::optional<Image> take(SteadyTime now);
-  // It was made anew: what was voted meanwhile waits out its minute, too.
-  void made(const Image& image, SteadyTime now);
+  // A taken image may be taken again. One that was made anew, not just looked at, waits out its
+  // minute first, with what was voted meanwhile.
+  void done(const Image& image, bool made, SteadyTime now);
 
  private:
+  std::map<Image, SteadyTime>::const_iterator first() const;
+
   std::map<Image, SteadyTime> due_;
+  std::set<Image> taken_;
   std::map<Image, SteadyTime> made_;  // of the last minute
 };
 

@@ -27,7 +27,7 @@ TEST(BootSchedule, GathersVotesForASecondAfterTheFirst) {
 
 TEST(BootSchedule, MakesAnImageAnewAtMostOnceAMinute) {
   BootSchedule schedule;
-  schedule.made(image("a"), kStart);
+  schedule.done(image("a"), true, kStart);
 
   schedule.voted(image("a"), kStart + 5s);
   schedule.voted(image("b"), kStart + 5s);
@@ -45,14 +45,31 @@ TEST(BootSchedule, WaitsOutTheMinuteForVotesThatCameWhileTheBlobWasMade) {
   ASSERT_EQ(schedule.take(kStart + 1s), image("a"));
 
   schedule.voted(image("a"), kStart + 2s);
-  schedule.made(image("a"), kStart + 4s);
+  schedule.done(image("a"), true, kStart + 4s);
 
   EXPECT_EQ(schedule.next(), kStart + 64s);
 }
 
+TEST(BootSchedule, LeavesAnImageAloneThatSomebodyIsAtAndNoOther) {
+  BootSchedule schedule;
+  schedule.voted(image("a"), kStart);
+  ASSERT_EQ(schedule.take(kStart + 1s), image("a"));
+  schedule.voted(image("a"), kStart + 1s);
+
+  EXPECT_EQ(schedule.next(), std::nullopt);
+  EXPECT_EQ(schedule.take(kStart + 10s), std::nullopt);
+  schedule.voted(image("b"), kStart + 5s);
+  EXPECT_EQ(schedule.next(), kStart + 6s);
+  EXPECT_EQ(schedule.take(kStart + 6s), image("b"));
+
+  schedule.done(image("a"), false, kStart + 11s);
+  EXPECT_EQ(schedule.next(), kStart + 2s) << "it was not made anew: no minute to wait for";
+  EXPECT_EQ(schedule.take(kStart + 11s), image("a"));
+}
+
 TEST(BootSchedule, GathersForASecondAgainWhenTheMinuteIsOver) {
   BootSchedule schedule;
-  schedule.made(image("a"), kStart);
+  schedule.done(image("a"), true, kStart);
 
   schedule.voted(image("a"), kStart + 61s);
 

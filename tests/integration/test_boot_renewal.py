@@ -3,6 +3,7 @@ what is left when its making ends in the middle: the artifact that there was, an
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -128,6 +129,24 @@ def test_one_that_takes_too_long_is_given_up_until_the_next_vote(start, tmp_path
     told.check_next_vote(call)
 
 
+def test_one_that_takes_long_holds_up_no_other(registry, call, tmp_path):
+    slow = [Told(registry, call, tmp_path / f"slow-{number}", f"slow-{number}", FILES[:8]) for number in range(3)]
+    other = Told(registry, call, tmp_path / "other", "other", FILES[:8])
+    held: set[int] = set()
+    for each in slow:
+        each.vote(call)
+        held.add(registry.hold_worker(besides=held))
+
+    other.vote(call)
+    recorded(call, other.image)
+    assert [each.generations(call) for each in slow] == [[1]] * 3
+
+    for worker in held:
+        os.kill(worker, signal.SIGCONT)
+    for each in slow:
+        recorded(call, each.image)
+
+
 def test_a_hot_set_has_to_change_by_more_than_a_tenth(registry, call, tmp_path):
     few = FILES[:8]
     told = Told(registry, call, tmp_path / "image", files=few)
@@ -141,7 +160,7 @@ def test_a_hot_set_has_to_change_by_more_than_a_tenth(registry, call, tmp_path):
     call = Calls(registry.host)
 
     told.vote(call, [*base[:-2], *told.chunks[40:42]])
-    # It is looked at in the order of the votes: when the second image is done, the first one was.
+    # It is looked at in the order of the votes, and to look takes no worker as the second image does.
     other.vote(call)
     recorded(call, other.image)
     assert told.generations(call) == [1, 2]
