@@ -40,6 +40,7 @@
 #include "base/log.h"
 #include "base/worker_pool.h"
 #include "cache/budget.h"
+#include "cache/chunk_bytes.h"
 #include "cache/chunk_index.h"
 #include "cache/chunk_states.h"
 #include "cache/rescue.h"
@@ -225,10 +226,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
     bool denied = false;    // by the source, when it was last lost
     SteadyTime lost_at{};
     std::string why_lost;
-    SteadyTime arrived{};                 // the last bytes of it, unverified
-    uint32_t touch = Touches::kNotKept;   // of touches_: its first read waits
-    bool retry = false;                   // to be fetched once more
-    std::shared_ptr<const Buffer> plain;  // once verified, until written
+    SteadyTime arrived{};                     // the last bytes of it, unverified
+    uint32_t touch = Touches::kNotKept;       // of touches_: its first read waits
+    bool retry = false;                       // to be fetched once more
+    std::shared_ptr<const ChunkBytes> plain;  // once verified, until written
   };
   struct Run {
     uint32_t first;
@@ -252,7 +253,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   static bool arrive_locked(Read& read);
   bool read_durable(Read& read, uint32_t chunk) const;
   bool admit(Run run);
-  void copy(uint32_t chunk, const Buffer& plain, Read& read) const;
+  void copy(uint32_t chunk, Bytes plain, Read& read) const;
   Error too_late_locked(const Read& read, const Pending& pending) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
   struct FillRun;
@@ -270,12 +271,12 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void arrived(Run run, const Result<Buffer>& frames, SteadyTime came);
   void source_worked();
   bool still_wanted(uint32_t chunk, SteadyTime came);
-  Result<std::shared_ptr<const Buffer>> verify(uint32_t chunk, Bytes frame) const;
+  Result<std::shared_ptr<const ChunkBytes>> verify(uint32_t chunk, Bytes frame) const;
   void check_on_disk(uint32_t chunk);
-  bool answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
-  void deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data);
-  void write(uint32_t chunk, const Buffer& plain);
-  Result<void> write_to_device(uint32_t chunk, const Buffer& plain);
+  bool answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data);
+  void deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data);
+  void write(uint32_t chunk, Bytes plain);
+  Result<void> write_to_device(uint32_t chunk, Bytes plain);
   Result<void> make_durable(const ChunkStates::Round& round);
   void drop_locked(uint32_t chunk);
   void forget_recent_locked(uint32_t chunk);
@@ -288,8 +289,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void fetch_again(SteadyTime now);
   void begin_rescue(SteadyTime now);
   void rescue();
-  Result<void> restored(uint32_t chunk, Buffer plain);
-  bool is_wanted(uint32_t chunk, const Buffer& plain);
+  Result<void> restored(uint32_t chunk, Bytes bytes);
+  bool is_wanted(uint32_t chunk, Bytes plain);
   void rescue_ended(const Result<void>& outcome);
   bool is_idle_on_disk(uint32_t chunk) const;
   void count_repaired_locked(uint32_t chunk);
@@ -316,7 +317,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   mutable std::mutex mutex_;  // never held over a system call
   ChunkStates states_;
   std::map<uint32_t, Pending> pending_;
-  std::map<uint32_t, std::shared_ptr<const Buffer>> recent_;  // written ones, while memory allows
+  std::map<uint32_t, std::shared_ptr<const ChunkBytes>>
+      recent_;                  // written ones, while memory allows
   std::set<uint32_t> damaged_;  // found by scrub(), and not repaired yet
   uint64_t sync_failures_ = 0;
   LayerStats stats_;

@@ -48,9 +48,9 @@ std::vector<uint32_t> Layer::borrow(const std::vector<uint32_t>& chunks, Priorit
 bool Layer::take(uint32_t chunk, const ChunkIndex::Place& from,
                  const std::shared_ptr<FillRun>& fill) {
   const auto at = table_.at(chunk);
-  auto plain = std::make_shared<Buffer>(at.size());
+  auto plain = std::make_shared<ChunkBytes>(at.size());
   if (from.layer->table().at(from.chunk).size() != at.size()) return false;
-  if (!from.layer->lend(from.chunk, *plain) || codec::sha256(*plain) != at.digest) {
+  if (!from.layer->lend(from.chunk, plain->all()) || codec::sha256(plain->all()) != at.digest) {
     log::warning(about(), "chunk {} is not in {} as it was; fetching it", chunk,
                  from.layer->device_path());
     return false;

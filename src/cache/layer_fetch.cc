@@ -129,26 +129,26 @@ bool Layer::still_wanted(uint32_t chunk, SteadyTime came) {
   return !at->second.plain;
 }
 
-Result<std::shared_ptr<const Buffer>> Layer::verify(uint32_t chunk, Bytes frame) const {
+Result<std::shared_ptr<const ChunkBytes>> Layer::verify(uint32_t chunk, Bytes frame) const {
   const Chunk at = table_.at(chunk);
-  auto plain = std::make_shared<Buffer>(at.size());
+  auto plain = std::make_shared<ChunkBytes>(at.size());
   thread_local codec::ZstdDecompressor decompressor;
-  RUNNEL_DO(decompressor.decompress(frame, *plain));
-  if (codec::sha256(*plain) != at.digest) {
+  RUNNEL_DO(decompressor.decompress(frame, plain->all()));
+  if (codec::sha256(plain->all()) != at.digest) {
     return fail(Code::kInvalid, "bytes do not match the chunk's digest");
   }
   return plain;
 }
 
 // Verified bytes for everyone who waits. Whether they are to be written then.
-bool Layer::answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data) {
+bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data) {
   Reads finished;
   {
     const std::lock_guard lock(mutex_);
     const auto at = pending_.find(chunk);
     if (at == pending_.end() || at->second.plain) return false;
     for (auto& read : at->second.waiting) {
-      if (!read->ended) copy(chunk, *plain, *read);
+      if (!read->ended) copy(chunk, plain->all(), *read);
       if (arrive_locked(*read)) finished.push_back(read);
     }
     at->second.waiting.clear();
@@ -166,9 +166,10 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, b
 }
 
 // Verified bytes: answer everyone who waits, then keep them.
-void Layer::deliver(uint32_t chunk, const std::shared_ptr<const Buffer>& plain, bool new_data) {
+void Layer::deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data) {
   if (!answer(chunk, plain, new_data)) return;
-  workers_.write.submit([self = shared_from_this(), chunk, plain] { self->write(chunk, *plain); });
+  workers_.write.submit(
+      [self = shared_from_this(), chunk, plain] { self->write(chunk, plain->all()); });
 }
 
 void Layer::came_corrupt(uint32_t chunk, const Error& error) {

@@ -18,9 +18,9 @@ constexpr auto kPauseAfterWriteError = std::chrono::seconds(60);
 // A suspect chunk, or one that is written and not durable.
 void Layer::check_on_disk(uint32_t chunk) {
   const Chunk at = table_.at(chunk);
-  auto plain = std::make_shared<Buffer>(at.size());
-  const bool good =
-      device_->read(*plain, at.device_offset()).has_value() && codec::sha256(*plain) == at.digest;
+  auto plain = std::make_shared<ChunkBytes>(at.size());
+  const bool good = device_->read(plain->all(), at.device_offset()).has_value() &&
+                    codec::sha256(plain->all()) == at.digest;
   if (good) {
     deliver(chunk, std::move(plain), false);
     return;
@@ -39,7 +39,7 @@ void Layer::check_on_disk(uint32_t chunk) {
   fetch({.first = chunk, .last = chunk}, priority, deadline);
 }
 
-void Layer::write(uint32_t chunk, const Buffer& plain) {
+void Layer::write(uint32_t chunk, Bytes plain) {
   uint64_t failures_before = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -70,7 +70,7 @@ void Layer::write(uint32_t chunk, const Buffer& plain) {
   fill_after_ = now + kPauseAfterWriteError;
 }
 
-Result<void> Layer::write_to_device(uint32_t chunk, const Buffer& plain) {
+Result<void> Layer::write_to_device(uint32_t chunk, Bytes plain) {
   fault("before-write");
   if (const int injected = fault("write")) {
     return std::unexpected(system_error(injected, "write (injected)"));

@@ -80,13 +80,13 @@ bool Layer::read_now(uint64_t offset, MutableBytes into) {
 void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Priority priority,
                         Wanted& wanted) {
   if (const auto recent = recent_.find(chunk); recent != recent_.end()) {
-    copy(chunk, *recent->second, *read);
+    copy(chunk, recent->second->all(), *read);
     return;
   }
   const auto [at, fresh] = pending_.try_emplace(chunk);
   Pending& pending = at->second;
   if (pending.plain) {
-    copy(chunk, *pending.plain, *read);
+    copy(chunk, pending.plain->all(), *read);
     return;
   }
   if (pending.waiting.empty()) pending.asked = workers_.clock.now();
@@ -123,7 +123,7 @@ bool Layer::read_durable(Read& read, uint32_t chunk) const {
   return outcome.has_value();
 }
 
-void Layer::copy(uint32_t chunk, const Buffer& plain, Read& read) const {
+void Layer::copy(uint32_t chunk, Bytes plain, Read& read) const {
   const uint64_t start = table_.at(chunk).device_offset();
   const uint64_t begin = std::max(read.offset, start);
   const uint64_t end = std::min(read.offset + read.out.size(), start + plain.size());

@@ -116,7 +116,7 @@ void Layer::rescue() {
   const auto restore = [this](const Original& original) {
     return restore_from(
         original, table_, workers_.clock,
-        [this](uint32_t chunk, Buffer plain) { return restored(chunk, std::move(plain)); },
+        [this](uint32_t chunk, const Buffer& plain) { return restored(chunk, plain); },
         [this](size_t bytes) {
           original_heard_at_ = workers_.clock.now();
           const std::lock_guard lock(mutex_);
@@ -142,28 +142,28 @@ void Layer::rescue() {
 }
 
 // On a thread that may wait for the disk, so that the download goes no faster than it.
-Result<void> Layer::restored(uint32_t chunk, Buffer bytes) {
-  const auto plain = std::make_shared<const Buffer>(std::move(bytes));
+Result<void> Layer::restored(uint32_t chunk, Bytes bytes) {
   chunk_came_at_ = workers_.clock.now();
   {
     const std::lock_guard lock(mutex_);
     if (rescue_.pointless()) return fail(Code::kCancelled, "the layer's blob can be read again");
   }
-  if (!is_wanted(chunk, *plain)) return {};
-  if (answer(chunk, plain, true)) write(chunk, *plain);
+  if (!is_wanted(chunk, bytes)) return {};
+  const auto plain = std::make_shared<const ChunkBytes>(bytes);
+  if (answer(chunk, plain, true)) write(chunk, plain->all());
   return {};
 }
 
 // Whether the chunk is not here yet. True: it is pending.
-bool Layer::is_wanted(uint32_t chunk, const Buffer& plain) {
+bool Layer::is_wanted(uint32_t chunk, Bytes plain) {
   bool suspect = false;
   {
     const std::lock_guard lock(mutex_);
     suspect = states_.of(chunk) == State::kSuspect && !pending_.contains(chunk);
   }
   Buffer kept(suspect ? plain.size() : 0);
-  const bool good =
-      suspect && device_->read(kept, table_.at(chunk).device_offset()) && kept == plain;
+  const bool good = suspect && device_->read(kept, table_.at(chunk).device_offset()) &&
+                    std::ranges::equal(kept, plain);
 
   const std::lock_guard lock(mutex_);
   if (suspect && !pending_.contains(chunk)) {
