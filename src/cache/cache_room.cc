@@ -33,8 +33,8 @@ void Cache::pin(const std::string& user, const std::vector<oci::Digest>& digests
   const std::lock_guard lock(mutex_);
   for (const auto& digest : digests) {
     Entry& entry = entries_[digest];
-    entry.users.insert(user);
-    touch_locked(digest, entry);
+    // One that has it already is asked again for each container; what counts is when it lets go.
+    if (entry.users.insert(user).second) touch_locked(digest, entry);
   }
 }
 
