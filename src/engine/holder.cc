@@ -330,7 +330,9 @@ Result<int> hold(const HolderOptions& options, Handover handover) {
   // fails at its start.
   const int code = Holder(options, handover, pulse, signals, inherited, connected).run();
   handover.remove_from_systemd();
-  // Whoever still uses it gets EIO from now on; an unused mount goes.
+  // Whoever still uses it gets EIO from now on; an unused mount goes. The connection first: the
+  // kernel waits for pages that are being read ahead before it lets a mount go, and nobody answers.
+  handover.take(kFuse).reset();
   unmount_unused(options.root + "/s");  // ID-mapped clones of what follows
   unmount_unused(options.root + "/mounts");
   ::umount2(devices.c_str(), 0);
