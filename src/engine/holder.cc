@@ -332,6 +332,9 @@ Result<int> hold(const HolderOptions& options, Handover handover) {
   handover.remove_from_systemd();
   // Whoever still uses it gets EIO from now on; an unused mount goes. The connection first: the
   // kernel waits for pages that are being read ahead before it lets a mount go, and nobody answers.
+  // Ended by force, because another may have it still: the service manager, which was only asked to
+  // forget it.
+  ::umount2(devices.c_str(), MNT_FORCE);
   handover.take(kFuse).reset();
   unmount_unused(options.root + "/s");  // ID-mapped clones of what follows
   unmount_unused(options.root + "/mounts");

@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -18,6 +19,8 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <functional>
 #include <random>
 #include <thread>
 
@@ -450,6 +453,57 @@ TEST_P(EngineOnThisKernel, StartsAnewAfterBothWereKilled) {
   expect_whole_tree();
 }
 
+// Whether `holds` comes to pass in time.
+bool comes_true(const std::function<bool()>& holds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!holds()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::yield();
+  }
+  return true;
+}
+
+// Whether a child ends in time; it is to be waited for still.
+bool ends(pid_t child) {
+  const UniqueFd ended(static_cast<int>(::syscall(SYS_pidfd_open, child, 0)));
+  pollfd waiting{.fd = ended.get(), .events = POLLIN, .revents = 0};
+  return ::poll(&waiting, 1, 20'000) == 1;
+}
+
+// Whether a signal was sent to a process that has not been able to take it (proc(5)).
+bool is_pending(pid_t process, int signal) {
+  std::ifstream status(fmt::format("/proc/{}/status", process));
+  for (std::string line; std::getline(status, line);) {
+    if (!line.starts_with("ShdPnd:")) continue;
+    return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1) != 0;
+  }
+  return false;
+}
+
+// The connection of a FUSE mount, as the kernel shows it (/sys/fs/fuse/connections, if that is
+// mounted: Documentation/filesystems/fuse.rst).
+class ConnectionControl {
+ public:
+  explicit ConnectionControl(const std::string& fuse_mount) {
+    EXPECT_EQ(::mount("none", at_.path().c_str(), "fusectl", 0, nullptr), 0) << strerror(errno);
+    const auto device = mounts_below(fuse_mount).value().at(0).device;
+    connection_ = at_.path() + "/" + device.substr(device.find(':') + 1);
+  }
+  ~ConnectionControl() { ::umount2(at_.path().c_str(), MNT_DETACH); }
+
+  // Requests that nobody has answered.
+  int unanswered() const {
+    int count = -1;
+    std::ifstream(connection_ + "/waiting") >> count;
+    return count;
+  }
+  void abort() const { std::ofstream(connection_ + "/abort") << "1"; }
+
+ private:
+  const test::TempDir at_;
+  std::string connection_;
+};
+
 // What systemd does with FileDescriptorStoreMax=: the descriptors live on, the next start gets
 // them.
 class DescriptorStore {
@@ -515,19 +569,80 @@ TEST_P(EngineOnThisKernel, GoesOnWhenTheHolderDiesAndItsDescriptorsAreKept) {
   expect_whole_tree();
 }
 
+class EngineThatEnds : public EngineOnThisKernel {
+ protected:
+  // The worker is killed with a read to answer whose reader is gone, and the holder has been told
+  // to end. Whether it does.
+  void end_with_an_unanswered_read() {
+    const ConnectionControl connection(root() + "/devices");
+    tell_worker(SIGUSR2);
+    const pid_t reader = start_reader(image().files[3]);
+    ASSERT_TRUE(comes_true([&] { return connection.unanswered() > 0; }));
+    ASSERT_EQ(::kill(worker_, SIGSTOP), 0);
+    ASSERT_EQ(::kill(reader, SIGKILL), 0);
+    ASSERT_TRUE(ends(reader));
+    ::waitpid(reader, nullptr, 0);
+    ASSERT_EQ(::kill(holder_, SIGTERM), 0);
+    ASSERT_TRUE(comes_true([&] { return is_pending(worker_, SIGTERM); }));
+    EXPECT_GT(connection.unanswered(), 0);
+
+    ASSERT_EQ(::kill(worker_, SIGKILL), 0);
+
+    const bool ended = ends(holder_);
+    EXPECT_TRUE(ended) << "it waits for an answer that nobody gives";
+    if (!ended) connection.abort();
+    EXPECT_EQ(stop_holder(), 0);
+  }
+
+  // Of a file that is open already, so that all it asks for is bytes.
+  pid_t start_reader(const File& file) {
+    const auto fd = open_file(path_of(file), O_RDONLY).value();
+    const pid_t reader = ::fork();
+    if (reader != 0) return reader;
+    char bytes[4096];
+    (void)!::read(fd.get(), bytes, sizeof bytes);
+    ::_exit(0);
+  }
+};
+
+TEST_P(EngineThatEnds, LetsGoOfAReadThatNobodyAnswers) {
+  end_with_an_unanswered_read();
+
+  EXPECT_TRUE(mounts_below(root()).value().empty());
+}
+
+TEST_P(EngineThatEnds, LetsGoOfItWhileAnotherHoldsTheConnection) {
+  stop_holder();
+  DescriptorStore store(root() + "/notify");
+  start();
+  store.receive();
+  ASSERT_TRUE(store.kept().has("fuse"));
+
+  end_with_an_unanswered_read();
+
+  EXPECT_TRUE(mounts_below(root()).value().empty());
+}
+
+std::string name_of(const testing::TestParamInfo<Mode>& each) {
+  std::string name = each.param.way == Way::kErofsFile   ? "ErofsFile"
+                     : each.param.way == Way::kErofsLoop ? "ErofsLoop"
+                                                         : "Fuse";
+  if (each.param.recovery == Recovery::kSharedMemory) name += "Shared";
+  return name;
+}
+
 INSTANTIATE_TEST_SUITE_P(Ways, EngineOnThisKernel,
                          testing::Values(Mode{Way::kErofsFile, Recovery::kAuto},
                                          Mode{Way::kErofsLoop, Recovery::kAuto},
                                          Mode{Way::kFuse, Recovery::kAuto},
                                          Mode{Way::kErofsLoop, Recovery::kSharedMemory},
                                          Mode{Way::kFuse, Recovery::kSharedMemory}),
-                         [](const auto& each) {
-                           std::string name = each.param.way == Way::kErofsFile   ? "ErofsFile"
-                                              : each.param.way == Way::kErofsLoop ? "ErofsLoop"
-                                                                                  : "Fuse";
-                           if (each.param.recovery == Recovery::kSharedMemory) name += "Shared";
-                           return name;
-                         });
+                         name_of);
+INSTANTIATE_TEST_SUITE_P(Ways, EngineThatEnds,
+                         testing::Values(Mode{Way::kErofsFile, Recovery::kAuto},
+                                         Mode{Way::kErofsLoop, Recovery::kAuto},
+                                         Mode{Way::kFuse, Recovery::kAuto}),
+                         name_of);
 
 }  // namespace
 }  // namespace runnel::engine
