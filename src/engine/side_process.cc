@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <memory>
 #include <mutex>
 #include <system_error>
@@ -57,6 +58,8 @@ struct Job {
   Stack stack;
   UniqueFd done;  // the writing end: a byte when `answer` is there; closed when the process is gone
   std::atomic<int> answer{0};
+  std::atomic<int> refused{0};        // errno, when there is no process
+  std::atomic<bool> given_up{false};  // nobody waits, so it need not begin
   std::mutex reaping;
   std::atomic<pid_t> process{0};  // the process writes it, and the lock keeps it from being reaped
 };
@@ -72,6 +75,7 @@ void close_all_but(int fd) {
 [[clang::no_sanitize("address")]] int run_calls(void* argument) {
   auto& job = *static_cast<Job*>(argument);
   job.process = ::getpid();
+  if (job.given_up) ::_exit(0);
   close_all_but(job.done.get());
   job.answer = job.calls();
   (void)!::write(job.done.get(), "", 1);
@@ -86,6 +90,7 @@ void start_and_reap(const std::shared_ptr<Job>& job) {
   ::pthread_sigmask(SIG_SETMASK, &all, nullptr);  // no handler of ours runs in the process
   const pid_t process =
       ::clone(run_calls, job->stack.top(), CLONE_VM | CLONE_VFORK | SIGCHLD, job.get());
+  if (process < 0) job->refused = errno;
   job->done.reset();
   if (process < 0) return;
   const std::lock_guard lock(job->reaping);
@@ -93,7 +98,9 @@ void start_and_reap(const std::shared_ptr<Job>& job) {
   ::waitpid(process, nullptr, 0);
 }
 
+// Or keeps it from beginning.
 void kill_process(Job& job) {
+  job.given_up = true;
   const std::lock_guard lock(job.reaping);
   if (const pid_t process = job.process) ::kill(process, SIGKILL);
 }
@@ -136,6 +143,9 @@ Result<int> run_beside(const std::string& what, Duration timeout, std::function<
     return fail(Code::kUnavailable, "{}: not done within {} ms", what, limit);
   }
   parent.join();
+  if (job->refused != 0) {
+    return std::unexpected(system_error(job->refused, fmt::format("{}: clone", what)));
+  }
   if (!done) return fail(Code::kUnavailable, "{}: {}", what, done.error().message);
   return job->answer.load();
 }

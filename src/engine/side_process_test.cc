@@ -2,15 +2,21 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
+#include <cstddef>
+#include <cstring>
 #include <memory>
+#include <thread>
 
 #include "base/fd.h"
 
@@ -107,6 +113,54 @@ TEST(SideProcess, LeavesNoChildAndNoDescriptor) {
   EXPECT_EQ(free_descriptor(), before);
   EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
+}
+
+// Of this thread, and of those that it starts (with clone3(2)).
+void refuse_clone(int error) {
+  sock_filter steps[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | static_cast<uint32_t>(error)),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program{.len = std::size(steps), .filter = steps};
+  ASSERT_EQ(::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+TEST(SideProcess, SaysWhyThereIsNone) {
+  std::thread([] {
+    refuse_clone(EAGAIN);
+
+    const auto refused = run_beside("begin", seconds(10), [] { return 0; });
+
+    ASSERT_FALSE(refused);
+    EXPECT_NE(refused.error().message.find("begin: clone"), std::string::npos)
+        << refused.error().message;
+    EXPECT_NE(refused.error().message.find(strerror(EAGAIN)), std::string::npos)
+        << refused.error().message;
+  }).join();
+}
+
+TEST(SideProcess, DoesNotGoOnWhenItWasGivenUpBeforeItBegan) {
+  const auto begun = std::make_shared<std::array<std::atomic<pid_t>, 100>>();
+
+  for (auto& process : *begun) {
+    EXPECT_FALSE(run_beside("hang", milliseconds(0), [begun, &process] {
+      process = ::getpid();
+      for (;;) ::pause();
+      return 0;
+    }));
+  }
+
+  const auto deadline = std::chrono::steady_clock::now() + seconds(20);
+  while (::waitpid(-1, nullptr, WNOHANG) != -1 && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::yield();
+  }
+  for (auto& process : *begun) {
+    if (process == 0) continue;
+    EXPECT_EQ(::kill(process, SIGKILL), -1) << "it goes on, and nobody waits";
+  }
 }
 
 // The stack that a trial's read of a block needs, and more.
