@@ -9,6 +9,9 @@ namespace runnel::cache {
 
 namespace {
 
+// How old what is written down of a layer in use may be.
+constexpr auto kTouchAgain = std::chrono::hours(1);
+
 Result<Cache::Disk> measure_disk(const std::string& directory) {
   struct statvfs info;
   if (::statvfs(directory.c_str(), &info) != 0) return fail_errno("statvfs {}", directory);
@@ -30,11 +33,14 @@ void Cache::touch_locked(const oci::Digest& digest, Entry& entry) {
 }
 
 void Cache::pin(const std::string& user, const std::vector<oci::Digest>& digests) {
+  const auto now = clock_.wall();
   const std::lock_guard lock(mutex_);
   for (const auto& digest : digests) {
     Entry& entry = entries_[digest];
-    // One that has it already is asked again for each container; what counts is when it lets go.
-    if (entry.users.insert(user).second) touch_locked(digest, entry);
+    // One that has it already pins it again for each container. What counts is when it lets go, or
+    // when the machine stopped under it.
+    const bool came = entry.users.insert(user).second;
+    if (came || std::chrono::abs(now - entry.used) >= kTouchAgain) touch_locked(digest, entry);
   }
 }
 

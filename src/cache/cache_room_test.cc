@@ -104,6 +104,22 @@ TEST_F(CacheRoom, GivesBackTheLeastRecentlyUsedFirst) {
   EXPECT_EQ(cache_->find(samples_[1].digest()), nullptr);
 }
 
+TEST_F(CacheRoom, KnowsWhatWasInUseWhenTheMachineStopped) {
+  add_and_read(0);
+  cache_->pin("mount", {samples_[0].digest()});
+  clock_.advance(std::chrono::hours(24));
+  for (size_t i = 1; i < 3; ++i) add_and_read(i);
+  cache_->pin("mount", {samples_[0].digest()});  // for one more container
+
+  close();
+  open();
+  set_free(kMinFree - kLayerBytes / 2);
+
+  EXPECT_TRUE(on_disk(0));
+  EXPECT_FALSE(on_disk(1));
+  EXPECT_TRUE(on_disk(2));
+}
+
 TEST_F(CacheRoom, GivesBackAsMuchAsIsMissing) {
   for (size_t i = 0; i < 3; ++i) add_and_read(i);
   grow_old();
