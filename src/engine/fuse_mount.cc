@@ -18,7 +18,12 @@ namespace {
 
 constexpr int kInitTimeoutMs = 10'000;
 constexpr uint16_t kMaxPages = 256;  // a read of 1 MiB at most
-constexpr uint16_t kMaxBackground = 64;
+// Reads ahead, and those of a loop device, that are under way at once; the rest waits in the
+// kernel, whichever layer it is of. More than the 128 that one loop device sends (its queue), so
+// that one layer that is stalled holds up no other, and far fewer than the request slots.
+constexpr uint16_t kMaxBackground = 256;
+// From so many on the kernel leaves out what it would read ahead only on suspicion.
+constexpr uint16_t kCongested = 48;
 constexpr uint32_t kMaxReadahead = 1 << 20;
 // include/uapi/linux/fuse.h of Linux 6.9, not in Debian 12's headers: bit 39.
 constexpr uint64_t kHasResend = uint64_t{1} << 39;
@@ -62,7 +67,7 @@ Result<void> answer_init(int fuse) {
   out.flags = static_cast<uint32_t>(wanted);
   out.flags2 = static_cast<uint32_t>(wanted >> 32);
   out.max_background = kMaxBackground;
-  out.congestion_threshold = kMaxBackground * 3 / 4;
+  out.congestion_threshold = kCongested;
   out.max_write = 4096;
   out.time_gran = 1;
   out.max_pages = kMaxPages;

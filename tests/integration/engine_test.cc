@@ -529,8 +529,10 @@ class DescriptorStore {
       header.msg_control = control;
       header.msg_controllen = sizeof control;
       if (::recvmsg(socket_.get(), &header, MSG_DONTWAIT) <= 0) return;
+      const cmsghdr* rights = CMSG_FIRSTHDR(&header);
+      if (rights == nullptr) continue;
       int fd = -1;
-      std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof fd);
+      std::memcpy(&fd, CMSG_DATA(rights), sizeof fd);
       const std::string_view name = text;
       handover_.add(std::string(name.substr(name.find("FDNAME=") + 7)), UniqueFd(fd));
     }
@@ -631,6 +633,40 @@ std::string name_of(const testing::TestParamInfo<Mode>& each) {
   return name;
 }
 
+class EngineOverLoopDevices : public EngineOnThisKernel {};
+
+// One layer's loop device sends 128 requests at once (its queue), and the kernel has so many of a
+// FUSE connection under way as the answer to FUSE_INIT allows.
+TEST_P(EngineOverLoopDevices, ReadsWhatIsHereHoweverManyReadsOfAnotherLayerWait) {
+  constexpr int kStalled = 110;
+  const ConnectionControl connection(root() + "/devices");
+  const auto& here = image().files[5];
+  ASSERT_TRUE(read_file_at(path_of(here), here.contents.size()));
+  tell_worker(SIGUSR2);
+  std::vector<std::thread> readers;
+  readers.reserve(kStalled);
+  for (int i = 0; i < kStalled; ++i) {
+    // Two blocks of each file of the other layer, each by itself.
+    const auto& file = image().files[static_cast<size_t>(i) / 2 * 2];
+    readers.emplace_back([fd = open_file(path_of(file), O_RDONLY | O_DIRECT).value(), i] {
+      alignas(4096) std::byte block[4096];
+      (void)!::pread(fd.get(), block, sizeof block, i % 2 * 10 * 4096);
+    });
+  }
+  EXPECT_TRUE(comes_true([&] { return connection.unanswered() >= kStalled; }))
+      << connection.unanswered();
+  const auto begin = std::chrono::steady_clock::now();
+
+  const auto bytes = read_file_at(path_of(here), here.contents.size(), O_DIRECT);
+
+  const auto took = std::chrono::steady_clock::now() - begin;
+  ASSERT_TRUE(bytes) << strerror(bytes.error());
+  EXPECT_TRUE(*bytes == here.contents);
+  EXPECT_LT(took, std::chrono::milliseconds(700)) << "the others wait two seconds";
+  tell_worker(SIGHUP);
+  for (auto& reader : readers) reader.join();
+}
+
 INSTANTIATE_TEST_SUITE_P(Ways, EngineOnThisKernel,
                          testing::Values(Mode{Way::kErofsFile, Recovery::kAuto},
                                          Mode{Way::kErofsLoop, Recovery::kAuto},
@@ -638,6 +674,8 @@ INSTANTIATE_TEST_SUITE_P(Ways, EngineOnThisKernel,
                                          Mode{Way::kErofsLoop, Recovery::kSharedMemory},
                                          Mode{Way::kFuse, Recovery::kSharedMemory}),
                          name_of);
+INSTANTIATE_TEST_SUITE_P(Ways, EngineOverLoopDevices,
+                         testing::Values(Mode{Way::kErofsLoop, Recovery::kAuto}), name_of);
 INSTANTIATE_TEST_SUITE_P(Ways, EngineThatEnds,
                          testing::Values(Mode{Way::kErofsFile, Recovery::kAuto},
                                          Mode{Way::kErofsLoop, Recovery::kAuto},
