@@ -175,10 +175,19 @@ Result<void> unmount_image(const std::string& target, Duration timeout) {
   const SystemClock clock;
   const auto deadline = clock.now() + timeout;
   for (;;) {
-    if (::umount2(target.c_str(), UMOUNT_NOFOLLOW) == 0) return {};
-    if (errno == EINVAL || errno == ENOENT)
+    const auto error = run_beside("unmount " + target, timeout, [target] {
+      return ::umount2(target.c_str(), UMOUNT_NOFOLLOW) == 0 ? 0 : errno;
+    });
+    if (!error) {
+      const auto left = mounts_below(target);
+      if (left && left->empty()) return {};  // it waits for what is being read
+      return std::unexpected(error.error());
+    }
+    if (*error == 0) return {};
+    if (*error == EINVAL || *error == ENOENT)
       return fail(Code::kNotFound, "{} is not mounted", target);
-    if (errno != EBUSY) return fail_errno("unmount {}", target);
+    if (*error != EBUSY)
+      return std::unexpected(system_error(*error, fmt::format("unmount {}", target)));
     if (clock.now() >= deadline) return fail(Code::kConflict, "{} is in use", target);
     std::this_thread::sleep_for(kUnmountPause);
   }

@@ -2,7 +2,7 @@
 //
 // A mount of FUSE-served devices opens files that this very process serves. Killed at that moment,
 // the calling thread would wait for ever for an answer from itself, and the process would never
-// finish dying. So a mount is made by a child that runs system calls and nothing else.
+// finish dying. So it is done by a child that runs system calls and nothing else.
 #pragma once
 
 #include <string>
@@ -38,7 +38,9 @@ struct ImageMount {
 Result<void> mount_image(const ImageMount& mount, Duration timeout);
 
 // kConflict when something still uses it after some attempts within `timeout`; kNotFound when
-// nothing is mounted there.
+// nothing is mounted there. The kernel lets a mount go when what it reads ahead for readers that
+// are gone has ended, and who unmounts cannot be killed meanwhile, so this too is done beside;
+// after `timeout` it is nobody's any more, and success.
 Result<void> unmount_image(const std::string& target, Duration timeout);
 
 // Takes a mount out of the tree while something uses it; what is open stays open. For mounts whose

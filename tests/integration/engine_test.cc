@@ -633,6 +633,28 @@ std::string name_of(const testing::TestParamInfo<Mode>& each) {
   return name;
 }
 
+// The kernel lets the mount go when what is read ahead has ended, which the next worker answers.
+TEST_P(EngineThatEnds, LetsAWorkerDieThatUnmountsWhatIsBeingRead) {
+  const ConnectionControl connection(root() + "/devices");
+  tell_worker(SIGUSR2);
+  const pid_t reader = start_reader(image().files[3]);
+  ASSERT_TRUE(comes_true([&] { return connection.unanswered() > 0; }));
+  ASSERT_EQ(::kill(reader, SIGKILL), 0);
+  ASSERT_TRUE(ends(reader));
+  ::waitpid(reader, nullptr, 0);
+  ASSERT_EQ(::kill(worker_, SIGTERM), 0);
+  ASSERT_TRUE(comes_true([&] { return mounts_below(root() + "/mounts").value().empty(); }));
+
+  ::kill(worker_, SIGKILL);
+
+  const pid_t next = await_report();
+  EXPECT_GT(next, 0) << "it waits for itself";
+  EXPECT_NE(next, worker_);
+  if (next <= 0) return connection.abort();
+  worker_ = next;
+  expect_whole_tree();
+}
+
 class EngineOverLoopDevices : public EngineOnThisKernel {};
 
 // One layer's loop device sends 128 requests at once (its queue), and the kernel has so many of a
