@@ -122,10 +122,12 @@ def _faster_peers(rows: list[dict]) -> list[str]:
     return found
 
 
-def block(date: str, parts: dict, pictures: dict[str, str]) -> str:
-    """Between the marks, without them; `pictures` are names of SVG files beside the document, and what they show."""
+def block(date: str, parts: dict, pictures: dict[str, str], older: dict[str, str]) -> str:
+    """Between the marks, without them; `pictures` are names of SVG files beside the document, and what they show,
+    `older` the days of parts that were not measured again on that date."""
     at = f"bench/results/{date}"
-    lines = [f"Measured {date}; every table, with spreads, processor time and memory: [{at}.md]({at}.md), figures "
+    but = "".join(f", {name} {day}" for name, day in sorted(older.items()))
+    lines = [f"Measured {date}{but}; every table, with spreads, processor time and memory: [{at}.md]({at}.md), figures "
              f"[{at}.json]({at}.json).", ""]
     lines += [f"![{title}](bench/results/{name})" for name, title in pictures.items()]
     if starts := parts.get("cold-start", {}).get("summary"):

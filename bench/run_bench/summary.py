@@ -41,8 +41,24 @@ def left_before(document: Path) -> tuple[dict[str, int], dict[str, str]]:
     return old.get("took", {}), old.get("failed", {})
 
 
+def newest(directory: Path, date: str) -> dict[str, Path]:
+    """Each part's latest results of `date` or before; a part that was never measured is not in it."""
+    found = {}
+    for part in PARTS:
+        of_days = directory.glob(f"{part.name}-????-??-??.json")
+        until = [path for path in of_days if measured(path) <= date]
+        if until:
+            found[part.name] = max(until, key=measured)
+    return found
+
+
+def measured(results: Path) -> str:
+    """The day in the name of a part's results."""
+    return results.stem[-len("2026-01-02"):]
+
+
 def document(date: str, results: dict[str, Path], failed: dict[str, str], took: dict[str, int]) -> str:
-    """A section for each part; what failed or was left out is said."""
+    """A section for each part; what failed, was left out or is older is said."""
     lines = [f"# Measured {date} by `bench/run`"]
     for part in PARTS:
         lines += ["", f"## {part.title}", ""]
@@ -51,6 +67,8 @@ def document(date: str, results: dict[str, Path], failed: dict[str, str], took: 
         if part.name in failed:
             lines += [f"**Failed**: {failed[part.name]}", ""]
         if part.name in results:
+            if measured(results[part.name]) != date:
+                lines += [f"Not measured again since {measured(results[part.name])}.", ""]
             lines.append(text_of(part.name, results[part.name]))
         elif part.name not in failed:
             lines.append("Not measured.")
@@ -61,9 +79,10 @@ def write(directory: Path, date: str, results: dict[str, Path], failed: dict[str
           took: dict[str, int]) -> Path:
     """DATE.json, DATE.md and, with cold starts, DATE.svg."""
     figures = {name: json.loads(path.read_text()) for name, path in results.items()}
+    days = {name: measured(path) for name, path in results.items()}
     at = directory / f"{date}.json"
-    at.write_text(json.dumps({"date": date, "failed": failed, "took": took, "parts": figures}, indent=1,
-                             ensure_ascii=False) + "\n")
+    at.write_text(json.dumps({"date": date, "measured": days, "failed": failed, "took": took,
+                              "parts": figures}, indent=1, ensure_ascii=False) + "\n")
     at.with_suffix(".md").write_text(document(date, results, failed, took))
     if "cold-start" in figures:
         at.with_suffix(".svg").write_text(plot.svg(figures["cold-start"]["summary"]))
@@ -78,6 +97,8 @@ def show(page: Path, results: Path) -> None:
 def shown(results: Path) -> str:
     """Of DATE.json and the pictures beside it, what the README has."""
     report = json.loads(results.read_text())
-    named = {f"{part.name}-{report['date']}.svg": part.title for part in PARTS if part.name in report["parts"]}
+    days = {name: report.get("measured", {}).get(name, report["date"]) for name in report["parts"]}
+    named = {f"{part.name}-{days[part.name]}.svg": part.title for part in PARTS if part.name in days}
     pictures = {name: title for name, title in named.items() if (results.parent / name).exists()}
-    return readme.block(report["date"], report["parts"], pictures)
+    older = {name: day for name, day in days.items() if day != report["date"]}
+    return readme.block(report["date"], report["parts"], pictures, older)

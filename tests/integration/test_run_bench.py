@@ -51,6 +51,22 @@ def test_the_document_has_every_part_and_says_what_failed(tmp_path):
     assert json.loads(at.with_suffix(".json").read_text())["parts"]["faults"] == FAULTS
 
 
+def test_the_document_takes_the_newest_of_each_part_and_says_how_old_it_is(tmp_path):
+    for name, day, figures in (("faults", "2026-01-01", {}), ("faults", "2026-01-02", FAULTS),
+                               ("faults", "2026-01-05", {}), ("registry", "2025-12-31", {"cases": {}})):
+        (tmp_path / f"{name}-{day}.json").write_text(json.dumps(figures))
+    (tmp_path / "registry-2025-12-31.md").write_text("| a table |\n")
+
+    results = summary.newest(tmp_path, "2026-01-03")
+
+    assert results == {"faults": tmp_path / "faults-2026-01-02.json",
+                       "registry": tmp_path / "registry-2025-12-31.json"}
+    at = summary.write(tmp_path, "2026-01-03", results, {}, {})
+    assert "## The registry\n\nNot measured again since 2025-12-31.\n\n| a table |" in at.read_text()
+    assert summary.shown(at.with_suffix(".json")).startswith(
+        "Measured 2026-01-03, faults 2026-01-02, registry 2025-12-31; every table")
+
+
 def test_a_part_ends_by_itself_and_its_output_is_kept(tmp_path):
     ended = bounded.run(["bash", "-c", "echo one; echo two >&2; exit 3"], tmp_path, 60, tmp_path / "log")
 
@@ -100,8 +116,9 @@ FIGURES = {
 
 
 def test_the_readme_shows_starts_the_rest_and_what_is_lost():
-    text = readme.block("2026-01-02", FIGURES, {"a.svg": "A picture"})
+    text = readme.block("2026-01-02", FIGURES, {"a.svg": "A picture"}, {"registry": "2026-01-01"})
 
+    assert text.startswith("Measured 2026-01-02, registry 2026-01-01; every table")
     assert "![A picture](bench/results/a.svg)" in text
     assert "[bench/results/2026-01-02.md](bench/results/2026-01-02.md)" in text
     assert "| python, 100m-20ms | 4.00 s | 3.00 s, 0.75 of it (**bar not met**) | 0.40 s, 0.10 of it |" in text
@@ -114,7 +131,7 @@ def test_the_readme_shows_starts_the_rest_and_what_is_lost():
 def test_the_readme_shows_others_beside_and_where_they_are_faster():
     rows = [start("eager", 4, 1), start("erofs-file", 1, 0.25), start("soci", 0.5, 0.125)]
 
-    text = readme.block("2026-01-02", {"cold-start": {"summary": rows}}, {})
+    text = readme.block("2026-01-02", {"cold-start": {"summary": rows}}, {}, {})
 
     assert "| image, network | containerd's ordinary pull | first start | with a profile | soci |" in text
     assert "| python, 100m-20ms | 4.00 s | 1.00 s, 0.25 of it |  | 0.50 s, 0.12 of it |" in text
