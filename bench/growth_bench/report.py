@@ -20,14 +20,17 @@ def merged(old: list[dict], new: list[dict]) -> list[dict]:
     return sorted([row for row in old if row["axis"] not in again] + new, key=key)
 
 
+def _of_eager(row: dict, ratio: str, lost: str) -> str:
+    """The median and the spread of the row's `ratio`; `lost` says what more than the ordinary way means."""
+    if row["way"] == EAGER:
+        return ""
+    text = f"{row[ratio]:.2f} ({row[ratio + '_min']:.2f}–{row[ratio + '_max']:.2f})"
+    return f"**{text}, {lost}**" if row[ratio] > 1 else text
+
+
 def _start_line(row: dict) -> str:
-    ratio = ""
-    if row["way"] != EAGER:
-        ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f}–{row['ratio_max']:.2f})"
-        if row["ratio"] > 1:
-            ratio = f"**{ratio}, slower**"
     return (f"| {row['point']:,} | {row['way']} | {row['seconds']:.2f} ({row['seconds_min']:.2f}–"
-            f"{row['seconds_max']:.2f}) | {ratio} | {row['bytes'] / 1e6:.1f} | {row['requests']:,} |")
+            f"{row['seconds_max']:.2f}) | {_of_eager(row, 'ratio', 'slower')} | {row['bytes'] / 1e6:.1f} | {row['requests']:,} |")
 
 
 def _registry_line(row: dict) -> str:
@@ -37,13 +40,8 @@ def _registry_line(row: dict) -> str:
 
 
 def _cache_line(row: dict) -> str:
-    ratio = ""
-    if row["way"] != EAGER:
-        ratio = f"{row['cached_ratio']:.2f} ({row['cached_ratio_min']:.2f}–{row['cached_ratio_max']:.2f})"
-        if row["cached_ratio"] > 1:
-            ratio = f"**{ratio}, more**"
     return (f"| {row['point']:,} | {row['way']} | {row['cached_bytes'] / 1e6:,.0f} ({row['cached_bytes_min'] / 1e6:,.0f}–"
-            f"{row['cached_bytes_max'] / 1e6:,.0f}) | {ratio} | {row['read_bytes'] / 1e6:,.0f} |")
+            f"{row['cached_bytes_max'] / 1e6:,.0f}) | {_of_eager(row, 'cached_ratio', 'more')} | {row['read_bytes'] / 1e6:,.0f} |")
 
 
 def grown(rows: list[dict], value: str) -> str:

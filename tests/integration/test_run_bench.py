@@ -112,6 +112,8 @@ FIGURES = {
     "registry": {"cases": {"bulk": {"runnel": SIDE, "nginx": SIDE, "met": False,
                                     "ratio": {"median": 0.5, "low": 0.25, "high": 0.75}},
                            "tags-page": {"milliseconds": 2, "met": True}}},
+    "conversion": {"cases": {"speed": {"ratio": {"median": 0.9, "low": 0.8, "high": 1}, "size_ratio": 1.01, "met": False,
+                                       "command_ratio": {"median": 1.1, "low": 1, "high": 1.2}}}},
 }
 
 
@@ -125,7 +127,9 @@ def test_the_readme_shows_starts_the_rest_and_what_is_lost():
     assert "| reads of what is here, fuse | 0.50 (tar) to 1.50 (find) of overlayfs on ext4 |" in text
     assert "| registry, bulk | 0.50 (0.25–0.75) of nginx's answers a second |" in text
     assert text.endswith("Lost, or a bar not met: cold start of python, 100m-20ms, erofs-file; find, fuse; "
-                         "registry, bulk.\n")
+                         "registry, bulk; conversion, speed.\n")
+    assert "| conversion by the registry | 0.90 (0.80–1.00) of the time of `gzip -dc` and `sha256sum`; 1.010" in text
+    assert "| `runnel convert` | 1.10 (1.00–1.20) of the time" in text
 
 
 def test_the_readme_shows_others_beside_and_where_they_are_faster():
