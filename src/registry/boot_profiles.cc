@@ -26,6 +26,7 @@ constexpr size_t kSweep = 100;
 // "REPOSITORY IMAGE INDEX"
 constexpr std::string_view kOfIndex = "converted-index";
 constexpr std::string_view kGeneration = "generation";
+constexpr std::string_view kAt = "at";  // seconds since 1970
 
 std::string name_of(const std::string& repository, const oci::Digest& image) {
   return fmt::format("{} {}", repository, image);
@@ -36,12 +37,12 @@ artifact::Profile profile_of(const meta::Document& document) {
   return profile ? *std::move(profile) : artifact::Profile();
 }
 
-// Of the artifact that it was noted for; 0: one of before this was noted.
-uint64_t generation_of(const meta::Document& document) {
+// Of what was noted with a profile; 0: it is of before that was.
+uint64_t noted_number(const meta::Document& document, std::string_view key) {
   boost::json::error_code failed;
   const auto value = boost::json::parse(document.body, failed);
   const auto* object = failed ? nullptr : value.if_object();
-  const auto* found = object != nullptr ? object->if_contains(kGeneration) : nullptr;
+  const auto* found = object != nullptr ? object->if_contains(key) : nullptr;
   return found != nullptr && found->is_number() ? found->to_number<uint64_t>() : 0;
 }
 
@@ -141,18 +142,24 @@ const ImageArtifact* newest_of(const std::vector<ImageArtifact>& artifacts) {
   return newest == artifacts.end() ? nullptr : &*newest;
 }
 
-Result<artifact::Profile> boot_profile(meta::MetadataStore& metadata, const std::string& repository,
-                                       const oci::Digest& image, uint64_t generation) {
+Result<MadeOf> boot_profile(meta::MetadataStore& metadata, const std::string& repository,
+                            const oci::Digest& image, uint64_t generation) {
   RUNNEL_TRY(const auto document, metadata.document(kMadeOf, name_of(repository, image)));
-  if (!document || generation_of(*document) > generation) return artifact::Profile();
-  return profile_of(*document);
+  if (!document) return MadeOf();
+  const auto noted = noted_number(*document, kGeneration);
+  if (noted > generation) return MadeOf();
+  MadeOf made{.profile = profile_of(*document)};
+  if (const auto at = noted_number(*document, kAt); noted == generation && at > 0)
+    made.at = WallTime(std::chrono::seconds(at));
+  return made;
 }
 
 Result<void> note_boot_profile(meta::MetadataStore& metadata, const std::string& repository,
                                const oci::Digest& image, const artifact::Profile& profile,
-                               uint64_t generation) {
+                               uint64_t generation, WallTime at) {
   auto body = boost::json::parse(artifact::to_json(profile)).as_object();
   body[kGeneration] = generation;
+  body[kAt] = std::chrono::ceil<std::chrono::seconds>(at).time_since_epoch().count();
   RUNNEL_DO(put(metadata, kMadeOf, name_of(repository, image), boost::json::serialize(body)));
   for (const auto& layer : layers_in(profile))
     RUNNEL_DO(

@@ -9,6 +9,7 @@
 
 #include "artifact/artifact.h"
 #include "artifact/profile.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "meta/metadata_store.h"
 #include "oci/manifest.h"
@@ -28,15 +29,22 @@ Result<std::vector<ImageArtifact>> artifacts_of(meta::MetadataStore& metadata,
 // The newest of them; null when there is none.
 const ImageArtifact* newest_of(const std::vector<ImageArtifact>& artifacts);
 
-// What the hot pack of the image's newest artifact, whose generation that is, was made of; empty
-// when that was no profile.
-Result<artifact::Profile> boot_profile(meta::MetadataStore& metadata, const std::string& repository,
-                                       const oci::Digest& image, uint64_t generation);
+struct MadeOf {
+  artifact::Profile profile;
+  // Empty where it was not noted, or was for another artifact.
+  std::optional<WallTime> at;
+};
+
+// What the hot pack of the image's newest artifact, whose generation that is, was made of, and
+// when; empty when that was no profile.
+Result<MadeOf> boot_profile(meta::MetadataStore& metadata, const std::string& repository,
+                            const oci::Digest& image, uint64_t generation);
 // What the next artifact's will be made of, before it is made: it counts once there is an artifact
-// of that generation, so nothing is wrong when there never is.
+// of that generation, so nothing is wrong when there never is. `at` is kept in whole seconds,
+// rounded up.
 Result<void> note_boot_profile(meta::MetadataStore& metadata, const std::string& repository,
                                const oci::Digest& image, const artifact::Profile& profile,
-                               uint64_t generation);
+                               uint64_t generation, WallTime at);
 // Looks at some of them, those that come after `after` in the store's order, and forgets those of
 // images that are gone. Where to go on; empty at the end.
 Result<std::string> forget_boot_profiles_of_absent(meta::MetadataStore& metadata,

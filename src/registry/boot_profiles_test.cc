@@ -15,6 +15,7 @@ namespace runnel::registry {
 namespace {
 
 constexpr std::string_view kTeam = "team/app";
+constexpr WallTime kNoted(std::chrono::seconds(1'700'000'000));
 
 oci::Digest digest(std::string_view text) {
   return oci::Digest::of(as_bytes(text));
@@ -72,7 +73,7 @@ class BootProfilesTest : public testing::Test {
   }
   void note(std::string_view repository, const oci::Digest& image,
             const artifact::Profile& profile) {
-    ASSERT_TRUE(note_boot_profile(store_, std::string(repository), image, profile, 2));
+    ASSERT_TRUE(note_boot_profile(store_, std::string(repository), image, profile, 2, kNoted));
   }
   void forget_all() {
     std::string after;
@@ -89,8 +90,14 @@ TEST_F(BootProfilesTest, OneThatIsNotedCountsOnceItsArtifactIsThere) {
   const auto image = put_image(kTeam, "image");
   note(kTeam, image, of_layers({"a"}));
 
-  EXPECT_TRUE(boot_profile(store_, std::string(kTeam), image, 1)->chunks.empty());
-  EXPECT_EQ(*boot_profile(store_, std::string(kTeam), image, 2), of_layers({"a"}));
+  const auto before = boot_profile(store_, std::string(kTeam), image, 1).value();
+  EXPECT_TRUE(before.profile.chunks.empty());
+  EXPECT_EQ(before.at, std::nullopt);
+  const auto now = boot_profile(store_, std::string(kTeam), image, 2).value();
+  EXPECT_EQ(now.profile, of_layers({"a"}));
+  EXPECT_EQ(now.at, kNoted);
+  EXPECT_EQ(boot_profile(store_, std::string(kTeam), image, 3)->at, std::nullopt)
+      << "somebody else made that one";
 }
 
 TEST_F(BootProfilesTest, AnArtifactThatNothingHasReplacedStays) {
@@ -108,6 +115,40 @@ TEST_F(BootProfilesTest, AnArtifactThatNothingHasReplacedStays) {
 }
 
 TEST_F(BootProfilesTest, AreMadeAnewWhenMoreThanATenthOfTheHotSetChanges) {
+  const std::string repository(kTeam);
+  const auto image = put_image(kTeam, "image");
+  put_artifact(image, 1);
+  ASSERT_TRUE(note_boot_profile(store_, repository, image, chunks_up_to(20), 1, kNoted));
+  const auto wanted = [&](uint32_t chunks) {
+    EXPECT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(chunks)));
+    return wanted_boot(store_, repository, image).value();
+  };
+
+  EXPECT_FALSE(wanted(20));
+  EXPECT_FALSE(wanted(18)) << "two of twenty are a tenth";
+  const auto more = wanted(17);
+  ASSERT_TRUE(more);
+  EXPECT_EQ(more->voted.votes, 1u);
+  EXPECT_EQ(more->newest.artifact.generation, 1u);
+  EXPECT_EQ(more->newest_made, kNoted);
+}
+
+TEST_F(BootProfilesTest, OneThatWasNotedAndNeverPublishedIsStillWanted) {
+  const std::string repository(kTeam);
+  const auto image = put_image(kTeam, "image");
+  put_artifact(image, 1);
+  ASSERT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(20)));
+  ASSERT_TRUE(note_boot_profile(store_, repository, image, chunks_up_to(20), 2, kNoted));
+
+  const auto wanted = wanted_boot(store_, repository, image).value();
+  ASSERT_TRUE(wanted) << "whoever noted it died before it was there";
+  EXPECT_EQ(wanted->newest_made, std::nullopt) << "so there is no minute to wait for";
+
+  put_artifact(image, 2);
+  EXPECT_FALSE(wanted_boot(store_, repository, image).value());
+}
+
+TEST_F(BootProfilesTest, OfAnImageThatIsNoneFailWithTheReason) {
   test::MemoryBlobStore blobs;
   const Config config;
   Uploads uploads(blobs, store_, clock_, std::chrono::hours(1));
@@ -116,16 +157,13 @@ TEST_F(BootProfilesTest, AreMadeAnewWhenMoreThanATenthOfTheHotSetChanges) {
   const std::string repository(kTeam);
   const auto image = put_image(kTeam, "image");
   put_artifact(image, 1);
-  ASSERT_TRUE(note_boot_profile(store_, repository, image, chunks_up_to(20), 1));
-  const auto renew = [&](uint32_t chunks) {
-    EXPECT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(chunks)));
-    return renew_boot(tools, repository, image, WallTime(), [] { return false; });
-  };
+  ASSERT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(20)));
+  auto wanted = wanted_boot(store_, repository, image).value();
+  ASSERT_TRUE(wanted);
 
-  EXPECT_EQ(renew(20).value(), false);
-  EXPECT_EQ(renew(18).value(), false) << "two of twenty are a tenth";
-  const auto renewed = renew(17);
-  // Then it goes on to read the image, which is none.
+  const auto renewed =
+      renew_boot(tools, repository, image, *std::move(wanted), kNoted, [] { return false; });
+
   ASSERT_FALSE(renewed);
   EXPECT_EQ(renewed.error().code, "IMAGE_NOT_RUNNABLE");
 }

@@ -6,8 +6,6 @@
 #include "base/log.h"
 #include "oci/document.h"
 #include "registry/attributes.h"
-#include "registry/boot_profiles.h"
-#include "registry/profile_votes.h"
 
 namespace runnel::registry {
 
@@ -18,6 +16,9 @@ constexpr int kAtOnce = 4;
 constexpr auto kKeepOld = std::chrono::hours(24);
 constexpr double kEnough = 0.1;
 constexpr size_t kSweep = 100;
+// Of what an earlier process left, that is found before it is made.
+constexpr size_t kFoundAhead = 100;
+constexpr auto kAskAgain = std::chrono::seconds(10);
 constexpr std::string_view kSuperseded = "superseded-artifact";
 
 // So that names are in the order of the times, until the year 2286.
@@ -68,24 +69,31 @@ Result<void> delete_superseded(meta::MetadataStore& metadata, const std::string&
 
 }  // namespace
 
-Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& repository,
-                             const oci::Digest& image, WallTime now,
+Result<std::optional<BootWanted>> wanted_boot(meta::MetadataStore& metadata,
+                                              const std::string& repository,
+                                              const oci::Digest& image) {
+  RUNNEL_TRY(auto voted, count_votes(metadata, repository, image));
+  if (voted.profile.chunks.empty()) return std::nullopt;
+  RUNNEL_TRY(auto artifacts, artifacts_of(metadata, repository, image));
+  const auto* found = newest_of(artifacts);
+  // Another producer's layer blobs have other chunks: what nodes told fits none that we would make.
+  if (found == nullptr || found->artifact.producer != artifact::producer()) return std::nullopt;
+  auto newest = *found;
+  RUNNEL_TRY(const auto before,
+             boot_profile(metadata, repository, image, newest.artifact.generation));
+  if (artifact::difference(before.profile, voted.profile) <= kEnough) return std::nullopt;
+  return BootWanted{std::move(voted), std::move(artifacts), std::move(newest), before.at};
+}
+
+Convertible<void> renew_boot(const ConversionTools& tools, const std::string& repository,
+                             const oci::Digest& image, BootWanted wanted, WallTime now,
                              const std::function<bool()>& give_up) {
   auto& metadata = tools.metadata;
-  RUNNEL_TRY(const auto voted, count_votes(metadata, repository, image));
-  if (voted.profile.chunks.empty()) return false;
-  RUNNEL_TRY(auto artifacts, artifacts_of(metadata, repository, image));
-  const auto* newest = newest_of(artifacts);
-  // Another producer's layer blobs have other chunks: what nodes told fits none that we would make.
-  if (newest == nullptr || newest->artifact.producer != artifact::producer()) return false;
-  RUNNEL_TRY(const auto before,
-             boot_profile(metadata, repository, image, newest->artifact.generation));
-  if (artifact::difference(before, voted.profile) <= kEnough) return false;
-  const auto generation = newest->artifact.generation + 1;
-
+  auto& [voted, artifacts, newest, newest_made] = wanted;
+  const auto generation = newest.artifact.generation + 1;
   RUNNEL_TRY(auto source, read_conversion_source(metadata, tools.blobs, repository, image, {}));
   RUNNEL_TRY(const auto indexes, indexes_of(metadata, repository, image));
-  const auto platform = oci::to_string(newest->artifact.platform);
+  const auto platform = oci::to_string(newest.artifact.platform);
   for (const auto& index : indexes) {
     source.indexes.push_back(descriptor_of(index));
     RUNNEL_TRY(auto of_index, artifacts_of(metadata, repository, index.digest));
@@ -98,12 +106,12 @@ Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& re
   RUNNEL_DO(conversion.prepare());
   // Before it is there: neither counts without it, and whatever dies in between leaves nothing to
   // be done.
-  RUNNEL_DO(note_boot_profile(metadata, repository, image, voted.profile, generation));
+  RUNNEL_DO(note_boot_profile(metadata, repository, image, voted.profile, generation, now));
   for (const auto& old : artifacts) RUNNEL_DO(supersede(metadata, repository, old.digest, now));
   RUNNEL_TRY([[maybe_unused]] const auto done, conversion.publish());
   log::info("{}@{}: a boot blob of {} chunks that {} nodes told of, generation {}", repository,
             image, voted.profile.chunks.size(), voted.votes, generation);
-  return true;
+  return {};
 }
 
 Result<void> supersede(meta::MetadataStore& metadata, const std::string& repository,
@@ -131,6 +139,7 @@ BootRenewal::BootRenewal(const ConversionTools& tools, const Clock& clock)
     : tools_(tools), clock_(clock) {
   for (int i = 0; i < kAtOnce; ++i)
     threads_.emplace_back([this](const std::stop_token& stop) { run(stop); });
+  threads_.emplace_back([this](const std::stop_token& stop) { find_left_overs(stop); });
 }
 
 BootRenewal::~BootRenewal() {
@@ -159,26 +168,64 @@ void BootRenewal::run(const std::stop_token& stop) {
       continue;
     }
     lock.unlock();
-    const bool made = renew(*taken, stop);
+    const auto looked = renew(*taken, stop);
     lock.lock();
-    schedule_.done(*taken, made, clock_.now());
+    schedule_.done(*taken, looked.made);
+    if (looked.again) schedule_.voted(*taken, clock_.now());
     wake_.notify_all();  // it may have been voted for meanwhile
   }
 }
 
-bool BootRenewal::renew(const BootSchedule::Image& taken, const std::stop_token& stop) {
+BootRenewal::Looked BootRenewal::renew(const BootSchedule::Image& taken,
+                                       const std::stop_token& stop) {
   const auto& [repository, image] = taken;
   const auto give_up = [&, until = clock_.now() + tools_.config.conversion.longest_renewal] {
     return stop.stop_requested() || clock_.now() >= until;
   };
-  const auto renewed = renew_boot(tools_, repository, image, clock_.wall(), give_up);
-  if (!renewed && renewed.error().given_up && !stop.stop_requested())
-    log::warning("{}@{}: no new boot blob: it took more than {} s", repository, image,
-                 tools_.config.conversion.longest_renewal.count());
-  if (!renewed && !renewed.error().given_up)
+  const auto renewed = [&]() -> Convertible<Looked> {
+    RUNNEL_TRY(auto wanted, wanted_boot(tools_.metadata, repository, image));
+    if (!wanted) return Looked();
+    // By an earlier process, or by one beside this; whatever the time of day has done since.
+    const auto now = clock_.wall();
+    if (const auto made = wanted->newest_made; made && now - *made < kRenewalsApart)
+      return Looked{.made = clock_.now() - std::max<Duration>(now - *made, {}), .again = true};
+    RUNNEL_DO(renew_boot(tools_, repository, image, *std::move(wanted), now, give_up));
+    return Looked{.made = clock_.now()};
+  }();
+  if (renewed) return *renewed;
+  if (!renewed.error().given_up)
     log::warning("{}@{}: no new boot blob: {}: {}", repository, image, renewed.error().code,
                  renewed.error().message);
-  return renewed && *renewed;
+  else if (!stop.stop_requested())
+    log::warning("{}@{}: no new boot blob: it took more than {} s", repository, image,
+                 tools_.config.conversion.longest_renewal.count());
+  return {};
+}
+
+void BootRenewal::find_left_overs(const std::stop_token& stop) {
+  std::string after;
+  std::unique_lock lock(mutex_, std::defer_lock);
+  while (!stop.stop_requested()) {
+    const auto next = next_voted(tools_.metadata, after);
+    if (next && !*next) return;
+    if (!next) {
+      log::warning("looking for boot blobs that are still to be made: {}", next.error().message);
+      lock.lock();
+      wake_.wait_for(lock, stop, kAskAgain, [] { return false; });
+      lock.unlock();
+      continue;
+    }
+    const auto& [repository, image, end] = **next;
+    after = end;
+    // What cannot be looked at now is looked at again, and then the log says why it cannot.
+    const auto wanted = wanted_boot(tools_.metadata, repository, image);
+    if (wanted && !*wanted) continue;
+    lock.lock();
+    schedule_.left_over({repository, image}, clock_.now());
+    wake_.notify_all();
+    wake_.wait(lock, stop, [&] { return schedule_.left_overs() < kFoundAhead; });
+    lock.unlock();
+  }
 }
 
 }  // namespace runnel::registry

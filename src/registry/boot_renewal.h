@@ -6,18 +6,22 @@
 // stays for a day, because pulls and nodes may be at it, and as long as none is newer. The
 // artifacts that an index has for the image are renewed with it. Four images are renewed at once,
 // so that one that takes long holds up none of the others. What a process was about to do when it
-// ended, the next vote brings back.
+// ended, the next one does: at its start it looks for images whose votes want another boot blob.
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "base/clock.h"
+#include "registry/boot_profiles.h"
 #include "registry/boot_schedule.h"
 #include "registry/image_conversion.h"
+#include "registry/profile_votes.h"
 
 namespace runnel::registry {
 
@@ -33,9 +37,14 @@ class BootRenewal {
   void voted(const std::string& repository, const oci::Digest& image);
 
  private:
+  struct Looked {
+    std::optional<SteadyTime> made;  // the boot blob, by this process or by another
+    bool again = false;              // when its minute is over
+  };
+
   void run(const std::stop_token& stop);
-  // True when there is another boot blob.
-  bool renew(const BootSchedule::Image& image, const std::stop_token& stop);
+  Looked renew(const BootSchedule::Image& image, const std::stop_token& stop);
+  void find_left_overs(const std::stop_token& stop);
 
   const ConversionTools& tools_;
   const Clock& clock_;
@@ -45,10 +54,22 @@ class BootRenewal {
   std::vector<std::jthread> threads_;  // last: they use all of the above
 };
 
-// Makes the boot blob now, if the votes say so. False when there is nothing to do: no votes, no
-// artifact of this program's version, or not enough that is new. Blocks for as long as it takes.
-Convertible<bool> renew_boot(const ConversionTools& tools, const std::string& repository,
-                             const oci::Digest& image, WallTime now,
+// What an image's next boot blob is to be made of, and what it comes after.
+struct BootWanted {
+  Voted voted;
+  std::vector<ImageArtifact> artifacts;
+  ImageArtifact newest;
+  std::optional<WallTime> newest_made;  // of votes; empty when it was not, or nobody knows
+};
+
+// Empty when there is nothing to do: no votes, no artifact of this program's version, or not enough
+// that is new.
+Result<std::optional<BootWanted>> wanted_boot(meta::MetadataStore& metadata,
+                                              const std::string& repository,
+                                              const oci::Digest& image);
+// Makes it. Blocks for as long as it takes.
+Convertible<void> renew_boot(const ConversionTools& tools, const std::string& repository,
+                             const oci::Digest& image, BootWanted wanted, WallTime now,
                              const std::function<bool()>& give_up);
 
 // From `now` on the artifact's day runs.

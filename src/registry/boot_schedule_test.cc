@@ -27,7 +27,7 @@ TEST(BootSchedule, GathersVotesForASecondAfterTheFirst) {
 
 TEST(BootSchedule, MakesAnImageAnewAtMostOnceAMinute) {
   BootSchedule schedule;
-  schedule.done(image("a"), true, kStart);
+  schedule.done(image("a"), kStart);
 
   schedule.voted(image("a"), kStart + 5s);
   schedule.voted(image("b"), kStart + 5s);
@@ -45,7 +45,7 @@ TEST(BootSchedule, WaitsOutTheMinuteForVotesThatCameWhileTheBlobWasMade) {
   ASSERT_EQ(schedule.take(kStart + 1s), image("a"));
 
   schedule.voted(image("a"), kStart + 2s);
-  schedule.done(image("a"), true, kStart + 4s);
+  schedule.done(image("a"), kStart + 4s);
 
   EXPECT_EQ(schedule.next(), kStart + 64s);
 }
@@ -62,14 +62,14 @@ TEST(BootSchedule, LeavesAnImageAloneThatSomebodyIsAtAndNoOther) {
   EXPECT_EQ(schedule.next(), kStart + 6s);
   EXPECT_EQ(schedule.take(kStart + 6s), image("b"));
 
-  schedule.done(image("a"), false, kStart + 11s);
+  schedule.done(image("a"), std::nullopt);
   EXPECT_EQ(schedule.next(), kStart + 2s) << "it was not made anew: no minute to wait for";
   EXPECT_EQ(schedule.take(kStart + 11s), image("a"));
 }
 
 TEST(BootSchedule, GathersForASecondAgainWhenTheMinuteIsOver) {
   BootSchedule schedule;
-  schedule.done(image("a"), true, kStart);
+  schedule.done(image("a"), kStart);
 
   schedule.voted(image("a"), kStart + 61s);
 
@@ -96,6 +96,55 @@ TEST(BootSchedule, HoldsTenThousandImagesAndNoMore) {
   ASSERT_TRUE(schedule.take(kStart + 1s));
   schedule.voted(image("one more"), kStart - 10s);
   EXPECT_EQ(schedule.next(), kStart - 9s);
+}
+
+TEST(BootSchedule, TakesOneAtATimeOfWhatAnEarlierProcessLeft) {
+  BootSchedule schedule;
+  schedule.left_over(image("a"), kStart);
+  schedule.left_over(image("b"), kStart + 1ms);
+  schedule.voted(image("c"), kStart + 2ms);
+  EXPECT_EQ(schedule.left_overs(), 2u);
+
+  EXPECT_EQ(schedule.take(kStart + 10s), image("a"));
+  EXPECT_EQ(schedule.take(kStart + 10s), image("c")) << "a vote of now does not wait for them";
+  EXPECT_EQ(schedule.take(kStart + 10s), std::nullopt);
+  EXPECT_EQ(schedule.next(), std::nullopt);
+
+  schedule.done(image("a"), kStart + 11s);
+  EXPECT_EQ(schedule.take(kStart + 11s), image("b"));
+  EXPECT_EQ(schedule.left_overs(), 0u);
+}
+
+TEST(BootSchedule, AVoteMakesWhatWasLeftAnImageLikeAnother) {
+  BootSchedule schedule;
+  schedule.left_over(image("a"), kStart);
+  schedule.left_over(image("b"), kStart + 1ms);
+  ASSERT_EQ(schedule.take(kStart + 1s), image("a"));
+
+  schedule.voted(image("b"), kStart + 2s);
+
+  EXPECT_EQ(schedule.left_overs(), 0u);
+  EXPECT_EQ(schedule.take(kStart + 2s), image("b"));
+}
+
+TEST(BootSchedule, WhatWasLeftAndIsVotedForAlreadyIsNoLeftover) {
+  BootSchedule schedule;
+  schedule.voted(image("a"), kStart);
+  schedule.left_over(image("a"), kStart + 5s);
+
+  EXPECT_EQ(schedule.left_overs(), 0u);
+  EXPECT_EQ(schedule.next(), kStart + 1s);
+}
+
+TEST(BootSchedule, AnImageThatWasMadeBeforeItWasTakenWaitsOutTheRestOfItsMinute) {
+  BootSchedule schedule;
+  schedule.left_over(image("a"), kStart);
+  ASSERT_EQ(schedule.take(kStart + 1s), image("a"));
+
+  schedule.done(image("a"), kStart - 20s);
+  schedule.voted(image("a"), kStart + 1s);
+
+  EXPECT_EQ(schedule.next(), kStart + 40s);
 }
 
 }  // namespace

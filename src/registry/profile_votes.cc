@@ -18,6 +18,16 @@ std::string prefix_of(std::string_view repository, const oci::Digest& image) {
   return fmt::format("{} {} ", repository, image);
 }
 
+// What the name of a vote begins with; empty for a name that is none of ours.
+std::optional<std::pair<std::string, oci::Digest>> voted_in(const std::string& name) {
+  const auto space = name.find(' ');
+  const auto end = name.rfind(' ');
+  auto image =
+      oci::Digest::parse(std::string_view(name).substr(space + 1, end - std::min(end, space + 1)));
+  if (!image) return std::nullopt;
+  return std::pair(name.substr(0, space), *std::move(image));
+}
+
 Result<std::vector<meta::Document>> votes_of(meta::MetadataStore& metadata,
                                              const std::string& prefix) {
   RUNNEL_TRY(auto votes, metadata.documents(kKind, prefix, kMaxVotes));
@@ -66,17 +76,27 @@ Result<Voted> count_votes(meta::MetadataStore& metadata, std::string_view reposi
   return Voted{.profile = artifact::merge_profiles(votes), .votes = votes.size()};
 }
 
+Result<std::optional<VotedImage>> next_voted(meta::MetadataStore& metadata, std::string after) {
+  for (;;) {
+    RUNNEL_TRY(const auto votes, metadata.documents(kKind, after, 1));
+    if (votes.empty()) return std::nullopt;
+    after = votes.front().name;
+    const auto voted = voted_in(after);
+    if (!voted) continue;
+    const auto& [repository, image] = *voted;
+    // Voters are hexadecimal digits, all of which come before this.
+    return VotedImage{repository, image, prefix_of(repository, image) + "~"};
+  }
+}
+
 Result<std::string> forget_votes_of_absent(meta::MetadataStore& metadata,
                                            const std::string& after) {
   RUNNEL_TRY(const auto votes, metadata.documents(kKind, after, kSweep));
   for (const auto& each : votes) {
-    const auto space = each.name.find(' ');
-    const auto end = each.name.rfind(' ');
-    const auto image = oci::Digest::parse(
-        std::string_view(each.name).substr(space + 1, end - std::min(end, space + 1)));
+    const auto voted = voted_in(each.name);
     bool present = false;
-    if (image) {
-      RUNNEL_TRY(const auto info, metadata.manifest_info(each.name.substr(0, space), *image));
+    if (voted) {
+      RUNNEL_TRY(const auto info, metadata.manifest_info(voted->first, voted->second));
       present = info.has_value();
     }
     if (present) continue;

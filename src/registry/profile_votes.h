@@ -37,6 +37,16 @@ Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repositor
 Result<Voted> count_votes(meta::MetadataStore& metadata, std::string_view repository,
                           const oci::Digest& image);
 
+struct VotedImage {
+  std::string repository;
+  oci::Digest image;
+  std::string after;  // where the next one comes
+};
+
+// The first image that has votes and comes after `after` (or from the beginning, when that is
+// empty), in the store's order; empty at the end.
+Result<std::optional<VotedImage>> next_voted(meta::MetadataStore& metadata, std::string after);
+
 // Looks at some votes, those that come after `after` in the store's order, and forgets those of
 // images that are gone. Where to go on; empty at the end.
 Result<std::string> forget_votes_of_absent(meta::MetadataStore& metadata, const std::string& after);

@@ -1,5 +1,6 @@
 #include "registry/profile_votes.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "support/memory_metadata_store.h"
@@ -40,6 +41,25 @@ TEST_F(ProfileVotesTest, ANodesLastVoteCounts) {
   EXPECT_EQ(count("a").profile.chunks.size(), 2u);
   const auto chunks = count("a").profile.chunks;
   EXPECT_EQ(std::ranges::count(chunks, 1u, &artifact::Profile::Chunk::chunk), 0);
+}
+
+TEST_F(ProfileVotesTest, EachImageWithVotesIsFoundOnce) {
+  for (const auto* name : {"a", "b"})
+    for (const auto* node : {"node 1", "node 2", "node 3"}) cast(name, node, 1);
+  ASSERT_TRUE(cast_vote(store_, "team/app2", image("a"), "node", start_of(3)));
+  ASSERT_TRUE(store_.put_document("profile-vote", "none of ours", "{}", 0));
+
+  std::vector<std::pair<std::string, oci::Digest>> found;
+  for (std::string after;;) {
+    const auto next = next_voted(store_, after).value();
+    if (!next) break;
+    found.emplace_back(next->repository, next->image);
+    after = next->after;
+  }
+
+  EXPECT_THAT(found, testing::UnorderedElementsAre(std::pair("team/app", image("a")),
+                                                   std::pair("team/app", image("b")),
+                                                   std::pair("team/app2", image("a"))));
 }
 
 TEST_F(ProfileVotesTest, VotesForAnotherImageOrRepositoryAreOthers) {

@@ -1,5 +1,6 @@
 """When another boot blob is made of what nodes tell, how much it brings, how long the one before stays, and
-what is left when its making ends in the middle: the artifact that there was, and nothing else."""
+what is left when its making ends in the middle: the artifact that there was, nothing else, and the making to the next
+registry."""
 
 from __future__ import annotations
 
@@ -23,6 +24,7 @@ from told_starts import REPOSITORY, chunks_of, read, recorded, tell
 # A quarter of it is a hot pack that takes a while to be made and to be kept.
 FILES = [f"srv/part-{number:02}" for number in range(24)]
 FILE = 4 << 20
+MINUTE = 61  # and a little
 
 
 class Told:
@@ -57,6 +59,9 @@ class Told:
 
     def check_next_vote(self, call: Calls) -> None:
         self.vote(call)
+        self.check_renewed(call)
+
+    def check_renewed(self, call: Calls) -> None:
         renewed = recorded(call, self.image)
         assert renewed["annotations"]["dev.runnel.generation"] == "2"
         assert renewed["layers"][:-1] == self.manifest["layers"][:-1], "the same layer blobs"
@@ -73,7 +78,39 @@ def told(registry, call, tmp_path):
     return Told(registry, call, tmp_path / "image")
 
 
-def test_a_registry_that_dies_while_a_worker_makes_it_leaves_nothing(registry, call, told):
+def check_made_up_for(registry: ConvertingRegistry, told: Told, files: set[str]) -> None:
+    """The next registry, which nobody tells anything, makes what the one before was to make, and leaves nothing else."""
+    registry.start()
+    again = Calls(registry.host)
+    told.check_renewed(again)
+    daemons.wait_until(lambda: len(files_of(registry) - files) == 1, 30, "one file more: the boot blob")
+    assert files_of(registry) > files
+    verified = run_runnel("verify", told.reference)
+    assert verified.returncode == 0, verified.stderr
+
+
+def test_a_registry_that_dies_right_after_a_vote_leaves_the_boot_blob_to_the_next(registry, call, told):
+    files = files_of(registry)
+    told.vote(call)
+    kill(registry)
+    call.close()
+    assert files_of(registry) == files, "it had not begun"
+
+    check_made_up_for(registry, told, files)
+
+
+def test_a_registry_that_is_stopped_leaves_it_as_well(registry, call, told):
+    files = files_of(registry)
+    told.vote(call)
+    registry.hold_worker()
+    call.close()
+    registry.stop()
+    assert files_of(registry) == files
+
+    check_made_up_for(registry, told, files)
+
+
+def test_a_registry_that_dies_while_a_worker_makes_it_leaves_nothing_of_it(registry, call, told):
     files = files_of(registry)
     told.vote(call)
     worker = registry.hold_worker()
@@ -82,11 +119,8 @@ def test_a_registry_that_dies_while_a_worker_makes_it_leaves_nothing(registry, c
     kill(registry)
     daemons.wait_until(lambda: not daemons.is_running(worker), 30, "the end of the worker")
     assert files_of(registry) == files
-    registry.start()
 
-    again = Calls(registry.host)
-    told.check_as_before(again, files)
-    told.check_next_vote(again)
+    check_made_up_for(registry, told, files)
 
 
 def at_an_upload(registry: ConvertingRegistry) -> None:
@@ -97,18 +131,42 @@ def at_an_upload(registry: ConvertingRegistry) -> None:
         assert time.monotonic() < deadline, registry.daemon.last_words(5)
 
 
-def test_a_registry_that_dies_while_it_keeps_it_leaves_nothing(registry, call, told):
+def test_a_registry_that_dies_while_it_keeps_it_leaves_nothing_of_it(registry, call, told):
     files = files_of(registry)
     told.vote(call)
     at_an_upload(registry)
     call.close()
     kill(registry)
     assert files_of(registry) > files, "it died in the middle"
-    registry.start()
 
-    again = Calls(registry.host)
-    told.check_as_before(again, files)
-    told.check_next_vote(again)
+    check_made_up_for(registry, told, files)
+
+
+def test_one_image_has_another_boot_blob_at_most_once_a_minute_whichever_registry_makes_it(
+        registry, call, tmp_path):
+    library = later.build(tmp_path, needs("cc"))
+    start = registry.daemon.start
+    # In the order in which the next registry finds them.
+    told, other = sorted((Told(registry, call, tmp_path / name, name, FILES[:8])
+                          for name in ("one", "two")), key=lambda each: each.image)
+    told.vote(call, told.chunks[:20])
+    recorded(call, told.image)
+    told.vote(call, told.chunks[20:])
+    other.vote(call)
+    kill(registry)
+    call.close()
+
+    registry.start()
+    call = Calls(registry.host)
+    recorded(call, other.image)
+    assert told.generations(call) == [1, 2], "its minute is not over"
+    call.close()
+
+    registry.stop()
+    registry.daemon.start = lambda argv: start(argv, later.environment(library, MINUTE))
+    registry.start()
+    call = Calls(registry.host)
+    daemons.wait_until(lambda: told.generations(call) == [1, 2, 3], 60, "a third generation")
 
 
 def test_one_that_takes_too_long_is_given_up_until_the_next_vote(start, tmp_path):
@@ -149,13 +207,16 @@ def test_one_that_takes_long_holds_up_no_other(registry, call, tmp_path):
 
 def test_a_hot_set_has_to_change_by_more_than_a_tenth(registry, call, tmp_path):
     few = FILES[:8]
+    library = later.build(tmp_path, needs("cc"))
+    start = registry.daemon.start
     told = Told(registry, call, tmp_path / "image", files=few)
     other = Told(registry, call, tmp_path / "other", "other", files=few)
     base = told.chunks[:40]
     told.vote(call, base)
     recorded(call, told.image)
     call.close()
-    registry.stop()  # so that the image's minute is over
+    registry.stop()
+    registry.daemon.start = lambda argv: start(argv, later.environment(library, MINUTE))
     registry.start()
     call = Calls(registry.host)
 
