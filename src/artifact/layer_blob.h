@@ -59,8 +59,8 @@ class BlobSink {
 class LayerBlobWriter {
  public:
   // To a file that is empty and outlives the writer.
-  LayerBlobWriter(int fd, WorkerPool& pool, size_t chunks_in_flight = 8);
-  LayerBlobWriter(std::unique_ptr<BlobSink> sink, WorkerPool& pool, size_t chunks_in_flight = 8);
+  LayerBlobWriter(int fd, WorkerPool& pool, size_t chunks_in_flight = 32);
+  LayerBlobWriter(std::unique_ptr<BlobSink> sink, WorkerPool& pool, size_t chunks_in_flight = 32);
   // Waits for what is on the pool.
   ~LayerBlobWriter();
 

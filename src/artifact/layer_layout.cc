@@ -5,8 +5,8 @@
 namespace runnel::artifact {
 
 LayerLayout::LayerLayout(const oci::Digest& diff_id, uint32_t chunk_size, Chunker::Sink sink,
-                         const LayerLimits& limits)
-    : reader_(diff_id, *this, limits),
+                         const LayerLimits& limits, WorkerPool* hashing)
+    : reader_(diff_id, *this, limits, hashing),
       max_entries_(limits.max_entries),
       chunker_(chunk_size, std::move(sink)) {}
 

@@ -22,9 +22,9 @@ namespace runnel::artifact {
 class LayerLayout : private tar::Handler {
  public:
   // `diff_id` is what the image's configuration says of the layer; `chunk_size` and `sink` as
-  // Chunker has them.
+  // Chunker has them, `hashing` as LayerReader.
   LayerLayout(const oci::Digest& diff_id, uint32_t chunk_size, Chunker::Sink sink,
-              const LayerLimits& limits = {});
+              const LayerLimits& limits = {}, WorkerPool* hashing = nullptr);
 
   // The next bytes of the layer as the registry has it.
   Result<void> feed(Bytes bytes) { return reader_.feed(bytes); }

@@ -11,8 +11,11 @@ constexpr size_t kSignatureSize = 4;  // what codec::detect_compression wants to
 }  // namespace
 
 LayerReader::LayerReader(const oci::Digest& diff_id, tar::Handler& handler,
-                         const LayerLimits& limits)
-    : diff_id_(diff_id), handler_(handler), limits_(limits), digest_(diff_id.algorithm()) {}
+                         const LayerLimits& limits, WorkerPool* hashing)
+    : diff_id_(diff_id),
+      handler_(handler),
+      limits_(limits),
+      digest_(diff_id.algorithm(), hashing) {}
 
 LayerReader::~LayerReader() = default;
 

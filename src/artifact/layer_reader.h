@@ -7,7 +7,9 @@
 
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/worker_pool.h"
 #include "codec/layer_decoder.h"
+#include "oci/background_digester.h"
 #include "oci/digest.h"
 #include "tar/reader.h"
 
@@ -25,8 +27,11 @@ struct LayerLimits {
 // Errors are final, say which entry or byte of the layer is wrong, or are the handler's own.
 class LayerReader {
  public:
-  // `diff_id` is what the image's configuration says of the layer. `handler` outlives the reader.
-  LayerReader(const oci::Digest& diff_id, tar::Handler& handler, const LayerLimits& limits = {});
+  // `diff_id` is what the image's configuration says of the layer. `handler` outlives the reader,
+  // as does `hashing`, on which the plain bytes are hashed; without it the feeding thread does
+  // that.
+  LayerReader(const oci::Digest& diff_id, tar::Handler& handler, const LayerLimits& limits = {},
+              WorkerPool* hashing = nullptr);
   ~LayerReader();
 
   // The next bytes. The layer's first ones say how it is compressed: registries mislabel layers,
@@ -48,7 +53,7 @@ class LayerReader {
   const oci::Digest diff_id_;
   tar::Handler& handler_;
   const LayerLimits limits_;
-  oci::Digester digest_;
+  oci::BackgroundDigester digest_;
   uint64_t plain_bytes_ = 0;
   tar::Reader tar_;
 };

@@ -6,11 +6,12 @@ namespace runnel::convert {
 
 LayerConverter::LayerConverter(int fd, WorkerPool& pool, const oci::Digest& diff_id,
                                const artifact::LayerLimits& limits)
-    : blob_(fd, pool), layout_(diff_id, artifact::kChunkSize, chunk_sink(), limits) {}
+    : blob_(fd, pool), layout_(diff_id, artifact::kChunkSize, chunk_sink(), limits, &pool) {}
 
 LayerConverter::LayerConverter(std::unique_ptr<artifact::BlobSink> sink, WorkerPool& pool,
                                const oci::Digest& diff_id, const artifact::LayerLimits& limits)
-    : blob_(std::move(sink), pool), layout_(diff_id, artifact::kChunkSize, chunk_sink(), limits) {}
+    : blob_(std::move(sink), pool),
+      layout_(diff_id, artifact::kChunkSize, chunk_sink(), limits, &pool) {}
 
 artifact::Chunker::Sink LayerConverter::chunk_sink() {
   return [this](Buffer chunk) { return blob_.add_chunk(std::move(chunk)); };
