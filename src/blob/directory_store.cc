@@ -96,6 +96,10 @@ class DirectoryStore::Writer final : public UploadWriter {
  public:
   Writer(DirectoryStore& store, std::string path, UniqueFd file, uint64_t size)
       : store_(store), path_(std::move(path)), file_(std::move(file)), size_(size) {}
+  // Not left to close(2): a child between fork and exec has the lock, too.
+  ~Writer() override { ::flock(file_.get(), LOCK_UN); }
+  Writer(const Writer&) = delete;
+  Writer& operator=(const Writer&) = delete;
 
   uint64_t size() const override { return size_; }
 

@@ -3,11 +3,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <thread>
 
 #include "base/durable.h"
+#include "base/fd.h"
 #include "support/blob_store_conformance.h"
 #include "support/memory_blob_store.h"
 #include "support/temp_dir.h"
@@ -91,6 +94,30 @@ TEST(DirectoryStore, RemovesWhatAStartLeftThatWasKilled) {
   ASSERT_TRUE(DirectoryStore::open(directory.path()));
 
   EXPECT_FALSE(std::filesystem::exists(left));
+}
+
+TEST(DirectoryStore, GivesAnUploadBackThatAForkedProcessHasInherited) {
+  const test::TempDir directory;
+  const auto store = DirectoryStore::open(directory.path() + "/store").value();
+  auto writer = store->open_upload("id", 0).value();
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  UniqueFd end(ends[0]);
+  UniqueFd held(ends[1]);
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    char byte = 0;
+    ::close(held.get());
+    ::_exit(static_cast<int>(::read(end.get(), &byte, 1)));  // when the test lets go
+  }
+
+  writer.reset();
+  const auto again = store->open_upload("id", 0);
+
+  EXPECT_TRUE(again) << again.error().message;
+  held.reset();
+  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
 }
 
 TEST(DirectoryStore, SharesUploadsBetweenProcesses) {
