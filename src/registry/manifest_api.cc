@@ -10,6 +10,7 @@
 #include "registry/blob_api.h"
 #include "registry/conversions.h"
 #include "registry/new_manifest.h"
+#include "registry/pushed_layers.h"
 
 namespace runnel::registry {
 
@@ -154,6 +155,8 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
     RUNNEL_DO(
         services.conversions->pushed(route.repository, manifest.digest, tags, plan, caller.id()));
   }
+  if (services.pushed_layers != nullptr && manifest.subject && is_streaming_artifact(manifest))
+    services.pushed_layers->pushed(route.repository, *manifest.subject);
 
   net::Response response(201);
   response.headers.add("Location",

@@ -27,6 +27,7 @@
 #include "registry/cut_short.h"
 #include "registry/gate.h"
 #include "registry/profile_votes.h"
+#include "registry/pushed_layers.h"
 #include "registry/recorded.h"
 #include "registry/scrub_thread.h"
 #include "registry/traffic.h"
@@ -213,6 +214,7 @@ struct Registry::Parts {
   std::optional<ConversionTools> conversion_tools;
   std::optional<Conversions> conversions;
   std::optional<BootRenewal> renewal;
+  std::optional<PushedLayers> pushed_layers;
   std::optional<Recorded> recorded;
   std::shared_ptr<net::ServerTls> tls;
   std::optional<net::CertificateWatch> certificate_watch;
@@ -231,6 +233,8 @@ Result<void> Registry::Parts::start_conversions(const std::string& database, con
   services->conversions = &*conversions;
   renewal.emplace(*conversion_tools, clock);
   services->renewal = &*renewal;
+  pushed_layers.emplace(*conversion_tools, *operations);
+  services->pushed_layers = &*pushed_layers;
   return {};
 }
 

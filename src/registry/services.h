@@ -14,6 +14,7 @@ namespace runnel::registry {
 
 class BootRenewal;
 class Conversions;
+class PushedLayers;
 
 // Everything here may be used from any thread and outlives every request.
 struct Services {
@@ -46,8 +47,9 @@ struct Services {
   WorkerPool& writers;
   ReadableBlobs readable_blobs;
   RateLimiter manifest_reads;
-  Conversions* conversions = nullptr;  // null when they are switched off
-  BootRenewal* renewal = nullptr;      // as well
+  Conversions* conversions = nullptr;     // null when they are switched off
+  BootRenewal* renewal = nullptr;         // as well
+  PushedLayers* pushed_layers = nullptr;  // as well
 };
 
 }  // namespace runnel::registry

@@ -282,24 +282,6 @@ def test_asking_again_makes_the_same_artifact(registry, call, app):
     assert "0 layers converted, 1 reused" in registry.log
 
 
-def test_layers_of_an_artifact_with_our_signature_are_reused_and_of_no_other(registry, call, tmp_path):
-    """Such as `runnel convert` makes it with the registry's key."""
-    key = registry.directory / "data/converter.key"
-    other = tmp_path / "other.pem"
-    subprocess.run(["openssl", "genpkey", "-algorithm", "ed25519", "-out", str(other)], check=True)
-    (tmp_path / "work").mkdir()
-    for n, (signed_with, said) in enumerate([(other, "1 layers converted, 0 reused"),
-                                             (key, "0 layers converted, 1 reused")]):
-        name = registry.push(one_layer(tmp_path / f"image{n}", seed=n), f"{REPOSITORY}:v{n}")
-        done = run_runnel("convert", f"{registry.host}/{REPOSITORY}:v{n}", "--key", str(signed_with),
-                          "--work-directory", str(tmp_path / "work"))
-        assert done.returncode == 0, done.stderr
-
-        assert ended(call, REPOSITORY, ask(call, REPOSITORY, name))["status"] == "Succeeded"
-
-        assert said in registry.log.splitlines()[-1], registry.log
-
-
 # Why it may fail ----------------------------------------------------------------------------------
 
 
