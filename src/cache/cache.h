@@ -101,6 +101,11 @@ class Cache {
   // still have a removed layer go on reading it.
   Result<uint64_t> clear();
 
+  // Asked when room is wanted and every layer is pinned: whether one is not any more. May call
+  // pin() and unpin(). One call at a time; none of an earlier hook is under way when this returns.
+  using Short = std::function<bool()>;
+  void on_short(Short hook);
+
   // Hears of each open layer that is deleted, before its files go; must not call the cache.
   void on_removed(Removed removed);
 
@@ -158,6 +163,7 @@ class Cache {
   bool stopping_ = false;
   std::map<oci::Digest, Entry> entries_;
   Removed removed_;
+  Short short_;  // guarded by room_
   std::thread tender_;
   std::thread deadlines_;
   std::unique_ptr<Scrubber> scrubber_;

@@ -26,6 +26,11 @@ void Cache::on_removed(Removed removed) {
   removed_ = std::move(removed);
 }
 
+void Cache::on_short(Short hook) {
+  const std::lock_guard room(room_);
+  short_ = std::move(hook);
+}
+
 void Cache::touch_locked(const oci::Digest& digest, Entry& entry) {
   entry.used = clock_.wall();
   entry.released = false;
@@ -124,6 +129,7 @@ void Cache::make_room() {
       const std::lock_guard lock(mutex_);
       next = least_recent_locked();
     }
+    if (!next && short_ && short_()) continue;
     if (!next) return;
     const auto removed = remove(*next);
     if (!removed) {

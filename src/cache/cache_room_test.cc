@@ -129,6 +129,27 @@ TEST_F(CacheRoom, GivesBackAsMuchAsIsMissing) {
   EXPECT_EQ(on_disk(0) + on_disk(1) + on_disk(2), 2);
 }
 
+TEST_F(CacheRoom, AsksForWhatIsMountedForNobodyWhenNothingElseMayGo) {
+  for (size_t i = 0; i < 2; ++i) add_and_read(i);
+  grow_old();
+  cache_->pin("idle", {samples_[0].digest()});
+  int asked = 0;
+  cache_->on_short([&] {
+    if (++asked == 1) cache_->unpin("idle");
+    return asked == 1;
+  });
+
+  set_free(kMinFree - kLayerBytes / 2);
+  EXPECT_EQ(asked, 0);
+  EXPECT_FALSE(on_disk(1));
+  set_free(kMinFree - kLayerBytes / 2);
+
+  EXPECT_EQ(asked, 1);
+  EXPECT_FALSE(on_disk(0));
+  set_free(kMinFree - kLayerBytes / 2);
+  EXPECT_EQ(asked, 2);  // and no third time for this second
+}
+
 TEST_F(CacheRoom, NeverDeletesWhatIsMounted) {
   std::vector<oci::Digest> all;
   for (size_t i = 0; i < 3; ++i) {

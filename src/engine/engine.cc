@@ -260,17 +260,18 @@ std::string Engine::record_path(const std::string& name) const {
 }
 
 Result<std::string> Engine::mount(const std::string& name, const std::string& metadata_path,
-                                  const std::vector<oci::Digest>& layers) {
+                                  const std::vector<oci::Digest>& layers, Existing existing) {
   RUNNEL_DO(check_name(name));
   const std::lock_guard lock(mount_mutex_);
   cache_->pin(name, layers);
-  auto target = mount_pinned(name, metadata_path, layers);
+  auto target = mount_pinned(name, metadata_path, layers, existing);
   if (!target) cache_->unpin(name);
   return target;
 }
 
 Result<std::string> Engine::mount_pinned(const std::string& name, const std::string& metadata_path,
-                                         const std::vector<oci::Digest>& layers) {
+                                         const std::vector<oci::Digest>& layers,
+                                         Existing existing) {
   MountRecord record;
   record.parallel_loops = uses_parallel_loops();
   std::vector<MountDevice> devices;
@@ -290,7 +291,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
       record.served.push_back(digest.to_string());
     }
   }
-  RUNNEL_TRY(const bool reused, reuse(name, record));
+  RUNNEL_TRY(const bool reused, reuse(name, record, existing));
   const auto target = target_of(name);
   if (reused) return target;
   RUNNEL_DO(make_directories(target, 0711));
@@ -312,6 +313,11 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   return target;
 }
 
+bool Engine::has_mounted(const std::string& name) const {
+  const std::lock_guard lock(mounted_mutex_);
+  return mounted_.contains(name);
+}
+
 void Engine::remember(const std::string& name, const MountRecord& record) {
   const std::lock_guard lock(mounted_mutex_);
   mounted_[name] = record;
@@ -329,13 +335,16 @@ std::map<std::string, bool> Engine::served_layers() const {
 
 // Whether the mount is there and alive. One whose FUSE connection died with an earlier holder is
 // taken away: what uses it has EIO already.
-Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted) {
+Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, Existing existing) {
   const auto target = target_of(name);
   RUNNEL_TRY(const bool mounted, is_mounted(target));
   if (!mounted) return false;
   const auto record = MountRecord::read(record_path(name));
   const bool alive = record && record->layers == wanted.layers &&
                      (record->fuse_device.empty() || record->fuse_device == fuse_device_);
+  const bool outlived =
+      alive && existing == Existing::kIdle && wanted.served.empty() && !record->served.empty();
+  if (outlived && unmount_image(target, kUnmountTimeout)) return false;
   if (alive) {
     remember(name, *record);
     return true;

@@ -31,6 +31,9 @@
 
 namespace runnel::engine {
 
+// What the caller knows of a mount that may be there already.
+enum class Existing : uint8_t { kUsed, kIdle };
+
 class Engine {
  public:
   struct Options {
@@ -71,9 +74,12 @@ class Engine {
   // Mounts an image read-only and returns the directory. `layers`, all of them added, are its
   // devices in slot order. `name` stands for this content for ever (at most 200 letters,
   // digits, "-" and "_"); when it is mounted already, be it by an earlier worker, that mount is
-  // returned.
+  // returned; one that is `existing` idle is made anew if its layers became complete since, so that
+  // readers need nobody.
   Result<std::string> mount(const std::string& name, const std::string& metadata_path,
-                            const std::vector<oci::Digest>& layers);
+                            const std::vector<oci::Digest>& layers,
+                            Existing existing = Existing::kUsed);
+  bool has_mounted(const std::string& name) const;
   // kConflict while something uses it; no error when it is not mounted.
   Result<void> unmount(const std::string& name);
 
@@ -85,6 +91,9 @@ class Engine {
 
   // No image needs these layers any more: they go at once when the disk is short.
   void release(const std::vector<oci::Digest>& layers);
+  // Called when room is wanted and nothing may go that no mount needs: whether something was
+  // unmounted. One at a time; returns when no call of the one before is under way.
+  void on_short_of_room(cache::Cache::Short hook) { cache_->on_short(std::move(hook)); }
   // Deletes the cached layers that no mount needs and forgets them; returns the freed bytes.
   Result<uint64_t> clear();
 
@@ -123,12 +132,12 @@ class Engine {
   std::string target_of(const std::string& name) const;
   std::string record_path(const std::string& name) const;
   Result<std::string> mount_pinned(const std::string& name, const std::string& metadata_path,
-                                   const std::vector<oci::Digest>& layers);
+                                   const std::vector<oci::Digest>& layers, Existing existing);
   bool uses_direct_io() const { return direct_io_ && direct_io_->ok; }
   std::string direct_io_reason() const;
   bool uses_parallel_loops() const { return parallel_loops_ && parallel_loops_->ok; }
   void set_senders();
-  Result<bool> reuse(const std::string& name, const MountRecord& wanted);
+  Result<bool> reuse(const std::string& name, const MountRecord& wanted, Existing existing);
   Result<void> pin_mounts();
   void remember(const std::string& name, const MountRecord& record);
   Result<std::map<std::string, MountRecord>> records() const;

@@ -108,6 +108,7 @@ net::Response Control::containers(const std::string&) {
 }
 
 net::Response Control::clear(const std::string&) {
+  parts_.images.unmount_idle();
   const auto freed = parts_.engine.clear();
   if (!freed) return refusal(freed.error());
   return json_response(200, {{"freed_bytes", *freed}});

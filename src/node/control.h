@@ -39,7 +39,7 @@ class Control final : public net::Handler {
  public:
   struct Parts {
     engine::Engine& engine;
-    const Images& images;
+    Images& images;
     remote::Gateway& gateway;
     Logins& logins;
     const RegistryCheck& check;

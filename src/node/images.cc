@@ -53,7 +53,9 @@ Images::Images(Options options, ImageStore store, Registries& registries, engine
       clock_(clock),
       letting_go_(
           clock_, options_.keep_unused, [this] { return unused(); },
-          [this](const oci::Digest& manifest) { let_go({manifest}); }) {}
+          [this](const oci::Digest& manifest) { let_go({manifest}); }),
+      idle_mounts_(clock_, options_.keep_unused,
+                   [this](const std::string& name) { return engine_.unmount(name); }) {}
 
 Result<std::unique_ptr<Images>> Images::open(Options options, const std::string& root,
                                              const std::set<std::string>& held,
@@ -64,6 +66,8 @@ Result<std::unique_ptr<Images>> Images::open(Options options, const std::string&
       new Images(std::move(options), std::move(store), registries, engine, clock));
   RUNNEL_DO(images->restore(held));
   images->letting_go_.start();
+  images->idle_mounts_.start();
+  engine.on_short_of_room([&idle = images->idle_mounts_] { return idle.unmount_idle(); });
   return images;
 }
 
@@ -387,8 +391,12 @@ Result<std::string> Images::mount(const std::string& chain_id) {
     RUNNEL_TRY(metadata, prefix_metadata(place));
   }
   RUNNEL_DO(attach(*place.image));  // the cache may have been cleared meanwhile
-  return engine_.mount(place.mount_name(), metadata,
-                       device_digests(place.image->boot, place.layers));
+  const auto digests = device_digests(place.image->boot, place.layers);
+  const auto name = place.mount_name();
+  return idle_mounts_.use(name, [&](bool idle) {
+    return engine_.mount(name, metadata, digests,
+                         idle ? engine::Existing::kIdle : engine::Existing::kUsed);
+  });
 }
 
 TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,

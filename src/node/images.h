@@ -26,6 +26,7 @@
 #include "engine/engine.h"
 #include "mirror/mirror.h"
 #include "node/boot_download.h"
+#include "node/idle_mounts.h"
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
 #include "node/letting_go.h"
@@ -50,7 +51,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     Duration offer_timeout = std::chrono::seconds(60);
     // How long a verdict that may change (no artifact, registry unreachable) is kept.
     Duration retry_after = std::chrono::seconds(60);
-    // How long an image stays mounted that streams for nobody.
+    // How long an image stays mounted that streams for nobody, or that no container uses any more.
     Duration keep_unused = std::chrono::minutes(5);
     // Hears of the steps of preparations; null for nobody. It must outlive this.
     StartLog* log = nullptr;
@@ -81,6 +82,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<std::string> mount(const std::string& chain_id) override;
   void idle(const std::string& chain_id) override;
   void forget(const std::string& chain_id) override;
+  // The mounts that no container uses go now. Returns whether one did.
+  bool unmount_idle() { return idle_mounts_.unmount_idle(); }
   Result<snapshot::Usage> usage(const std::string& chain_id) override;
 
   struct LayerStatus {
@@ -270,7 +273,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   std::mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
-  LettingGo letting_go_;
+  LettingGo<oci::Digest> letting_go_;
+  IdleMounts idle_mounts_;
   WorkerPool pool_{4};  // last: its tasks use all of the above
 };
 

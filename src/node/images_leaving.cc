@@ -9,7 +9,9 @@ namespace runnel::node {
 
 // An image whose layers were all unpacked before streamed for nobody.
 Images::~Images() {
+  engine_.on_short_of_room({});
   letting_go_.stop();
+  idle_mounts_.stop();
   std::vector<std::shared_ptr<const StreamedImage>> unneeded;
   std::vector<std::shared_ptr<BootDownload>> downloads;
   {
@@ -99,7 +101,7 @@ void Images::give_up_locked(std::shared_ptr<BootDownload> download) {
 void Images::drop(const StreamedImage& image) {
   for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
     const auto name = fmt::format("{}-{}", image.subject.hex(), layers);
-    if (auto done = engine_.unmount(name); !done) {
+    if (auto done = idle_mounts_.unmount(name); !done) {
       log::warning(log::Fields{{"image", image.name()}}, "{}", done.error().message);
     }
   }
@@ -138,21 +140,18 @@ void Images::prepare_again_locked(const Image& gone) {
 // Several images may have the chain, and which of them was mounted for it depends on what was there
 // then: none of those mounts is needed any more.
 void Images::idle(const std::string& chain_id) {
-  std::vector<Place> places;
+  std::vector<std::string> mounts;
   {
     const std::lock_guard lock(mutex_);
     for (const auto& [subject, image] : images_) {
       const auto found = std::ranges::find(image->chain_ids, chain_id);
       if (!image->streamed || found == image->chain_ids.end()) continue;
       const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
-      places.push_back({.image = image->streamed, .layers = layers});
+      mounts.push_back(Place{.image = image->streamed, .layers = layers}.mount_name());
     }
   }
-  for (const auto& place : places) {
-    if (auto done = engine_.unmount(place.mount_name()); !done) {
-      log::info(log::Fields{{"image", place.image->name()}}, "stays mounted: {}",
-                done.error().message);
-    }
+  for (const auto& name : mounts) {
+    if (engine_.has_mounted(name)) idle_mounts_.idle(name);
   }
 }
 

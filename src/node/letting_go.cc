@@ -4,14 +4,17 @@
 
 namespace runnel::node {
 
-LettingGo::LettingGo(const Clock& clock, Duration patience, Unused unused, LetGo let_go)
+template <class Key>
+LettingGo<Key>::LettingGo(const Clock& clock, Duration patience, Unused unused, LetGo let_go)
     : clock_(clock), patience_(patience), unused_(std::move(unused)), let_go_(std::move(let_go)) {}
 
-void LettingGo::start() {
+template <class Key>
+void LettingGo<Key>::start() {
   thread_ = std::thread([this] { run(); });
 }
 
-void LettingGo::stop() {
+template <class Key>
+void LettingGo<Key>::stop() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
@@ -20,33 +23,36 @@ void LettingGo::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void LettingGo::wanted(const oci::Digest& manifest) {
+template <class Key>
+void LettingGo<Key>::wanted(const Key& key) {
   const std::lock_guard lock(mutex_);
-  since_.erase(manifest);
+  since_.erase(key);
 }
 
-void LettingGo::look() {
+template <class Key>
+void LettingGo<Key>::look() {
   const auto unused = unused_();
-  std::vector<oci::Digest> due;
+  std::vector<Key> due;
   {
     const std::lock_guard lock(mutex_);
     const auto now = clock_.now();
-    std::map<oci::Digest, SteadyTime> since;
-    for (const auto& manifest : unused) {
-      const auto known = since_.find(manifest);
+    std::map<Key, SteadyTime> since;
+    for (const auto& key : unused) {
+      const auto known = since_.find(key);
       const auto begin = known == since_.end() ? now : known->second;
       if (now - begin >= patience_) {
-        due.push_back(manifest);
+        due.push_back(key);
       } else {
-        since.emplace(manifest, begin);
+        since.emplace(key, begin);
       }
     }
     since_ = std::move(since);
   }
-  for (const auto& manifest : due) let_go_(manifest);
+  for (const auto& key : due) let_go_(key);
 }
 
-void LettingGo::run() {
+template <class Key>
+void LettingGo<Key>::run() {
   std::unique_lock lock(mutex_);
   while (!changed_.wait_for(lock, patience_ / 4, [this] { return stopping_; })) {
     lock.unlock();
@@ -54,5 +60,8 @@ void LettingGo::run() {
     lock.lock();
   }
 }
+
+template class LettingGo<oci::Digest>;
+template class LettingGo<std::string>;
 
 }  // namespace runnel::node

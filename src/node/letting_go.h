@@ -1,15 +1,17 @@
-// Finds the images that stream for nobody for too long: a client fetched a manifest and pulled
-// nothing, all its layers were there before, or whoever asked for it went away. Each has a mount, a
-// metadata image on disk, and its layers' place in the cache.
+// Finds what is kept for nobody for too long: images that stream although a client fetched a
+// manifest and pulled nothing, all layers were there before, or whoever asked went away (each has a
+// mount, a metadata image on disk, and its layers' place in the cache); and mounts that no
+// container uses any more (idle_mounts.h).
 //
-// Looked at again and again rather than noted at each of the events that may leave an image behind:
-// one that is forgotten there would stay for ever.
+// Looked at again and again rather than noted at each of the events that may leave one behind: what
+// is forgotten there would stay for ever.
 #pragma once
 
 #include <condition_variable>
 #include <functional>
 #include <map>
 #include <mutex>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,15 +21,17 @@
 namespace runnel::node {
 
 // Any thread may call any method; start() and stop() one thread. look() calls `unused` and
-// `let_go`.
+// `let_go`. `Key` names what is kept: oci::Digest (an image's manifest) and std::string (a mount)
+// are instantiated.
+template <class Key>
 class LettingGo {
  public:
-  // Images, by manifest, that nobody uses now.
-  using Unused = std::function<std::vector<oci::Digest>()>;
+  // What nobody uses now.
+  using Unused = std::function<std::vector<Key>()>;
   // May find that it is used again; blocks, for a bounded time.
-  using LetGo = std::function<void(const oci::Digest&)>;
+  using LetGo = std::function<void(const Key&)>;
 
-  // An image is let go when `unused` had it for `patience` without a break. `clock` must outlive
+  // Something is let go when `unused` had it for `patience` without a break. `clock` must outlive
   // this.
   LettingGo(const Clock& clock, Duration patience, Unused unused, LetGo let_go);
   ~LettingGo() { stop(); }
@@ -36,8 +40,8 @@ class LettingGo {
   void start();
   void stop();
 
-  // Somebody asked for the image: its time begins anew.
-  void wanted(const oci::Digest& manifest);
+  // Somebody asked for it: its time begins anew.
+  void wanted(const Key& key);
   void look();
 
  private:
@@ -49,7 +53,7 @@ class LettingGo {
   const LetGo let_go_;
   std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<oci::Digest, SteadyTime> since_;
+  std::map<Key, SteadyTime> since_;
   bool stopping_ = false;
   std::thread thread_;
 };

@@ -21,8 +21,9 @@ class LettingGoTest : public testing::Test {
   test::FakeClock clock_;
   std::vector<oci::Digest> unused_;
   std::vector<oci::Digest> gone_;
-  LettingGo letting_go_{clock_, hours(5), [this] { return unused_; },
-                        [this](const oci::Digest& manifest) { gone_.push_back(manifest); }};
+  LettingGo<oci::Digest> letting_go_{
+      clock_, hours(5), [this] { return unused_; },
+      [this](const oci::Digest& manifest) { gone_.push_back(manifest); }};
 };
 
 TEST_F(LettingGoTest, LetsAnImageGoThatNobodyUsedForSoLong) {
@@ -89,7 +90,7 @@ TEST(LettingGo, LooksByItself) {
   std::promise<void> looked;
   std::once_flag once;
 
-  LettingGo letting_go(
+  LettingGo<oci::Digest> letting_go(
       clock, milliseconds(4),
       [&] {
         std::call_once(once, [&] { looked.set_value(); });

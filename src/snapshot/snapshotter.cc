@@ -7,7 +7,9 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <map>
 #include <optional>
+#include <set>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -133,7 +135,28 @@ Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, 
   std::unique_ptr<Snapshotter> snapshotter(
       new Snapshotter(directory, store, streaming, std::move(early_sync)));
   RUNNEL_DO(snapshotter->cleanup());
+  RUNNEL_DO(snapshotter->tell_what_is_idle());
   return snapshotter;
+}
+
+// An earlier process may have ended before it told, or before what it told had an effect.
+Result<void> Snapshotter::tell_what_is_idle() {
+  RUNNEL_TRY(const auto records, store_.list());
+  std::map<std::string, const Record*> by_name;
+  std::set<std::string> idle;
+  for (const auto& record : records) {
+    by_name[record.info.name] = &record;
+    if (record.streamed()) idle.insert(record.chain_id);
+  }
+  for (const auto& record : records) {
+    if (record.info.kind == Kind::kCommitted) continue;
+    auto below = by_name.find(record.info.parent);
+    while (below != by_name.end() && !below->second->streamed())
+      below = by_name.find(below->second->info.parent);
+    if (below != by_name.end()) idle.erase(below->second->chain_id);
+  }
+  for (const auto& chain_id : idle) streaming_.idle(chain_id);
+  return {};
 }
 
 Result<std::vector<Mount>> Snapshotter::prepare(const std::string& key, const std::string& parent,

@@ -81,6 +81,7 @@ class Snapshotter {
   Result<std::vector<std::string>> lower_directories(const Record& record);
   Result<void> map_lower(const Record& record, std::vector<std::string>& lower);
   Result<std::string> content_of(const Record& record);
+  Result<void> tell_what_is_idle();
   void release_chain_below(const std::string& parent);
   std::string path_of(int64_t number) const;
 

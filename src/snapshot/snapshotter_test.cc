@@ -213,6 +213,20 @@ TEST_F(SnapshotterTest, TellsWhenAChainIsIdleAndWhenItIsForgotten) {
   EXPECT_EQ(streaming_.forgotten, std::vector<std::string>{"sha256:one"});
 }
 
+TEST_F(SnapshotterTest, TellsWhichChainsAreIdleWhenItStarts) {
+  streaming_.chains = {"sha256:one", "sha256:two", "sha256:three"};
+  (void)snapshotter_->prepare("k1", "", target("sha256:one"));
+  (void)snapshotter_->prepare("k2", "sha256:one", target("sha256:two"));
+  (void)snapshotter_->prepare("k3", "", target("sha256:three"));
+  layer("ordinary", "sha256:two");
+  ASSERT_TRUE(snapshotter_->prepare("c1", "ordinary", {}));
+  streaming_.idled.clear();
+
+  open();
+
+  EXPECT_EQ(streaming_.idled, (std::vector<std::string>{"sha256:one", "sha256:three"}));
+}
+
 TEST_F(SnapshotterTest, LeavesNothingOfASnapshotThatCannotBeMounted) {
   streaming_.chains = {"sha256:one"};
   (void)snapshotter_->prepare("k1", "", target("sha256:one"));

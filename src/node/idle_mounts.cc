@@ -1,0 +1,55 @@
+#include "node/idle_mounts.h"
+
+#include <utility>
+
+#include "base/log.h"
+
+namespace runnel::node {
+
+IdleMounts::IdleMounts(const Clock& clock, Duration patience, Unmount unmount)
+    : unmount_(std::move(unmount)),
+      letting_go_(
+          clock, patience, [this] { return names(); },
+          [this](const std::string& name) {
+            if (auto done = unmount_if_idle(name); !done)
+              log::info("{} stays mounted: {}", name, done.error().message);
+          }) {}
+
+Result<std::string> IdleMounts::use(const std::string& name, const Mount& mount) {
+  letting_go_.wanted(name);
+  const std::lock_guard lock(mutex_);
+  return mount(idle_.erase(name) > 0);
+}
+
+void IdleMounts::idle(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  idle_.insert(name);
+}
+
+Result<void> IdleMounts::unmount(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  idle_.erase(name);
+  return unmount_(name);
+}
+
+bool IdleMounts::unmount_idle() {
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return false;
+  return std::erase_if(idle_, [&](const auto& name) { return unmount_(name).has_value(); }) > 0;
+}
+
+std::vector<std::string> IdleMounts::names() const {
+  const std::lock_guard lock(mutex_);
+  return {idle_.begin(), idle_.end()};
+}
+
+// Whether it was, and went. What something still holds on to (a shell in it) stays idle.
+Result<bool> IdleMounts::unmount_if_idle(const std::string& name) {
+  const std::lock_guard lock(mutex_);
+  if (!idle_.contains(name)) return false;
+  RUNNEL_DO(unmount_(name));
+  idle_.erase(name);
+  return true;
+}
+
+}  // namespace runnel::node

@@ -1,0 +1,136 @@
+"""A container of an image of which one ran before: what that one read is here, and stays mounted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import urllib.request
+
+import pytest
+
+from corpus import layers
+from sandbox import scratch, services
+from sandbox.daemons import wait_until
+from sandbox.netsim import NetSim
+
+CONTENT = bytes(range(256)) * 4_000
+
+
+@pytest.fixture
+def far(lab):
+    """A counting network before the lab's registry, 20 ms away."""
+    sim = NetSim(lab.directory("network"), "100m-20ms", lab.registry.port)
+    try:
+        yield sim.start()
+    finally:
+        sim.stop()
+
+
+@pytest.fixture(scope="module")
+def pushed(lab):
+    made = lab.push("second-container", layers(
+        lab.directory("second-container"), lambda t: t.directory("d").file("d/f", CONTENT),
+        lambda t: t.file("top", b"on top")))
+    services.convert(made.reference)
+    return made
+
+
+def node_that_keeps_mounts(lab, fresh_streaming, seconds: int):
+    config = lab.directory("idle-mounts") / "node.toml"
+    config.write_text(f"version = 1\nkeep_unused_s = {seconds}\n")
+    return fresh_streaming("erofs-file", more_arguments=("--config", str(config)))
+
+
+def mounts_of(side) -> list[str]:
+    return [mount.point for mount in scratch.mounts()
+            if mount.point.startswith(str(side.node.root) + "/mounts/")]
+
+
+def mounted_as(side, pushed) -> set[str]:
+    return {layer["mounted"] for layer in side.image_status(pushed.reference)["layers"]}
+
+
+def metric(side, name: str) -> int:
+    with urllib.request.urlopen(f"http://{side.node.status()['metrics']}/metrics", timeout=30) as answer:
+        return int(float(re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)[1]))
+
+
+def wait_until_nobody_uses_it(side) -> None:
+    """containerd removes a snapshot some time after it was told to."""
+    wait_until(lambda: not list((side.node.root / "s").iterdir()), 30, "the container's snapshot is removed")
+
+
+def read(side, pushed) -> None:
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+        assert (root / "d/f").read_bytes() == CONTENT
+        assert (root / "top").read_bytes() == b"on top"
+    wait_until_nobody_uses_it(side)
+
+
+def test_a_second_container_asks_the_network_for_nothing(fresh_streaming, engine, converted_recipe, far):
+    """Nor the node, although the first one is gone: what it read is in the kernel's memory."""
+    reference = f"{far.host}/{converted_recipe('python').reference.partition('/')[2]}"
+    side = fresh_streaming(engine, registry=far.host)
+    side.pull(reference)
+    for number in range(5):
+        asked, read_before = far.traffic().requests, metric(side, "runnel_node_read_bytes_total")
+        assert side.containerd.run(reference, f"container-{number}").seconds_to_ready
+        if number > 0:
+            assert far.traffic().requests == asked, far.requests()[asked:]
+            assert metric(side, "runnel_node_read_bytes_total") == read_before
+        wait_until_nobody_uses_it(side)
+        wait_until(lambda: metric(side, "runnel_node_fetch_requests_in_flight") == 0, 30, "all that was asked came")
+
+
+def test_a_mount_that_no_container_uses_goes_after_a_while(lab, fresh_streaming, pushed):
+    side = node_that_keeps_mounts(lab, fresh_streaming, seconds=2)
+    side.pull(pushed.reference)
+    read(side, pushed)
+
+    wait_until(lambda: not mounts_of(side), 30, "it is unmounted")
+
+    read(side, pushed)
+    assert mounts_of(side)
+
+
+def test_a_worker_that_starts_anew_finds_the_mounts_that_nobody_uses(lab, fresh_streaming, pushed):
+    side = node_that_keeps_mounts(lab, fresh_streaming, seconds=5)
+    side.pull(pushed.reference)
+    read(side, pushed)
+    worker = side.node.running_worker()
+    os.kill(worker, signal.SIGKILL)
+    assert mounts_of(side), "it died first"
+    side.node.running_worker(other_than=worker)
+
+    wait_until(lambda: not mounts_of(side), 30, "it is unmounted")
+
+
+def test_a_mount_that_no_container_uses_makes_room_when_asked(fresh_streaming, pushed):
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    read(side, pushed)
+    assert mounts_of(side)
+
+    def cleared() -> bool:  # the snapshotter says so a moment after the snapshot's directory went
+        side.node.clear()
+        return not mounts_of(side)
+    wait_until(cleared, 30, "it is unmounted")
+
+    read(side, pushed)
+
+
+def test_a_mount_is_used_again_until_it_can_do_without_the_node(fresh_streaming, pushed):
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+        assert (root / "d/f").read_bytes() == CONTENT
+        assert mounted_as(side, pushed) == {"served"}
+
+    def mounted_anew() -> bool:
+        read(side, pushed)  # all of it, so that it becomes complete: the background fill is off
+        return mounted_as(side, pushed) == {"plain"}
+    wait_until(mounted_anew, 30, "a plain mount takes its place")
+
+    read(side, pushed)
+    assert mounted_as(side, pushed) == {"plain"}
