@@ -80,6 +80,11 @@ void print_engine(const json::object& status) {
   }
   fmt::print("direct   {}: {}\n", flag(status, "direct_io") ? "on" : "off",
              text(status, "direct_io_reason"));
+  if (text(status, "engine") == "erofs-file") {
+    fmt::print("served   {}: {}\n",
+               flag(status, "direct_devices") ? "directly" : "through the page cache",
+               text(status, "direct_devices_reason"));
+  }
   if (text(status, "engine") == "erofs-loop") {
     fmt::print("loops    {}: {}\n", flag(status, "parallel_loops") ? "parallel" : "one by one",
                text(status, "parallel_loops_reason"));

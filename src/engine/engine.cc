@@ -111,18 +111,34 @@ struct Engine::MountRecord {
 
 Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
                std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
-               std::optional<ProbeResult> direct_io, std::optional<ProbeResult> parallel_loops)
+               Trials trials)
     : options_(std::move(options)),
       probes_(std::move(probes)),
       way_(way),
-      direct_io_(std::move(direct_io)),
-      parallel_loops_(std::move(parallel_loops)),
+      trials_(std::move(trials)),
       fuse_device_(std::move(fuse_device)),
       cache_(std::move(cache)),
       devices_(std::move(devices)) {}
 
 Engine::~Engine() {
   cache_->on_removed({});
+}
+
+Engine::Trials Engine::try_options(const Options& options, Way way) {
+  const auto scratch = options.root + "/probe";
+  const auto devices = options.root + "/devices";
+  Trials trials;
+  if (way == Way::kErofsLoop) {
+    trials.parallel_loops = probe_parallel_loops(scratch, devices);
+    if (!trials.parallel_loops->ok)
+      log::warning("parallel_loops: not used: {}", trials.parallel_loops->reason);
+  }
+  if (way == Way::kErofsFile) trials.direct_devices = probe_direct_devices(scratch, devices);
+  if (options.direct_io && way == Way::kErofsFile) {
+    trials.direct_io = probe_direct_io(scratch);
+    if (!trials.direct_io->ok) log::warning("direct_io: not used: {}", trials.direct_io->reason);
+  }
+  return trials;
 }
 
 Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel channel,
@@ -145,19 +161,10 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   RUNNEL_TRY(auto devices, DeviceFs::start(std::move(channel), fs_options, clock));
   auto probes = probe_ways(options.root + "/probe", options.root + "/devices");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
-  std::optional<ProbeResult> parallel_loops;
-  if (way == Way::kErofsLoop) {
-    parallel_loops = probe_parallel_loops(options.root + "/probe", options.root + "/devices");
-    if (!parallel_loops->ok) log::warning("parallel_loops: not used: {}", parallel_loops->reason);
-  }
-  std::optional<ProbeResult> direct_io;
-  if (options.direct_io && way == Way::kErofsFile) {
-    direct_io = probe_direct_io(options.root + "/probe");
-    if (!direct_io->ok) log::warning("direct_io: not used: {}", direct_io->reason);
-  }
+  auto trials = try_options(options, way);
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
-                                            way, std::move(direct_io), std::move(parallel_loops)));
+                                            way, std::move(trials)));
   if (auto records = engine->records()) engine->mounted_ = *std::move(records);
   std::erase_if(engine->mounted_, [&](const auto& each) {
     const auto& device = each.second.fuse_device;
@@ -295,12 +302,13 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   const auto target = target_of(name);
   if (reused) return target;
   RUNNEL_DO(make_directories(target, 0711));
+  const bool directly = reads_directly(devices.size(), record.served.size());
   ImageMount wanted{.way = way_,
                     .metadata_path = metadata_path,
                     .devices = std::move(devices),
                     .tree_path = {},
                     .target = target,
-                    .direct_io = uses_direct_io() && record.served.empty()};
+                    .direct_io = directly};
   if (way_ == Way::kFuse) {
     RUNNEL_TRY(record.tree, next_tree_number());
     record.metadata = metadata_path;
@@ -410,8 +418,21 @@ Result<uint64_t> Engine::clear() {
   return cache_->clear();
 }
 
+// A mount does so with all of its devices or with none, and a plain file next to a served one is
+// better read through its page cache: the file's own read-ahead goes on behind the end of a small
+// file of the image, and what was written to it a moment ago is there.
+bool Engine::reads_directly(size_t devices, size_t served) const {
+  if (served == 0) return uses_direct_io();
+  return served == devices && uses_direct_devices();
+}
+
+std::string Engine::direct_devices_reason() const {
+  if (trials_.direct_devices) return trials_.direct_devices->reason;
+  return fmt::format("{} has none: it is for {}", to_string(way_), to_string(Way::kErofsFile));
+}
+
 std::string Engine::direct_io_reason() const {
-  if (direct_io_) return direct_io_->reason;
+  if (trials_.direct_io) return trials_.direct_io->reason;
   if (!options_.direct_io) {
     return fmt::format("off: on by itself below {} GiB of memory only", kShortMemory >> 30);
   }
@@ -427,9 +448,11 @@ Engine::Status Engine::status() const {
                 .direct_io = uses_direct_io(),
                 .direct_io_reason = direct_io_reason(),
                 .parallel_loops = uses_parallel_loops(),
-                .parallel_loops_reason = parallel_loops_
-                                             ? parallel_loops_->reason
+                .parallel_loops_reason = trials_.parallel_loops
+                                             ? trials_.parallel_loops->reason
                                              : "for " + std::string(to_string(Way::kErofsLoop)),
+                .direct_devices = uses_direct_devices(),
+                .direct_devices_reason = direct_devices_reason(),
                 .reads = devices_->counters(),
                 .cache = cache_->totals(),
                 .mounts = {}};

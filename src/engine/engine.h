@@ -107,6 +107,8 @@ class Engine {
     std::string direct_io_reason;
     bool parallel_loops = false;  // of loop devices over layers that are served, from now on
     std::string parallel_loops_reason;
+    bool direct_devices = false;  // likewise of mounts whose layers are all served
+    std::string direct_devices_reason;
     ReadCounters reads;
     cache::Cache::Totals cache;
     std::vector<std::string> mounts;  // names
@@ -122,9 +124,17 @@ class Engine {
  private:
   struct MountRecord;
 
+  // Of what a way of mounting can do besides; none where it is not asked for, or not for that way.
+  struct Trials {
+    std::optional<ProbeResult> direct_io;
+    std::optional<ProbeResult> parallel_loops;
+    std::optional<ProbeResult> direct_devices;
+  };
+  static Trials try_options(const Options& options, Way way);
+
   Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
          std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
-         std::optional<ProbeResult> direct_io, std::optional<ProbeResult> parallel_loops);
+         Trials trials);
 
   void serve_trees();
   Result<void> serve_tree(const MountRecord& record);
@@ -133,10 +143,13 @@ class Engine {
   std::string record_path(const std::string& name) const;
   Result<std::string> mount_pinned(const std::string& name, const std::string& metadata_path,
                                    const std::vector<oci::Digest>& layers, Existing existing);
-  bool uses_direct_io() const { return direct_io_ && direct_io_->ok; }
+  bool uses_direct_io() const { return trials_.direct_io && trials_.direct_io->ok; }
   std::string direct_io_reason() const;
-  bool uses_parallel_loops() const { return parallel_loops_ && parallel_loops_->ok; }
+  bool uses_parallel_loops() const { return trials_.parallel_loops && trials_.parallel_loops->ok; }
   void set_senders();
+  bool uses_direct_devices() const { return trials_.direct_devices && trials_.direct_devices->ok; }
+  std::string direct_devices_reason() const;
+  bool reads_directly(size_t devices, size_t served) const;
   Result<bool> reuse(const std::string& name, const MountRecord& wanted, Existing existing);
   Result<void> pin_mounts();
   void remember(const std::string& name, const MountRecord& record);
@@ -145,8 +158,7 @@ class Engine {
   const Options options_;
   const std::vector<ProbeResult> probes_;
   const Way way_;
-  const std::optional<ProbeResult> direct_io_;  // its trial, when it is wanted and `way_` has it
-  const std::optional<ProbeResult> parallel_loops_;  // its trial, when `way_` is kErofsLoop
+  const Trials trials_;
   const std::string fuse_device_;  // names the FUSE connection, as long as it lives
   const std::unique_ptr<cache::Cache> cache_;
   const std::unique_ptr<DeviceFs> devices_;

@@ -152,6 +152,11 @@ Result<void> try_parallel_loops(const std::string& directory, const std::string&
                    directory, {check_reads, check_pair});
 }
 
+Result<void> try_direct_devices(const std::string& directory, const std::string& devices) {
+  RUNNEL_DO(put_metadata(directory));
+  return try_device(Way::kErofsFile, directory, fmt::format("{}/{}", devices, kTrialName), true);
+}
+
 // The kernel takes the option on any file and reads through the page cache where the file has no
 // direct reads, so the file is asked itself.
 Result<void> try_direct_io(const std::string& directory) {
@@ -197,6 +202,14 @@ ProbeResult probe_parallel_loops(const std::string& directory, const std::string
           .ok = outcome.has_value(),
           .reason = outcome ? "works: what is stalled holds up nothing behind it"
                             : outcome.error().message};
+}
+
+ProbeResult probe_direct_devices(const std::string& directory, const std::string& devices) {
+  const auto outcome = try_direct_devices(fmt::format("{}/direct-devices", directory), devices);
+  return {
+      .way = Way::kErofsFile,
+      .ok = outcome.has_value(),
+      .reason = outcome ? "works: what is served is kept in memory once" : outcome.error().message};
 }
 
 Result<Way> choose_way(Way wanted, const std::vector<ProbeResult>& results) {

@@ -13,8 +13,8 @@
 // such reads later (FUSE_ASYNC_DIO). Whether that works is tried with two reads, of which neither
 // is answered before the other is there.
 //
-// Direct I/O (Linux 6.15) is tried by itself, on the device file that ends too early: it is never
-// used with a device on the FUSE mount.
+// Direct I/O (Linux 6.15) is tried by itself, of plain files on the device file that ends too
+// early, of served devices on the one whose second half cannot be read.
 #pragma once
 
 #include <string>
@@ -45,6 +45,9 @@ ProbeResult probe_direct_io(const std::string& directory);
 // where it does not work. `direct` false: without what makes it work.
 ProbeResult probe_parallel_loops(const std::string& directory, const std::string& devices,
                                  bool direct = true);
+// The same for devices on the FUSE mount at `devices`: what EROFS reads of them is kept once, in
+// the files of the image, and the kernel asks for nothing beyond the end of a file.
+ProbeResult probe_direct_devices(const std::string& directory, const std::string& devices);
 
 // What `wanted` means after the trial: itself, or for kAuto the first way that works. kUnsupported,
 // with the reasons, when that is none.

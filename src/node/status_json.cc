@@ -103,6 +103,8 @@ std::string status_json(Images& images, const engine::Engine& engine, const Work
                    {"direct_io_reason", status.direct_io_reason},
                    {"parallel_loops", status.parallel_loops},
                    {"parallel_loops_reason", status.parallel_loops_reason},
+                   {"direct_devices", status.direct_devices},
+                   {"direct_devices_reason", status.direct_devices_reason},
                    {"worker_restarts", worker.restarts},
                    {"metrics", worker.metrics},
                    {"mirror", worker.mirror.text()},
