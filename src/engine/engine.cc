@@ -352,7 +352,11 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, E
                      (record->fuse_device.empty() || record->fuse_device == fuse_device_);
   const bool outlived =
       alive && existing == Existing::kIdle && wanted.served.empty() && !record->served.empty();
-  if (outlived && unmount_image(target, kUnmountTimeout)) return false;
+  if (outlived) {
+    const auto gone = unmount_image(target, kUnmountTimeout);
+    if (gone) return false;
+    if (gone.error().code != Code::kConflict) return std::unexpected(gone.error());
+  }
   if (alive) {
     remember(name, *record);
     return true;
