@@ -170,7 +170,7 @@ Result<int> restore(Opened& opened, int64_t id) {
 
 int registry_gc(const RegistryToolOptions& options) {
   if (options.config.empty()) {
-    const Result<int> wrong = cli::usage_error(
+    const cli::Outcome<int> wrong = cli::usage_error(
         "gc needs --config FILE, the registry's own: it says for how long deletions can be "
         "undone, and collecting by shorter times than those would lose them (a registry "
         "without a file has the defaults: write \"version = 1\" into one)");

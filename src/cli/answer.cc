@@ -54,7 +54,7 @@ Result<void> confirm(bool yes, const std::string& question) {
   }
 }
 
-int exit_code(const Result<void>& done) {
+int exit_code(const Outcome<void>& done) {
   return done ? 0 : report(done.error());
 }
 

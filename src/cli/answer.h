@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "cli/api_options.h"
+#include "cli/failure.h"
 
 namespace boost::json {
 class object;
@@ -25,7 +26,7 @@ void warn(std::string_view text);
 Result<void> confirm(bool yes, const std::string& question);
 
 // Exit code 0, or that of report(), with the error reported.
-int exit_code(const Result<void>& done);
+int exit_code(const Outcome<void>& done);
 
 // A member that is a text; empty when it is absent or something else.
 std::string text_of(const boost::json::object& object, std::string_view name);

@@ -26,7 +26,7 @@ struct Opened {
   ImageName image;
 };
 
-Result<Opened> open_image(const StreamingOptions& options) {
+Outcome<Opened> open_image(const StreamingOptions& options) {
   RUNNEL_TRY(auto image, ImageName::parse(options.image));
   RUNNEL_TRY(auto session, Session::open(options.api, image.host));
   return Opened{std::move(session), std::move(image)};
@@ -101,7 +101,7 @@ void say_in_progress(const Session& session, const OperationName& name) {
                   session.host(), name.repository, name.id));
 }
 
-Result<void> create_one(const StreamingOptions& options) {
+Outcome<void> create_one(const StreamingOptions& options) {
   RUNNEL_TRY(const auto opened, open_image(options));
   const auto& repository = opened.image.repository;
   const StreamingCalls calls(opened.session, repository);
@@ -145,7 +145,7 @@ Result<void> follow_all(const Session& session, const StreamingOptions& options,
   return outcome;
 }
 
-Result<void> create_all(const StreamingOptions& options) {
+Outcome<void> create_all(const StreamingOptions& options) {
   if (options.repository.empty() || !options.image.empty())
     return usage_error("--all --repository MyRepo | --image MyImage");
   RUNNEL_TRY(const auto session, Session::open(options.api));
@@ -159,13 +159,13 @@ Result<void> create_all(const StreamingOptions& options) {
   return outcome;
 }
 
-Result<void> show_switch(const StreamingOptions& options) {
+Outcome<void> show_switch(const StreamingOptions& options) {
   RUNNEL_TRY(const auto session, Session::open(options.api));
   RUNNEL_TRY(const auto answer, StreamingCalls(session, options.repository).read_switch());
   return show(options.api.output, answer);
 }
 
-Result<void> update(const StreamingOptions& options) {
+Outcome<void> update(const StreamingOptions& options) {
   if (!options.enable && !options.hold_tag_seconds)
     return usage_error("nothing to change: say --enable-streaming or --hold-tag");
   RUNNEL_TRY(const auto session, Session::open(options.api));
@@ -174,7 +174,7 @@ Result<void> update(const StreamingOptions& options) {
   return show(options.api.output, answer);
 }
 
-Result<void> remove(const StreamingOptions& options) {
+Outcome<void> remove(const StreamingOptions& options) {
   RUNNEL_TRY(const auto opened, open_image(options));
   const StreamingCalls calls(opened.session, opened.image.repository);
   RUNNEL_TRY(const auto digest, calls.digest_of(opened.image));
@@ -182,10 +182,10 @@ Result<void> remove(const StreamingOptions& options) {
                     fmt::format("Are you sure you want to delete the streaming artifacts of '{}'?",
                                 options.image)));
   RUNNEL_TRY(const auto answer, calls.delete_artifacts(digest));
-  return answer.is_null() ? Result<void>() : show(options.api.output, answer);
+  return answer.is_null() ? Outcome<void>() : show(options.api.output, answer);
 }
 
-Result<void> profile_show(const StreamingOptions& options) {
+Outcome<void> profile_show(const StreamingOptions& options) {
   RUNNEL_TRY(const auto opened, open_image(options));
   const StreamingCalls calls(opened.session, opened.image.repository);
   RUNNEL_TRY(const auto digest, calls.digest_of(opened.image));
@@ -200,7 +200,7 @@ struct Operation {
   std::string status;  // "" when it was named by its id
 };
 
-Result<Operation> find_operation(const StreamingOptions& options) {
+Outcome<Operation> find_operation(const StreamingOptions& options) {
   const bool by_id = !options.repository.empty() && !options.id.empty();
   if (by_id != options.image.empty() || (!by_id && !options.id.empty()))
     return usage_error("{}", kEitherOr);
@@ -221,14 +221,14 @@ Result<Operation> find_operation(const StreamingOptions& options) {
                    std::move(last->status)};
 }
 
-Result<void> operation_show(const StreamingOptions& options) {
+Outcome<void> operation_show(const StreamingOptions& options) {
   RUNNEL_TRY(const auto found, find_operation(options));
   RUNNEL_TRY(const auto answer,
              StreamingCalls(found.session, found.name.repository).operation(found.name.id));
   return show(options.api.output, answer);
 }
 
-Result<void> operation_cancel(const StreamingOptions& options) {
+Outcome<void> operation_cancel(const StreamingOptions& options) {
   RUNNEL_TRY(const auto found, find_operation(options));
   if (!found.status.empty() && !is_ongoing(found.status))
     return fail(Code::kConflict,
@@ -239,7 +239,7 @@ Result<void> operation_cancel(const StreamingOptions& options) {
   return show(options.api.output, answer);
 }
 
-Result<void> operation_list(const StreamingOptions& options) {
+Outcome<void> operation_list(const StreamingOptions& options) {
   RUNNEL_TRY(const auto session, Session::open(options.api));
   const size_t limit = options.top.value_or(kMaxListed);
   net::Query query;

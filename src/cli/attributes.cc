@@ -43,8 +43,8 @@ Result<json::value> read_attributes(const Session& session, const AttributesTarg
   return unwrapped(target, session.call(call));
 }
 
-Result<json::value> change_attributes(const Session& session, const AttributesTarget& target,
-                                      const AttributeChanges& changes) {
+Outcome<json::value> change_attributes(const Session& session, const AttributesTarget& target,
+                                       const AttributeChanges& changes) {
   json::object wanted;
   const auto add = [&](const char* name, std::optional<bool> value) {
     if (value) wanted[name] = *value;

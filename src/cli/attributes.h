@@ -1,6 +1,7 @@
 // Attributes of repositories, tags and manifests over "/acr/v1/…".
 #pragma once
 
+#include "cli/failure.h"
 #include "cli/repository.h"
 #include "cli/session.h"
 
@@ -16,7 +17,8 @@ struct AttributesTarget {
 // What the registry says of it: for a tag or a manifest the object of that name.
 Result<boost::json::value> read_attributes(const Session& session, const AttributesTarget& target);
 // The same after the change. kInvalid when there is nothing to change.
-Result<boost::json::value> change_attributes(const Session& session, const AttributesTarget& target,
-                                             const AttributeChanges& changes);
+Outcome<boost::json::value> change_attributes(const Session& session,
+                                              const AttributesTarget& target,
+                                              const AttributeChanges& changes);
 
 }  // namespace runnel::cli

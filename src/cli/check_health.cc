@@ -17,6 +17,7 @@
 #include "cli/check_tools.h"
 #include "cli/health_step.h"
 #include "cli/private_address.h"
+#include "cli/report.h"
 #include "cli/session.h"
 #include "net/url.h"
 #include "remote/challenge.h"
@@ -203,7 +204,7 @@ bool tell(const HealthStep& step) {
   return step.error().harmless;
 }
 
-Result<bool> check(const CheckHealthOptions& options) {
+Outcome<bool> check(const CheckHealthOptions& options) {
   fmt::print("Runnel version: {}\n", RUNNEL_VERSION);
   RUNNEL_TRY(const auto session, Session::open(options.api));
   std::vector<std::function<HealthStep()>> steps = {
@@ -232,7 +233,7 @@ Result<bool> check(const CheckHealthOptions& options) {
 
 int check_health(const CheckHealthOptions& options) {
   const auto healthy = check(options);
-  if (!healthy) return exit_code(std::unexpected(healthy.error()));
+  if (!healthy) return report(healthy.error());
   return *healthy ? 0 : 1;
 }
 

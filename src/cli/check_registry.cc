@@ -38,7 +38,7 @@ int node_check_registry(const CheckRegistryOptions& options) {
     return parsed.at("ok").as_bool() ? 0 : 1;
   } catch (const std::exception& problem) {
     return report(
-        {Code::kInvalid, fmt::format("the node's answer cannot be read: {}", problem.what())});
+        Error{Code::kInvalid, fmt::format("the node's answer cannot be read: {}", problem.what())});
   }
 }
 

@@ -3,7 +3,7 @@
 // It does not hold: how the command line is parsed (apps/runnel), or what the commands do
 // (convert/, remote/, snapshot/, the node's control socket). Each command prints its result on
 // standard output, progress and errors on standard error, and returns the exit code: 0 done, 1
-// failed.
+// failed, 2 wrong usage (failure.h).
 #pragma once
 
 #include <optional>

@@ -78,7 +78,7 @@ Result<std::vector<convert::Converted>> convert_in_registry(const RegistryAccess
   return convert::convert_image(repository, reference.target(), conversion);
 }
 
-Result<void> run(const ConvertOptions& options) {
+Outcome<void> run(const ConvertOptions& options) {
   RUNNEL_TRY(const auto reference, typed(oci::Reference::parse(options.reference)));
   RUNNEL_TRY(auto conversion, conversion_options(options));
   const RegistryAccess registries(options.registry);

@@ -19,7 +19,7 @@ namespace json = boost::json;
 // Opens what the command names and lets `use` print it.
 template <class Use>
 int with_image(const ImageOptions& options, Use use) {
-  const auto run = [&]() -> Result<void> {
+  const auto run = [&]() -> Outcome<void> {
     RUNNEL_TRY(const auto reference, typed(oci::Reference::parse(options.reference)));
     const RegistryAccess registries(options.registry);
     auto image = RemoteImage::open(registries, reference);

@@ -29,7 +29,7 @@ int login(const LoginOptions& options) {
 namespace {
 
 // As the registry takes it: only then is it worth keeping.
-Result<void> try_login(const ApiOptions& api) {
+Outcome<void> try_login(const ApiOptions& api) {
   RUNNEL_TRY(const auto session, Session::open(api));
   remote::ApiCall call;
   call.path = "/v2/";
@@ -39,7 +39,7 @@ Result<void> try_login(const ApiOptions& api) {
   return {};
 }
 
-Result<void> login_person(const ApiOptions& options) {
+Outcome<void> login_person(const ApiOptions& options) {
   auto api = options;
   RUNNEL_TRY(api.host, host_of(api, ""));
   if (api.user.empty()) return usage_error("who logs in? Say --username NAME");
@@ -57,7 +57,7 @@ Result<void> login_person(const ApiOptions& options) {
   return {};
 }
 
-Result<void> logout_person(const ApiOptions& api) {
+Outcome<void> logout_person(const ApiOptions& api) {
   RUNNEL_TRY(const auto host, host_of(api, ""));
   RUNNEL_TRY(const bool was_kept, remote::forget_login(remote::DockerConfig::default_path(), host));
   if (!was_kept) return fail(Code::kNotFound, "nobody is logged in to {}", host);

@@ -19,7 +19,7 @@ struct Opened {
   ImageName image;
 };
 
-Result<Opened> open(const ManifestOptions& options) {
+Outcome<Opened> open(const ManifestOptions& options) {
   RUNNEL_TRY(auto image, ImageName::parse(options.name));
   RUNNEL_TRY(auto session, Session::open(options.api, image.host));
   return Opened{std::move(session), std::move(image)};
@@ -57,7 +57,7 @@ Result<json::array> referrers_of(const remote::Repository& repository, const oci
   return out;
 }
 
-Result<void> list_referrers(const ManifestOptions& options) {
+Outcome<void> list_referrers(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   RUNNEL_TRY(const auto digest, opened.session.resolve(opened.image));
   RUNNEL_TRY(auto found,
@@ -65,7 +65,7 @@ Result<void> list_referrers(const ManifestOptions& options) {
   return show(options.api.output, json::object{{"manifests", std::move(found)}});
 }
 
-Result<void> show_manifest(const ManifestOptions& options) {
+Outcome<void> show_manifest(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   RUNNEL_TRY(const auto found,
              opened.session.repository(opened.image.repository).manifest(opened.image.target()));
@@ -75,7 +75,7 @@ Result<void> show_manifest(const ManifestOptions& options) {
   return show(options.api.output, parsed);
 }
 
-Result<void> show_metadata(const ManifestOptions& options) {
+Outcome<void> show_metadata(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   RUNNEL_TRY(const auto digest, opened.session.resolve(opened.image));
   RUNNEL_TRY(const auto shown,
@@ -83,7 +83,7 @@ Result<void> show_metadata(const ManifestOptions& options) {
   return show(options.api.output, shown);
 }
 
-Result<void> update_metadata(const ManifestOptions& options) {
+Outcome<void> update_metadata(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   const auto& image = opened.image;
   RUNNEL_TRY(const auto shown,
@@ -92,7 +92,7 @@ Result<void> update_metadata(const ManifestOptions& options) {
   return show(options.api.output, shown);
 }
 
-Result<void> remove(const ManifestOptions& options) {
+Outcome<void> remove(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   const auto& repository = opened.image.repository;
   RUNNEL_TRY(const auto digest, opened.session.resolve(opened.image));
@@ -121,7 +121,7 @@ json::object described(const json::object& deletion) {
   return out;
 }
 
-Result<void> list_deleted(const ManifestOptions& options) {
+Outcome<void> list_deleted(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   RUNNEL_TRY(const auto deletions, list_deletions(opened.session, opened.image.repository));
   json::array out;
@@ -157,7 +157,7 @@ bool names_a_tag(std::string_view name) {
   return colon != std::string_view::npos && name.find('/', colon) == std::string_view::npos;
 }
 
-Result<void> list_deleted_tags(const ManifestOptions& options) {
+Outcome<void> list_deleted_tags(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   const auto& image = opened.image;
   RUNNEL_TRY(const auto out, deleted_tags(opened.session, image,
@@ -194,7 +194,7 @@ Result<void> retag(const Session& session, const ImageName& image, const std::st
   return {};
 }
 
-Result<void> restore(const ManifestOptions& options) {
+Outcome<void> restore(const ManifestOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   const auto& image = opened.image;
   const auto wanted = image.digest ? image.digest->to_string() : options.digest;

@@ -121,7 +121,7 @@ Result<void> add_listed(Walk& walk, const Session& session, const std::string& r
   return {};
 }
 
-Result<void> list(const ManifestOptions& options, bool with_attributes) {
+Outcome<void> list(const ManifestOptions& options, bool with_attributes) {
   RUNNEL_TRY(const auto image, ImageName::parse(options.name));
   RUNNEL_TRY(const auto session, Session::open(options.api, image.host));
   remote::ApiCall call;

@@ -27,7 +27,8 @@ int node_clear(const NodeOptions& options) {
   }
   boost::system::error_code error;
   const auto parsed = json::parse(*answer, error);
-  if (error || !parsed.is_object()) return report({Code::kInvalid, "the node's answer is no JSON"});
+  if (error || !parsed.is_object())
+    return report(Error{Code::kInvalid, "the node's answer is no JSON"});
   fmt::print("{} freed\n", amount(number(parsed.get_object(), "freed_bytes")));
   return 0;
 }

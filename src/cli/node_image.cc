@@ -38,7 +38,7 @@ Result<Job> parse_job(const std::string& text) {
 }
 
 // Asks until it has ended.
-Result<Job> follow(const char* work, const NodeImageOptions& options) {
+Outcome<Job> follow(const char* work, const NodeImageOptions& options) {
   RUNNEL_TRY(const auto reference, typed(oci::Reference::parse(options.image)));
   const auto request =
       json::serialize(json::object{{"image", reference.to_string()},

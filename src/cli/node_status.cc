@@ -171,7 +171,7 @@ int node_status(const NodeOptions& options) {
     }
   } catch (const std::exception& problem) {
     return report(
-        {Code::kInvalid, fmt::format("the node's status cannot be read: {}", problem.what())});
+        Error{Code::kInvalid, fmt::format("the node's status cannot be read: {}", problem.what())});
   }
   return 0;
 }

@@ -20,7 +20,7 @@ namespace {
 namespace json = boost::json;
 
 // Before anything is asked: a file that would not be written is no use after a start.
-Result<void> check_file(const std::string& path) {
+Outcome<void> check_file(const std::string& path) {
   for (const char* ending : {".svg", ".html", ".json"})
     if (path.empty() || path.ends_with(ending)) return {};
   return usage_error("{}: a picture is a file that ends with .svg or .html, or .json", path);
@@ -33,7 +33,7 @@ std::string picture(const std::string& path, const timeline::Events& events,
   return timeline::json_of(events, line);
 }
 
-Result<void> why(const NodeWhyOptions& options) {
+Outcome<void> why(const NodeWhyOptions& options) {
   RUNNEL_DO(check_file(options.output_file));
   const auto request = json::serialize(json::object{{"name", options.name}});
   RUNNEL_TRY(const auto answer, ask_node(options.control, "POST", "/why", request));

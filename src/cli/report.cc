@@ -12,9 +12,10 @@ constexpr auto kInterval = std::chrono::milliseconds(100);
 
 }  // namespace
 
-int report(const Error& error) {
-  fmt::print(stderr, "runnel: {}\n", error.message);
-  return error.message.starts_with(kUsageError) ? 2 : 1;
+int report(const Failure& failure) {
+  const bool usage = failure.kind == Failure::Kind::kUsage;
+  fmt::print(stderr, "runnel: {}{}\n", usage ? "Usage error: " : "", failure.error.message);
+  return usage ? 2 : 1;
 }
 
 std::string amount(uint64_t bytes) {

@@ -6,30 +6,13 @@
 #include <string>
 #include <string_view>
 
-#include "base/error.h"
+#include "cli/failure.h"
 
 namespace runnel::cli {
 
-// What begins the message of an error in what somebody typed; ACR's client begins it so.
-inline constexpr std::string_view kUsageError = "Usage error: ";
-
-// return usage_error("--image IMAGE | --repository REPOSITORY");
-template <class... Args>
-std::unexpected<Error> usage_error(fmt::format_string<Args...> format, Args&&... args) {
-  return std::unexpected(Error(
-      Code::kInvalid, std::string(kUsageError) + fmt::format(format, std::forward<Args>(args)...)));
-}
-
-// What came of parsing something that was typed: its error becomes a usage_error().
-template <class T>
-Result<T> typed(Result<T> parsed) {
-  if (parsed) return parsed;
-  return usage_error("{}", parsed.error().message);
-}
-
-// Prints "runnel: message" to standard error; returns the exit code: 2 for a usage_error(), else 1.
-// The one place that tells the two apart.
-int report(const Error& error);
+// Prints "runnel: message", or as ACR's client does "runnel: Usage error: message", to standard
+// error; returns the exit code: 2 for wrong usage, else 1.
+int report(const Failure& failure);
 
 // "1.5 MiB".
 std::string amount(uint64_t bytes);

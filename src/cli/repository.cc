@@ -22,7 +22,7 @@ struct Opened {
   std::optional<ImageName> image;
 };
 
-Result<Opened> open(const RepositoryOptions& options) {
+Outcome<Opened> open(const RepositoryOptions& options) {
   if (options.repository.empty() == options.image.empty())
     return usage_error("--image IMAGE | --repository REPOSITORY");
   if (options.image.empty()) {
@@ -63,7 +63,7 @@ Result<void> add_streaming(const Session& session, const std::string& repository
   return {};
 }
 
-Result<void> list(const RepositoryOptions& options) {
+Outcome<void> list(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto session, Session::open(options.api));
   remote::ApiCall call;
   call.path = options.top ? fmt::format("/v2/_catalog?n={}", *options.top) : "/v2/_catalog";
@@ -74,7 +74,7 @@ Result<void> list(const RepositoryOptions& options) {
   return show(options.api.output, names);
 }
 
-Result<void> list_tags(const RepositoryOptions& options) {
+Outcome<void> list_tags(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto session, Session::open(options.api));
   remote::ApiCall call;
   call.path = fmt::format("/v2/{}/tags/list", options.repository);
@@ -86,21 +86,21 @@ Result<void> list_tags(const RepositoryOptions& options) {
   return show(options.api.output, names);
 }
 
-Result<void> show_one(const RepositoryOptions& options) {
+Outcome<void> show_one(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   RUNNEL_TRY(auto shown, read_attributes(opened.session, target_of(opened)));
   if (!opened.image) RUNNEL_DO(add_streaming(opened.session, opened.repository, shown));
   return show(options.api.output, shown);
 }
 
-Result<void> update(const RepositoryOptions& options) {
+Outcome<void> update(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   RUNNEL_TRY(const auto shown,
              change_attributes(opened.session, target_of(opened), options.attributes));
   return show(options.api.output, shown);
 }
 
-Result<void> remove(const RepositoryOptions& options) {
+Outcome<void> remove(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   remote::ApiCall call;
   call.method = "DELETE";
@@ -124,10 +124,10 @@ Result<void> remove(const RepositoryOptions& options) {
   }
   RUNNEL_DO(confirm(options.api.yes, question));
   RUNNEL_TRY(const auto answer, opened.session.call(call));
-  return answer.is_null() ? Result<void>() : show(options.api.output, answer);
+  return answer.is_null() ? Outcome<void>() : show(options.api.output, answer);
 }
 
-Result<void> untag(const RepositoryOptions& options) {
+Outcome<void> untag(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto opened, open(options));
   if (!opened.image || opened.image->digest) return usage_error("--image REPOSITORY:TAG");
   remote::ApiCall call;
@@ -140,7 +140,7 @@ Result<void> untag(const RepositoryOptions& options) {
   return {};
 }
 
-Result<void> list_deleted(const RepositoryOptions& options) {
+Outcome<void> list_deleted(const RepositoryOptions& options) {
   RUNNEL_TRY(const auto session, Session::open(options.api));
   RUNNEL_TRY(const auto deletions, list_deletions(session, ""));
   json::array names;

@@ -51,7 +51,7 @@ struct Wanted {
   bool inherited = false;
 };
 
-Result<Wanted> wanted_of(const RoleAssignmentOptions& options) {
+Outcome<Wanted> wanted_of(const RoleAssignmentOptions& options) {
   Wanted out{.assignee = options.assignee,
              .role = options.role,
              .scope = {},
@@ -82,7 +82,7 @@ Result<json::array> fitting(const Session& session, const Wanted& wanted) {
   return out;
 }
 
-Result<void> create(const RoleAssignmentOptions& options) {
+Outcome<void> create(const RoleAssignmentOptions& options) {
   RUNNEL_TRY(const auto wanted, wanted_of(options));
   RUNNEL_TRY(const auto session, Session::open(options.api));
   auto call = call_to("POST", std::string(kPath),
@@ -96,7 +96,7 @@ Result<void> create(const RoleAssignmentOptions& options) {
   return show(options.api.output, made);
 }
 
-Result<void> list(const RoleAssignmentOptions& options) {
+Outcome<void> list(const RoleAssignmentOptions& options) {
   RUNNEL_TRY(const auto wanted, wanted_of(options));
   RUNNEL_TRY(const auto session, Session::open(options.api));
   RUNNEL_TRY(const auto found, fitting(session, wanted));
@@ -111,7 +111,7 @@ Result<void> remove_one(const Session& session, std::string_view id) {
   return {};
 }
 
-Result<void> remove(const RoleAssignmentOptions& options) {
+Outcome<void> remove(const RoleAssignmentOptions& options) {
   RUNNEL_TRY(const auto wanted, wanted_of(options));
   const bool selects = !(wanted.assignee.empty() && wanted.role.empty() && wanted.scope.empty());
   if (!options.ids.empty() && selects)
@@ -146,7 +146,7 @@ Result<void> remove(const RoleAssignmentOptions& options) {
 
 }  // namespace
 
-Result<std::string> scope_of(const std::string& text) {
+Outcome<std::string> scope_of(const std::string& text) {
   if (!text.starts_with('/')) return text;
   const auto found = lower(text).find(kAzureRegistries);
   if (found == std::string::npos)

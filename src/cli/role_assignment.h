@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "cli/api_options.h"
+#include "cli/failure.h"
 
 namespace runnel::cli {
 
@@ -21,7 +22,7 @@ struct RoleAssignmentOptions {
 
 // What a scope means here: of Azure's resource IDs the repository that they name, "*" without one.
 // kInvalid for a resource that is no registry.
-Result<std::string> scope_of(const std::string& text);
+Outcome<std::string> scope_of(const std::string& text);
 
 // Prints the assignment, which may have been there.
 int role_assignment_create(const RoleAssignmentOptions& options);

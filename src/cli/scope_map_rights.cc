@@ -16,7 +16,7 @@ bool is_action(std::string_view text) {
 
 }  // namespace
 
-Result<std::vector<std::string>> scope_map_lines(const std::vector<std::string>& rights) {
+Outcome<std::vector<std::string>> scope_map_lines(const std::vector<std::string>& rights) {
   std::vector<std::string> lines;
   std::string repository;
   bool used = true;

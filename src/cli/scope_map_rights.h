@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "base/error.h"
+#include "cli/failure.h"
 
 namespace runnel::cli {
 
@@ -12,6 +13,6 @@ namespace runnel::cli {
 // {"repositories/team/*/content/read", "repositories/team/*/metadata/read",
 // "repositories/b/content/write"}. kInvalid when a repository has no action, or the first has no
 // repository.
-Result<std::vector<std::string>> scope_map_lines(const std::vector<std::string>& rights);
+Outcome<std::vector<std::string>> scope_map_lines(const std::vector<std::string>& rights);
 
 }  // namespace runnel::cli

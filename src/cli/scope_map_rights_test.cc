@@ -15,9 +15,10 @@ TEST(scope_map_rights, each_repository_has_the_actions_after_it) {
 }
 
 TEST(scope_map_rights, a_repository_without_action_and_an_action_without_repository_are_refused) {
-  EXPECT_TRUE(scope_map_lines({"a"}).error().message.contains("what may be done in \"a\""));
-  EXPECT_TRUE(scope_map_lines({"a", "b", "content/read"}).error().message.contains("\"a\""));
-  EXPECT_TRUE(scope_map_lines({"content/read"}).error().message.contains("in which repository"));
+  EXPECT_TRUE(scope_map_lines({"a"}).error().error.message.contains("what may be done in \"a\""));
+  EXPECT_TRUE(scope_map_lines({"a", "b", "content/read"}).error().error.message.contains("\"a\""));
+  EXPECT_TRUE(
+      scope_map_lines({"content/read"}).error().error.message.contains("in which repository"));
 }
 
 }  // namespace

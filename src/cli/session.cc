@@ -45,7 +45,7 @@ Error with_advice(Error error, const std::string& host) {
 
 }  // namespace
 
-Result<std::string> host_of(const ApiOptions& options, std::string_view named) {
+Outcome<std::string> host_of(const ApiOptions& options, std::string_view named) {
   std::string host(named.empty() ? std::string_view(options.host) : named);
   if (host.empty())
     return usage_error("which registry? Say --registry HOST[:PORT], or set RUNNEL_REGISTRY");
@@ -57,7 +57,7 @@ Result<std::string> host_of(const ApiOptions& options, std::string_view named) {
   return host;
 }
 
-Result<ImageName> ImageName::parse(std::string_view text) {
+Outcome<ImageName> ImageName::parse(std::string_view text) {
   // Without a host it would be docker.io's, so one is put before it unless it has one.
   const auto slash = text.find('/');
   const auto first = text.substr(0, slash);
@@ -79,7 +79,7 @@ std::string ImageName::text() const {
   return digest ? fmt::format("{}@{}", repository, *digest) : fmt::format("{}:{}", repository, tag);
 }
 
-Result<Session> Session::open(const ApiOptions& options, std::string_view named) {
+Outcome<Session> Session::open(const ApiOptions& options, std::string_view named) {
   RUNNEL_TRY(const auto host, host_of(options, named));
   RUNNEL_TRY(auto credentials, credentials_of(options, host));
   auto access = std::make_unique<RegistryAccess>(options.registry, credentials);

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "cli/api_options.h"
+#include "cli/failure.h"
 #include "cli/registry_access.h"
 #include "oci/digest.h"
 #include "remote/registry_api.h"
@@ -27,7 +28,7 @@ struct ImageName {
   std::optional<oci::Digest> digest;
 
   // A tag or a digest, "latest" without either. kInvalid says what is wrong.
-  static Result<ImageName> parse(std::string_view text);
+  static Outcome<ImageName> parse(std::string_view text);
 
   std::string target() const { return digest ? digest->to_string() : tag; }
   // As it was written, without the registry.
@@ -38,7 +39,7 @@ class Session {
  public:
   // `named`: the registry that the image's name has, which goes before --registry. kInvalid when
   // there is neither.
-  static Result<Session> open(const ApiOptions& options, std::string_view named = {});
+  static Outcome<Session> open(const ApiOptions& options, std::string_view named = {});
 
   const std::string& host() const { return api_->host(); }
   remote::Repository repository(std::string_view name) const;
@@ -72,7 +73,7 @@ class Session {
 };
 
 // The registry that a command speaks to, HOST[:PORT]; `named` goes before the options.
-Result<std::string> host_of(const ApiOptions& options, std::string_view named);
+Outcome<std::string> host_of(const ApiOptions& options, std::string_view named);
 
 // "repository:NAME:ACTIONS"
 remote::Scope repository_scope(std::string_view repository, std::string_view actions);

@@ -21,14 +21,14 @@ remote::ApiCall policy_call(const char* method) {
   return call;
 }
 
-Result<void> show_policy(const SoftDeleteConfigOptions& options) {
+Outcome<void> show_policy(const SoftDeleteConfigOptions& options) {
   RUNNEL_TRY(const auto session, Session::open(options.api));
   RUNNEL_TRY(const auto policy, session.call(policy_call("GET")));
   return show(options.api.output, policy);
 }
 
 // Only what gives up a way back asks: deletions that nobody can undo, or not for as long.
-Result<void> confirm_loss(const SoftDeleteConfigOptions& options, const json::value& before) {
+Outcome<void> confirm_loss(const SoftDeleteConfigOptions& options, const json::value& before) {
   const auto* object = before.if_object();
   const auto* days = object != nullptr ? object->if_contains("retentionDays") : nullptr;
   const bool shorter =
@@ -46,7 +46,7 @@ Result<void> confirm_loss(const SoftDeleteConfigOptions& options, const json::va
                          : "Are you sure you want to continue?");
 }
 
-Result<void> update_policy(const SoftDeleteConfigOptions& options) {
+Outcome<void> update_policy(const SoftDeleteConfigOptions& options) {
   if (!options.days && options.status.empty())
     return usage_error("nothing to change: say --days or --status");
   RUNNEL_TRY(const auto session, Session::open(options.api));

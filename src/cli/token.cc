@@ -22,7 +22,7 @@ constexpr size_t kMaxListed = 1'000'000;
 // One registry's tokens and scope maps, as the person that the options name: only an Owner may.
 class Management {
  public:
-  static Result<Management> open(const TokenOptions& options) {
+  static Outcome<Management> open(const TokenOptions& options) {
     RUNNEL_TRY(auto session, Session::open(options.api));
     return Management(std::move(session));
   }
@@ -89,7 +89,7 @@ json::object shown(json::object token) {
   return token;
 }
 
-Result<json::array> new_passwords(const Management& registry, const TokenOptions& options) {
+Outcome<json::array> new_passwords(const Management& registry, const TokenOptions& options) {
   json::array made;
   for (const char* name : passwords_of(options)) {
     RUNNEL_TRY(auto password, registry.generate(options, name));
@@ -100,14 +100,14 @@ Result<json::array> new_passwords(const Management& registry, const TokenOptions
 }
 
 // All actions that the flags name.
-Result<json::array> actions_of(const TokenOptions& options) {
+Outcome<json::array> actions_of(const TokenOptions& options) {
   RUNNEL_TRY(const auto lines, scope_map_lines(options.rights));
   json::array out(options.actions.begin(), options.actions.end());
   for (const auto& line : lines) out.emplace_back(line);
   return out;
 }
 
-Result<void> list(const TokenOptions& options, std::string_view kind, std::string_view member) {
+Outcome<void> list(const TokenOptions& options, std::string_view kind, std::string_view member) {
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_TRY(auto all, registry.list(kind, member));
   for (auto& each : all)
@@ -115,13 +115,13 @@ Result<void> list(const TokenOptions& options, std::string_view kind, std::strin
   return show(options.api.output, all);
 }
 
-Result<void> show_one(const TokenOptions& options, std::string_view kind) {
+Outcome<void> show_one(const TokenOptions& options, std::string_view kind) {
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_TRY(auto found, registry.get(kind, options.name));
   return show(options.api.output, shown(std::move(found)));
 }
 
-Result<void> create(const TokenOptions& options) {
+Outcome<void> create(const TokenOptions& options) {
   RUNNEL_TRY(const auto actions, actions_of(options));
   if (actions.empty() == options.scope_map.empty())
     return usage_error(
@@ -142,7 +142,7 @@ Result<void> create(const TokenOptions& options) {
 }
 
 // Looked at first: PUT would make a token that is not there.
-Result<void> update(const TokenOptions& options) {
+Outcome<void> update(const TokenOptions& options) {
   if (options.scope_map.empty() && options.status.empty())
     return usage_error("nothing to change: say --scope-map or --status");
   RUNNEL_TRY(const auto registry, Management::open(options));
@@ -154,21 +154,21 @@ Result<void> update(const TokenOptions& options) {
   return show(options.api.output, shown(std::move(token)));
 }
 
-Result<void> generate(const TokenOptions& options) {
+Outcome<void> generate(const TokenOptions& options) {
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_TRY(auto passwords, new_passwords(registry, options));
   return show(options.api.output,
               json::object{{"username", options.name}, {"passwords", std::move(passwords)}});
 }
 
-Result<void> remove(const TokenOptions& options, std::string_view kind, const char* what) {
+Outcome<void> remove(const TokenOptions& options, std::string_view kind, const char* what) {
   RUNNEL_TRY(const auto registry, Management::open(options));
   RUNNEL_DO(confirm(options.api.yes, fmt::format("Are you sure you want to delete the {} '{}'?",
                                                  what, options.name)));
   return registry.remove(kind, options.name);
 }
 
-Result<void> create_scope_map(const TokenOptions& options) {
+Outcome<void> create_scope_map(const TokenOptions& options) {
   RUNNEL_TRY(auto actions, actions_of(options));
   if (actions.empty()) return usage_error("--repository REPOSITORY ACTION [ACTION …]");
   RUNNEL_TRY(const auto registry, Management::open(options));
@@ -178,7 +178,7 @@ Result<void> create_scope_map(const TokenOptions& options) {
   return show(options.api.output, map);
 }
 
-Result<void> update_scope_map(const TokenOptions& options) {
+Outcome<void> update_scope_map(const TokenOptions& options) {
   RUNNEL_TRY(const auto added, actions_of(options));
   RUNNEL_TRY(const auto taken, scope_map_lines(options.rights_taken));
   if (added.empty() && taken.empty() && options.description.empty())

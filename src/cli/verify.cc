@@ -26,7 +26,7 @@ json::object describe(const convert::Verified& verified) {
           {"bytes", verified.plain_bytes}};
 }
 
-Result<void> run(const VerifyOptions& options) {
+Outcome<void> run(const VerifyOptions& options) {
   RUNNEL_TRY(const auto image, ImageName::parse(options.image));
   RUNNEL_TRY(const auto session, Session::open(options.api, image.host));
   convert::VerifyOptions how;
