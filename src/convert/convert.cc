@@ -102,7 +102,7 @@ class ImageConversion {
  public:
   ImageConversion(remote::Repository& repository, const Source& source, const Options& options)
       : repository_(repository), source_(source), options_(options), pool_(options.threads) {}
-  // Waits for the blob that is being pushed, if any.
+  // Waits for the blobs that are being pushed, if any.
   ~ImageConversion() { given_up_ = true; }
   ImageConversion(const ImageConversion&) = delete;
   ImageConversion& operator=(const ImageConversion&) = delete;
@@ -227,14 +227,16 @@ class ImageConversion {
 
   Result<void> push_blobs() {
     RUNNEL_DO(push_bytes(as_bytes(artifact::kConfigBlob)));
+    // While the registry still takes the last layers and waits for its disk.
+    options_.progress({.step = "pushing the boot blob"});
+    RUNNEL_DO(push_bytes(boot_.bytes));
     size_t pushed = 0;
     for (auto& [source, layer] : layers_) {
       options_.progress({.step = fmt::format("pushing layer {}/{}", ++pushed, layers_.size())});
       RUNNEL_TRY(const bool sent, layer.push.get());
       count(layer.file.blob.size, sent);
     }
-    options_.progress({.step = "pushing the boot blob"});
-    return push_bytes(boot_.bytes);
+    return {};
   }
 
   Result<void> push_bytes(Bytes bytes) {
@@ -269,7 +271,9 @@ class ImageConversion {
   BootBlob boot_;
   Converted result_;
   std::atomic<bool> given_up_ = false;
-  WorkerPool pushes_{1};  // last: its task uses the above
+  // Two, so that one is sent while the registry brings another to its disk. Last: their tasks use
+  // the above.
+  WorkerPool pushes_{2};
 };
 
 bool wanted(const oci::Descriptor& child) {
