@@ -1,10 +1,19 @@
 #include "base/worker_pool.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 namespace runnel {
 
-WorkerPool::WorkerPool(size_t threads) {
+WorkerPool::WorkerPool(size_t threads, Work work) {
   threads_.reserve(threads);
-  for (size_t i = 0; i < threads; ++i) threads_.emplace_back([this] { run(); });
+  for (size_t i = 0; i < threads; ++i) {
+    threads_.emplace_back([this] { run(); });
+    if (work == Work::kUsual) continue;
+    // From here, so that it is done when the threads' owner gives its rights away. Only faster.
+    const sched_param none{};
+    ::pthread_setschedparam(threads_.back().native_handle(), SCHED_BATCH, &none);
+  }
 }
 
 WorkerPool::~WorkerPool() {

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -15,7 +16,15 @@ namespace runnel {
 // pool bounds what it has in flight (see base/bounded_queue.h). Tasks must not throw.
 class WorkerPool {
  public:
-  explicit WorkerPool(size_t threads);
+  enum class Work : uint8_t {
+    kUsual,
+    // Long computations for a thread that makes more of them: it goes on when it has submitted one,
+    // where the kernel would otherwise give its processor to the thread that it woke
+    // (SCHED_BATCH, sched(7)).
+    kBulk,
+  };
+
+  explicit WorkerPool(size_t threads, Work work = Work::kUsual);
   // Runs what was submitted before, then joins the threads.
   ~WorkerPool();
 

@@ -1,8 +1,10 @@
 #include "base/worker_pool.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <atomic>
+#include <future>
 
 namespace runnel {
 namespace {
@@ -26,6 +28,19 @@ TEST(WorkerPool, LetsATaskSubmitATask) {
     });
   }
   EXPECT_EQ(ran, 2);
+}
+
+TEST(WorkerPool, LeavesTheProcessorToWhoeverSubmitsWorkInBulk) {
+  const auto policy_of = [](WorkerPool& pool) {
+    std::promise<int> policy;
+    pool.submit([&] { policy.set_value(::sched_getscheduler(0)); });
+    return policy.get_future().get();
+  };
+  WorkerPool usual(1);
+  WorkerPool bulk(1, WorkerPool::Work::kBulk);
+
+  EXPECT_EQ(policy_of(bulk), SCHED_BATCH);
+  EXPECT_EQ(policy_of(usual), ::sched_getscheduler(0));
 }
 
 }  // namespace

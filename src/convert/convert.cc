@@ -101,7 +101,10 @@ Result<void> check_same_diff_id(const oci::Digest& first, const oci::Digest& aga
 class ImageConversion {
  public:
   ImageConversion(remote::Repository& repository, const Source& source, const Options& options)
-      : repository_(repository), source_(source), options_(options), pool_(options.threads) {}
+      : repository_(repository),
+        source_(source),
+        options_(options),
+        pool_(options.threads, WorkerPool::Work::kBulk) {}
   // Waits for the blobs that are being pushed, if any.
   ~ImageConversion() { given_up_ = true; }
   ImageConversion(const ImageConversion&) = delete;

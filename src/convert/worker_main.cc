@@ -190,7 +190,7 @@ Result<WorkerMessage> work() {
   // gives memory of them back.
   ::mallopt(M_ARENA_MAX, 1);
   // Never destroyed: threads end with the process.
-  auto& pool = *new WorkerPool(job.threads);
+  auto& pool = *new WorkerPool(job.threads, WorkerPool::Work::kBulk);
   // OpenSSL reads its configuration when it is used first.
   codec::sha256(as_bytes("warm"));
   oci::Digest::of(as_bytes("warm"), oci::Algorithm::kSha512);
