@@ -227,11 +227,12 @@ def test_manifests_are_listed_with_their_tags(ask, run, call):
 
 
 def push_layered_image(call, repository: str) -> None:
-    """An image of one layer, of which `runnel convert` makes an artifact."""
+    """An image of one layer, of which `runnel convert` makes an artifact. No other repository has the layer: what a
+    test does to its blobs is no other test's."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as out:
         file = tarfile.TarInfo("data")
-        content = random.Random(1).randbytes(500_000)
+        content = random.Random(repository).randbytes(500_000)
         file.size = len(content)
         out.addfile(file, io.BytesIO(content))
     layer = packed.getvalue()
