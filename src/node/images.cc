@@ -1,31 +1,15 @@
 #include "node/images.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <thread>
 
-#include "artifact/merge.h"
-#include "base/durable.h"
-#include "base/fd.h"
 #include "base/log.h"
-#include "convert/find_artifact.h"
-#include "erofs/writer.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
 #include "oci/media_types.h"
-#include "oci/reference.h"
 
 namespace runnel::node {
 
 namespace {
-
-constexpr const char* kImageRefLabels[] = {
-    "containerd.io/snapshot/cri.image-ref",
-    "containerd.io/snapshot/remote/stargz.reference",
-};
 
 constexpr const char* kStopping = "the node stops";
 constexpr auto kAccessTimeout = std::chrono::seconds(60);
@@ -39,10 +23,6 @@ bool may_change(Reason reason) {
 }
 
 }  // namespace
-
-std::string Images::Place::mount_name() const {
-  return fmt::format("{}-{}", image->subject.hex(), layers);
-}
 
 Images::Images(Options options, ImageStore store, Registries& registries, engine::Engine& engine,
                const Clock& clock)
@@ -279,190 +259,6 @@ bool Images::all_unpacked(const Image& image) const {
   const auto unpacked = options_.is_unpacked(image.chain_ids.back());
   if (!unpacked) log::warning("{}", unpacked.error().message);
   return unpacked && *unpacked;
-}
-
-// Somebody asks for a layer of an image of which all is unpacked: in another of containerd's
-// namespaces, or its snapshots were removed. So it may stream after all.
-void Images::prepare_after_all_locked(const std::string& chain_id) {
-  for (const auto& [subject, image] : images_) {
-    if (image->preparing || image->verdict.reason != Reason::kAlreadyUnpacked) continue;
-    if (std::ranges::find(image->chain_ids, chain_id) == image->chain_ids.end()) continue;
-    image->preparing = true;
-    pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
-  }
-}
-
-std::optional<Images::Place> Images::find_locked(const std::string& chain_id) const {
-  std::optional<Place> place;
-  for (const auto& [subject, image] : images_) {
-    if (!image->streamed) continue;
-    const auto found = std::ranges::find(image->chain_ids, chain_id);
-    if (found == image->chain_ids.end()) continue;
-    const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
-    place = Place{.image = image->streamed, .layers = layers};
-    if (layers == image->chain_ids.size()) break;  // a whole image needs no merging
-  }
-  return place;
-}
-
-Result<Images::Place> Images::find(const std::string& chain_id) const {
-  const std::lock_guard lock(mutex_);
-  auto place = find_locked(chain_id);
-  if (!place) return fail(Code::kNotFound, "no streamed image has the chain {}", chain_id);
-  return *std::move(place);
-}
-
-// Whether an image under preparation has this chain, or might.
-bool Images::may_come_locked(const std::string& chain_id) const {
-  if (!looking_up_.empty()) return true;
-  return std::ranges::any_of(images_, [&](const auto& each) {
-    const auto& image = *each.second;
-    return image.preparing &&
-           (image.chain_ids.empty() ||
-            std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end());
-  });
-}
-
-Result<bool> Images::offer(const std::string& chain_id, const std::string&,
-                           const snapshot::Labels& labels) {
-  look_up_label(chain_id, labels);
-  const auto deadline = clock_.now() + options_.offer_timeout;
-  std::unique_lock lock(mutex_);
-  prepare_after_all_locked(chain_id);
-  for (;;) {
-    if (find_locked(chain_id)) {
-      held_.insert(chain_id);
-      return true;
-    }
-    if (!may_come_locked(chain_id) || clock_.now() >= deadline) return false;
-    changed_.wait_for(lock, deadline - clock_.now());
-  }
-}
-
-// A client that does not pull through the mirror says in a label which image it pulls.
-void Images::look_up_label(const std::string& chain_id, const snapshot::Labels& labels) {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [subject, image] : images_) {
-    if (std::ranges::find(image->chain_ids, chain_id) != image->chain_ids.end()) return;
-    if (image->preparing) return;
-  }
-  for (const char* name : kImageRefLabels) {
-    const auto label = labels.find(name);
-    if (label == labels.end() || !looking_up_.insert(label->second).second) continue;
-    pool_.submit([this, reference = label->second] {
-      look_up(reference);
-      const std::lock_guard done(mutex_);
-      looking_up_.erase(reference);
-      changed_.notify_all();
-    });
-    return;
-  }
-}
-
-void Images::look_up(const std::string& text) {
-  const auto resolve = [&]() -> Result<void> {
-    RUNNEL_TRY(const auto reference, oci::Reference::parse(text));
-    if (!registries_.is_configured(reference.host)) {
-      leave_alone(text, reference.host);
-      return {};
-    }
-    const auto repository = registries_.repository(reference.host, reference.repository);
-    RUNNEL_TRY(auto read, repository.manifest(reference.target()));
-    RUNNEL_TRY(const auto document, oci::parse_document(read.bytes, read.media_type));
-    if (const auto* index = std::get_if<oci::Index>(&document)) {
-      RUNNEL_TRY(const auto child, convert::platform_manifest(*index));
-      RUNNEL_TRY(read, repository.manifest(child.to_string()));
-    }
-    manifest_seen({.host = reference.host,
-                   .repository = reference.repository,
-                   .digest = read.digest,
-                   .media_type = read.media_type,
-                   .bytes = read.bytes});
-    return {};
-  };
-  if (auto done = resolve(); !done)
-    log::info(log::Fields{{"image", text}}, "cannot be looked up: {}", done.error().message);
-}
-
-Result<std::string> Images::mount(const std::string& chain_id) {
-  RUNNEL_TRY(const auto place, find(chain_id));
-  auto metadata = place.image->metadata_path();
-  if (place.layers < place.image->chain_ids.size()) {
-    RUNNEL_TRY(metadata, prefix_metadata(place));
-  }
-  RUNNEL_DO(attach(*place.image));  // the cache may have been cleared meanwhile
-  const auto digests = device_digests(place.image->boot, place.layers);
-  const auto name = place.mount_name();
-  return idle_mounts_.use(name, [&](bool idle) {
-    return engine_.mount(name, metadata, digests,
-                         idle ? engine::Existing::kIdle : engine::Existing::kUsed);
-  });
-}
-
-TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,
-                                 fetch::Priority priority) const {
-  const auto& record = image.boot.head.layers[layer];
-  const auto digest = oci::Digest::from_sha256(record.blob_digest);
-  const auto path_in = [&digest](const StreamedImage& each) {
-    return fmt::format("{}/{}.tree", each.directory, digest.hex());
-  };
-  TreeSources sources{
-      .path = path_in(image),
-      .copies = {},
-      .blob = registries_.source(image.host, image.repository, digest, record.blob_size),
-      .original = std::nullopt,
-      .priority = priority};
-  if (!image.layer_sizes.empty()) sources.original = original_of(image, layer);
-  const std::lock_guard lock(mutex_);
-  for (const auto& [subject, other] : images_) {
-    if (other->streamed && subject != image.subject)
-      sources.copies.push_back(path_in(*other->streamed));
-  }
-  return sources;
-}
-
-// Brings the trees here that a merge of some of the image's layers may need one day. The last layer
-// is in no merge but the boot blob's.
-Result<void> Images::keep_trees(const StreamedImage& image) const {
-  for (size_t i = 0; i + 1 < image.chain_ids.size(); ++i) {
-    if (::access(image.directory.c_str(), F_OK) != 0) return {};  // dropped meanwhile
-    const auto sources = tree_sources(image, i, fetch::Priority::kBackground);
-    if (::access(sources.path.c_str(), F_OK) == 0) continue;
-    RUNNEL_DO(load_tree(image.boot.head.layers[i], sources, clock_));
-  }
-  return {};
-}
-
-// The merge of the lowest layers alone, made from their trees the first time it is asked for.
-Result<std::string> Images::prefix_metadata(const Place& place) {
-  const auto path = fmt::format("{}/{}.erofs", place.image->directory, place.layers);
-  const std::lock_guard lock(prefix_mutex_);
-  if (::access(path.c_str(), F_OK) == 0) return path;
-  auto records = place.image->boot.head.layers;
-  records.resize(place.layers);
-  std::vector<artifact::MergeLayer> layers;
-  for (size_t i = 0; i < records.size(); ++i) {
-    auto sources = tree_sources(*place.image, i, fetch::Priority::kDemand);
-    RUNNEL_TRY(auto tree, load_tree(records[i], sources, clock_));
-    layers.push_back({.tree = std::move(tree), .slot = records[i].slot});
-  }
-  auto tree = artifact::merge(std::move(layers));
-  for (const size_t i : artifact::records_with_tables(records)) {
-    tree.devices.push_back(
-        {.blocks = records[i].device_blocks, .tag = to_hex(records[i].blob_digest)});
-  }
-  RUNNEL_TRY(const Buffer image, erofs::write_image(tree));
-  RUNNEL_DO(replace_file(path, image));
-  return path;
-}
-
-Result<snapshot::Usage> Images::usage(const std::string& chain_id) {
-  RUNNEL_TRY(const auto place, find(chain_id));
-  const auto& record = place.image->boot.head.layers[place.layers - 1];
-  snapshot::Usage usage;
-  const auto layer = engine_.layer(oci::Digest::from_sha256(record.blob_digest));
-  if (layer) usage.bytes = layer->stats().bytes_present;
-  return usage;
 }
 
 }  // namespace runnel::node

@@ -187,18 +187,20 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Verdict wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
                            std::unique_lock<std::mutex>& lock);
   bool all_unpacked(const Image& image) const;
-  void prepare_after_all_locked(const std::string& chain_id);
   void check_access(const StreamedImage& image);
   void hurry(const StreamedImage& image);
   static ImageStatus status_of(const Image& image);
   void add_layers(const StreamedImage& image, bool only_by_token, bool disk_full,
                   ImageStatus& status) const;
+  std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count) const;
   void leave_alone(const std::string& reference, const std::string& host);
   Result<void> read_config(Image& image, const remote::Repository& repository,
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
+
+  // images_chains.cc
+  void prepare_after_all_locked(const std::string& chain_id);
   void look_up(const std::string& reference);
   void look_up_label(const std::string& chain_id, const snapshot::Labels& labels);
-
   std::optional<Place> find_locked(const std::string& chain_id) const;
   Result<Place> find(const std::string& chain_id) const;
   bool may_come_locked(const std::string& chain_id) const;
@@ -206,7 +208,6 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                            fetch::Priority priority) const;
   Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
-  std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count) const;
 
   // images_stream.cc
   // An image's artifacts while its registry is asked for them.

@@ -5,6 +5,7 @@
 #include <set>
 #include <tuple>
 
+#include "timeline/bringers.h"
 #include "timeline/in_order.h"
 
 namespace runnel::timeline {
@@ -35,10 +36,6 @@ bool came_with_boot_blob(const Read& read) {
 
 Us or_now(Us end, Us now) {
   return end == kNone ? now : end;
-}
-
-void add(std::vector<Segment>& to, Us begin, Us end, Cause cause, const std::string& what) {
-  if (end > begin) to.push_back({.begin = begin, .end = end, .cause = cause, .what = what});
 }
 
 struct Stretch {
@@ -152,12 +149,13 @@ class Analysis {
       if (!step) prepared.push_back({.begin = span.begin, .end = end});
       const bool call = span.kind == Span::Kind::kCall;
       const bool disk = step && span.what.ends_with("disk");
+      const auto cause = call ? Cause::kCall : disk ? Cause::kDisk : Cause::kWork;
       std::vector<Segment> whole;
-      add(whole, span.begin, end,
-          call   ? Cause::kCall
-          : disk ? Cause::kDisk
-                 : Cause::kWork,
-          call ? "containerd's " + span.what : span.what);
+      if (end > span.begin)
+        whole.push_back({.begin = span.begin,
+                         .end = end,
+                         .cause = cause,
+                         .what = call ? "containerd's " + span.what : span.what});
       offer(whole, call ? kCallRank : step ? kStep : kPreparation);
     }
     prepared = united(std::move(prepared));
@@ -338,138 +336,6 @@ class Analysis {
 };
 
 }  // namespace
-
-const char* to_string(Cause cause) {
-  switch (cause) {
-    case Cause::kQueue: return "queue";
-    case Cause::kConnect: return "connect";
-    case Cause::kRoundTrip: return "round trip";
-    case Cause::kTransfer: return "transfer";
-    case Cause::kUnpack: return "unpack";
-    case Cause::kDisk: return "disk";
-    case Cause::kToken: return "token";
-    case Cause::kRefused: return "refused";
-    case Cause::kFailed: return "failed";
-    case Cause::kWork: return "preparation";
-    case Cause::kCall: return "containerd call";
-    case Cause::kOutside: return "outside";
-  }
-  return "outside";
-}
-
-const char* explain(Cause cause) {
-  switch (cause) {
-    case Cause::kQueue: return "all connections to the registry were busy";
-    case Cause::kConnect: return "TCP and TLS to the registry";
-    case Cause::kRoundTrip: return "until the registry's answer began";
-    case Cause::kTransfer: return "bytes on their way";
-    case Cause::kUnpack: return "decompression and verification";
-    case Cause::kDisk: return "this machine's disk";
-    case Cause::kToken: return "a token server";
-    case Cause::kRefused: return "the registry refused: credentials";
-    case Cause::kFailed: return "reads that failed";
-    case Cause::kWork: return "the node prepared the image";
-    case Cause::kCall: return "a call of containerd to the snapshotter";
-    case Cause::kOutside: return "nobody waited for the node: containerd and the workload ran";
-  }
-  return "";
-}
-
-std::string title_of(const Read& read) {
-  auto title = read.file.empty() ? fmt::format("read layer {} chunk {}", read.layer, read.chunk)
-                                 : "read " + read.file;
-  if (read.wait == "joined")
-    title += read.origin == "fill"       ? " (joined the fill)"
-             : read.origin == "hot pack" ? " (on its way in the hot pack)"
-                                         : " (joined read-ahead)";
-  return title;
-}
-
-std::string title_of(const Request& request) {
-  const bool ours = request.who != Who::kClient;
-  return (ours ? "" : "containerd: ") + request.method + " " + request.what;
-}
-
-std::vector<Segment> phases_of(const Request& request, Us begin, Us end) {
-  std::vector<Segment> out;
-  const auto title = title_of(request);
-  const auto clip = [&](Us at) { return at == kNone ? end : std::clamp(at, begin, end); };
-  const Us sent = clip(request.sent);
-  const Us first = std::max(sent, clip(request.first_byte));
-  const bool token = request.who == Who::kToken;
-  add(out, begin, sent,
-      token               ? Cause::kToken
-      : request.connected ? Cause::kConnect
-                          : Cause::kQueue,
-      title);
-  add(out, sent, first, token ? Cause::kToken : Cause::kRoundTrip, title);
-  add(out, first, end, token ? Cause::kToken : Cause::kTransfer, title);
-  return out;
-}
-
-std::vector<Segment> phases_of(const Read& read, const Request* request) {
-  std::vector<Segment> out;
-  const auto title = title_of(read);
-  if (read.ready == kNone || read.ready <= read.at) return out;
-  if (read.wait == "none" || read.wait == "check" || read.wait == "failed" ||
-      read.wait == "refused") {
-    const bool disk = read.wait == "none" || read.wait == "check";
-    add(out, read.at, read.ready,
-        disk                     ? Cause::kDisk
-        : read.wait == "refused" ? Cause::kRefused
-                                 : Cause::kFailed,
-        title);
-    return out;
-  }
-  const Us arrived =
-      read.arrived == kNone ? read.ready : std::clamp(read.arrived, read.at, read.ready);
-  if (request != nullptr) {
-    const Us asked = std::clamp(request->asked, read.at, arrived);
-    add(out, read.at, asked, Cause::kQueue, title);
-    for (auto& phase : phases_of(*request, asked, arrived)) {
-      phase.what = title;
-      out.push_back(std::move(phase));
-    }
-  } else {
-    add(out, read.at, arrived, Cause::kRoundTrip, title);
-  }
-  add(out, arrived, read.ready, Cause::kUnpack, title);
-  return out;
-}
-
-Bringers::Bringers(const std::vector<Request>& requests) {
-  for (const auto& request : requests) {
-    if (request.what == "boot blob") boot_blob_ = &request;
-    if (request.layer == 0 || !request.ranged || request.asked == kNone) continue;
-    if (request.layer >= by_layer_.size()) {
-      by_layer_.resize(request.layer + 1);
-      longest_.resize(request.layer + 1);
-    }
-    by_layer_[request.layer].push_back(&request);
-    longest_[request.layer] =
-        std::max(longest_[request.layer], request.last - std::min(request.first, request.last));
-  }
-  for (auto& list : by_layer_) sort_by(list, [](const Request* request) { return request->first; });
-}
-
-// Of those that have the chunk: the first that has ended when its bytes were here, or the last.
-const Request* Bringers::of(const Read& read) const {
-  if (read.origin == "hot pack") return boot_blob_;
-  if (read.layer >= by_layer_.size()) return nullptr;
-  const auto& list = by_layer_[read.layer];
-  auto at = std::ranges::upper_bound(list, read.blob_offset, {}, &Request::first);
-  const Request* found = nullptr;
-  const Us arrived = read.arrived == kNone ? read.ready : read.arrived;
-  while (at != list.begin()) {
-    const auto* request = *--at;
-    if (request->first + longest_[read.layer] < read.blob_offset) break;
-    const bool has = request->last >= read.blob_offset && request->asked <= arrived &&
-                     (request->ended == kNone || request->ended >= read.at);
-    if (!has) continue;
-    if (found == nullptr || request->asked < found->asked) found = request;
-  }
-  return found;
-}
 
 Result<Timeline> analyse(const Events& events, std::optional<Us> until) {
   return Analysis(events, until).run();

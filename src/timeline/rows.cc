@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "timeline/bringers.h"
 #include "timeline/escape.h"
 #include "timeline/in_order.h"
 
