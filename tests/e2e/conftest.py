@@ -16,6 +16,7 @@ sys.path[:0] = [str(HERE), str(HERE.parents[1] / "tools"), str(HERE.parent / "su
 from fault_report import Report  # noqa: E402
 from runnel_env import Lab, Streaming, engines  # noqa: E402
 from sandbox import services  # noqa: E402
+from sandbox.netsim import NetSim  # noqa: E402
 
 
 def pytest_configure(config):
@@ -113,3 +114,18 @@ def fresh_streaming(lab):
     finally:
         for side in made:
             side.close()
+
+
+@pytest.fixture
+def through(lab):
+    """through("1g-2ms"): a counting network of that kind before the lab's registry."""
+    sims = []
+
+    def make(network: str) -> NetSim:
+        sims.append(NetSim(lab.directory("network"), network, lab.registry.port))
+        return sims[-1].start()
+    try:
+        yield make
+    finally:
+        for sim in sims:
+            sim.stop()

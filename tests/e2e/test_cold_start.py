@@ -33,21 +33,6 @@ CEILINGS_FILE = Path(__file__).with_name("ceilings.json")
 CEILINGS = json.loads(CEILINGS_FILE.read_text())
 
 
-@pytest.fixture
-def through(lab):
-    """through("1g-2ms"): a counting network of that kind before the lab's registry."""
-    sims = []
-
-    def make(network: str) -> NetSim:
-        sims.append(NetSim(lab.directory("network"), network, lab.registry.port))
-        return sims[-1].start()
-    try:
-        yield make
-    finally:
-        for sim in sims:
-            sim.stop()
-
-
 @pytest.fixture(scope="session")
 def profiled(lab, converted_recipe):
     """profiled(profile): a twin of the python image, converted with that profile."""

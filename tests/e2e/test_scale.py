@@ -27,21 +27,6 @@ MIB = 1 << 20
 COMMAND = ["/bin/busybox", "sh", "-c", "echo READY"]
 
 
-@pytest.fixture
-def through(lab):
-    """through("1g-2ms"): a counting network of that kind before the lab's registry."""
-    sims = []
-
-    def make(network: str) -> NetSim:
-        sims.append(NetSim(lab.directory("network"), network, lab.registry.port))
-        return sims[-1].start()
-    try:
-        yield make
-    finally:
-        for sim in sims:
-            sim.stop()
-
-
 def busybox_tar(directory: Path) -> Path:
     with Tar(directory / "busybox.tar") as tar:
         tar.directory("bin").file("bin/busybox", Path("/bin/busybox").read_bytes(), 0o755)
