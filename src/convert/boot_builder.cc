@@ -208,15 +208,27 @@ erofs::Tree merged(std::vector<artifact::LayerTree> trees,
   return artifact::merge(std::move(parts));
 }
 
-Result<void> append_hot_pack(ByteWriter& out, const std::vector<HotEntry>& hot,
-                             const std::vector<const LayerFile*>& layers,
-                             const std::vector<ChunkTable>& tables,
-                             const std::vector<artifact::LayerRecord>& records) {
+// Tables and hot pack behind a head. The room for all of it is made once, and frames are read to
+// where they belong: a hot pack has tens of megabytes.
+Result<void> append_rest(Buffer& out, const std::vector<HotEntry>& hot,
+                         const std::vector<const LayerFile*>& layers,
+                         const std::vector<ChunkTable>& tables,
+                         const std::vector<artifact::LayerRecord>& records) {
+  const auto chunk_of = [&](const HotEntry& entry) {
+    return tables[records[entry.layer].slot - 1].at(entry.chunk);
+  };
+  uint64_t size = out.size();
+  for (const auto& table : tables) size += table.bytes().size();
+  for (const auto& entry : hot) size += chunk_of(entry).stored_size;
+  out.reserve(size);
+  for (const auto& table : tables)
+    out.insert(out.end(), table.bytes().begin(), table.bytes().end());
   for (const auto& entry : hot) {
-    const auto chunk = tables[records[entry.layer].slot - 1].at(entry.chunk);
-    Buffer frame(chunk.stored_size);
-    RUNNEL_DO(read_exact_at(layers[entry.layer]->file->get(), frame, chunk.blob_offset));
-    out.bytes(frame);
+    const auto chunk = chunk_of(entry);
+    const auto at = out.size();
+    out.resize(at + chunk.stored_size);
+    RUNNEL_DO(read_exact_at(layers[entry.layer]->file->get(), MutableBytes(out).subspan(at),
+                            chunk.blob_offset));
   }
   return {};
 }
@@ -259,13 +271,10 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   head.hot = hot.take();
   tree = {};  // compressing its image takes as much memory again
 
-  ByteWriter out;
-  out.bytes(artifact::serialize_head(head));
+  BootBlob boot{.bytes = artifact::serialize_head(head), .head_size = 0, .hot = made_of};
   head.image = {};
-  BootBlob boot{.bytes = {}, .head_size = out.size(), .hot = made_of};
-  for (const auto& table : tables) out.bytes(table.bytes());
-  RUNNEL_DO(append_hot_pack(out, head.hot, layers, tables, head.layers));
-  boot.bytes = out.take();
+  boot.head_size = boot.bytes.size();
+  RUNNEL_DO(append_rest(boot.bytes, head.hot, layers, tables, head.layers));
   return boot;
 }
 

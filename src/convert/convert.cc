@@ -181,8 +181,9 @@ class ImageConversion {
                       .table_digest = blob.parts.table_digest});
     }
     RUNNEL_TRY(const auto generation, build_boot(files, std::move(trees)));
+    boot_digest_ = oci::Digest::of(boot_.bytes);
     return describe_artifact(source_.manifest, source_.config, made,
-                             {.digest = oci::Digest::of(boot_.bytes),
+                             {.digest = boot_digest_,
                               .size = boot_.bytes.size(),
                               .head = oci::Digest::of(Bytes(boot_.bytes).first(boot_.head_size)),
                               .head_size = boot_.head_size,
@@ -229,10 +230,11 @@ class ImageConversion {
   }
 
   Result<void> push_blobs() {
-    RUNNEL_DO(push_bytes(as_bytes(artifact::kConfigBlob)));
+    const auto config = as_bytes(artifact::kConfigBlob);
+    RUNNEL_DO(push_bytes(oci::Digest::of(config), config));
     // While the registry still takes the last layers and waits for its disk.
     options_.progress({.step = "pushing the boot blob"});
-    RUNNEL_DO(push_bytes(boot_.bytes));
+    RUNNEL_DO(push_bytes(boot_digest_, boot_.bytes));
     size_t pushed = 0;
     for (auto& [source, layer] : layers_) {
       options_.progress({.step = fmt::format("pushing layer {}/{}", ++pushed, layers_.size())});
@@ -242,8 +244,8 @@ class ImageConversion {
     return {};
   }
 
-  Result<void> push_bytes(Bytes bytes) {
-    RUNNEL_TRY(const bool sent, repository_.push_blob(oci::Digest::of(bytes), bytes));
+  Result<void> push_bytes(const oci::Digest& digest, Bytes bytes) {
+    RUNNEL_TRY(const bool sent, repository_.push_blob(digest, bytes));
     count(bytes.size(), sent);
     return {};
   }
@@ -272,6 +274,7 @@ class ImageConversion {
   WorkerPool pool_;
   std::map<oci::Digest, ConvertedLayer> layers_;  // by source digest
   BootBlob boot_;
+  oci::Digest boot_digest_;
   Converted result_;
   std::atomic<bool> given_up_ = false;
   // Two, so that one is sent while the registry brings another to its disk. Last: their tasks use
