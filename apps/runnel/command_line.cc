@@ -405,6 +405,7 @@ int run_command_line(int argc, char** argv) {
   add_config_commands(app, action);
   add_check_health_command(app, action);
   add_doctor(app, action);
+  app.set_version_flag("--version", "runnel " RUNNEL_VERSION);
   auto* version = app.add_subcommand("version", "print the version");
   version->footer("Example: runnel version");
   version->callback([&action] {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <csignal>
 #include <set>
+#include <tuple>
 
 #include "install/command.h"
 #include "install/diff.h"
@@ -30,6 +31,15 @@ std::string platform() {
 #else
   return "linux/amd64";
 #endif
+}
+
+// Whether a pull got as far as the registry, which wants to know who asks. containerd says all that
+// a registry refuses with one code, so its words have to tell (remotes/docker: the resolver's, and
+// the status line of an answer).
+bool wants_password(const Error& error) {
+  constexpr std::string_view kWords[] = {"authorization failed", "pull access denied",
+                                         "401 Unauthorized", "403 Forbidden"};
+  return std::ranges::any_of(kWords, [&](auto words) { return error.message.contains(words); });
 }
 
 // One install: its steps, and what has to be taken back.
@@ -126,7 +136,16 @@ Result<void> Install::start_node() {
   options_.say("starting the node: " + options_.start_command);
   node_started_ = true;
   const auto ran = run_shell(options_.start_command, minutes(1));
-  if (!ran) return std::unexpected(ran.error().in("the node does not run and cannot be started"));
+  if (!ran) {
+    // It may have come half-way, a unit be enabled that does not run.
+    std::ignore = run_shell(options_.stop_command, minutes(2));
+    node_started_ = false;
+    return fail(ran.error().code,
+                "the node does not run and cannot be started: {}. The Debian package brings its "
+                "unit; without that, start `runnel node` by what starts programs here and install "
+                "again (then --stop-command says what stops it)",
+                ran.error().message);
+  }
   const auto up = wait_for_node(options_, kNodeStartTime);
   if (!up) return std::unexpected(up.error().in("the node did not come up"));
   RUNNEL_TRY(const auto engine, node_engine(options_));
@@ -177,6 +196,13 @@ Result<void> Install::verify() {
     return {};
   }
   const auto pulled = snapshot::pull_image(options_.containerd_socket, name, kPullTime);
+  if (!pulled && options_.verify_image.empty() && wants_password(pulled.error())) {
+    options_.say(fmt::format(
+        "{0} wants a password, which pods' secrets have and install has not: nothing was pulled. "
+        "runnel pull {0} --user NAME --password-stdin tries it",
+        name));
+    return {};
+  }
   if (!pulled) return std::unexpected(pulled.error().in("the pull that verifies the install"));
   RUNNEL_TRY(const auto present, images(options_, containerd_, "runnel"));
   const bool good = std::ranges::any_of(

@@ -53,6 +53,8 @@ class Uninstall {
   Result<void> restore(const std::vector<Transaction>& all) const;
   Result<void> detach_containers() const;
   Result<void> finish(const Transactions& transactions) const;
+  Result<void> purge_alone() const;
+  Result<void> remove_root() const;
 
   const Options& options_;
 };
@@ -134,12 +136,33 @@ Result<void> Uninstall::finish(const Transactions& transactions) const {
     return std::unexpected(stopped.error().in("the node could not be stopped"));
   ::unlink(retired_path(options_).c_str());
   transactions.remove_if_empty();
-  if (options_.purge) {
-    std::error_code error;
-    fs::remove_all(options_.node_root, error);
-    if (error) return fail(Code::kConflict, "{}: {}", options_.node_root, error.message());
-  }
+  if (options_.purge) RUNNEL_DO(remove_root());
   options_.say("uninstalled");
+  return {};
+}
+
+Result<void> Uninstall::remove_root() const {
+  std::error_code error;
+  fs::remove_all(options_.node_root, error);
+  if (error) return fail(Code::kConflict, "{}: {}", options_.node_root, error.message());
+  return {};
+}
+
+// Everything else was uninstalled before. Nobody has proven that the directory is a node's, nor
+// that it has stopped, so that is looked at here.
+Result<void> Uninstall::purge_alone() const {
+  if (::access((options_.node_root + "/node-id").c_str(), F_OK) != 0)
+    return fail(Code::kNotFound, "{} is no node's root: nothing was removed (--root names it)",
+                options_.node_root);
+  if (node_engine(options_))
+    return fail(Code::kConflict, "the node runs: stop it, then its root {} can be removed",
+                options_.node_root);
+  RUNNEL_TRY(const auto containers, our_containers(options_));
+  if (!containers.empty())
+    return fail(Code::kConflict, "{} containers are the node's still, {} in {} for one",
+                containers.size(), containers.front().second.id, containers.front().first);
+  RUNNEL_DO(remove_root());
+  options_.say("removed " + options_.node_root);
   return {};
 }
 
@@ -168,6 +191,7 @@ Result<void> Uninstall::run() {
   const auto stage = retired(options_);
   if (all.empty() && stage.empty()) {
     transactions.remove_if_empty();
+    if (options_.purge) return purge_alone();
     options_.say("nothing to do: nothing was installed with the node's root " + options_.node_root);
     return {};
   }

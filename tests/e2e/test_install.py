@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import random
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from corpus import layers
+from guarded_registry import GuardedRegistry
 from machine import Machine, succeeded
 from sandbox import services
 from sandbox.containerd import Containerd
@@ -173,6 +175,61 @@ def test_a_failure_at_any_step_leaves_everything_as_it_was(lab, machine):
     succeeded(machine.install())
     succeeded(machine.uninstall())
     assert machine.files() == before
+
+
+def test_a_registry_that_wants_a_password_can_be_installed_although_its_images_are_here(lab, machine):
+    image = lab.push("install-secret", layers(lab.directory("secret"), BUSYBOX))
+    machine.containerd.pull(image.reference)
+    guard = GuardedRegistry(lab.registry.host, users={"alice": "word"}).start()
+    try:
+        name = image.reference.replace(lab.registry.host, guard.host)
+        machine.containerd.ctr("images", "tag", image.reference, name)
+        machine.containerd.ctr("images", "rm", image.reference)
+        before = machine.files()
+
+        said = succeeded(machine.install("--registry", guard.host))
+
+        assert f"{name} wants a password" in said and f"runnel pull {name} --user NAME" in said
+        succeeded(machine.uninstall())
+        assert machine.files() == before
+        machine.node.start()
+        named = machine.install("--registry", guard.host, "--verify-image", name)
+        assert named.returncode == 1 and "(everything is as it was)" in named.stderr, named
+        assert machine.files() == before
+    finally:
+        guard.stop()
+
+
+def test_a_node_that_cannot_be_started_leaves_everything_as_it_was_and_says_what_to_do(machine):
+    before = machine.files()
+    machine.node.stop()
+
+    failed = machine.install()
+
+    assert failed.returncode == 1
+    assert "the node does not run and cannot be started" in failed.stderr
+    assert "start `runnel node`" in failed.stderr and "(everything is as it was)" in failed.stderr
+    assert "on the way back" not in failed.stderr
+    assert machine.files() == before
+
+
+def test_the_root_can_be_purged_after_the_uninstall_when_no_node_runs_from_it(machine, tmp_path):
+    succeeded(machine.install())
+    succeeded(machine.uninstall())
+    root = machine.node.root
+    machine.node.start()
+    refused = machine.uninstall("--purge")
+    assert refused.returncode == 1 and "the node runs: stop it" in refused.stderr
+    machine.node.stop()
+    (tmp_path / "mine").touch()
+    elsewhere = subprocess.run([services.program(), "node", "uninstall", "--purge", "--root", str(tmp_path)],
+                               capture_output=True, text=True, timeout=60)
+    assert elsewhere.returncode == 1 and "is no node's root" in elsewhere.stderr
+    assert (tmp_path / "mine").exists() and (root / "node-id").exists()
+
+    assert f"removed {root}" in succeeded(machine.uninstall("--purge"))
+
+    assert not root.exists()
 
 
 def test_an_install_that_was_killed_is_taken_back(machine):

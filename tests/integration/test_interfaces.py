@@ -60,7 +60,8 @@ def test_every_row_is_looked_at_here():
 def test_program():
     assert "build/release/runnel" in fixed("program")
 
-    assert re.fullmatch(rb"runnel \d+\.\d+\.\d+\n", runnel("version").stdout)
+    for asked in ("version", "--version"):
+        assert re.fullmatch(rb"runnel \d+\.\d+\.\d+\n", runnel(asked).stdout)
 
 
 @pytest.mark.parametrize("row", ["registry", "node"])
