@@ -13,8 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from conversion_bench.report import load
-from registry_bench.report import empty_results
+import measured
 from sandbox import cold_start, peers, services
 from sandbox.netsim import NETWORKS
 
@@ -66,8 +65,7 @@ def run(command: Command) -> int:
     for why in absent.values():
         print(f"not measured: {why}", flush=True)
     engines = [engine for engine in options.engine if engine not in absent]
-    results = {**empty_results(), "load": load(), "absent": absent, "summary": [], "runs": []}
-    del results["cases"]
+    results = {**measured.begun(), "load": measured.load(), "absent": absent, "summary": [], "runs": []}
     path = options.json or ROOT / f"bench/results/{command.name}-{results['date']}.json"
     if path.exists():
         before = json.loads(path.read_text())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import measured
 from cold_start_bench import bars, plot
-from registry_bench import report
 
 
 def _spread(low: float, high: float, unit: float, digits: int) -> str:
@@ -29,9 +29,8 @@ def _line(row: dict) -> str:
 
 
 def markdown(results: dict) -> str:
-    m, rows = results["machine"], results["summary"]
-    said = (f"Measured {results['date']} by `bench/cold-start` on {m['processors']} processors "
-            f"({m['model']}), kernel {m['kernel']}, load average {results['load']} before: from asking for "
+    rows = results["summary"]
+    said = (f"{measured.opening(results, 'cold-start')}, load average {results['load']} before: from asking for "
             "the image to the container's READY line, with no image, no cached byte and no page cache. Medians of "
             f"{min(row['runs'] for row in rows)} interleaved rounds or more, and lowest to highest. Registry and "
             "network on one processor, node, containerd and container on the other. *Floor*: a pull of what is all here, "
@@ -49,6 +48,4 @@ def markdown(results: dict) -> str:
 
 
 def write(results: dict, path: Path) -> None:
-    results["plot"] = path.with_suffix(".svg").name
-    report.write(results, markdown(results), path)
-    path.with_suffix(".svg").write_text(plot.svg(results["summary"]))
+    measured.write_with_plot(results, markdown, plot.svg(results["summary"]), path)

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
 from pathlib import Path
 
+import measured
 from registry_bench import report
 
 PACKAGES = ("gzip", "coreutils", "erofs-utils", "stargz-snapshotter", "libisal2", "libzstd1", "libssl3")
-
-
-def machine() -> dict:
-    found = report.machine()
-    for package in ("docker-registry", "nginx-light"):
-        found.pop(package)
-    for package in PACKAGES:
-        asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True, text=True)
-        found[package] = asked.stdout or "absent"
-    return found
-
-
-def load() -> float:
-    return round(os.getloadavg()[0], 2)
 
 
 def _mib(count: float) -> str:
@@ -79,9 +63,7 @@ _LINES = {"speed": _speed, "stages": _stages, "second": _second, "huge": _memory
 
 
 def markdown(results: dict, cases) -> str:
-    m = results["machine"]
-    said = (f"Measured {results['date']} by `bench/conversion` on {m['processors']} processors "
-            f"({m['model']}), kernel {m['kernel']}, image `{results['image']}`, load average "
+    said = (f"{measured.opening(results, 'conversion')}, image `{results['image']}`, load average "
             f"{results['load']} before. Medians of interleaved rounds, in parentheses the lowest and the "
             "highest ratio; CPU seconds are those of all processes of a side; memory is anonymous memory "
             "of all of them together, the most that it ever was.")
@@ -90,4 +72,4 @@ def markdown(results: dict, cases) -> str:
 
 
 def write(results: dict, cases, path: Path) -> None:
-    report.write(results, markdown(results, cases), path)
+    measured.write(results, markdown(results, cases), path)

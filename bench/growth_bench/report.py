@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import measured
 from growth_bench import plot
 from growth_bench.axes import AXES, PAGE_CACHE, Axis
-from registry_bench import report
 from sandbox.cold_start import EAGER
 
 
@@ -72,9 +72,7 @@ def _section(axis: Axis, rows: list[dict]) -> list[str]:
 
 
 def markdown(results: dict) -> str:
-    m = results["machine"]
-    said = (f"Measured {results['date']} by `bench/growth` on {m['processors']} processors ({m['model']}), kernel "
-            f"{m['kernel']}, load average {results['load']} before. Images made for it, started with no image, no "
+    said = (f"{measured.opening(results, 'growth')}, load average {results['load']} before. Images made for it, started with no image, no "
             "cached byte and no page cache over 1 Gbit/s with 2 ms: containerd's ordinary pull (eager) beside a first "
             "streamed start. Medians of interleaved rounds, lowest to highest in parentheses; ratios are taken "
             "within a round. Page cache: what `/proc/meminfo` has more of after every file was read once. The registry is asked over loopback, server and load generator on a processor each.")
@@ -100,6 +98,4 @@ def panels(rows: list[dict]) -> list[plot.Panel]:
 
 
 def write(results: dict, path: Path) -> None:
-    results["plot"] = path.with_suffix(".svg").name
-    report.write(results, markdown(results), path)
-    path.with_suffix(".svg").write_text(plot.svg(panels(results["summary"]), "What grows, and what it costs"))
+    measured.write_with_plot(results, markdown, plot.svg(panels(results["summary"]), "What grows, and what it costs"), path)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import measured
 from cold_start_bench import plot
 from read_everything_bench import reading
-from registry_bench import report
 
 
 def _line(row: dict) -> str:
@@ -23,9 +23,8 @@ def _line(row: dict) -> str:
 
 
 def markdown(results: dict) -> str:
-    m, rows = results["machine"], results["summary"]
-    said = (f"Measured {results['date']} by `bench/read-everything` on {m['processors']} processors "
-            f"({m['model']}), kernel {m['kernel']}, load average {results['load']} before: from asking for "
+    rows = results["summary"]
+    said = (f"{measured.opening(results, 'read-everything')}, load average {results['load']} before: from asking for "
             "the image to the end of a container that hashes every file of its root file system, with no "
             "image, no cached byte and no page cache. Medians of "
             f"{min(row['runs'] for row in rows)} interleaved rounds or more, lowest to highest in "
@@ -40,6 +39,4 @@ def markdown(results: dict) -> str:
 
 
 def write(results: dict, path: Path) -> None:
-    results["plot"] = path.with_suffix(".svg").name
-    report.write(results, markdown(results), path)
-    path.with_suffix(".svg").write_text(plot.svg(results["summary"], "Seconds to the last file"))
+    measured.write_with_plot(results, markdown, plot.svg(results["summary"], "Seconds to the last file"), path)

@@ -2,25 +2,8 @@
 
 from __future__ import annotations
 
-import datetime
-import json
-import os
-import platform
-import subprocess
-from pathlib import Path
-
+import measured
 from registry_bench import matrix
-
-
-def machine() -> dict:
-    model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
-                  if line.startswith("model name")), "unknown")
-    versions = {}
-    for package in ("docker-registry", "nginx-light"):
-        asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", package], capture_output=True,
-                               text=True)
-        versions[package] = asked.stdout or "absent"
-    return {"processors": os.cpu_count(), "model": model, "kernel": platform.release(), **versions}
 
 
 def _bytes(count: float) -> str:
@@ -77,8 +60,7 @@ def table(results: dict, cases, line) -> list[str]:
 
 def markdown(results: dict, cases) -> str:
     m = results["machine"]
-    said = (f"Measured {results['date']} by `bench/registry` on {m['processors']} processors "
-            f"({m['model']}), kernel {m['kernel']}, beside docker-registry {m['docker-registry']} and "
+    said = (f"{measured.opening(results, 'registry')}, beside docker-registry {m['docker-registry']} and "
             f"nginx {m['nginx-light']}. Each server on one processor, the load generator on the other; "
             "medians of interleaved rounds, in parentheses the lowest and the highest ratio; memory is the most "
             "that was resident.")
@@ -86,14 +68,3 @@ def markdown(results: dict, cases) -> str:
             for row in results["cases"].get(name, {}).get("rows", [])]
     return "\n".join([said, "", *table(results, cases, lambda _, result: _line(result)),
                       *(["", *matrix.table(rows)] if rows else [])]) + "\n"
-
-
-def empty_results() -> dict:
-    return {"date": datetime.date.today().isoformat(), "machine": machine(), "cases": {}}
-
-
-def write(results: dict, text: str, path: Path) -> None:
-    """The figures at `path`, and beside it the text that people read."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n")
-    path.with_suffix(".md").write_text(text)

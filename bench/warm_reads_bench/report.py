@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from registry_bench import report
+import measured
 from warm_reads_bench import cases, places
 
 
@@ -16,11 +16,9 @@ def _cell(row: dict) -> str:
 
 
 def markdown(results: dict) -> str:
-    m = results["machine"]
     rows = {(row["case"], row["way"]): row for row in results["summary"]}
     ways = [way for way in places.WAYS if any(key[1] == way for key in rows)]
-    said = (f"Measured {results['date']} by `bench/warm-reads` on {m['processors']} processors "
-            f"({m['model']}), kernel {m['kernel']}, load average {results['load']} before: the {results['image']} "
+    said = (f"{measured.opening(results, 'warm-reads')}, load average {results['load']} before: the {results['image']} "
             "image as a container's root file system. Seconds of containerd's own unpack on ext4, and for each "
             "way of mounting the time as a part of that: median of the rounds, lowest to highest in "
             f"parentheses. *{places.PLAIN}*: EROFS mounted after all layers were complete; *{places.DIRECT}*: the same with "
@@ -36,4 +34,4 @@ def markdown(results: dict) -> str:
 
 
 def write(results: dict, path: Path) -> None:
-    report.write(results, markdown(results), path)
+    measured.write(results, markdown(results), path)
