@@ -1,6 +1,7 @@
 #include "convert/convert.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -166,6 +167,8 @@ class ImageConversion {
 
   Result<Artifact> make_artifact() {
     options_.progress({.step = "merging layers"});
+    // What chunks in flight took is free now and not given back, and merging takes the most.
+    ::malloc_trim(0);
     RUNNEL_DO(check_names());
     std::vector<const LayerFile*> files;
     std::vector<artifact::LayerTree> trees;
