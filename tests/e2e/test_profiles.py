@@ -13,7 +13,7 @@ from collections.abc import Callable
 import pytest
 
 from corpus import layers
-from sandbox import daemons, services
+from sandbox import daemons, images, services
 from sandbox.containerd import run
 
 SIZE = 300_000
@@ -132,17 +132,15 @@ def turns(condition: Callable[[], bool], seconds: float, what: str) -> tuple[flo
     return before, time.monotonic()
 
 
-@pytest.mark.parametrize("name", ["python", pytest.param("jupyter", marks=pytest.mark.heavy)])
-def test_what_a_node_told_is_in_a_boot_blob_three_seconds_later(lab, fresh_streaming, recipe, name):
-    # Of this test alone: what is told of an image changes its boot blob.
-    reference = lab.push_layout(f"told-{name}", recipe(name)).reference
-    host, _, repository = reference.partition("/")
-    run([services.program(), "artifact-streaming", "create", "-n", host, "-t", repository])
-    side = fresh_streaming("erofs-file", more_arguments=("--tell-starts",))
+IMAGES = ["python", pytest.param("jupyter", marks=pytest.mark.heavy)]
+
+
+def check_another_boot_blob(side, reference: str, name: str) -> None:
+    """It is there three seconds after the vote of the first node that starts the image."""
     side.pull(reference)
     image = place(side, reference)
 
-    started = side.containerd.run(reference, f"told-{name}")
+    started = side.containerd.run(reference, name)
     assert started.seconds_to_ready is not None, started.output
     untold, _ = turns(lambda: told_of(*image) is not None, 45, "a node's vote")
     _, published = turns(lambda: len(artifacts_of(*image)) == 2, 30, "another artifact")
@@ -151,3 +149,31 @@ def test_what_a_node_told_is_in_a_boot_blob_three_seconds_later(lab, fresh_strea
     print(f"{name}: a boot blob {published - untold:.2f} s after the vote: {newest['annotations']}")
     assert generation(newest) == 2
     assert published - untold <= 3
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_what_a_node_told_is_in_a_boot_blob_three_seconds_later(lab, fresh_streaming, recipe, name):
+    # Of this test alone: what is told of an image changes its boot blob.
+    reference = lab.push_layout(f"told-{name}", recipe(name)).reference
+    host, _, repository = reference.partition("/")
+    run([services.program(), "artifact-streaming", "create", "-n", host, "-t", repository])
+
+    check_another_boot_blob(fresh_streaming("erofs-file", more_arguments=("--tell-starts",)), reference,
+                            f"told-{name}")
+
+
+@pytest.mark.parametrize("name", IMAGES)
+def test_so_it_is_where_the_artifact_was_made_elsewhere(lab, fresh_streaming, recipe, name):
+    registry = services.Registry(lab.directory("registry"))  # which has never seen these layers
+    registry.start()
+    try:
+        reference = f"{registry.host}/foreign-{name}:1"
+        images.push(recipe(name), reference)
+        services.convert(reference)
+        daemons.wait_until(lambda: " are what is made here, 0 not" in registry.daemon.log.read_text(), 120,
+                           "the registry's look at the layers")
+
+        check_another_boot_blob(fresh_streaming("erofs-file", registry=registry.host,
+                                                more_arguments=("--tell-starts",)), reference, f"foreign-{name}")
+    finally:
+        registry.stop()
