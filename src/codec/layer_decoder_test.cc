@@ -221,6 +221,50 @@ TEST_P(EachRealCompression, KeepsItsBuffersSmallWhateverTheRatio) {
   EXPECT_LE(largest, 256u << 10);
 }
 
+// A member of blocks that are stored as they are (RFC 1951, 3.2.4).
+Buffer stored(Bytes input) {
+  ByteWriter member;
+  for (const int byte : {0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 0, 255})
+    member.u8(static_cast<uint8_t>(byte));
+  for (Bytes left = input; !left.empty();) {
+    const auto block = left.first(std::min<size_t>(left.size(), 0xffff));
+    left = left.subspan(block.size());
+    member.u8(left.empty() ? 1 : 0);
+    member.u16(static_cast<uint16_t>(block.size()));
+    member.u16(static_cast<uint16_t>(~block.size()));
+    member.bytes(block);
+  }
+  member.u32(crc32(input));
+  member.u32(static_cast<uint32_t>(input.size()));
+  return member.take();
+}
+
+TEST(GzipDecoder, DoesNotCareWhetherAPieceFillsTheOutputExactly) {
+  constexpr size_t kOutput = 256 * 1024;
+  const Buffer input = sample(kOutput + 1000);
+  const Buffer blob = stored(input);
+  bool filled = false;
+
+  for (size_t piece = kOutput; piece < kOutput + 64; ++piece) {
+    size_t last = 0;
+    auto decoder = LayerDecoder::make(Compression::kGzip);
+    Buffer out;
+    const auto sink = [&](Bytes bytes) -> Result<void> {
+      last = bytes.size();
+      out.insert(out.end(), bytes.begin(), bytes.end());
+      return {};
+    };
+    const auto fed = decoder->feed(Bytes(blob).first(piece), sink);
+    ASSERT_TRUE(fed) << fed.error().message << ", a piece of " << piece;
+    filled |= last == kOutput && out.size() == kOutput;
+    ASSERT_TRUE(decoder->feed(Bytes(blob).subspan(piece), sink)) << piece;
+    ASSERT_TRUE(decoder->finish()) << piece;
+    ASSERT_EQ(out, input) << piece;
+  }
+
+  EXPECT_TRUE(filled) << "or it tried nothing";
+}
+
 TEST(GzipDecoder, ReadsEveryOptionalHeaderFieldHoweverCut) {
   const Buffer input = sample(100);
   for (uint8_t flags = 0; flags < 32; ++flags) {
