@@ -28,8 +28,15 @@ def _engine(way: str) -> str:
 def layers_of(side: Side) -> list[dict]:
     return [layer for image in side.node.status()["images"] for layer in image["layers"]]
 
+def check_that_it_fills(cache: dict) -> None:
+    """A node whose disk is short fills nothing, and would be waited for in vain."""
+    if cache["state"] != "room":
+        raise RuntimeError(f"the node does not fill ({cache['state']}): {cache['free_bytes'] >> 20} MiB are free, and it leaves "
+                           f"{cache['min_free_bytes'] >> 20} MiB: make room on the disk, or give --scratch on another")
+
 def _fill(side: Side) -> None:
     def complete() -> bool:
+        check_that_it_fills(side.node.status()["cache"])
         layers = layers_of(side)
         return bool(layers) and all(layer["complete"] for layer in layers)
     daemons.wait_until(complete, 600, "every layer is complete")

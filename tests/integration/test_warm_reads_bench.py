@@ -42,6 +42,14 @@ def test_what_is_not_met_is_said():
     assert last == f"| {FIND.title} | 1.000 s | 0.50 (0.50–0.50) | **2.00 (2.00–2.00), not met** |"
 
 
+def test_a_node_that_does_not_fill_is_not_waited_for():
+    cache = {"state": "room", "free_bytes": 9 << 20, "min_free_bytes": 10 << 20}
+    places.check_that_it_fills(cache)
+
+    with pytest.raises(RuntimeError, match="no filling.*9 MiB are free, and it leaves 10 MiB: make room"):
+        places.check_that_it_fills({**cache, "state": "no filling"})
+
+
 @pytest.fixture
 def tree(tmp_path):
     (tmp_path / "bin").mkdir()
