@@ -272,7 +272,8 @@ Result<std::string> Engine::mount(const std::string& name, const std::string& me
   const std::lock_guard lock(mount_mutex_);
   cache_->pin(name, layers);
   auto target = mount_pinned(name, metadata_path, layers, existing);
-  if (!target) cache_->unpin(name);
+  // What is mounted all the same, by an earlier call, still needs its layers.
+  if (!target && !is_mounted(target_of(name)).value_or(true)) cache_->unpin(name);
   return target;
 }
 

@@ -259,6 +259,14 @@ TEST_P(EngineOnThisKernel, UnmountsEverythingWhenItStopsUnused) {
   EXPECT_TRUE(mounts_below(root()).value().empty());
 }
 
+TEST_P(EngineOnThisKernel, KeepsTheLayersOfAMountThatCannotBeMadeAnew) {
+  expect_whole_tree();
+
+  tell_worker(SIGWINCH);
+
+  expect_whole_tree();
+}
+
 TEST_P(EngineOnThisKernel, ContinuesWhatAnEarlierRunHadFetched) {
   expect_whole_tree();
   ASSERT_EQ(stop_holder(), 0);

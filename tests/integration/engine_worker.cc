@@ -6,7 +6,8 @@
 // ROOT/input has what engine_test wrote: N.blob, N.table, N.digest (of the table), metadata. The
 // worker mounts them as "image" and reports its process ID on REPORT_FD; then it obeys signals and
 // reports again after each: USR1 makes its source lie, USR2 makes it hold every answer, HUP makes
-// it good again. Where ROOT/input/hold exists it holds every answer from the start.
+// it good again, WINCH has it fail to mount "image" once more and then clear the cache. Where
+// ROOT/input/hold exists it holds every answer from the start.
 #include <signal.h>
 #include <unistd.h>
 
@@ -57,11 +58,21 @@ void obey(int signal, test::FakeRangeSource& source) {
   if (signal == SIGHUP) source.release();
 }
 
+// With a layer that nobody added.
+Result<void> fail_to_mount_again(Engine& engine, const std::string& metadata,
+                                 std::vector<oci::Digest> layers) {
+  layers.push_back(oci::Digest::of(as_bytes("of no layer")));
+  if (engine.mount("image", metadata, layers)) return fail(Code::kConflict, "it was mounted");
+  RUNNEL_DO(engine.clear());
+  return {};
+}
+
 Result<void> work(const std::string& root, const std::string& way_name,
                   const std::string& recovery_name, int report) {
   sigset_t signals;
   sigemptyset(&signals);
-  for (const int signal : {SIGTERM, SIGUSR1, SIGUSR2, SIGHUP}) sigaddset(&signals, signal);
+  for (const int signal : {SIGTERM, SIGUSR1, SIGUSR2, SIGHUP, SIGWINCH})
+    sigaddset(&signals, signal);
   ::pthread_sigmask(SIG_BLOCK, &signals, nullptr);
 
   const SystemClock clock;
@@ -77,12 +88,14 @@ Result<void> work(const std::string& root, const std::string& way_name,
                                         std::move(channel), clock));
   RUNNEL_TRY(const auto layers, add_layers(*engine, root + "/input"));
   engine->all_layers_added();
-  RUNNEL_DO(engine->mount("image", root + "/input/metadata", layers.digests));
+  const auto metadata = root + "/input/metadata";
+  RUNNEL_DO(engine->mount("image", metadata, layers.digests));
   const int self = ::getpid();
   for (int signal = 0; signal != SIGTERM;) {
     (void)!::write(report, &self, sizeof self);
     ::sigwait(&signals, &signal);
     for (const auto& source : layers.sources) obey(signal, *source);
+    if (signal == SIGWINCH) RUNNEL_DO(fail_to_mount_again(*engine, metadata, layers.digests));
   }
   for (const auto& source : layers.sources) source->shutdown();
   return engine->unmount("image");
