@@ -18,7 +18,10 @@ IdleMounts::IdleMounts(const Clock& clock, Duration patience, Unmount unmount)
 Result<std::string> IdleMounts::use(const std::string& name, const Mount& mount) {
   letting_go_.wanted(name);
   const std::lock_guard lock(mutex_);
-  return mount(idle_.erase(name) > 0);
+  const bool idle = idle_.erase(name) > 0;
+  auto target = mount(idle);
+  if (!target && idle) idle_.insert(name);
+  return target;
 }
 
 void IdleMounts::idle(const std::string& name) {

@@ -34,7 +34,8 @@ class IdleMounts {
   // The same once.
   void look() { letting_go_.look(); }
 
-  // Somebody is about to use it: returns what `mount` gives. From then on it stays until idle().
+  // Somebody is about to use it: returns what `mount` gives. From then on it stays until idle(),
+  // unless that was an error.
   Result<std::string> use(const std::string& name, const Mount& mount);
   // Nobody uses it any more.
   void idle(const std::string& name);

@@ -68,6 +68,19 @@ TEST_F(IdleMountsTest, KeepsOneThatIsUsedAgain) {
   EXPECT_FALSE(use("a"));
 }
 
+TEST_F(IdleMountsTest, StillHasOneIdleThatCouldNotBeUsed) {
+  mounts_.idle("a");
+  mounts_.look();
+
+  const auto target = mounts_.use(
+      "a", [](bool) -> Result<std::string> { return fail(Code::kUnavailable, "no mount"); });
+
+  EXPECT_EQ(target.error().code, Code::kUnavailable);
+  mounts_.look();
+  grow_old(minutes(5));
+  EXPECT_EQ(unmounted_, std::vector<std::string>{"a"});
+}
+
 TEST_F(IdleMountsTest, CountsFromTheEndOfTheLastUse) {
   mounts_.idle("a");
   mounts_.look();
