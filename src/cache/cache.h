@@ -102,9 +102,10 @@ class Cache {
   Result<uint64_t> clear();
 
   // Asked when room is wanted and every layer is pinned: whether one is not any more. May call
-  // pin() and unpin(). One call at a time; none of an earlier hook is under way when this returns.
-  using Short = std::function<bool()>;
-  void on_short(Short hook);
+  // pin() and unpin(). One call at a time; none of what was set before is under way when this
+  // returns.
+  using Unpinned = std::function<bool()>;
+  void on_short_of_room(Unpinned unpinned);
 
   // Hears of each open layer that is deleted, before its files go; must not call the cache.
   void on_removed(Removed removed);
@@ -163,7 +164,7 @@ class Cache {
   bool stopping_ = false;
   std::map<oci::Digest, Entry> entries_;
   Removed removed_;
-  Short short_;  // guarded by room_
+  Unpinned unpinned_;  // guarded by room_
   std::thread tender_;
   std::thread deadlines_;
   std::unique_ptr<Scrubber> scrubber_;

@@ -26,9 +26,9 @@ void Cache::on_removed(Removed removed) {
   removed_ = std::move(removed);
 }
 
-void Cache::on_short(Short hook) {
+void Cache::on_short_of_room(Unpinned unpinned) {
   const std::lock_guard room(room_);
-  short_ = std::move(hook);
+  unpinned_ = std::move(unpinned);
 }
 
 void Cache::touch_locked(const oci::Digest& digest, Entry& entry) {
@@ -129,7 +129,7 @@ void Cache::make_room() {
       const std::lock_guard lock(mutex_);
       next = least_recent_locked();
     }
-    if (!next && short_ && short_()) continue;
+    if (!next && unpinned_ && unpinned_()) continue;
     if (!next) return;
     const auto removed = remove(*next);
     if (!removed) {

@@ -134,7 +134,7 @@ TEST_F(CacheRoom, AsksForWhatIsMountedForNobodyWhenNothingElseMayGo) {
   grow_old();
   cache_->pin("idle", {samples_[0].digest()});
   int asked = 0;
-  cache_->on_short([&] {
+  cache_->on_short_of_room([&] {
     if (++asked == 1) cache_->unpin("idle");
     return asked == 1;
   });

@@ -167,10 +167,10 @@ class GzipDecoder : public LayerDecoder {
         part_ = Part::kHeader;
         return taken;
       }
+      // A full output buffer may hide more output that needs no more input, or none.
       if (made == 0 && avail_before == 0) return input.size();
       if (made == 0 && inflate_.avail_in == avail_before)
         return broken(offset_ + taken, "the deflate data makes no progress");
-      // A full output buffer may hide more output that needs no more input.
     } while (inflate_.avail_in > 0 || inflate_.avail_out == 0);
     return input.size();
   }

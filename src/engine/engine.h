@@ -93,7 +93,9 @@ class Engine {
   void release(const std::vector<oci::Digest>& layers);
   // Called when room is wanted and nothing may go that no mount needs: whether something was
   // unmounted. One at a time; returns when no call of the one before is under way.
-  void on_short_of_room(cache::Cache::Short hook) { cache_->on_short(std::move(hook)); }
+  void on_short_of_room(cache::Cache::Unpinned unmounted) {
+    cache_->on_short_of_room(std::move(unmounted));
+  }
   // Deletes the cached layers that no mount needs and forgets them; returns the freed bytes.
   Result<uint64_t> clear();
 

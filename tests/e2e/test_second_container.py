@@ -12,19 +12,8 @@ import pytest
 from corpus import layers
 from sandbox import scratch, services
 from sandbox.daemons import wait_until
-from sandbox.netsim import NetSim
 
 CONTENT = bytes(range(256)) * 4_000
-
-
-@pytest.fixture
-def far(lab):
-    """A counting network before the lab's registry, 20 ms away."""
-    sim = NetSim(lab.directory("network"), "100m-20ms", lab.registry.port)
-    try:
-        yield sim.start()
-    finally:
-        sim.stop()
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +57,9 @@ def read(side, pushed) -> None:
     wait_until_nobody_uses_it(side)
 
 
-def test_a_second_container_asks_the_network_for_nothing(fresh_streaming, engine, converted_recipe, far):
+def test_a_second_container_asks_the_network_for_nothing(fresh_streaming, engine, converted_recipe, through):
     """Nor the node, although the first one is gone: what it read is in the kernel's memory."""
+    far = through("100m-20ms")
     reference = f"{far.host}/{converted_recipe('python').reference.partition('/')[2]}"
     side = fresh_streaming(engine, registry=far.host)
     side.pull(reference)
