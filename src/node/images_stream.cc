@@ -67,7 +67,7 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
       image.name(),
       [blob, first_part, repository = registries_.repository(image.host, image.repository)](
           const remote::Repository::Consume& consume) {
-        return repository.blob(blob, consume, first_part);
+        return repository.blob_in_parts(blob, consume, first_part);
       },
       coming.known() ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting);
   const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer

@@ -14,14 +14,14 @@ constexpr uint64_t kProgressBytes = 1 << 20;
 
 }  // namespace
 
-BlobReader::BlobReader(const Exchange& exchange, Call call, oci::Digest digest,
-                       std::optional<uint64_t> size, uint64_t first_part)
+BlobReader::BlobReader(const Exchange& exchange, Call call, Expected expected)
     : exchange_(exchange),
       call_(std::move(call)),
-      digest_(std::move(digest)),
-      size_(size),
-      first_part_(size && first_part < *size ? first_part : 0),
-      digester_(digest_.algorithm()) {}
+      digest_(std::move(expected.digest)),
+      size_(expected.size),
+      first_part_(size_ && expected.first_part < *size_ ? expected.first_part : 0) {
+  if (digest_) digester_.emplace(digest_->algorithm());
+}
 
 Result<void> BlobReader::run(const Consume& consume) {
   int failed = 0;
@@ -36,8 +36,9 @@ Result<void> BlobReader::run(const Consume& consume) {
     if (position_ > before) since = std::chrono::steady_clock::now();
     if (!exchange_.pause(++failed, refusal_ ? &*refusal_ : nullptr, since)) return outcome;
   }
-  const oci::Digest received = digester_.finish();
-  if (received != digest_)
+  if (!digester_) return {};
+  const oci::Digest received = digester_->finish();
+  if (received != *digest_)
     return fail(Code::kInvalid, "{}: the registry sent {} bytes whose digest is {}", where(),
                 position_, received);
   return {};
@@ -64,7 +65,7 @@ Result<void> BlobReader::attempt(const Consume& consume) {
     if (piece->empty()) break;
     const size_t skipped = static_cast<size_t>(std::min<uint64_t>(skip, piece->size()));
     skip -= skipped;
-    RUNNEL_DO(take(Bytes(*piece).subspan(skipped), consume));
+    RUNNEL_DO(take(piece->subspan(skipped), consume));
   }
   const uint64_t end = first ? first_part_ : size_.value_or(0);
   if (position_ < end)
@@ -93,7 +94,7 @@ Result<void> BlobReader::take(Bytes piece, const Consume& consume) {
   if (piece.empty()) return {};
   if (size_ && piece.size() > *size_ - position_)
     return fail(Code::kInvalid, "{}: the registry sends more than its {} bytes", where(), *size_);
-  digester_.update(piece);
+  if (digester_) digester_->update(piece);
   position_ += piece.size();
   auto taken = consume(piece);
   final_ = !taken.has_value();

@@ -1,5 +1,5 @@
 // Reads one blob from its first byte to its last, however often the connection is cut, and checks
-// size and digest. Internal to remote/.
+// what is known of it. Internal to remote/.
 #pragma once
 
 #include <functional>
@@ -15,10 +15,16 @@ class BlobReader {
  public:
   using Consume = std::function<Result<void>(Bytes)>;
 
-  // `call` asks for the whole blob. `size` when it is known; then the first `first_part` bytes are
-  // asked for by themselves, and the rest when they have been consumed.
-  BlobReader(const Exchange& exchange, Call call, oci::Digest digest, std::optional<uint64_t> size,
-             uint64_t first_part = 0);
+  struct Expected {
+    std::optional<oci::Digest> digest;  // none: `consume` verifies what it gets
+    std::optional<uint64_t> size;
+    // With a size, so many bytes are asked for by themselves, and the rest when they have been
+    // consumed. 0: the whole at once.
+    uint64_t first_part = 0;
+  };
+
+  // `call` asks for the whole blob.
+  BlobReader(const Exchange& exchange, Call call, Expected expected);
 
   Result<void> run(const Consume& consume);
 
@@ -31,11 +37,11 @@ class BlobReader {
 
   const Exchange& exchange_;
   Call call_;
-  const oci::Digest digest_;
+  const std::optional<oci::Digest> digest_;
   const std::optional<uint64_t> size_;
-  const uint64_t first_part_;  // 0: the whole at once
+  const uint64_t first_part_;
   uint64_t position_ = 0;
-  oci::Digester digester_;
+  std::optional<oci::Digester> digester_;
   std::optional<Answer> refusal_;  // of the last attempt
   bool final_ = false;             // the last error is one that another attempt cannot change
 };

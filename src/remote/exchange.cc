@@ -25,7 +25,7 @@ bool is_redirect(const Call& call, const Answer& answer) {
 Result<Buffer> read_all(Incoming& body, size_t limit) {
   Buffer all;
   while (true) {
-    RUNNEL_TRY(const Buffer piece, body.read());
+    RUNNEL_TRY(const Bytes piece, body.read());
     if (piece.empty()) return all;
     if (piece.size() > limit - all.size())
       return fail(Code::kExhausted, "the answer is larger than the {} bytes that we take", limit);

@@ -51,15 +51,17 @@ class Incoming::Arrivals final : public net::ResponseSink {
     return *outcome_;
   }
 
-  // `resume` is set when the transfer has to be told to go on.
-  Result<Buffer> read(bool& resume) {
+  // Into `taken`, whose memory is used for what comes next. `resume` is set when the transfer has
+  // to be told to go on.
+  Result<void> read(Buffer& taken, bool& resume) {
+    taken.clear();
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [&] { return !waiting_.empty() || outcome_; });
     resume = paused_;
     paused_ = false;
-    if (!waiting_.empty()) return std::exchange(waiting_, Buffer());
-    if (!*outcome_) return std::unexpected(outcome_->error());
-    return Buffer();
+    if (waiting_.empty() && !*outcome_) return std::unexpected(outcome_->error());
+    taken.swap(waiting_);
+    return {};
   }
 
   Buffer take_refusal() {
@@ -111,11 +113,12 @@ Buffer Incoming::take_refusal() {
   return arrivals_->take_refusal();
 }
 
-Result<Buffer> Incoming::read() {
+Result<Bytes> Incoming::read() {
   bool resume = false;
-  auto bytes = arrivals_->read(resume);
+  auto outcome = arrivals_->read(taken_, resume);
   if (resume) client_.resume(transfer_);
-  return bytes;
+  if (!outcome) return std::unexpected(std::move(outcome).error());
+  return Bytes(taken_);
 }
 
 }  // namespace runnel::remote

@@ -29,14 +29,16 @@ class Incoming {
   // The beginning of a refusal's body.
   Buffer take_refusal();
 
-  // The next bytes of a success's body, never empty before the end, empty at the end.
-  Result<Buffer> read();
+  // The next bytes of a success's body, never empty before the end, empty at the end. They are
+  // there until the next call.
+  Result<Bytes> read();
 
  private:
   class Arrivals;
 
   net::Client& client_;
   const std::shared_ptr<Arrivals> arrivals_;
+  Buffer taken_;  // what read() gave; its memory is what the next bytes arrive in
   uint64_t transfer_ = 0;
 };
 

@@ -154,9 +154,15 @@ Call Repository::blob_call(const oci::Digest& digest) const {
   return get;
 }
 
-Result<void> Repository::blob(const oci::Descriptor& blob, const Consume& consume,
-                              uint64_t first_part) const {
-  return BlobReader(exchange_, blob_call(blob.digest), blob.digest, blob.size, first_part)
+Result<void> Repository::blob(const oci::Descriptor& blob, const Consume& consume) const {
+  return BlobReader(exchange_, blob_call(blob.digest), {.digest = blob.digest, .size = blob.size})
+      .run(consume);
+}
+
+Result<void> Repository::blob_in_parts(const oci::Descriptor& blob, const Consume& consume,
+                                       uint64_t first_part) const {
+  return BlobReader(exchange_, blob_call(blob.digest),
+                    {.size = blob.size, .first_part = first_part})
       .run(consume);
 }
 
@@ -169,7 +175,7 @@ Result<Buffer> Repository::blob_bytes(const oci::Digest& digest, size_t limit) c
     out.insert(out.end(), piece.begin(), piece.end());
     return {};
   };
-  RUNNEL_DO(BlobReader(exchange_, blob_call(digest), digest, std::nullopt).run(append));
+  RUNNEL_DO(BlobReader(exchange_, blob_call(digest), {.digest = digest}).run(append));
   return out;
 }
 
@@ -215,7 +221,7 @@ Result<Buffer> Repository::try_blob_range(const Call& get, uint64_t offset, uint
     if (piece->empty()) return fail(Code::kInvalid, "{}: the blob ends before", where(get.what));
     const size_t skipped = static_cast<size_t>(std::min<uint64_t>(skip, piece->size()));
     skip -= skipped;
-    const Bytes rest = Bytes(*piece).subspan(skipped);
+    const Bytes rest = piece->subspan(skipped);
     const Bytes wanted = rest.first(std::min<size_t>(rest.size(), length - out.size()));
     out.insert(out.end(), wanted.begin(), wanted.end());
   }

@@ -63,10 +63,13 @@ class Repository {
   Result<void> delete_manifest(std::string_view reference) const;
 
   // The whole blob, resumed where it was cut. `consume` sees bytes before they are verified;
-  // success means that all of them came and that size and digest are right. The first `first_part`
-  // bytes are asked for by themselves: the rest is not on the line before they are consumed.
-  Result<void> blob(const oci::Descriptor& blob, const Consume& consume,
-                    uint64_t first_part = 0) const;
+  // success means that all of them came and that size and digest are right.
+  Result<void> blob(const oci::Descriptor& blob, const Consume& consume) const;
+  // The same for who verifies each part of it as it comes, by a digest of that part: nothing but
+  // the size is checked here. The first `first_part` bytes are asked for by themselves: the rest is
+  // not on the line before they are consumed.
+  Result<void> blob_in_parts(const oci::Descriptor& blob, const Consume& consume,
+                             uint64_t first_part) const;
   // kExhausted when it is larger than `limit`.
   Result<Buffer> blob_bytes(const oci::Digest& digest, size_t limit) const;
   // Exactly these bytes, which nobody has verified. A registry that ignores ranges is read up to

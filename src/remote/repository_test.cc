@@ -216,7 +216,7 @@ TEST_F(RemoteRepository, AsksForTheRestWhenTheFirstPartIsConsumed) {
   std::string got;
   size_t requests = 0;
 
-  const auto outcome = repository().blob(
+  const auto outcome = repository().blob_in_parts(
       describe(bytes),
       [&](Bytes piece) -> Result<void> {
         got += as_text(piece);
@@ -239,7 +239,7 @@ TEST_F(RemoteRepository, EndsWithTheFirstPartWhenTheReaderWantsNoMore) {
   registry_.add_blob(bytes);
   size_t got = 0;
 
-  const auto outcome = repository().blob(
+  const auto outcome = repository().blob_in_parts(
       describe(bytes),
       [&](Bytes piece) -> Result<void> {
         got += piece.size();
@@ -260,7 +260,7 @@ TEST_F(RemoteRepository, GoesOnInTheFirstPartAndTakesAllWhereThereAreNoRanges) {
     registry_.inject("GET /v2/team/app/blobs", {.cut_after = 100'000, .stall = true});
     std::string got;
 
-    const auto outcome = repository().blob(
+    const auto outcome = repository().blob_in_parts(
         describe(bytes),
         [&](Bytes piece) -> Result<void> {
           got += as_text(piece);
@@ -307,6 +307,25 @@ TEST_F(RemoteRepository, NeverPassesOffOtherBytesAsTheBlob) {
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kInvalid);
   EXPECT_NE(got.error().message.find("digest"), std::string::npos);
+}
+
+TEST_F(RemoteRepository, LeavesThePartsOfABlobToWhoVerifiesThem) {
+  const std::string bytes = pattern(1000);
+  registry_.add_blob(bytes);
+  registry_.inject("GET /v2/team/app/blobs", {.corrupt = true});
+  std::string got;
+  const auto append = [&](Bytes piece) -> Result<void> {
+    got += as_text(piece);
+    return {};
+  };
+
+  EXPECT_TRUE(repository().blob_in_parts(describe(bytes), append, 0));
+  EXPECT_EQ(got.size(), bytes.size());
+  EXPECT_FALSE(got == bytes);
+
+  auto shorter = describe(bytes);
+  shorter.size = 999;
+  EXPECT_EQ(repository().blob_in_parts(shorter, append, 0).error().code, Code::kInvalid);
 }
 
 TEST_F(RemoteRepository, RefusesABlobOfAnotherSize) {
