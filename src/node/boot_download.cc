@@ -44,12 +44,18 @@ void BootDownload::receive(const Fetch& fetch) {
 
 Result<void> BootDownload::arrived(Bytes piece) {
   std::unique_lock lock(mutex_);
-  waiting_.insert(waiting_.end(), piece.begin(), piece.end());
-  changed_.notify_all();
-  changed_.wait(lock, [this] {
-    return cancelled_ || unpacking_ || waiting_.size() < std::max(wanted_, most_waiting_);
-  });
-  if (unpacking_) hand_out_locked(lock);
+  if (!unpacking_) {
+    waiting_.insert(waiting_.end(), piece.begin(), piece.end());
+    piece = {};
+    changed_.notify_all();
+    changed_.wait(lock, [this] {
+      return cancelled_ || unpacking_ || waiting_.size() < std::max(wanted_, most_waiting_);
+    });
+  }
+  if (unpacking_) {
+    hand_out_waiting_locked(lock);
+    hand_out_locked(lock, piece);
+  }
   if (cancelled_) return fail(Code::kCancelled, "nobody needs the boot blob any more");
   return {};
 }
@@ -142,7 +148,7 @@ void BootDownload::hand_out() {
   {
     std::unique_lock lock(mutex_);
     changed_.wait(lock, [this] { return cancelled_ || unpacking_; });
-    hand_out_locked(lock);
+    hand_out_waiting_locked(lock);
     changed_.wait(lock, [this] { return in_flight_ == 0; });
     const size_t lacking = frames_.size() - next_frame_ + refused_;
     if (!cancelled_ && lacking > 0)
@@ -153,34 +159,39 @@ void BootDownload::hand_out() {
     expected = std::exchange(expected_, {});
     frames_ = {};
     next_frame_ = 0;
-    waiting_ = {};
+    filling_ = {};
     over_ = true;
   }
   release(expected);
 }
 
-// As many frames as have come, as fast as they are verified.
-void BootDownload::hand_out_locked(std::unique_lock<std::mutex>& lock) {
-  size_t begin = 0;
-  while (!cancelled_ && next_frame_ < frames_.size()) {
+// What came before unpack().
+void BootDownload::hand_out_waiting_locked(std::unique_lock<std::mutex>& lock) {
+  const Buffer bytes = std::exchange(waiting_, {});
+  hand_out_locked(lock, bytes);
+}
+
+// The next bytes: frames that they complete go on, as fast as they are verified.
+void BootDownload::hand_out_locked(std::unique_lock<std::mutex>& lock, Bytes bytes) {
+  while (!cancelled_ && !bytes.empty() && next_frame_ < frames_.size()) {
     const Frame& frame = frames_[next_frame_];
-    if (waiting_.size() - begin < frame.size) break;
-    const auto from = waiting_.begin() + static_cast<ptrdiff_t>(begin);
-    Buffer bytes(from, from + frame.size);
-    begin += frame.size;
+    const Bytes part = bytes.first(std::min(bytes.size(), frame.size - filling_.size()));
+    filling_.reserve(frame.size);
+    filling_.insert(filling_.end(), part.begin(), part.end());
+    bytes = bytes.subspan(part.size());
+    if (filling_.size() < frame.size) return;
     changed_.wait(lock, [&] {
       return cancelled_ || in_flight_ == 0 || in_flight_ + frame.size <= kMostInFlight;
     });
-    if (cancelled_) break;
+    if (cancelled_) return;
     in_flight_ += frame.size;
     ++next_frame_;
     lock.unlock();
     frame.layer->insert_later(
-        frame.chunk, std::move(bytes),
+        frame.chunk, std::exchange(filling_, {}),
         [this, size = frame.size](const Result<void>& outcome) { frame_done(size, outcome); });
     lock.lock();
   }
-  waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<ptrdiff_t>(begin));
 }
 
 void BootDownload::frame_done(uint64_t size, const Result<void>& outcome) {

@@ -87,7 +87,8 @@ class BootDownload {
   void receive(const Fetch& fetch);
   Result<void> arrived(Bytes piece);
   void hand_out();
-  void hand_out_locked(std::unique_lock<std::mutex>& lock);
+  void hand_out_waiting_locked(std::unique_lock<std::mutex>& lock);
+  void hand_out_locked(std::unique_lock<std::mutex>& lock, Bytes bytes);
   void frame_done(uint64_t size, const Result<void>& outcome);
   static Result<std::vector<Expected>> expect(const std::vector<Frame>& frames);
   static void release(const std::vector<Expected>& expected);
@@ -106,6 +107,7 @@ class BootDownload {
   bool cancelled_ = false;
   std::vector<Frame> frames_;  // those from next_frame_ have not been handed out
   size_t next_frame_ = 0;
+  Buffer filling_;  // what has come of the next frame
   std::vector<Expected> expected_;
   uint64_t in_flight_ = 0;
   bool over_ = false;
