@@ -40,9 +40,7 @@ inline constexpr int kZstdLevel = 3;
 // feature that this program does not know.
 Result<LayerParts> parse_layer_footer(Bytes footer, uint64_t blob_size);
 
-// The bytes of a tree out of their stored frame, with the digest that `parts` say.
-Result<Buffer> unpack_layer_tree(Bytes frame, const LayerParts& parts);
-// The tree that these are, checked.
+// The tree out of its stored frame.
 Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t device_blocks);
 
 // Where a blob's bytes go, from the first to the last. One thread uses it.

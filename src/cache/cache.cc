@@ -47,6 +47,7 @@ Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const
       budget_(options.limits),
       rescue_(std::make_unique<WorkerPool>(options.rescue_threads)),
       write_(std::make_unique<WorkerPool>(options.write_threads)),
+      behind_(std::make_unique<WriteBehind>(*write_, clock_, options.write_behind)),
       verify_(std::make_unique<WorkerPool>(options.verify_threads)) {}
 
 Cache::~Cache() {
@@ -59,7 +60,8 @@ Cache::~Cache() {
   for (auto* thread : {&tender_, &deadlines_}) {
     if (thread->joinable()) thread->join();
   }
-  verify_.reset();  // hands its last chunks to write_, its last losses to rescue_
+  verify_.reset();  // hands its last chunks to behind_ and write_, its last losses to rescue_
+  behind_.reset();
   write_.reset();
   rescue_.reset();
   for (const auto& layer : open_layers()) {
@@ -100,7 +102,8 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
                           .kept_bytes = kept_bytes_,
                           .budget = budget_,
                           .read_ahead = options_.read_ahead,
-                          .chunks = options_.share_chunks ? &chunks_ : nullptr}));
+                          .chunks = options_.share_chunks ? &chunks_ : nullptr,
+                          .behind = behind_.get()}));
   chunks_.add(layer);
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[digest];
@@ -196,6 +199,7 @@ void Cache::keep_deadlines() {
   while (!stop_changed_.wait_for(lock, kDeadlineTick, [this] { return stopping_; })) {
     lock.unlock();
     for (const auto& layer : open_layers()) layer->expire(clock_.now());
+    behind_->expire(clock_.now());
     lock.lock();
   }
 }

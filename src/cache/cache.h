@@ -29,6 +29,7 @@
 #include "cache/budget.h"
 #include "cache/layer.h"
 #include "cache/scrubber.h"
+#include "cache/write_behind.h"
 #include "oci/digest.h"
 
 namespace runnel::cache {
@@ -48,6 +49,7 @@ class Cache {
     bool share_chunks = true;  // layers take from each other what they both have
     size_t verify_threads = 2;
     size_t write_threads = 1;
+    WriteBehind::Limits write_behind;
     size_t rescue_threads = 2;
     Limits limits;
     ScrubOptions scrub;
@@ -154,6 +156,7 @@ class Cache {
   ChunkIndex chunks_;
   std::unique_ptr<WorkerPool> rescue_;
   std::unique_ptr<WorkerPool> write_;
+  std::unique_ptr<WriteBehind> behind_;
   std::unique_ptr<WorkerPool> verify_;
 
   std::mutex tending_;        // one round at a time; before all others

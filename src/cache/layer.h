@@ -47,6 +47,7 @@
 #include "cache/storage.h"
 #include "cache/touches.h"
 #include "cache/validity.h"
+#include "cache/write_behind.h"
 #include "fetch/range_source.h"
 
 namespace runnel::cache {
@@ -60,7 +61,8 @@ struct Workers {
   std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
   Budget& budget;
   bool read_ahead = true;
-  ChunkIndex* chunks = nullptr;  // of all layers; null: none takes from another
+  ChunkIndex* chunks = nullptr;   // of all layers; null: none takes from another
+  WriteBehind* behind = nullptr;  // for the writes of hot packs; null: none of them waits
 };
 
 struct LayerStats {
@@ -190,7 +192,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
 
  private:
   static constexpr uint32_t kMaxRunChunks = 32;
-  // Of the node; above it memory is let go early and the fill waits.
+  // Of the node, less what waits to be written behind; above it memory is let go early and the fill
+  // waits.
   static constexpr uint64_t kKeptLimit = 64 << 20;
 
   using State = ChunkStates::State;
@@ -275,6 +278,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void check_on_disk(uint32_t chunk);
   bool answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data);
   void deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data);
+  void write_later(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain);
+  bool keeps_much() const;
   void write(uint32_t chunk, Bytes plain);
   Result<void> write_to_device(uint32_t chunk, Bytes plain);
   Result<void> make_durable(const ChunkStates::Round& round);

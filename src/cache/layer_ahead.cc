@@ -77,7 +77,7 @@ void Layer::read_ahead_of(const std::vector<uint32_t>& touched, bool missed) {
     for (const uint32_t chunk : touched) {
       // What came another way, with a hot pack say, tells nothing about its neighbours.
       if (!missed && !came_ahead_[chunk]) continue;
-      if (workers_.kept_bytes < kKeptLimit) want_around_locked(chunk, window, missed, ahead);
+      if (!keeps_much()) want_around_locked(chunk, window, missed, ahead);
     }
     for (const uint32_t chunk : ahead) {
       pending_[chunk].deadline = now + kAheadTimeout;

@@ -42,9 +42,8 @@ unsigned Layer::fills_allowed_locked() const {
 }
 
 bool Layer::may_fill_locked() const {
-  return filling_ && fills_in_flight_ < fills_allowed_locked() &&
-         workers_.kept_bytes < kKeptLimit && workers_.clock.now() >= fill_after_ &&
-         workers_.budget.may_fill();
+  return filling_ && fills_in_flight_ < fills_allowed_locked() && !keeps_much() &&
+         workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
 }
 
 // One chunk of the run.

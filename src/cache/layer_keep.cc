@@ -39,6 +39,19 @@ void Layer::check_on_disk(uint32_t chunk) {
   fetch({.first = chunk, .last = chunk}, priority, deadline);
 }
 
+void Layer::write_later(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain) {
+  auto write = [self = shared_from_this(), chunk, plain] { self->write(chunk, plain->all()); };
+  if (workers_.behind != nullptr)
+    workers_.behind->submit(plain->size(), std::move(write));
+  else
+    workers_.write.submit(std::move(write));
+}
+
+bool Layer::keeps_much() const {
+  const uint64_t behind = workers_.behind == nullptr ? 0 : workers_.behind->waiting_bytes();
+  return workers_.kept_bytes >= kKeptLimit + behind;
+}
+
 void Layer::write(uint32_t chunk, Bytes plain) {
   uint64_t failures_before = 0;
   {
@@ -54,7 +67,7 @@ void Layer::write(uint32_t chunk, Bytes plain) {
   // A sync that failed meanwhile may have lost these bytes, and its error will not come again.
   if (written && failures_before == sync_failures_) {
     states_.written(chunk);
-    if (workers_.kept_bytes <= kKeptLimit) {
+    if (!keeps_much()) {
       recent_.emplace(chunk, kept);
       return;
     }

@@ -55,6 +55,17 @@ Result<void> check_name(const std::string& name) {
   return fail(Code::kInvalid, "a mount cannot be named {}", quote(name));
 }
 
+// What waits to be written is memory.
+cache::Cache::Options cache_options(const Engine::Options& options) {
+  cache::Cache::Options out;
+  out.background_fill = options.background_fill;
+  out.read_ahead = options.read_ahead;
+  out.limits = options.cache_limits;
+  out.scrub = options.scrub;
+  if (is_short(memory_of_this_machine())) out.write_behind.most_bytes = 0;
+  return out;
+}
+
 }  // namespace
 
 // What a mount was made of: ROOT/mounts/NAME.json.
@@ -145,13 +156,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
                                               const Clock& clock) {
   RUNNEL_DO(make_directories(options.root + "/mounts", 0711));
   RUNNEL_TRY(auto connection, connection_of(options.root + "/devices"));
-  RUNNEL_TRY(auto cache, cache::Cache::open(options.root,
-                                            {.background_fill = options.background_fill,
-                                             .read_ahead = options.read_ahead,
-                                             .limits = options.cache_limits,
-                                             .scrub = options.scrub,
-                                             .measure = {}},
-                                            clock));
+  RUNNEL_TRY(auto cache, cache::Cache::open(options.root, cache_options(options), clock));
   DeviceFs::Options fs_options;
   fs_options.threads = options.threads;
   fs_options.read_timeout = options.read_timeout;
