@@ -14,6 +14,7 @@
 #include "codec/layer_decoder.h"
 #include "codec/sha256.h"
 #include "codec/zstd.h"
+#include "erofs/validator.h"
 #include "erofs/writer.h"
 #include "net/request_parser.h"
 #include "support/tar_builder.h"
@@ -145,6 +146,15 @@ void ErofsBuild(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * state.range(0));
 }
 BENCHMARK(ErofsBuild)->Arg(10'000)->Unit(benchmark::kMillisecond);
+
+// What a node does with an image's metadata before it mounts it.
+void ErofsValidate(benchmark::State& state) {
+  const auto image = erofs::write_image(tree_of(static_cast<uint32_t>(state.range(0)))).value();
+  for (auto _ : state) RUNNEL_CHECK(erofs::validate(image).has_value());
+  count_bytes(state, image.size());
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(ErofsValidate)->Arg(50'000)->Unit(benchmark::kMillisecond);
 
 void HttpParse(benchmark::State& state) {
   const std::string head =

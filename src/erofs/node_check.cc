@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <cstring>
 
 #include "base/quote.h"
 #include "erofs/acl.h"
@@ -25,7 +26,8 @@ Result<void> check_fields(const Reader& reader, const Node& node) {
   RUNNEL_TRY(const Bytes raw, reader.bytes(at, kInodeSize));
   std::byte canonical[kInodeSize];
   store_inode(canonical, node.disk);
-  if (!std::ranges::equal(raw, canonical)) return bad(node, "reserved bytes are set");
+  if (std::memcmp(raw.data(), canonical, kInodeSize) != 0)
+    return bad(node, "reserved bytes are set");
   if (at % kBlockSize + kInodeSize > kBlockSize) return bad(node, "straddles two blocks");
   if (dirent_type(node.disk.mode) == 0) return bad(node, "mode {:o}", node.disk.mode);
   if (node.disk.nlink == 0) return bad(node, "has no links");
@@ -75,12 +77,13 @@ Result<Footprint> check_content(const Reader& reader, const Node& node) {
     }
     if (whole == 0 && node.disk.what != 0) return bad(node, "names a block and needs none");
     if (whole > 0) RUNNEL_DO(reader.content_block(node, 0));
-    return Footprint{inline_size, node.disk.what, whole};
+    return Footprint{.inline_size = inline_size, .block = node.disk.what, .blocks = whole};
   }
   RUNNEL_TRY(const Bytes whole_block,
              reader.bytes((node.disk.what + blocks - 1) * kBlockSize, kBlockSize));
   if (!all_zero(whole_block.subspan(last.size()))) return bad(node, "bytes past its end are set");
-  return Footprint{kInodeSize + node.xattr_size, node.disk.what, blocks};
+  return Footprint{
+      .inline_size = kInodeSize + node.xattr_size, .block = node.disk.what, .blocks = blocks};
 }
 
 Result<Footprint> check_symlink(const Reader& reader, const Node& node) {
@@ -95,15 +98,10 @@ Result<Footprint> check_file(const Reader& reader, const Node& node) {
     if (node.layout != Layout::kFlatPlain || node.disk.what != 0) {
       return bad(node, "is an empty file of layout {}", static_cast<int>(node.layout));
     }
-    return Footprint{body, 0, 0};
+    return Footprint{.inline_size = body};
   }
   if (node.disk.size > kMaxFileSize) return bad(node, "file of {} bytes", node.disk.size);
-  RUNNEL_DO(reader.extents(node));  // the addresses lie within their devices
-
-  const uint64_t chunk = kBlockSize << (node.disk.what & kChunkBitsMask);
-  const uint64_t count = div_up(node.disk.size, chunk);
-  const uint64_t start = round_up(reader.inode_at(node.nid) + body, kChunkIndexSize);
-  RUNNEL_TRY(const Bytes indexes, reader.bytes(start, count * kChunkIndexSize));
+  RUNNEL_TRY(const Bytes indexes, reader.chunk_indexes(node));
   for (uint64_t at = 0; at < indexes.size(); at += kChunkIndexSize) {
     const bool hole = load_le<uint32_t>(indexes.data() + at + 4) == kHole;
     if (load_le<uint16_t>(indexes.data() + at) != 0 ||
@@ -111,7 +109,10 @@ Result<Footprint> check_file(const Reader& reader, const Node& node) {
       return bad(node, "reserved bytes of chunk {} are set", at / kChunkIndexSize);
     }
   }
-  return Footprint{start + indexes.size() - reader.inode_at(node.nid), 0, 0};
+  uint64_t device_blocks = 0;  // the addresses lie within their devices
+  RUNNEL_DO(reader.for_each_chunk(node, [&](const Extent& each) { device_blocks += each.blocks; }));
+  const uint64_t inline_size = round_up(body, kChunkIndexSize) + indexes.size();
+  return Footprint{.inline_size = inline_size, .device_blocks = device_blocks};
 }
 
 Result<Footprint> check_special(const Node& node) {
@@ -121,7 +122,7 @@ Result<Footprint> check_special(const Node& node) {
     return bad(node, "mode {:o} with layout {} and {} bytes", node.disk.mode,
                static_cast<int>(node.layout), node.disk.size);
   }
-  return Footprint{kInodeSize + node.xattr_size, 0, 0};
+  return Footprint{.inline_size = kInodeSize + node.xattr_size};
 }
 
 }  // namespace
@@ -135,9 +136,9 @@ Result<Footprint> check_node(const Reader& reader, const Node& node) {
   return check_special(node);
 }
 
-Result<std::vector<Dirent>> check_directory(const Reader& reader, const Node& directory,
-                                            uint64_t parent) {
-  std::vector<Dirent> entries;
+Result<void> check_directory(const Reader& reader, const Node& directory, uint64_t parent,
+                             std::vector<Dirent>& entries) {
+  entries.clear();
   const uint64_t blocks = div_up(directory.disk.size, kBlockSize);
   for (uint64_t i = 0; i < blocks; ++i) {
     RUNNEL_TRY(const Bytes block, reader.content_block(directory, i));
@@ -156,18 +157,17 @@ Result<std::vector<Dirent>> check_directory(const Reader& reader, const Node& di
     return bad(directory, "entries are out of order or there twice");
   }
 
-  size_t dots = 0;
+  const auto is_dots = [](const Dirent& e) { return e.name == "." || e.name == ".."; };
   for (const Dirent& entry : entries) {
-    const bool dot = entry.name == ".";
-    if (!dot && entry.name != "..") continue;
-    ++dots;
-    if (entry.nid != (dot ? directory.nid : parent) || entry.type != dirent_type(S_IFDIR)) {
+    if (!is_dots(entry)) continue;
+    if (entry.nid != (entry.name == "." ? directory.nid : parent) ||
+        entry.type != dirent_type(S_IFDIR)) {
       return bad(directory, "{} leads to inode {}", quote(entry.name), entry.nid);
     }
   }
+  const size_t dots = std::erase_if(entries, is_dots);
   if (dots != 2) return bad(directory, "has {} of \".\" and \"..\"", dots);
-  std::erase_if(entries, [](const Dirent& e) { return e.name == "." || e.name == ".."; });
-  return entries;
+  return {};
 }
 
 }  // namespace runnel::erofs

@@ -13,15 +13,16 @@ struct Footprint {
   uint64_t inline_size = 0;  // from the inode on: itself, xattrs, inline data, chunk indexes
   uint64_t block = 0;        // whole blocks elsewhere
   uint64_t blocks = 0;
+  uint64_t device_blocks = 0;  // of a file's data
 };
 
 // kInvalid unless the inode has one of the shapes that the writer gives to its type. Directories'
 // entries are not looked at.
 Result<Footprint> check_node(const Reader& reader, const Node& node);
 
-// The directory's entries, without dots. kInvalid unless all names ascend, "." is the directory and
-// ".." is `parent`, and no byte behind the names is set.
-Result<std::vector<Dirent>> check_directory(const Reader& reader, const Node& directory,
-                                            uint64_t parent);
+// Makes `entries` the directory's, without dots. kInvalid unless all names ascend, "." is the
+// directory and ".." is `parent`, and no byte behind the names is set.
+Result<void> check_directory(const Reader& reader, const Node& directory, uint64_t parent,
+                             std::vector<Dirent>& entries);
 
 }  // namespace runnel::erofs

@@ -1,7 +1,5 @@
 #include "erofs/reader.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <bit>
 
@@ -36,16 +34,6 @@ Result<void> check_superblock(Bytes image, const Superblock& superblock) {
 
 }  // namespace
 
-bool Node::is_directory() const {
-  return S_ISDIR(disk.mode);
-}
-bool Node::is_regular() const {
-  return S_ISREG(disk.mode);
-}
-bool Node::is_symlink() const {
-  return S_ISLNK(disk.mode);
-}
-
 Result<Reader> Reader::open(Bytes image) {
   if (image.size() < kBlockSize) {
     return fail(Code::kInvalid, "erofs: image of {} bytes has no superblock", image.size());
@@ -72,12 +60,17 @@ Result<void> Reader::read_devices() {
   return {};
 }
 
-Result<Bytes> Reader::bytes(uint64_t at, uint64_t size) const {
-  if (at > image_.size() || size > image_.size() - at) {
-    return fail(Code::kInvalid, "erofs: {} bytes at {} are past the image's {}", size, at,
-                image_.size());
-  }
-  return image_.subspan(at, size);
+std::unexpected<Error> Reader::past_end(uint64_t at, uint64_t size) const {
+  return fail(Code::kInvalid, "erofs: {} bytes at {} are past the image's {}", size, at,
+              image_.size());
+}
+
+void Reader::prefetch(uint64_t nid) const {
+  if (nid >= image_.size() / kInodeSlotSize) return;
+  const uint64_t at = inode_at(nid);
+  __builtin_prefetch(image_.data() + at);
+  // What stands behind it.
+  if (at + kInodeSize < image_.size()) __builtin_prefetch(image_.data() + at + kInodeSize);
 }
 
 Result<Node> Reader::node(uint64_t nid) const {
@@ -133,6 +126,9 @@ Result<std::string> Reader::symlink_target(const Node& symlink) const {
 }
 
 Result<Bytes> Reader::chunk_indexes(const Node& file) const {
+  if (file.layout != Layout::kChunkBased) {
+    return fail(Code::kInvalid, "erofs: inode {} has no chunks", file.nid);
+  }
   const uint64_t bits = file.disk.what & kChunkBitsMask;
   if (!file.is_regular() || (file.disk.what & ~uint32_t{kChunkBitsMask}) != kChunkIndexes) {
     return fail(Code::kInvalid, "erofs: inode {} has chunk format {:#x} and mode {:o}", file.nid,
@@ -149,28 +145,7 @@ Result<Bytes> Reader::chunk_indexes(const Node& file) const {
 
 Result<std::vector<Extent>> Reader::extents(const Node& file) const {
   std::vector<Extent> extents;
-  if (file.is_regular() && file.disk.size == 0) return extents;
-  if (file.layout != Layout::kChunkBased) {
-    return fail(Code::kInvalid, "erofs: inode {} has no chunks", file.nid);
-  }
-  RUNNEL_TRY(const Bytes indexes, chunk_indexes(file));
-  const uint64_t file_blocks = div_up(file.disk.size, kBlockSize);
-  const uint64_t chunk_blocks = uint64_t{1} << (file.disk.what & kChunkBitsMask);
-
-  uint64_t file_block = 0;
-  for (uint64_t at = 0; at < indexes.size(); at += kChunkIndexSize, file_block += chunk_blocks) {
-    const std::byte* index = indexes.data() + at;
-    const uint32_t block = load_le<uint32_t>(index + 4);
-    if (block == kHole) continue;
-    const Extent next{.file_block = file_block,
-                      .device_block = block,
-                      .blocks = std::min(chunk_blocks, file_blocks - file_block),
-                      .device = load_le<uint16_t>(index + 2)};
-    if (next.device == 0 || next.device > devices_.size() ||
-        next.device_block + next.blocks > devices_[next.device - 1].blocks) {
-      return fail(Code::kInvalid, "erofs: inode {} has {} blocks at {} of device {}", file.nid,
-                  next.blocks, next.device_block, next.device);
-    }
+  RUNNEL_DO(for_each_chunk(file, [&extents](const Extent& next) {
     Extent* before = extents.empty() ? nullptr : &extents.back();
     if (before != nullptr && before->device == next.device &&
         before->file_block + before->blocks == next.file_block &&
@@ -179,7 +154,7 @@ Result<std::vector<Extent>> Reader::extents(const Node& file) const {
     } else {
       extents.push_back(next);
     }
-  }
+  }));
   return extents;
 }
 

@@ -6,6 +6,9 @@
 // Thread-safe; the view must outlive the reader and everything that it returns.
 #pragma once
 
+#include <sys/stat.h>
+
+#include <algorithm>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,9 +28,9 @@ struct Node {
   uint64_t xattr_size = 0;  // bytes of its xattr body
   DiskInode disk;
 
-  bool is_directory() const;
-  bool is_regular() const;
-  bool is_symlink() const;
+  bool is_directory() const { return S_ISDIR(disk.mode); }
+  bool is_regular() const { return S_ISREG(disk.mode); }
+  bool is_symlink() const { return S_ISLNK(disk.mode); }
   uint32_t rdev() const { return disk.what; }  // of a device node
 };
 
@@ -47,6 +50,8 @@ class Reader {
   uint64_t root() const { return superblock_.root_nid; }
 
   Result<Node> node(uint64_t nid) const;
+  // Somebody will ask for that inode soon: has the processor bring it near. Any number will do.
+  void prefetch(uint64_t nid) const;
 
   // With "." and "..", in the order of the disk.
   Result<std::vector<Dirent>> entries(const Node& directory) const;
@@ -61,9 +66,17 @@ class Reader {
   // A regular file's data, ascending, neighbours joined; holes are left out. The last one ends with
   // the file's last block.
   Result<std::vector<Extent>> extents(const Node& file) const;
+  // The same without memory: calls `visit` with each chunk that is no hole, neighbours not joined.
+  template <class Visit>
+  Result<void> for_each_chunk(const Node& file, const Visit& visit) const;
+  // The chunk indexes of a regular file that is not empty, as they stand behind its inode.
+  Result<Bytes> chunk_indexes(const Node& file) const;
 
   // The bytes from `at` on; kInvalid when they are not all in the image.
-  Result<Bytes> bytes(uint64_t at, uint64_t size) const;
+  Result<Bytes> bytes(uint64_t at, uint64_t size) const {
+    if (at > image_.size() || size > image_.size() - at) return past_end(at, size);
+    return image_.subspan(at, size);
+  }
   // How many blocks of content a directory or symlink has, and one of them: whole blocks first,
   // then what is stored behind the inode. The last one ends with the content.
   Result<Bytes> content_block(const Node& node, uint64_t block) const;
@@ -73,12 +86,41 @@ class Reader {
   explicit Reader(Bytes image) : image_(image) {}
 
   Result<void> read_devices();
-  Result<Bytes> chunk_indexes(const Node& file) const;
+  std::unexpected<Error> past_end(uint64_t at, uint64_t size) const;
+  bool is_in_its_device(const Extent& extent) const {
+    return extent.device != 0 && extent.device <= devices_.size() &&
+           extent.device_block + extent.blocks <= devices_[extent.device - 1].blocks;
+  }
 
   Bytes image_;
   Superblock superblock_;
   std::vector<Device> devices_;
 };
+
+template <class Visit>
+Result<void> Reader::for_each_chunk(const Node& file, const Visit& visit) const {
+  if (file.is_regular() && file.disk.size == 0) return {};
+  RUNNEL_TRY(const Bytes indexes, chunk_indexes(file));
+  const uint64_t file_blocks = div_up(file.disk.size, kBlockSize);
+  const uint64_t chunk_blocks = uint64_t{1} << (file.disk.what & kChunkBitsMask);
+
+  uint64_t file_block = 0;
+  for (uint64_t at = 0; at < indexes.size(); at += kChunkIndexSize, file_block += chunk_blocks) {
+    const std::byte* index = indexes.data() + at;
+    const uint32_t block = load_le<uint32_t>(index + 4);
+    if (block == kHole) continue;
+    const Extent chunk{.file_block = file_block,
+                       .device_block = block,
+                       .blocks = std::min(chunk_blocks, file_blocks - file_block),
+                       .device = load_le<uint16_t>(index + 2)};
+    if (!is_in_its_device(chunk)) {
+      return fail(Code::kInvalid, "erofs: inode {} has {} blocks at {} of device {}", file.nid,
+                  chunk.blocks, chunk.device_block, chunk.device);
+    }
+    visit(chunk);
+  }
+  return {};
+}
 
 // The whole image as a tree again; hard links are one inode. kExhausted when it has more than
 // `max_inodes`. Fails when a directory is reached twice.
