@@ -101,37 +101,6 @@ Device load_device(const std::byte* at) {
   return {.blocks = load_le<uint32_t>(at + 64), .tag = std::string(tag.substr(0, tag.find('\0')))};
 }
 
-void store_inode(std::byte* at, const DiskInode& inode) {
-  std::fill_n(at, kInodeSize, std::byte{0});
-  store_le(at, inode.format);
-  store_le(at + 2, inode.xattr_count);
-  store_le(at + 4, inode.mode);
-  store_le(at + 8, inode.size);
-  store_le(at + 16, inode.what);
-  store_le(at + 20, inode.ino);
-  store_le(at + 24, inode.uid);
-  store_le(at + 28, inode.gid);
-  store_le(at + 32, inode.mtime_s);
-  store_le(at + 40, inode.mtime_ns);
-  store_le(at + 44, inode.nlink);
-}
-
-DiskInode load_inode(const std::byte* at) {
-  DiskInode inode;
-  inode.format = load_le<uint16_t>(at);
-  inode.xattr_count = load_le<uint16_t>(at + 2);
-  inode.mode = load_le<uint16_t>(at + 4);
-  inode.size = load_le<uint64_t>(at + 8);
-  inode.what = load_le<uint32_t>(at + 16);
-  inode.ino = load_le<uint32_t>(at + 20);
-  inode.uid = load_le<uint32_t>(at + 24);
-  inode.gid = load_le<uint32_t>(at + 28);
-  inode.mtime_s = load_le<int64_t>(at + 32);
-  inode.mtime_ns = load_le<uint32_t>(at + 40);
-  inode.nlink = load_le<uint32_t>(at + 44);
-  return inode;
-}
-
 uint8_t dirent_type(uint16_t mode) {
   switch (mode & S_IFMT) {
     case S_IFREG: return 1;

@@ -56,6 +56,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <string_view>
 
@@ -133,9 +134,34 @@ struct DiskInode {
   uint32_t nlink = 0;
 };
 
-// `at` has kInodeSize bytes.
-void store_inode(std::byte* at, const DiskInode& inode);
-DiskInode load_inode(const std::byte* at);
+// `at` has kInodeSize bytes. In line: a validator does both for each inode.
+inline void store_inode(std::byte* at, const DiskInode& inode) {
+  std::memset(at, 0, kInodeSize);
+  store_le(at, inode.format);
+  store_le(at + 2, inode.xattr_count);
+  store_le(at + 4, inode.mode);
+  store_le(at + 8, inode.size);
+  store_le(at + 16, inode.what);
+  store_le(at + 20, inode.ino);
+  store_le(at + 24, inode.uid);
+  store_le(at + 28, inode.gid);
+  store_le(at + 32, inode.mtime_s);
+  store_le(at + 40, inode.mtime_ns);
+  store_le(at + 44, inode.nlink);
+}
+inline DiskInode load_inode(const std::byte* at) {
+  return {.format = load_le<uint16_t>(at),
+          .xattr_count = load_le<uint16_t>(at + 2),
+          .mode = load_le<uint16_t>(at + 4),
+          .size = load_le<uint64_t>(at + 8),
+          .what = load_le<uint32_t>(at + 16),
+          .ino = load_le<uint32_t>(at + 20),
+          .uid = load_le<uint32_t>(at + 24),
+          .gid = load_le<uint32_t>(at + 28),
+          .mtime_s = load_le<int64_t>(at + 32),
+          .mtime_ns = load_le<uint32_t>(at + 40),
+          .nlink = load_le<uint32_t>(at + 44)};
+}
 
 constexpr uint16_t inode_format(Layout layout) {
   return static_cast<uint16_t>(1 | (static_cast<unsigned>(layout) << 1));

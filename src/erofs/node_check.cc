@@ -101,6 +101,9 @@ Result<Footprint> check_file(const Reader& reader, const Node& node) {
     return Footprint{.inline_size = body};
   }
   if (node.disk.size > kMaxFileSize) return bad(node, "file of {} bytes", node.disk.size);
+  uint64_t device_blocks = 0;
+  // The addresses lie within their devices.
+  RUNNEL_DO(reader.for_each_chunk(node, [&](const Extent& each) { device_blocks += each.blocks; }));
   RUNNEL_TRY(const Bytes indexes, reader.chunk_indexes(node));
   for (uint64_t at = 0; at < indexes.size(); at += kChunkIndexSize) {
     const bool hole = load_le<uint32_t>(indexes.data() + at + 4) == kHole;
@@ -109,8 +112,6 @@ Result<Footprint> check_file(const Reader& reader, const Node& node) {
       return bad(node, "reserved bytes of chunk {} are set", at / kChunkIndexSize);
     }
   }
-  uint64_t device_blocks = 0;  // the addresses lie within their devices
-  RUNNEL_DO(reader.for_each_chunk(node, [&](const Extent& each) { device_blocks += each.blocks; }));
   const uint64_t inline_size = round_up(body, kChunkIndexSize) + indexes.size();
   return Footprint{.inline_size = inline_size, .device_blocks = device_blocks};
 }

@@ -66,30 +66,17 @@ std::unexpected<Error> Reader::past_end(uint64_t at, uint64_t size) const {
 }
 
 void Reader::prefetch(uint64_t nid) const {
-  if (nid >= image_.size() / kInodeSlotSize) return;
+  if (!has_inode(nid)) return;
   const uint64_t at = inode_at(nid);
   __builtin_prefetch(image_.data() + at);
   // What stands behind it.
   if (at + kInodeSize < image_.size()) __builtin_prefetch(image_.data() + at + kInodeSize);
 }
 
-Result<Node> Reader::node(uint64_t nid) const {
-  if (nid > image_.size() / kInodeSlotSize) {
-    return fail(Code::kInvalid, "erofs: inode {} is past the image", nid);
-  }
-  RUNNEL_TRY(const Bytes raw, bytes(inode_at(nid), kInodeSize));
-  Node node{.nid = nid, .disk = load_inode(raw.data())};
-  if (node.disk.format == inode_format(Layout::kFlatPlain)) {
-    node.layout = Layout::kFlatPlain;
-  } else if (node.disk.format == inode_format(Layout::kFlatInline)) {
-    node.layout = Layout::kFlatInline;
-  } else if (node.disk.format == inode_format(Layout::kChunkBased)) {
-    node.layout = Layout::kChunkBased;
-  } else {
-    return fail(Code::kUnsupported, "erofs: inode {} has format {:#x}", nid, node.disk.format);
-  }
-  node.xattr_size = xattr_body_size(node.disk.xattr_count);
-  return node;
+std::unexpected<Error> Reader::no_inode(uint64_t nid) const {
+  if (!has_inode(nid)) return fail(Code::kInvalid, "erofs: inode {} is past the image", nid);
+  return fail(Code::kUnsupported, "erofs: inode {} has format {:#x}", nid,
+              load_inode(image_.data() + inode_at(nid)).format);
 }
 
 Result<Bytes> Reader::content_block(const Node& node, uint64_t block) const {

@@ -86,6 +86,10 @@ class Reader {
   explicit Reader(Bytes image) : image_(image) {}
 
   Result<void> read_devices();
+  bool has_inode(uint64_t nid) const {
+    return nid < image_.size() / kInodeSlotSize && image_.size() - inode_at(nid) >= kInodeSize;
+  }
+  std::unexpected<Error> no_inode(uint64_t nid) const;
   std::unexpected<Error> past_end(uint64_t at, uint64_t size) const;
   bool is_in_its_device(const Extent& extent) const {
     return extent.device != 0 && extent.device <= devices_.size() &&
@@ -96,6 +100,19 @@ class Reader {
   Superblock superblock_;
   std::vector<Device> devices_;
 };
+
+inline Result<Node> Reader::node(uint64_t nid) const {
+  if (!has_inode(nid)) return no_inode(nid);
+  Node node{.nid = nid, .disk = load_inode(image_.data() + inode_at(nid))};
+  node.layout = static_cast<Layout>(node.disk.format >> 1);
+  if (node.disk.format != inode_format(node.layout) ||
+      (node.layout != Layout::kFlatPlain && node.layout != Layout::kFlatInline &&
+       node.layout != Layout::kChunkBased)) {
+    return no_inode(nid);
+  }
+  node.xattr_size = xattr_body_size(node.disk.xattr_count);
+  return node;
+}
 
 template <class Visit>
 Result<void> Reader::for_each_chunk(const Node& file, const Visit& visit) const {
