@@ -13,6 +13,7 @@
 #include "base/durable.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/processors.h"
 #include "base/quote.h"
 #include "engine/mounter.h"
 #include "engine/node_table.h"
@@ -55,13 +56,15 @@ Result<void> check_name(const std::string& name) {
   return fail(Code::kInvalid, "a mount cannot be named {}", quote(name));
 }
 
-// What waits to be written is memory.
+// All processors, where there are a few, decompress and verify what comes; more than these the line
+// does not keep at work. What waits to be written is memory.
 cache::Cache::Options cache_options(const Engine::Options& options) {
   cache::Cache::Options out;
   out.background_fill = options.background_fill;
   out.read_ahead = options.read_ahead;
   out.limits = options.cache_limits;
   out.scrub = options.scrub;
+  out.verify_threads = std::clamp<size_t>(usable_processors(), 2, 8);
   if (is_short(memory_of_this_machine())) out.write_behind.most_bytes = 0;
   return out;
 }

@@ -1,6 +1,5 @@
 #include "net/server.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +21,7 @@
 #include <vector>
 
 #include "base/log.h"
+#include "base/processors.h"
 #include "net/connection.h"
 #include "net/listener.h"
 
@@ -82,16 +82,7 @@ class Server::Impl {
 
 namespace {
 
-// Those that this process may run on: a container or a service may have fewer than the machine, and
-// two event loops on one processor wait for each other.
-unsigned usable_processors() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  if (::sched_getaffinity(0, sizeof set, &set) != 0)
-    return std::max(1u, std::thread::hardware_concurrency());
-  return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
-}
-
+// Two event loops on one processor would wait for each other.
 auto make_workers(auto& workers, unsigned count) -> asio::io_context& {
   using Worker = typename std::remove_reference_t<decltype(workers)>::value_type::element_type;
   if (count == 0) count = usable_processors();
