@@ -43,6 +43,7 @@
 #include "cache/chunk_bytes.h"
 #include "cache/chunk_index.h"
 #include "cache/chunk_states.h"
+#include "cache/read_bytes.h"
 #include "cache/rescue.h"
 #include "cache/storage.h"
 #include "cache/touches.h"
@@ -96,7 +97,7 @@ struct SourceSigns {
 // opening and closing in layer.cc.
 class Layer : public std::enable_shared_from_this<Layer> {
  public:
-  using Done = std::function<void(Result<Buffer>)>;
+  using Done = std::function<void(Result<ReadBytes>)>;
 
   // How long a reader waits for a chunk that comes another way before it is fetched as well.
   static constexpr Duration kExpectedWithin = std::chrono::seconds(1);
@@ -198,13 +199,17 @@ class Layer : public std::enable_shared_from_this<Layer> {
 
   using State = ChunkStates::State;
 
-  // One read() that waits for chunks. Guarded by mutex_, but for `out` while `missing` is not 0:
-  // each part of it has one writer.
+  // One read() that waits for chunks. Guarded by mutex_, but for the bytes of `out` while `missing`
+  // is not 0: each part of them has one writer.
   struct Read {
     void finish();
+    bool is_within(uint64_t begin, uint64_t end) const;
+    MutableBytes part(uint64_t begin, uint64_t end) const;
 
     uint64_t offset = 0;
-    Buffer out;
+    uint64_t length = 0;
+    std::shared_ptr<ChunkBytes> out;      // null: one chunk has all, and is in memory or to come
+    std::optional<ReadBytes> from_chunk;  // a part of that
     size_t missing = 0;
     SteadyTime deadline{};
     SteadyTime fetch_until{};
@@ -256,7 +261,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   static bool arrive_locked(Read& read);
   bool read_durable(Read& read, uint32_t chunk) const;
   bool admit(Run run);
-  void copy(uint32_t chunk, Bytes plain, Read& read) const;
+  void give(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Read& read) const;
   Error too_late_locked(const Read& read, const Pending& pending) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
   struct FillRun;

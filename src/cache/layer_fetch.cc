@@ -148,7 +148,7 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plai
     const auto at = pending_.find(chunk);
     if (at == pending_.end() || at->second.plain) return false;
     for (auto& read : at->second.waiting) {
-      if (!read->ended) copy(chunk, plain->all(), *read);
+      if (!read->ended) give(chunk, plain, *read);
       if (arrive_locked(*read)) finished.push_back(read);
     }
     at->second.waiting.clear();

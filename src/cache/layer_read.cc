@@ -1,6 +1,5 @@
 // Layer: what a reader asks, and how it is answered.
 #include <algorithm>
-#include <cstring>
 
 #include "base/log.h"
 #include "cache/layer.h"
@@ -15,13 +14,14 @@ void Layer::read(uint64_t offset, uint64_t length, Priority priority, SteadyTime
   RUNNEL_CHECK(length > 0 && offset < size() && length <= size() - offset);
   auto read = std::make_shared<Read>();
   read->offset = offset;
-  read->out.resize(length);
+  read->length = length;
   read->deadline = deadline;
   read->fetch_until = std::max(deadline, fetch_until);
   read->done = std::move(done);
   read->missing = 1;  // this call itself, until all chunks are asked for
   const uint32_t first = table_.find(offset / artifact::kBlockSize);
   const uint32_t last = table_.find((offset + length - 1) / artifact::kBlockSize);
+  if (first != last) read->out = std::make_shared<ChunkBytes>(length);
 
   const bool noted = priority == Priority::kDemand;
   const auto now = noted ? workers_.clock.now() : SteadyTime();
@@ -80,13 +80,13 @@ bool Layer::read_now(uint64_t offset, MutableBytes into) {
 void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Priority priority,
                         Wanted& wanted) {
   if (const auto recent = recent_.find(chunk); recent != recent_.end()) {
-    copy(chunk, recent->second->all(), *read);
+    give(chunk, recent->second, *read);
     return;
   }
   const auto [at, fresh] = pending_.try_emplace(chunk);
   Pending& pending = at->second;
   if (pending.plain) {
-    copy(chunk, pending.plain->all(), *read);
+    give(chunk, pending.plain, *read);
     return;
   }
   if (pending.waiting.empty()) pending.asked = workers_.clock.now();
@@ -114,21 +114,26 @@ bool Layer::arrive_locked(Read& read) {
 bool Layer::read_durable(Read& read, uint32_t chunk) const {
   const Chunk at = table_.at(chunk);
   const uint64_t begin = std::max(read.offset, at.device_offset());
-  const uint64_t end = std::min(read.offset + read.out.size(), at.device_offset() + at.size());
-  const auto into = MutableBytes(read.out).subspan(begin - read.offset, end - begin);
-  const auto outcome = device_->read(into, begin);
+  const uint64_t end = std::min(read.offset + read.length, at.device_offset() + at.size());
+  if (!read.out) read.out = std::make_shared<ChunkBytes>(read.length);
+  const auto outcome = device_->read(read.part(begin, end), begin);
   if (!outcome) {
     log::error(about(), "chunk {}: {}; fetching it again", chunk, outcome.error().message);
   }
   return outcome.has_value();
 }
 
-void Layer::copy(uint32_t chunk, Bytes plain, Read& read) const {
+// What the read wants of the chunk: itself when that is all, a copy otherwise.
+void Layer::give(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Read& read) const {
   const uint64_t start = table_.at(chunk).device_offset();
   const uint64_t begin = std::max(read.offset, start);
-  const uint64_t end = std::min(read.offset + read.out.size(), start + plain.size());
+  const uint64_t end = std::min(read.offset + read.length, start + plain->size());
   RUNNEL_CHECK(begin < end);
-  std::memcpy(read.out.data() + (begin - read.offset), plain.data() + (begin - start), end - begin);
+  const Bytes part = plain->all().subspan(begin - start, end - begin);
+  if (read.is_within(begin, end))
+    read.from_chunk.emplace(plain, part);
+  else
+    std::ranges::copy(part, read.part(begin, end).begin());
 }
 
 void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) {
@@ -189,8 +194,8 @@ void Layer::expire(SteadyTime now) {
 }
 
 Error Layer::too_late_locked(const Read& read, const Pending& pending) const {
-  auto message = fmt::format("{}: {} bytes at {} did not come in time", device_path(),
-                             read.out.size(), read.offset);
+  auto message = fmt::format("{}: {} bytes at {} did not come in time", device_path(), read.length,
+                             read.offset);
   for (const auto& why : {pending.why_lost, rescue_.error()}) {
     if (!why.empty()) message += "; " + why;
   }
@@ -201,9 +206,21 @@ Error Layer::too_late_locked(const Read& read, const Pending& pending) const {
 void Layer::Read::finish() {
   if (error) {
     done(std::unexpected(*std::move(error)));
+  } else if (from_chunk) {
+    done(*std::move(from_chunk));
   } else {
-    done(std::move(out));
+    done(ReadBytes(std::move(out)));
   }
+}
+
+// Whether [begin, end) of the device image is all of it.
+bool Layer::Read::is_within(uint64_t begin, uint64_t end) const {
+  return begin == offset && end == offset + length;
+}
+
+// Where these bytes of the device image belong.
+MutableBytes Layer::Read::part(uint64_t begin, uint64_t end) const {
+  return out->all().subspan(begin - offset, end - begin);
 }
 
 }  // namespace runnel::cache

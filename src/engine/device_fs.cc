@@ -250,8 +250,8 @@ class DeviceFs::Impl {
         [connection = connection_, &clock = clock_, ticket, file, range, until = *patience] {
           file->layer->read(
               range.offset, range.length, fetch::Priority::kDemand, until.reader,
-              [connection, &clock, ticket](Result<Buffer> bytes) {
-                connection->answer(ticket, bytes, clock.now());
+              [connection, &clock, ticket](const Result<cache::ReadBytes>& read) {
+                connection->answer(ticket, cache::bytes_of(read), clock.now());
               },
               until.fetch);
         });

@@ -193,7 +193,7 @@ std::vector<std::function<void()>> FuseConnection::take_retries_if(Which which) 
   return retries;
 }
 
-void FuseConnection::answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTime now) {
+void FuseConnection::answer(Ticket ticket, const Result<Bytes>& bytes, SteadyTime now) {
   if (!bytes && bytes.error().code == Code::kCancelled) return;
   {
     const std::lock_guard lock(mutex_);

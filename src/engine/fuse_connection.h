@@ -169,7 +169,7 @@ class FuseConnection {
   // What waits for any.
   std::vector<std::function<void()>> take_all_retries();
   // Answers a read that was kept, unless its deadline has done so.
-  void answer(Ticket ticket, const Result<Buffer>& bytes, SteadyTime now);
+  void answer(Ticket ticket, const Result<Bytes>& bytes, SteadyTime now);
   // Answers a kept request that is no read.
   template <class Reply>
   void finish(Ticket ticket, Reply reply) {

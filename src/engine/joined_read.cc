@@ -10,10 +10,10 @@ namespace {
 
 struct Joined {
   std::mutex mutex;
-  Buffer out;  // each part has one writer
+  Buffer out;  // holes are zeros; each other part has one writer
   size_t missing = 1;
   std::optional<Error> error;
-  cache::Layer::Done done;
+  std::function<void(const Result<Bytes>&)> done;
 
   // The last one ends the read.
   void arrive() {
@@ -22,10 +22,10 @@ struct Joined {
       if (--missing > 0) return;
     }
     if (error) return done(std::unexpected(*error));
-    done(std::move(out));
+    done(Bytes(out));
   }
 
-  void put(uint64_t at, const Result<Buffer>& bytes) {
+  void put(uint64_t at, const Result<Bytes>& bytes) {
     if (bytes) {
       std::ranges::copy(*bytes, out.begin() + static_cast<ptrdiff_t>(at));
     } else {
@@ -40,7 +40,7 @@ struct Joined {
 
 void read_joined(const std::vector<Piece>& pieces,
                  const std::vector<std::shared_ptr<const LayerFile>>& files, const Patience& until,
-                 cache::Layer::Done done) {
+                 std::function<void(const Result<Bytes>&)> done) {
   const auto joined = std::make_shared<Joined>();
   joined->done = std::move(done);
   uint64_t size = 0;
@@ -53,7 +53,9 @@ void read_joined(const std::vector<Piece>& pieces,
   for (const auto& piece : pieces) {
     if (piece.layer) {
       auto& layer = *files[*piece.layer]->layer;
-      const auto put = [joined, at](Result<Buffer> bytes) { joined->put(at, bytes); };
+      const auto put = [joined, at](const Result<cache::ReadBytes>& read) {
+        joined->put(at, cache::bytes_of(read));
+      };
       const MutableBytes here = MutableBytes(joined->out).subspan(at, piece.length);
       if (piece.device_offset + piece.length > layer.size()) {
         put(fail(Code::kInvalid, "a file reaches past its layer"));

@@ -250,7 +250,7 @@ void TreeFs::read_pieces(Ticket ticket, const Tree& tree, const std::vector<Piec
   const auto until = connection_->waits_for(ticket, std::move(suppliers));
   if (!until) return;
   read_joined(pieces, files, *until,
-              [connection = connection_, &clock = clock_, ticket](Result<Buffer> bytes) {
+              [connection = connection_, &clock = clock_, ticket](const Result<Bytes>& bytes) {
                 connection->answer(ticket, bytes, clock.now());
               });
 }
