@@ -60,7 +60,7 @@ Result<LayerParts> parse_layer_footer(Bytes footer, uint64_t blob_size) {
   return read_parts(reader, blob_size);
 }
 
-Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t device_blocks) {
+Result<Buffer> unpack_layer_tree(Bytes frame, const LayerParts& parts) {
   if (parts.tree_size > TreeLimits{}.max_bytes) {
     return fail(Code::kExhausted, "layer tree: {} bytes, limit {}", parts.tree_size,
                 TreeLimits{}.max_bytes);
@@ -70,6 +70,11 @@ Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t
   if (codec::sha256(plain) != parts.tree_digest) {
     return fail(Code::kInvalid, "layer tree: its bytes do not match its digest");
   }
+  return plain;
+}
+
+Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t device_blocks) {
+  RUNNEL_TRY(const Buffer plain, unpack_layer_tree(frame, parts));
   return parse_layer_tree(plain, device_blocks);
 }
 

@@ -40,7 +40,9 @@ inline constexpr int kZstdLevel = 3;
 // feature that this program does not know.
 Result<LayerParts> parse_layer_footer(Bytes footer, uint64_t blob_size);
 
-// The tree out of its stored frame.
+// The bytes of a tree out of their stored frame, with the digest that `parts` say.
+Result<Buffer> unpack_layer_tree(Bytes frame, const LayerParts& parts);
+// The tree that these are, checked.
 Result<LayerTree> open_layer_tree(Bytes frame, const LayerParts& parts, uint64_t device_blocks);
 
 // Where a blob's bytes go, from the first to the last. One thread uses it.

@@ -174,8 +174,7 @@ Result<void> Images::keep_trees(const StreamedImage& image) const {
   for (size_t i = 0; i + 1 < image.chain_ids.size(); ++i) {
     if (::access(image.directory.c_str(), F_OK) != 0) return {};  // dropped meanwhile
     const auto sources = tree_sources(image, i, fetch::Priority::kBackground);
-    if (::access(sources.path.c_str(), F_OK) == 0) continue;
-    RUNNEL_DO(load_tree(image.boot.head.layers[i], sources, clock_));
+    RUNNEL_DO(keep_tree(image.boot.head.layers[i], sources, clock_));
   }
   return {};
 }

@@ -18,75 +18,90 @@ using artifact::LayerTree;
 
 constexpr auto kBlobTimeout = std::chrono::seconds(20);  // then the original is asked
 
-Result<LayerTree> open_frame(const LayerRecord& layer, Bytes frame) {
-  return artifact::open_layer_tree(frame, layer.parts, layer.device_blocks);
+// A tree as it is kept, and what its digest is of.
+struct Stored {
+  Buffer frame;
+  Buffer plain;
+};
+
+Result<Stored> verified(const LayerRecord& layer, Buffer frame) {
+  RUNNEL_TRY(auto plain, artifact::unpack_layer_tree(frame, layer.parts));
+  return Stored{.frame = std::move(frame), .plain = std::move(plain)};
 }
 
-Result<LayerTree> from_file(const LayerRecord& layer, const std::string& path, Buffer& frame) {
-  RUNNEL_TRY(frame, read_file(path, artifact::kMaxTreeStored));
-  return open_frame(layer, frame);
+Result<Stored> from_file(const LayerRecord& layer, const std::string& path) {
+  RUNNEL_TRY(auto frame, read_file(path, artifact::kMaxTreeStored));
+  return verified(layer, std::move(frame));
 }
 
 // Images on one base have its trees in common.
-Result<LayerTree> from_copies(const LayerRecord& layer, const TreeSources& sources, Buffer& frame) {
+Result<Stored> from_copies(const LayerRecord& layer, const TreeSources& sources) {
   for (const auto& path : sources.copies) {
-    if (auto tree = from_file(layer, path, frame)) return tree;
+    if (auto stored = from_file(layer, path)) return stored;
   }
   return fail(Code::kNotFound, "no other image keeps it");
 }
 
-Result<LayerTree> from_blob(const LayerRecord& layer, const TreeSources& sources,
-                            const Clock& clock, Buffer& frame) {
+Result<Stored> from_blob(const LayerRecord& layer, const TreeSources& sources, const Clock& clock) {
   const fetch::ReadThrough part{.priority = sources.priority,
                                 .from = layer.parts.tree_offset,
                                 .to = layer.parts.tree_offset + layer.parts.tree_stored,
                                 .piece_timeout = kBlobTimeout};
+  Buffer frame;
   RUNNEL_DO(fetch::read_through(*sources.blob, clock, part, [&](Bytes bytes) -> Result<void> {
     frame.insert(frame.end(), bytes.begin(), bytes.end());
     return {};
   }));
-  return open_frame(layer, frame);
+  return verified(layer, std::move(frame));
 }
 
-Result<LayerTree> from_original(const LayerRecord& layer, const TreeSources& sources,
-                                const Clock& clock, Buffer& frame) {
+Result<Stored> from_original(const LayerRecord& layer, const TreeSources& sources,
+                             const Clock& clock) {
   const auto& original = *sources.original;
   artifact::LayerLayout layout(original.diff_id, artifact::kChunkSize,
                                [](const Buffer&) { return Result<void>(); });
   RUNNEL_DO(fetch::read_through(*original.source, clock, {.priority = sources.priority},
                                 [&](Bytes bytes) { return layout.feed(bytes); }));
   RUNNEL_TRY(const auto tree, layout.finish());
-  const Buffer plain = artifact::serialize(tree);
+  Buffer plain = artifact::serialize(tree);
   if (codec::sha256(plain) != layer.parts.tree_digest) {
     return fail(Code::kInvalid, "layer {} of {}: its tree is not the artifact's", original.digest,
                 original.name);
   }
-  frame = codec::ZstdCompressor(artifact::kZstdLevel).compress(plain);
-  return open_frame(layer, frame);
+  return Stored{.frame = codec::ZstdCompressor(artifact::kZstdLevel).compress(plain),
+                .plain = std::move(plain)};
+}
+
+// From anywhere but its file, which has it then.
+Result<Stored> bring(const LayerRecord& layer, const TreeSources& sources, const Clock& clock) {
+  auto stored = from_copies(layer, sources);
+  if (!stored) stored = from_blob(layer, sources, clock);
+  if (!stored && sources.original && stored.error().code != Code::kCancelled) {
+    log::warning("{}: {}; reading the layer that it was made from", sources.path,
+                 stored.error().message);
+    stored = from_original(layer, sources, clock);
+  }
+  if (!stored) return stored;
+  if (auto kept = replace_file(sources.path, stored->frame); !kept) {
+    log::warning("a layer's tree is not kept: {}", kept.error().message);
+  }
+  return stored;
 }
 
 }  // namespace
 
 Result<LayerTree> load_tree(const LayerRecord& layer, const TreeSources& sources,
                             const Clock& clock) {
-  Buffer frame;
-  if (auto kept = from_file(layer, sources.path, frame)) return kept;
-  auto tree = from_copies(layer, sources, frame);
-  if (!tree) {
-    frame.clear();
-    tree = from_blob(layer, sources, clock, frame);
-  }
-  if (!tree && sources.original && tree.error().code != Code::kCancelled) {
-    log::warning("{}: {}; reading the layer that it was made from", sources.path,
-                 tree.error().message);
-    frame.clear();
-    tree = from_original(layer, sources, clock, frame);
-  }
-  if (!tree) return tree;
-  if (auto kept = replace_file(sources.path, frame); !kept) {
-    log::warning("a layer's tree is not kept: {}", kept.error().message);
-  }
-  return tree;
+  auto stored = from_file(layer, sources.path);
+  if (!stored) stored = bring(layer, sources, clock);
+  if (!stored) return std::unexpected(stored.error());
+  return artifact::parse_layer_tree(stored->plain, layer.device_blocks);
+}
+
+Result<void> keep_tree(const LayerRecord& layer, const TreeSources& sources, const Clock& clock) {
+  if (::access(sources.path.c_str(), F_OK) == 0) return {};
+  RUNNEL_DO(bring(layer, sources, clock));
+  return {};
 }
 
 }  // namespace runnel::node

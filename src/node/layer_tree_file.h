@@ -30,4 +30,10 @@ struct TreeSources {
 Result<artifact::LayerTree> load_tree(const artifact::LayerRecord& layer,
                                       const TreeSources& sources, const Clock& clock);
 
+// Sees to it that the file is there, for a load_tree() later. What comes is verified and not taken
+// apart, which is most of the work: the digest is the boot blob's, so no other source would have a
+// better tree. Blocks like load_tree().
+Result<void> keep_tree(const artifact::LayerRecord& layer, const TreeSources& sources,
+                       const Clock& clock);
+
 }  // namespace runnel::node

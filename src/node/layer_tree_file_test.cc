@@ -102,6 +102,35 @@ TEST_F(LayerTreeFile, IsNotBelievedWhenTheFileIsDamaged) {
   EXPECT_EQ(blob_->reads().size(), 2u);
 }
 
+TEST_F(LayerTreeFile, IsKeptAheadOfUse) {
+  ASSERT_TRUE(keep_tree(record_, sources(), clock_));
+  ASSERT_TRUE(keep_tree(record_, sources(), clock_));
+  EXPECT_EQ(blob_->reads().size(), 1u);
+
+  blob_->fail(Error(Code::kNotFound, "gone"));
+  expect_right();
+
+  EXPECT_TRUE(original_->reads().empty());
+}
+
+TEST_F(LayerTreeFile, IsKeptOnlyWhenItIsRight) {
+  blob_->corrupt(1);
+  auto without_original = sources();
+  without_original.original = std::nullopt;
+
+  EXPECT_FALSE(keep_tree(record_, without_original, clock_));
+  EXPECT_NE(::access(path_.c_str(), F_OK), 0);
+}
+
+TEST_F(LayerTreeFile, IsFetchedOnceWhenItMakesNoSense) {
+  record_.device_blocks = 0;  // its extents lie past that
+
+  for (int i = 0; i < 2; ++i) EXPECT_FALSE(load_tree(record_, sources(), clock_));
+
+  EXPECT_EQ(blob_->reads().size(), 1u) << "another source would have the same";
+  EXPECT_TRUE(original_->reads().empty());
+}
+
 TEST_F(LayerTreeFile, ComesFromAnotherImagesCopyAndIsKept) {
   expect_right();
   const auto copy = directory_.path() + "/copy";

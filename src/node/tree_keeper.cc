@@ -19,9 +19,9 @@ TreeKeeper::~TreeKeeper() {
   thread_.join();
 }
 
-void TreeKeeper::add(std::shared_ptr<const StreamedImage> image) {
+void TreeKeeper::add(const std::shared_ptr<const StreamedImage>& image) {
   const std::lock_guard lock(mutex_);
-  due_.push_back({.at = std::chrono::steady_clock::now() + delay_, .image = std::move(image)});
+  due_.push_back({.at = std::chrono::steady_clock::now() + delay_, .image = image});
   changed_.notify_all();
 }
 
@@ -37,8 +37,9 @@ void TreeKeeper::run() {
       changed_.wait_until(lock, SteadyTime(next->at));
       continue;
     }
-    const auto image = next->image;
+    auto image = next->image.lock();
     due_.erase(next);
+    if (!image) continue;
     lock.unlock();
     const auto kept = keep_(*image);
     lock.lock();

@@ -16,7 +16,9 @@
 
 namespace runnel::node {
 
-// Any thread may call any method. One thread works; what fails is tried again every minute.
+// Any thread may call any method. One thread works; what fails is tried again every minute. An
+// image that nobody else has any more is forgotten: it was let go, and when it comes again, at the
+// same path, that start's first seconds are its own.
 class TreeKeeper {
  public:
   // Brings what is missing of the image; blocks, for a bounded time.
@@ -27,12 +29,12 @@ class TreeKeeper {
   // Waits for a `keep` under way.
   ~TreeKeeper();
 
-  void add(std::shared_ptr<const StreamedImage> image);
+  void add(const std::shared_ptr<const StreamedImage>& image);
 
  private:
   struct Due {
     SteadyTime at;
-    std::shared_ptr<const StreamedImage> image;
+    std::weak_ptr<const StreamedImage> image;
   };
 
   void run();

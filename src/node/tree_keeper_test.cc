@@ -48,8 +48,10 @@ TEST(TreeKeeper, KeepsEachImageOnce) {
   Kept kept;
   TreeKeeper keeper([&](const auto& each) { return kept.keep(each); }, milliseconds(1));
 
-  keeper.add(image("a"));
-  keeper.add(image("b"));
+  const auto a = image("a");
+  const auto b = image("b");
+  keeper.add(a);
+  keeper.add(b);
 
   EXPECT_EQ(kept.wait_for(2), (std::vector<std::string>{"a", "b"}));
 }
@@ -60,9 +62,21 @@ TEST(TreeKeeper, TriesAgainWhatFailed) {
   TreeKeeper keeper([&](const auto& each) { return kept.keep(each); }, milliseconds(1),
                     milliseconds(1));
 
-  keeper.add(image("a"));
+  const auto a = image("a");
+  keeper.add(a);
 
   EXPECT_EQ(kept.wait_for(3), (std::vector<std::string>{"a", "a", "a"}));
+}
+
+TEST(TreeKeeper, ForgetsAnImageThatNobodyHas) {
+  Kept kept;
+  TreeKeeper keeper([&](const auto& each) { return kept.keep(each); }, milliseconds(1));
+
+  keeper.add(image("gone"));
+  const auto there = image("there");
+  keeper.add(there);
+
+  EXPECT_EQ(kept.wait_for(1), std::vector<std::string>{"there"});
 }
 
 TEST(TreeKeeper, DoesNotHoldUpItsEnd) {
@@ -70,7 +84,8 @@ TEST(TreeKeeper, DoesNotHoldUpItsEnd) {
   const auto begun = std::chrono::steady_clock::now();
   {
     TreeKeeper keeper([&](const auto& each) { return kept.keep(each); }, std::chrono::hours(1));
-    keeper.add(image("a"));
+    const auto a = image("a");
+    keeper.add(a);
   }
   EXPECT_LT(std::chrono::steady_clock::now() - begun, std::chrono::minutes(1));
 }
