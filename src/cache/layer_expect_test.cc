@@ -40,6 +40,24 @@ TEST_F(CacheExpectedChunks, AreWaitedForAndNotFetched) {
   EXPECT_EQ(layer_->touches().front().origin, Origin::kHotPack);
 }
 
+TEST(CacheHotPack, IsReadFromMemoryUntilItsWriteIsDue) {
+  test::OpenLayer open(nullptr, {.longest = seconds(2), .most_bytes = uint64_t{1} << 30});
+  ASSERT_TRUE(open.layer->insert(2, open.frame(2)));
+
+  EXPECT_EQ(open.behind.waiting_bytes(), test::OpenLayer::kChunkBytes);
+  EXPECT_EQ(open.read(2).get().value(), open.expected(2));
+  EXPECT_TRUE(open.layer->sync()) << "has nothing to do with what is not written";
+  EXPECT_EQ(open.layer->stats().bytes_present, 0u);
+
+  open.behind.expire(open.clock.now() + seconds(2));
+  while (!open.layer->holds(2)) {
+    ASSERT_TRUE(open.layer->sync());
+    std::this_thread::yield();
+  }
+  EXPECT_EQ(open.read(2).get().value(), open.expected(2));
+  EXPECT_TRUE(open.source->reads().empty());
+}
+
 TEST_F(CacheExpectedChunks, AreASignThatTheLayerIsNotSilent) {
   const auto before = clock_.now();
   ASSERT_LT(layer_->signs().chunk, before);

@@ -21,9 +21,12 @@ class OpenLayer {
   static constexpr uint64_t kChunkBytes = kBlocks * artifact::kBlockSize;
   static constexpr uint64_t kRead = 10;  // bytes of a read()
 
-  // With `chunks`, it takes from the layers there what they have, and lends.
-  explicit OpenLayer(cache::ChunkIndex* chunks = nullptr)
-      : layer(cache::Layer::open(cache::directory_storage(directory_.path()), sample.parse_table(),
+  // With `chunks`, it takes from the layers there what they have, and lends. No write waits, unless
+  // `limits` let it.
+  explicit OpenLayer(cache::ChunkIndex* chunks = nullptr,
+                     const cache::WriteBehind::Limits& limits = {.most_bytes = 0})
+      : behind(write_, clock, limits),
+        layer(cache::Layer::open(cache::directory_storage(directory_.path()), sample.parse_table(),
                                  source,
                                  {.verify = verify_,
                                   .write = write_,
@@ -32,7 +35,8 @@ class OpenLayer {
                                   .kept_bytes = kept_bytes_,
                                   .budget = budget,
                                   .read_ahead = false,
-                                  .chunks = chunks})
+                                  .chunks = chunks,
+                                  .behind = &behind})
                   .value()) {
     if (chunks != nullptr) chunks->add(layer);
   }
@@ -81,6 +85,11 @@ class OpenLayer {
   TempDir directory_;
   WorkerPool rescue_{1};
   WorkerPool write_{1};
+
+ public:
+  cache::WriteBehind behind;
+
+ private:
   WorkerPool verify_{1};
 
  public:
