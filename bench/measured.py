@@ -34,6 +34,18 @@ def begun(packages: tuple[str, ...] = PEERS) -> dict:
     return {"date": datetime.date.today().isoformat(), "machine": machine(packages)}
 
 
+def keep(results: dict, path: Path, *fields: str) -> None:
+    """Takes these fields from what `path` has of an earlier run, unless that was another machine: what is
+    not measured again may stand beside what is, and figures of two machines may not."""
+    if not path.exists():
+        return
+    before = json.loads(path.read_text())
+    if before["machine"]["model"] != results["machine"]["model"]:
+        print(f"{path.name} was measured on {before['machine']['model']}: nothing of it is kept", flush=True)
+        return
+    results.update({field: before[field] for field in fields})
+
+
 def opening(results: dict, command: str) -> str:
     """The first words of the text: what was measured when, and on what."""
     m = results["machine"]

@@ -4,7 +4,6 @@ one file a day. bench/cold-start and bench/read-everything differ in what the co
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import subprocess
 import sys
@@ -67,9 +66,7 @@ def run(command: Command) -> int:
     engines = [engine for engine in options.engine if engine not in absent]
     results = {**measured.begun(), "load": measured.load(), "absent": absent, "summary": [], "runs": []}
     path = options.json or ROOT / f"bench/results/{command.name}-{results['date']}.json"
-    if path.exists():
-        before = json.loads(path.read_text())
-        results["summary"], results["runs"] = before["summary"], before["runs"]
+    measured.keep(results, path, "summary", "runs")
     directory = Path(tempfile.mkdtemp(prefix="runnel-bench-", dir=options.scratch))
     with cold_start.Bench(directory, engines, options.network,
                           workload=command.workload) as bench:

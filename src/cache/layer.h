@@ -327,6 +327,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   mutable std::mutex mutex_;  // never held over a system call
   ChunkStates states_;
   std::map<uint32_t, Pending> pending_;
+  std::set<uint32_t> awaited_;  // of pending_, those with somebody waiting: few among many
   std::map<uint32_t, std::shared_ptr<const ChunkBytes>>
       recent_;                  // written ones, while memory allows
   std::set<uint32_t> damaged_;  // found by scrub(), and not repaired yet

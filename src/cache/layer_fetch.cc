@@ -152,6 +152,7 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plai
       if (arrive_locked(*read)) finished.push_back(read);
     }
     at->second.waiting.clear();
+    awaited_.erase(chunk);
     end_wait_locked(chunk, at->second);
     if (new_data) {
       at->second.plain = plain;
@@ -235,6 +236,7 @@ void Layer::give_up(uint32_t chunk, const Error& error) {
     end_wait_locked(chunk, at->second);
     touches_.waits(at->second.touch, Wait::kFailed);
     pending_.erase(at);
+    awaited_.erase(chunk);
   }
   for (const auto& read : finished) read->finish();
 }

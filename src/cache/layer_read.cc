@@ -89,7 +89,10 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
     give(chunk, pending.plain, *read);
     return;
   }
-  if (pending.waiting.empty()) pending.asked = workers_.clock.now();
+  if (pending.waiting.empty()) {
+    pending.asked = workers_.clock.now();
+    awaited_.insert(chunk);
+  }
   pending.waiting.push_back(read);
   ++read->missing;
   pending.deadline = std::max(pending.deadline, read->fetch_until);
@@ -178,7 +181,8 @@ void Layer::expire(SteadyTime now) {
   std::vector<std::pair<std::shared_ptr<Read>, Error>> late;
   {
     const std::lock_guard lock(mutex_);
-    for (auto& [chunk, pending] : pending_) {
+    for (const uint32_t chunk : awaited_) {
+      const Pending& pending = pending_.at(chunk);
       for (auto& read : pending.waiting) {
         if (read->deadline > now || std::exchange(read->ended, true)) continue;
         late.emplace_back(read, read->error ? *read->error : too_late_locked(*read, pending));

@@ -58,8 +58,9 @@ void Layer::lose(uint32_t chunk, const Error& error) {
 // chunk.
 void Layer::watch_silence_locked(SteadyTime now) {
   if (!rescue_.possible() || rescue_.running()) return;
-  for (const auto& [chunk, pending] : pending_) {
-    if (pending.fetches == 0 || pending.waiting.empty() || pending.deadline <= now) continue;
+  for (const uint32_t chunk : awaited_) {
+    const Pending& pending = pending_.at(chunk);
+    if (pending.fetches == 0 || pending.deadline <= now) continue;
     const auto patience = (pending.deadline - pending.asked) / 4;
     const auto waited = now - pending.asked;
     const bool silent = now - rescue_.source_worked_at() > patience;
@@ -81,7 +82,8 @@ void Layer::fetch_again(SteadyTime now) {
     const std::lock_guard lock(mutex_);
     const bool comes = rescue_.running() && now - original_heard_at_.load() < kRetryLost;
     const auto patience = comes ? kRetryLostWhileRestored : kRetryLost;
-    for (auto& [chunk, pending] : pending_) {
+    for (const uint32_t chunk : awaited_) {
+      Pending& pending = pending_.at(chunk);
       if (pending.lost && now - pending.lost_at >= patience) {
         pending.lost = false;
         pending.retry = true;

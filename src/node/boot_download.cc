@@ -201,7 +201,7 @@ void BootDownload::frame_done(uint64_t size, const Result<void>& outcome) {
     ++refused_;
     if (!error_) error_ = outcome.error().in("a chunk of it");
   }
-  changed_.notify_all();
+  if (in_flight_ <= kMostInFlight / 2) changed_.notify_all();
 }
 
 bool BootDownload::is_over() {

@@ -42,7 +42,8 @@ class BootDownload {
   // A pack is read on when at least this part of its bytes is lacking: as ranges, they cost a
   // request for each place.
   static constexpr double kWorthReading = 0.5;
-  // Frames that are being verified: what a reader wants meanwhile stands behind them.
+  // Frames that are being verified: what a reader wants meanwhile stands behind them. When half of
+  // them are done, the next ones are handed out: one by one would be two switches of threads each.
   static constexpr uint64_t kMostInFlight = uint64_t{1} << 20;
 
   // Hands a blob's bytes to its argument in their order, and blocks until all have come or the

@@ -13,6 +13,7 @@ from sandbox import services
 ROOT = services.project_root()
 sys.path.append(str(ROOT / "bench"))
 
+import measured  # noqa: E402
 from run_bench import bounded, readme, summary  # noqa: E402
 from run_bench.parts import BY_NAME, PARTS  # noqa: E402
 
@@ -65,6 +66,17 @@ def test_the_document_takes_the_newest_of_each_part_and_says_how_old_it_is(tmp_p
     assert "## The registry\n\nNot measured again since 2025-12-31.\n\n| a table |" in at.read_text()
     assert summary.shown(at.with_suffix(".json")).startswith(
         "Measured 2026-01-03, faults 2026-01-02, registry 2025-12-31; every table")
+
+
+@pytest.mark.parametrize(("model", "kept"), [("of today", [1]), ("another", [])])
+def test_figures_of_two_machines_do_not_stand_beside_each_other(tmp_path, model, kept):
+    path = tmp_path / "cold-start.json"
+    path.write_text(json.dumps({"machine": {"model": model}, "summary": [1]}))
+    results = {"machine": {"model": "of today"}, "summary": []}
+
+    measured.keep(results, path, "summary")
+
+    assert results["summary"] == kept
 
 
 def test_a_part_ends_by_itself_and_its_output_is_kept(tmp_path):
