@@ -60,6 +60,7 @@ LayerStats Layer::stats() const {
   const std::lock_guard lock(mutex_);
   LayerStats stats = stats_;
   stats.bytes_present = states_.present_bytes();
+  stats.bytes_in_memory = unwritten_bytes_;
   stats.complete = states_.all_durable();
   return stats;
 }

@@ -67,9 +67,10 @@ struct Workers {
 };
 
 struct LayerStats {
-  uint64_t bytes_present = 0;   // of the device image
-  uint64_t bytes_fetched = 0;   // stored bytes of chunks that came over the network for this layer
-  uint64_t bytes_borrowed = 0;  // of the device image, taken from other layers on this node
+  uint64_t bytes_present = 0;    // of the device image, in its file
+  uint64_t bytes_in_memory = 0;  // likewise: verified, read from memory, and not in the file yet
+  uint64_t bytes_fetched = 0;    // stored bytes of chunks that came over the network for this layer
+  uint64_t bytes_borrowed = 0;   // of the device image, taken from other layers on this node
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;   // arrivals whose bytes were not what the table says
   uint64_t bytes_restored = 0;   // of the device image, made from the original layer
@@ -329,8 +330,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   std::map<uint32_t, Pending> pending_;
   std::set<uint32_t> awaited_;  // of pending_, those with somebody waiting: few among many
   std::map<uint32_t, std::shared_ptr<const ChunkBytes>>
-      recent_;                  // written ones, while memory allows
-  std::set<uint32_t> damaged_;  // found by scrub(), and not repaired yet
+      recent_;                    // written ones, while memory allows
+  std::set<uint32_t> damaged_;    // found by scrub(), and not repaired yet
+  uint64_t unwritten_bytes_ = 0;  // of pending_, verified
   uint64_t sync_failures_ = 0;
   LayerStats stats_;
   Touches touches_;

@@ -48,12 +48,15 @@ TEST(CacheHotPack, IsReadFromMemoryUntilItsWriteIsDue) {
   EXPECT_EQ(open.read(2).get().value(), open.expected(2));
   EXPECT_TRUE(open.layer->sync()) << "has nothing to do with what is not written";
   EXPECT_EQ(open.layer->stats().bytes_present, 0u);
+  EXPECT_EQ(open.layer->stats().bytes_in_memory, test::OpenLayer::kChunkBytes);
 
   open.behind.expire(open.clock.now() + seconds(2));
   while (!open.layer->holds(2)) {
     ASSERT_TRUE(open.layer->sync());
     std::this_thread::yield();
   }
+  EXPECT_EQ(open.layer->stats().bytes_present, test::OpenLayer::kChunkBytes);
+  EXPECT_EQ(open.layer->stats().bytes_in_memory, 0u);
   EXPECT_EQ(open.read(2).get().value(), open.expected(2));
   EXPECT_TRUE(open.source->reads().empty());
 }

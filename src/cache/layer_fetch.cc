@@ -157,6 +157,7 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plai
     if (new_data) {
       at->second.plain = plain;
       workers_.kept_bytes += plain->size();
+      unwritten_bytes_ += plain->size();
     } else {
       states_.checked(chunk);
       pending_.erase(at);

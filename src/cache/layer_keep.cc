@@ -64,6 +64,7 @@ void Layer::write(uint32_t chunk, Bytes plain) {
   RUNNEL_CHECK(at != pending_.end() && at->second.plain);
   const auto kept = std::move(at->second.plain);
   pending_.erase(at);
+  unwritten_bytes_ -= plain.size();
   // A sync that failed meanwhile may have lost these bytes, and its error will not come again.
   if (written && failures_before == sync_failures_) {
     states_.written(chunk);

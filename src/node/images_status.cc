@@ -22,7 +22,7 @@ LayerStatus layer_status(const std::string& digest, const cache::Layer& layer,
   auto stats = layer.stats();
   return {.digest = digest,
           .bytes = layer.size(),
-          .present = stats.bytes_present,
+          .present = stats.bytes_present + stats.bytes_in_memory,
           .fetched = stats.bytes_fetched,
           .borrowed = stats.bytes_borrowed,
           .page_cache = 0,
