@@ -71,6 +71,28 @@ TEST(ReplaceFile, KeepsTheOldOneWhenThePiecesEndEarly) {
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
 }
 
+TEST(ReplaceFile, ReplacesAsAWholeWithoutTheDiskToo) {
+  const test::TempDir dir;
+  const auto path = dir.path() + "/file";
+  ASSERT_TRUE(replace_file(path, as_bytes("old"), 0600));
+
+  ASSERT_TRUE(replace_file(path, as_bytes("new"), 0640, Survives::kProcessDeath));
+
+  EXPECT_EQ(as_text(read_file(path, 100).value()), "new");
+  EXPECT_EQ(std::filesystem::status(path).permissions(), std::filesystem::perms::owner_read |
+                                                             std::filesystem::perms::owner_write |
+                                                             std::filesystem::perms::group_read);
+  EXPECT_EQ(std::distance(std::filesystem::directory_iterator(dir.path()), {}), 1);
+  EXPECT_TRUE(sync_file(path));
+}
+
+TEST(SyncFile, NamesTheFileThatIsNotThere) {
+  const auto synced = sync_file("/nonexistent/file");
+
+  ASSERT_FALSE(synced);
+  EXPECT_NE(synced.error().message.find("/nonexistent/file"), std::string::npos);
+}
+
 TEST(MakeDirectories, CreatesParentsAndAcceptsWhatIsThere) {
   const test::TempDir dir;
 

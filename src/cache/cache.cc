@@ -92,7 +92,7 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
     if (at != entries_.end() && at->second.layer) return at->second.layer;
   }
   const auto directory = path_of(digest);
-  RUNNEL_DO(make_directories(directory, 0700));
+  RUNNEL_DO(make_directories(directory, 0700, Survives::kProcessDeath));
   RUNNEL_TRY(auto layer,
              Layer::open(directory_storage(directory), std::move(table), std::move(source),
                          {.verify = *verify_,

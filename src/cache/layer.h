@@ -345,7 +345,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   uint32_t fill_cursor_ = 0;
   unsigned fills_in_flight_ = 0;
 
-  std::optional<Validity> validity_;  // sync() alone uses it, after open()
+  // sync() alone uses these, after open().
+  std::optional<Validity> validity_;
+  bool names_durable_ = false;
 };
 
 }  // namespace runnel::cache

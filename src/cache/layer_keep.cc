@@ -121,6 +121,8 @@ Result<void> Layer::make_durable(const ChunkStates::Round& round) {
     return std::unexpected(system_error(injected, "fdatasync (injected)"));
   }
   RUNNEL_DO(device_->sync());
+  if (!names_durable_) RUNNEL_DO(storage_->sync_names());
+  names_durable_ = true;
   fault("between-sync-and-bitmap");
   return validity_->set(round.data);
 }

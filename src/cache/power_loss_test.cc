@@ -121,6 +121,7 @@ class Machine {
     ++tally_.complete;
     ASSERT_TRUE(disk_.seen("device") == sample().device);
     ASSERT_TRUE(disk_.on_platter("device") == sample().device);
+    ASSERT_TRUE(disk_.names_durable());
   }
 
   void expect_bits_to_be_true() {

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <filesystem>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -92,6 +93,11 @@ class DirectoryStorage final : public Storage {
   }
 
   std::string path(const std::string& name) const override { return directory_ + "/" + name; }
+
+  Result<void> sync_names() override {
+    RUNNEL_DO(sync_directory(directory_));
+    return sync_directory(std::filesystem::path(directory_).parent_path().string());
+  }
 
   Result<bool> take_mark() override {
     if (::unlink(path("clean").c_str()) != 0) {

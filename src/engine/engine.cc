@@ -310,7 +310,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   RUNNEL_TRY(const bool reused, reuse(name, record, existing));
   const auto target = target_of(name);
   if (reused) return target;
-  RUNNEL_DO(make_directories(target, 0711));
+  RUNNEL_DO(make_directories(target, 0711, Survives::kProcessDeath));
   const bool directly = reads_directly(devices.size(), record.served.size());
   ImageMount wanted{.way = way_,
                     .metadata_path = metadata_path,
@@ -324,7 +324,9 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
     RUNNEL_DO(serve_tree(record));
     wanted.tree_path = fmt::format("{}/devices/{}", options_.root, tree_name(record.tree));
   }
-  RUNNEL_DO(replace_file(record_path(name), as_bytes(record.to_json())));
+  // After a power loss there is no mount for it to speak of.
+  RUNNEL_DO(
+      replace_file(record_path(name), as_bytes(record.to_json()), 0644, Survives::kProcessDeath));
   RUNNEL_DO(mount_image(wanted, options_.mount_timeout));
   remember(name, record);
   return target;

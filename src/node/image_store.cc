@@ -20,6 +20,8 @@ namespace fs = std::filesystem;
 namespace json = boost::json;
 
 constexpr std::string_view kPartSuffix = ".part";
+constexpr std::string_view kManifest = "/artifact.json";
+constexpr std::string_view kBoot = "/boot";
 constexpr uint64_t kMaxRecord = 1 << 20;
 constexpr uint64_t kPiece = 256 << 10;
 
@@ -99,6 +101,14 @@ Result<bool> is_unpacked(const artifact::BootHead& head, const std::string& path
   return sum.finish() == head.stored.digest;
 }
 
+// The record first: what is left when this is cut short is nothing.
+std::error_code remove_directory(const StreamedImage& image) {
+  std::error_code error;
+  fs::remove(image.record_path(), error);
+  fs::remove_all(image.directory, error);
+  return error;
+}
+
 // Whether the kernel may mount it. Of a large one few pages at a time are memory of this process.
 Result<void> check_metadata(const artifact::Boot& boot, const std::string& path) {
   RUNNEL_TRY(const auto file, MappedFile::open(path, artifact::kMaxImageSize));
@@ -120,33 +130,31 @@ Result<ImageStore> ImageStore::open(const std::string& root) {
   RUNNEL_DO(make_directories(directory, 0700));
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
-    if (entry.path().string().ends_with(kPartSuffix)) fs::remove_all(entry.path(), error);
+    // Earlier versions wrote to another name first.
+    const bool kept = !entry.path().string().ends_with(kPartSuffix) &&
+                      fs::exists(entry.path() / "image.json", error);
+    if (!kept) fs::remove_all(entry.path(), error);
   }
   return ImageStore(directory);
 }
 
-Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest, Bytes head,
-                              Bytes tables) const {
-  const auto directory = fmt::format("{}/{}", directory_, image.subject.hex());
-  const auto part = directory + std::string(kPartSuffix);
-  std::error_code error;
-  fs::remove_all(part, error);
-  if (auto written = write_part(part, image, artifact_manifest, head, tables); !written) {
-    fs::remove_all(part, error);
+Result<void> ImageStore::write(StreamedImage& image, Bytes artifact_manifest, Bytes head,
+                               Bytes tables) const {
+  image.directory = fmt::format("{}/{}", directory_, image.subject.hex());
+  remove_directory(image);
+  if (auto written = write_files(image, artifact_manifest, head, tables); !written) {
+    remove_directory(image);
     return written;
   }
-  fs::remove_all(directory, error);
-  RUNNEL_DO(durable_rename(part, directory));
-  image.directory = directory;
   // From now on the tables are the file's pages, and no memory of this process.
-  RUNNEL_TRY(const auto boot, MappedFile::open(directory + "/boot", artifact::kMaxHeadSize * 2));
+  const auto path = image.directory + std::string(kBoot);
+  RUNNEL_TRY(const auto boot, MappedFile::open(path, artifact::kMaxHeadSize * 2));
   uint64_t offset = image.artifact.head_size;
   for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
     auto& table = image.boot.tables[image.boot.head.layers[i].slot - 1];
     const uint64_t size = table.bytes().size();
-    if (offset + size > boot->bytes().size()) {
-      return fail(Code::kUnavailable, "{}/boot is shorter than what was written", directory);
-    }
+    if (offset + size > boot->bytes().size())
+      return fail(Code::kUnavailable, "{} is shorter than what was written", path);
     RUNNEL_TRY(table, artifact::ChunkTable::parse(boot->bytes().subspan(offset, size), boot,
                                                   table.digest()));
     offset += size;
@@ -155,19 +163,34 @@ Result<void> ImageStore::save(StreamedImage& image, Bytes artifact_manifest, Byt
   return {};
 }
 
-Result<void> ImageStore::write_part(const std::string& part, const StreamedImage& image,
-                                    Bytes artifact_manifest, Bytes head, Bytes tables) {
-  const auto metadata = part + "/metadata.erofs";
-  RUNNEL_DO(make_directories(part, 0700));
-  RUNNEL_DO(create_file(part + "/image.json", as_bytes(to_record(image))));
-  RUNNEL_DO(create_file(part + "/artifact.json", artifact_manifest));
-  RUNNEL_DO(create_file_by(part + "/boot", [head, tables](const auto& put) -> Result<void> {
-    RUNNEL_DO(put(head));
-    return put(tables);
-  }));
-  RUNNEL_DO(create_file_by(metadata, unpacked(image.boot.head, head)));
-  RUNNEL_DO(check_metadata(image.boot, metadata));
-  return sync_directory(part);
+Result<void> ImageStore::write_files(const StreamedImage& image, Bytes artifact_manifest,
+                                     Bytes head, Bytes tables) {
+  const auto& directory = image.directory;
+  constexpr auto kNotYet = Survives::kProcessDeath;
+  RUNNEL_DO(make_directories(directory, 0700, kNotYet));
+  RUNNEL_DO(create_file(image.record_path() + std::string(kPartSuffix), as_bytes(to_record(image)),
+                        0644, kNotYet));
+  RUNNEL_DO(create_file(directory + std::string(kManifest), artifact_manifest, 0644, kNotYet));
+  RUNNEL_DO(create_file_by(
+      directory + std::string(kBoot),
+      [head, tables](const auto& put) -> Result<void> {
+        RUNNEL_DO(put(head));
+        return put(tables);
+      },
+      0644, kNotYet));
+  RUNNEL_DO(create_file_by(image.metadata_path(), unpacked(image.boot.head, head), 0644, kNotYet));
+  return check_metadata(image.boot, image.metadata_path());
+}
+
+// All were written before the first is synced, so that one commit of the file system has them all.
+Result<void> ImageStore::keep(const StreamedImage& image) const {
+  const auto part = image.record_path() + std::string(kPartSuffix);
+  RUNNEL_DO(sync_file(image.metadata_path()));
+  RUNNEL_DO(sync_file(image.directory + std::string(kBoot)));
+  RUNNEL_DO(sync_file(image.directory + std::string(kManifest)));
+  RUNNEL_DO(sync_file(part));
+  RUNNEL_DO(durable_rename(part, image.record_path()));
+  return sync_directory(directory_);
 }
 
 Result<ImageStore::Loaded> ImageStore::load_all() const {
@@ -189,13 +212,14 @@ Result<ImageStore::Loaded> ImageStore::load_all() const {
 Result<StreamedImage> ImageStore::load(const std::string& directory) const {
   StreamedImage image;
   image.directory = directory;
-  RUNNEL_TRY(const auto record, read_file(directory + "/image.json", kMaxRecord));
+  RUNNEL_TRY(const auto record, read_file(image.record_path(), kMaxRecord));
   RUNNEL_DO(read_record(record, image));
   RUNNEL_TRY(const auto manifest_bytes,
-             read_file(directory + "/artifact.json", oci::kMaxDocumentBytes));
+             read_file(directory + std::string(kManifest), oci::kMaxDocumentBytes));
   RUNNEL_TRY(const auto manifest, oci::parse_manifest(manifest_bytes));
   RUNNEL_TRY(image.artifact, artifact::parse_artifact(manifest));
-  RUNNEL_TRY(const auto boot, MappedFile::open(directory + "/boot", artifact::kMaxHeadSize * 2));
+  RUNNEL_TRY(const auto boot,
+             MappedFile::open(directory + std::string(kBoot), artifact::kMaxHeadSize * 2));
   if (boot->bytes().size() < image.artifact.head_size)
     return fail(Code::kInvalid, "{}/boot is shorter than its head", directory);
   const Bytes head_bytes = boot->bytes().first(image.artifact.head_size);
@@ -219,9 +243,8 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
 }
 
 Result<void> ImageStore::remove(const StreamedImage& image) const {
-  std::error_code error;
-  fs::remove_all(image.directory, error);
-  if (error) return fail(Code::kUnavailable, "remove {}: {}", image.directory, error.message());
+  if (const auto error = remove_directory(image); error)
+    return fail(Code::kUnavailable, "remove {}: {}", image.directory, error.message());
   return sync_directory(directory_);
 }
 

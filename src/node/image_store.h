@@ -2,14 +2,15 @@
 //
 // One directory an image below ROOT/images, named by the hex of its manifest's digest:
 //
-//   image.json      host, repository, subject, chain IDs, the layers' sizes
+//   image.json      host, repository, subject, chain IDs, the layers' sizes; appears when all of
+//   the
+//                   others are durable, and a directory without it is nothing
 //   artifact.json   the artifact's manifest, as the registry had it
 //   boot            the boot blob's head and tables
 //   metadata.erofs  the merged EROFS image, as it is mounted
 //   N.erofs         the merge of the image's lowest N layers, made when somebody asked for it
 //
-// A directory appears by rename when all of it is durable; boot and metadata are verified again
-// when an image is loaded.
+// Boot and metadata are verified again when an image is loaded.
 #pragma once
 
 #include <string>
@@ -33,8 +34,10 @@ struct StreamedImage {
   artifact::Boot boot;
   std::string directory;
 
+  std::string record_path() const { return directory + "/image.json"; }
   std::string metadata_path() const { return directory + "/metadata.erofs"; }
-  std::string name() const { return host + "/" + repository + "@" + subject.to_string(); }
+  std::string place() const { return host + "/" + repository; }
+  std::string name() const { return place() + "@" + subject.to_string(); }
 };
 
 // The blobs of the lowest `layers` layers that have content, in the order of their slots.
@@ -43,13 +46,15 @@ std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layer
 // Not thread-safe as to one image; different images may be handled at once.
 class ImageStore {
  public:
-  // Creates ROOT/images and removes what an interrupted save() left.
+  // Creates ROOT/images and removes what was written and not kept.
   static Result<ImageStore> open(const std::string& root);
 
-  // Makes `image` durable, unpacks and checks its metadata, which may be mounted then, and sets its
-  // directory. `artifact_manifest`, `head` and `tables` are the bytes that `image` was parsed from.
-  // Once for an image at a time.
-  Result<void> save(StreamedImage& image, Bytes artifact_manifest, Bytes head, Bytes tables) const;
+  // Writes `image`, unpacks and checks its metadata, which may be mounted then, and sets its
+  // directory. Waits for no disk. `artifact_manifest`, `head` and `tables` are the bytes that
+  // `image` was parsed from.
+  Result<void> write(StreamedImage& image, Bytes artifact_manifest, Bytes head, Bytes tables) const;
+  // Makes what was written durable: the next open() finds it. What was not kept must be removed.
+  Result<void> keep(const StreamedImage& image) const;
 
   struct Loaded {
     std::vector<StreamedImage> images;
@@ -62,8 +67,8 @@ class ImageStore {
  private:
   explicit ImageStore(std::string directory) : directory_(std::move(directory)) {}
   Result<StreamedImage> load(const std::string& directory) const;
-  static Result<void> write_part(const std::string& part, const StreamedImage& image,
-                                 Bytes artifact_manifest, Bytes head, Bytes tables);
+  static Result<void> write_files(const StreamedImage& image, Bytes artifact_manifest, Bytes head,
+                                  Bytes tables);
 
   std::string directory_;
 };

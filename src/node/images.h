@@ -239,6 +239,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                          Artifacts artifacts, Reason& if_denied);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
+  Result<void> mount_written(const std::shared_ptr<const StreamedImage>& image,
+                             BootDownload& download);
   Result<Layers> attach(const StreamedImage& image);
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 

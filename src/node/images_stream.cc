@@ -92,20 +92,38 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
     RUNNEL_TRY(streamed.boot, artifact::open_tables(artifact, std::move(head), tables, nullptr));
   }
   {
-    const auto keeping = step("keep the image on disk");
-    RUNNEL_DO(store_.save(streamed, found.manifest, head_bytes, tables));
+    const auto writing = step("unpack the metadata");
+    RUNNEL_DO(store_.write(streamed, found.manifest, head_bytes, tables));
   }
-  const auto kept = std::make_shared<const StreamedImage>(std::move(streamed));
+  const auto written = std::make_shared<const StreamedImage>(std::move(streamed));
+  // The disk takes its time while the rest is done; nothing is promised before it has answered.
+  auto keeping = std::async(kThreadIfThereIsOne, [&] {
+    const auto waiting = step("keep the image on disk");
+    return store_.keep(*written);
+  });
+  auto mounted = mount_written(written, *download);
+  auto kept = keeping.get();
+  if (mounted && kept) return Mounted{.image = written, .boot_download = std::move(download)};
+  download.reset();  // it hands chunks to the layers that go now
+  drop(*written);
+  return std::unexpected(mounted ? kept.error() : mounted.error());
+}
+
+Result<void> Images::mount_written(const std::shared_ptr<const StreamedImage>& image,
+                                   BootDownload& download) {
+  const auto step = [&](const char* what) {
+    return StartLog::Step(options_.log, image->place(), Kind::kStep, what);
+  };
   {
     const auto opening = step("open layers");
-    RUNNEL_TRY(const auto layers, attach(*kept));
-    RUNNEL_DO(download->unpack(kept->boot, layers));
+    RUNNEL_TRY(const auto layers, attach(*image));
+    RUNNEL_DO(download.unpack(image->boot, layers));
   }
   const auto mounting = step("mount");
-  const Place whole{.image = kept, .layers = kept->chain_ids.size()};
-  RUNNEL_DO(engine_.mount(whole.mount_name(), kept->metadata_path(),
-                          device_digests(kept->boot, whole.layers)));
-  return Mounted{.image = kept, .boot_download = std::move(download)};
+  const Place whole{.image = image, .layers = image->chain_ids.size()};
+  RUNNEL_DO(engine_.mount(whole.mount_name(), image->metadata_path(),
+                          device_digests(image->boot, whole.layers)));
+  return {};
 }
 
 Images::Coming::Coming(Images& images, const artifact::Artifact& artifact)

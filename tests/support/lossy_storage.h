@@ -2,8 +2,9 @@
 //
 // It keeps for each file what the processes see and what is on the platter. Between the two stand
 // the writes since the last sync; at a power cut any subset of their sectors arrives, each whole or
-// as some other bytes, whatever the order of the writes. A sync may fail once, as Linux does it:
-// the error comes once, sectors are lost behind it, and the next sync succeeds.
+// as some other bytes, whatever the order of the writes; and all files may be gone whose names were
+// not synced. A sync may fail once, as Linux does it: the error comes once, sectors are lost behind
+// it, and the next sync succeeds.
 #pragma once
 
 #include <algorithm>
@@ -52,6 +53,7 @@ class LossyDisk {
   // from on_change or when nobody else uses the disk.
   const Buffer& seen(const std::string& name) { return files_[name].seen; }
   const Buffer& on_platter(const std::string& name) { return files_[name].platter; }
+  bool names_durable() const { return names_durable_; }
 
  private:
   static constexpr uint64_t kSector = 512;
@@ -88,6 +90,7 @@ class LossyDisk {
   std::mt19937 random_;
   const bool garbage_;
   std::map<std::string, Contents> files_;
+  bool names_durable_ = false;
   bool mark_ = false;
   bool fail_sync_ = false;
   bool counting_ = false;
@@ -173,6 +176,12 @@ class LossyDisk::LossyStorage final : public cache::Storage {
     return std::make_unique<LossyFile>(disk_, disk_.files_[name]);
   }
   std::string path(const std::string& name) const override { return "lossy/" + name; }
+  Result<void> sync_names() override {
+    const std::lock_guard lock(disk_.mutex_);
+    RUNNEL_DO(disk_.operate_locked());
+    disk_.names_durable_ = true;
+    return {};
+  }
   Result<bool> take_mark() override {
     const std::lock_guard lock(disk_.mutex_);
     RUNNEL_DO(disk_.operate_locked());
@@ -218,6 +227,11 @@ inline void LossyDisk::power_cycle() {
   const std::lock_guard lock(mutex_);
   counting_ = false;
   fail_sync_ = false;
+  if (!names_durable_ && one_in(2)) {
+    for (auto& [name, file] : files_) file = {};
+    mark_ = false;
+    changed_locked();
+  }
   for (auto& [name, file] : files_) {
     lose_some_locked(file, true);
     changed_locked();
