@@ -6,6 +6,7 @@
 #include "mirror/answers.h"
 #include "net/async.h"
 #include "oci/document.h"
+#include "oci/media_types.h"
 #include "oci/reference.h"
 
 namespace runnel::mirror {
@@ -73,6 +74,14 @@ std::optional<oci::Digest> verified_digest(const Target& target, const std::stri
 // could use them through the mirror. containerd has the same hosts.toml and goes there itself.
 bool may_lend(const remote::Endpoint& endpoint) {
   return endpoint.headers.empty() && (!endpoint.tls || endpoint.tls->certificate_file.empty());
+}
+
+// The digest that the answer to a HEAD states, if it is of an image.
+std::optional<oci::Digest> named_image(const Headers& headers) {
+  if (!oci::is_manifest_type(headers.first("Content-Type").value_or(""))) return std::nullopt;
+  const auto digest =
+      oci::Digest::parse(std::string(headers.first("Docker-Content-Digest").value_or("")));
+  return digest ? std::optional(*digest) : std::nullopt;
 }
 
 }  // namespace
@@ -161,6 +170,12 @@ void Mirror::send_to_desk(const net::Request& request, const std::string& host,
   for (auto& line : lines) response.headers.add(kChallenge, std::move(line));
 }
 
+void Mirror::tell_name(const std::string& host, const Target& target, const net::Headers& headers) {
+  const auto digest = named_image(headers);
+  if (digest)
+    observer_.manifest_named({.host = host, .repository = target.repository, .digest = *digest});
+}
+
 net::awaitable<Response> Mirror::forward(const net::Request& request, const std::string& host) {
   const auto target = parse_target(request.path);
   if (!target) co_return error_response(404, "NAME_UNKNOWN", "neither a manifest nor a blob");
@@ -192,7 +207,10 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
   if (authorization && (status == 200 || status == 206))
     desk_.accepted(host, target->repository, *authorization);
   response.content_length = content_length(opened->head.headers);
-  if (request.method == "HEAD") co_return response;
+  if (request.method == "HEAD") {
+    if (target->manifest && status == 200) tell_name(host, *target, response.headers);
+    co_return response;
+  }
   if (!target->manifest || status != 200) {
     response.body = std::move(opened->body);
     co_return response;

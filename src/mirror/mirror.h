@@ -35,11 +35,26 @@ struct SeenManifest {
   Bytes bytes;  // gone when the call returns
 };
 
+// What a client was told that a tag means, and may read next. The registry's word, unverified.
+struct NamedManifest {
+  std::string host;
+  std::string repository;
+  oci::Digest digest;
+};
+
 // Called from any of the server's threads; must not block.
 class Observer {
  public:
   virtual ~Observer() = default;
+  virtual void manifest_named(const NamedManifest& manifest) = 0;
   virtual void manifest_seen(const SeenManifest& manifest) = 0;
+};
+
+// What of the registry a path below /v2/ means.
+struct Target {
+  std::string repository;
+  bool manifest = false;
+  std::string reference;  // tag or digest
 };
 
 // Thread-safe. The references must outlive it.
@@ -54,6 +69,7 @@ class Mirror final : public net::Handler {
  private:
   net::awaitable<net::Response> answer_status();
   net::awaitable<net::Response> forward(const net::Request& request, const std::string& host);
+  void tell_name(const std::string& host, const Target& target, const net::Headers& headers);
   void send_to_desk(const net::Request& request, const std::string& host, net::Response& response);
 
   net::Client& client_;
@@ -65,12 +81,7 @@ class Mirror final : public net::Handler {
   WorkerPool status_pool_{1};  // last: its tasks use status_
 };
 
-// What of the registry a path below /v2/ means; nothing when it is no manifest or blob.
-struct Target {
-  std::string repository;
-  bool manifest = false;
-  std::string reference;  // tag or digest
-};
+// Nothing when it is no manifest or blob.
 std::optional<Target> parse_target(std::string_view path);
 
 }  // namespace runnel::mirror

@@ -5,6 +5,8 @@
 #include <future>
 #include <mutex>
 
+#include "oci/media_types.h"
+
 namespace runnel::mirror {
 namespace {
 
@@ -19,9 +21,8 @@ class FakeUpstream final : public net::Handler {
   net::awaitable<Response> handle(net::Request& request, net::RequestBody&) override {
     const std::lock_guard lock(mutex_);
     seen.push_back(request);
-    const Headers headers{{"Content-Type", "application/vnd.oci.image.manifest.v1+json"},
-                          {"Docker-Content-Digest", "sha256:upstream"},
-                          {"X-Secret", "stays here"}};
+    const Headers headers{
+        {"Content-Type", type}, {"Docker-Content-Digest", digest}, {"X-Secret", "stays here"}};
     if (status != 200) {
       co_return Response(status, Headers{{"WWW-Authenticate", "Bearer realm=\"x\""}}, body);
     }
@@ -29,6 +30,8 @@ class FakeUpstream final : public net::Handler {
   }
 
   int status = 200;
+  std::string type{oci::kOciManifest};
+  std::string digest = "sha256:upstream";
   std::string body{kManifest};
   std::vector<net::Request> seen;
 
@@ -42,7 +45,12 @@ class Recorder final : public Observer {
     const std::lock_guard lock(mutex_);
     names.push_back(manifest.host + "/" + manifest.repository + "@" + manifest.digest.to_string());
   }
+  void manifest_named(const NamedManifest& manifest) override {
+    const std::lock_guard lock(mutex_);
+    named.push_back(manifest.host + "/" + manifest.repository + "@" + manifest.digest.to_string());
+  }
   std::vector<std::string> names;
+  std::vector<std::string> named;
 
  private:
   std::mutex mutex_;
@@ -90,6 +98,28 @@ TEST(ParseTarget, KnowsManifestsAndBlobsAndNothingElse) {
         "/v2/A/manifests/x", "/v2/../x/manifests/y", "/other/a/manifests/x", "/v2//manifests/x"}) {
     EXPECT_FALSE(parse_target(bad)) << bad;
   }
+}
+
+TEST_F(MirrorTest, TellsTheObserverWhatAnImagesTagMeansBeforeAnybodyReadsIt) {
+  upstream_.digest = oci::Digest::of(as_bytes(kManifest)).to_string();
+
+  EXPECT_EQ(get("/v2/team/app/manifests/v1" + ns(), "HEAD").head.status, 200);
+
+  EXPECT_EQ(recorder_.named, std::vector<std::string>{host_ + "/team/app@" + upstream_.digest});
+  EXPECT_TRUE(recorder_.names.empty());
+}
+
+TEST_F(MirrorTest, SaysNothingOfATagThatMeansNoImageOrNothingKnown) {
+  get("/v2/app/manifests/v1" + ns(), "HEAD");  // no digest
+  upstream_.digest = oci::Digest::of(as_bytes(kManifest)).to_string();
+  get("/v2/app/blobs/" + upstream_.digest + ns(), "HEAD");
+  upstream_.type = oci::kOciIndex;
+  get("/v2/app/manifests/v1" + ns(), "HEAD");
+  upstream_.type = oci::kOciManifest;
+  upstream_.status = 404;
+  get("/v2/app/manifests/v1" + ns(), "HEAD");
+
+  EXPECT_TRUE(recorder_.named.empty());
 }
 
 TEST_F(MirrorTest, HandsAManifestOnAndTellsTheObserver) {

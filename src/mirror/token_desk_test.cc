@@ -19,6 +19,7 @@ constexpr const char* kType = "application/vnd.oci.image.manifest.v1+json";
 
 class Blind final : public Observer {
  public:
+  void manifest_named(const NamedManifest&) override {}
   void manifest_seen(const SeenManifest&) override {}
 };
 

@@ -31,6 +31,12 @@ Images::Images(Options options, ImageStore store, Registries& registries, engine
       registries_(registries),
       engine_(engine),
       clock_(clock),
+      lookups_(
+          [this](const WantedImage& image) {
+            return convert::find_artifacts(registries_.repository(image.host, image.repository),
+                                           image.manifest);
+          },
+          clock_),
       letting_go_(
           clock_, options_.keep_unused, [this] { return unused(); },
           [this](const oci::Digest& manifest) { let_go({manifest}); }),
@@ -105,9 +111,25 @@ void Images::hurry(const StreamedImage& image) {
     if (const auto layer = engine_.layer(digest)) layer->hurry();
 }
 
+// Before the manifest has come, so that two round trips are over when it has.
+void Images::manifest_named(const mirror::NamedManifest& named) {
+  if (!registries_.is_configured(named.host)) return;
+  {
+    const std::lock_guard lock(mutex_);
+    if (images_.contains(named.digest)) return;
+  }
+  if (options_.log != nullptr) options_.log->expect(named.host + "/" + named.repository);
+  lookups_.begin({.host = named.host, .repository = named.repository, .manifest = named.digest});
+}
+
 void Images::manifest_seen(const mirror::SeenManifest& seen) {
   auto document = oci::parse_document(seen.bytes, seen.media_type);
   if (!document) return;
+  if (const auto* index = std::get_if<oci::Index>(&*document)) {
+    const auto next = convert::platform_manifest(*index);
+    if (next) manifest_named({.host = seen.host, .repository = seen.repository, .digest = *next});
+    return;
+  }
   const auto* manifest = std::get_if<oci::Manifest>(&*document);
   if (manifest == nullptr || !oci::is_image_config_type(manifest->config.media_type)) return;
   // Any local process may send a request through the mirror, and any may listen on loopback.
@@ -205,7 +227,9 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   auto streamed = [&]() -> Result<Mounted> {
     const auto repository = registries_.repository(image->host, image->repository);
     std::vector<oci::Digest> diff_ids;
-    auto artifacts = ask_for_artifacts(*image);  // meanwhile
+    auto artifacts = lookups_.take({.host = image->host,
+                                    .repository = image->repository,
+                                    .manifest = image->subject});  // meanwhile
     RUNNEL_DO(read_config(*image, repository, image->manifest, diff_ids));
     if (when == Prepare::kWhenOfUse && all_unpacked(*image)) {
       return fail(Code::kExists,

@@ -25,6 +25,7 @@
 #include "convert/find_artifact.h"
 #include "engine/engine.h"
 #include "mirror/mirror.h"
+#include "node/artifact_lookups.h"
 #include "node/boot_download.h"
 #include "node/idle_mounts.h"
 #include "node/image_store.h"
@@ -67,6 +68,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                                               const Clock& clock);
   ~Images() override;
 
+  void manifest_named(const mirror::NamedManifest& manifest) override;
   void manifest_seen(const mirror::SeenManifest& manifest) override;
 
   // What an ordinarily unpacked image would be if it were pulled now: looks for an artifact again,
@@ -211,7 +213,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   // images_stream.cc
   // An image's artifacts while its registry is asked for them.
-  using Artifacts = std::future<Result<std::vector<convert::FoundArtifact>>>;
+  using Artifacts = std::future<ArtifactLookups::Found>;
   using Layers = std::vector<std::shared_ptr<cache::Layer>>;  // by slot, from 1
   // An image that is mounted, and its hot pack, which may still be on its way.
   struct Mounted {
@@ -234,7 +236,6 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     const artifact::Artifact& artifact_;
     bool known_ = false;
   };
-  Artifacts ask_for_artifacts(const Image& image) const;
   Result<Mounted> stream(Image& image, const std::vector<oci::Digest>& diff_ids,
                          Artifacts artifacts, Reason& if_denied);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
@@ -276,6 +277,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   std::mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
+  ArtifactLookups lookups_;
   LettingGo<oci::Digest> letting_go_;
   IdleMounts idle_mounts_;
   WorkerPool pool_{4};  // last: its tasks use all of the above

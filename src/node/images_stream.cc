@@ -23,13 +23,6 @@ std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
 
 }  // namespace
 
-Images::Artifacts Images::ask_for_artifacts(const Image& image) const {
-  return std::async(kThreadIfThereIsOne,
-                    [this, host = image.host, name = image.repository, subject = image.subject] {
-                      return convert::find_artifacts(registries_.repository(host, name), subject);
-                    });
-}
-
 // Everything between seeing a manifest and being able to promise its layers.
 Result<Images::Mounted> Images::stream(Image& image, const std::vector<oci::Digest>& diff_ids,
                                        Artifacts artifacts, Reason& if_denied) {

@@ -29,10 +29,11 @@ std::string repository_of_url(std::string_view url) {
   return {};
 }
 
-// What a client asks before the image is known. The node's own requests then are of an earlier
-// start.
-bool led_to_it(const net::TransferReport& report) {
+// What a client asks before the image is known, and what the node asks for it since it was
+// `expected`. Its other requests are of an earlier start.
+bool led_to_it(const net::TransferReport& report, SteadyTime expected) {
   const std::string_view purpose = report.purpose;
+  if (purpose == "node") return expected != SteadyTime() && report.asked >= expected;
   return purpose.empty() || purpose == "token";
 }
 
@@ -94,6 +95,11 @@ void StartLog::call_ended(uint64_t number, const char* code) {
   found->span.detail += fmt::format(": {}", code);
 }
 
+void StartLog::expect(const std::string& repository) {
+  const std::lock_guard lock(mutex_);
+  record_locked(repository).expected = clock_.now();
+}
+
 void StartLog::begin(const std::string& repository) {
   const std::lock_guard lock(mutex_);
   auto& record = record_locked(repository);
@@ -106,8 +112,9 @@ void StartLog::begin(const std::string& repository) {
   }
   record.since = since;
   std::erase_if(record.requests, [&](const auto& each) {
-    return each.second.asked < since || !led_to_it(each.second);
+    return each.second.asked < since || !led_to_it(each.second, record.expected);
   });
+  record.expected = {};
   std::erase_if(record.steps, [&](const Noted& each) {
     return each.span.end != timeline::kNone && each.span.end <= microseconds(since);
   });

@@ -41,8 +41,10 @@ class StartLog final : public net::TransferObserver, public snapshot::CallObserv
   uint64_t call_begun(const char* call, const std::string& name) override;
   void call_ended(uint64_t number, const char* code) override;
 
-  // An image of `repository` (HOST/NAME) is prepared from now on: what was noted of an earlier one
-  // is forgotten, but for the last few seconds, in which the client has resolved it.
+  // The node asks about an image of `repository` (HOST/NAME) that may be prepared next.
+  void expect(const std::string& repository);
+  // An image of it is prepared from now on: what was noted of an earlier one is forgotten, but for
+  // the last few seconds, in which the client has resolved it.
   void begin(const std::string& repository);
 
   // A step of the preparation, as long as the object lives. A `log` of null notes nothing.
@@ -78,7 +80,8 @@ class StartLog final : public net::TransferObserver, public snapshot::CallObserv
   };
   struct Record {
     SteadyTime used{};
-    SteadyTime since{};  // of the latest start: nothing before it is of interest
+    SteadyTime expected{};  // zero: nothing is, or it has begun
+    SteadyTime since{};     // of the latest start: nothing before it is of interest
     std::map<uint64_t, net::TransferReport> requests;  // by number
     std::vector<Noted> steps;
     uint64_t dropped = 0;

@@ -71,6 +71,29 @@ TEST_F(StartLogTest, ForgetsAnEarlierStartButNotWhatLedToThisOne) {
   EXPECT_EQ(start.requests[0].number, 2u);
 }
 
+TEST_F(StartLogTest, KeepsWhatTheNodeAskedSinceTheImageWasExpected) {
+  auto earlier = request(1, "r/a", "");
+  earlier.purpose = "node";
+  whole(earlier);
+  clock_.advance(std::chrono::seconds(1));
+  log_.expect("r/a");
+  auto early = request(2, "r/a", "");
+  early.purpose = "node";
+  whole(early);
+  auto fill = request(3, "r/a", "");
+  fill.purpose = "background";
+  whole(fill);
+  clock_.advance(std::chrono::seconds(1));
+
+  log_.begin("r/a");
+
+  const auto start = log_.start("r/a", "r");
+  ASSERT_EQ(start.requests.size(), 1u);
+  EXPECT_EQ(start.requests[0].number, 2u);
+  log_.begin("r/a");
+  EXPECT_TRUE(log_.start("r/a", "r").requests.empty()) << "that was the one that was expected";
+}
+
 TEST_F(StartLogTest, TellsAStartFromOneStraightBeforeIt) {
   whole(request(1, "", "http://r/v2/a/manifests/1"));
   log_.begin("r/a");

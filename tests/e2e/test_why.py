@@ -64,6 +64,9 @@ def test_a_cold_start_is_told_from_its_first_request_to_its_last_read(
     assert len(boot) == 1 and boot[0]["who"] == "node"
     first_read = min(each["at_us"] for each in events["reads"])
     assert boot[0]["asked_us"] < boot[0]["ended_us"] < first_read
+    asked = {each["what"]: each for each in reversed(events["requests"])}
+    assert asked["referrers"]["asked_us"] < asked["image manifest"]["ended_us"], (
+        "the artifact is asked for when the tag's meaning is known, before the manifest has come")
     for what in ("image manifest", "configuration", "referrers", "layer 1"):
         assert any(each["what"] == what for each in events["requests"]), what
     calls = [each["what"] for each in events["spans"] if each["kind"] == "call"]

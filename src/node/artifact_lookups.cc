@@ -1,0 +1,54 @@
+#include "node/artifact_lookups.h"
+
+#include <memory>
+#include <utility>
+
+namespace runnel::node {
+
+namespace {
+
+// Where no thread can be made, whoever asks for the result does the work.
+constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
+
+// That there is no artifact is an answer. Credentials, say, may have been shown since.
+bool is_answer(const ArtifactLookups::Found& found) {
+  return found || found.error().code == Code::kNotFound || found.error().code == Code::kUnsupported;
+}
+
+}  // namespace
+
+void ArtifactLookups::begin(const WantedImage& image) {
+  const std::lock_guard lock(mutex_);
+  const auto now = clock_.now();
+  std::erase_if(early_, [now](const auto& each) { return now - each.second.begun > kFresh; });
+  if (running_ >= kMost || early_.contains(image)) return;
+  ++running_;
+  auto promise = std::make_shared<std::promise<Found>>();
+  early_[image] = {.begun = now, .found = promise->get_future()};
+  pool_.submit([this, image, promise] {
+    promise->set_value(ask_(image));
+    const std::lock_guard done(mutex_);
+    --running_;
+  });
+}
+
+std::future<ArtifactLookups::Found> ArtifactLookups::take_early(const WantedImage& image) {
+  const std::lock_guard lock(mutex_);
+  const auto at = early_.find(image);
+  if (at == early_.end()) return {};
+  auto found = std::move(at->second.found);
+  const bool fresh = clock_.now() - at->second.begun <= kFresh;
+  early_.erase(at);
+  return fresh ? std::move(found) : std::future<Found>();
+}
+
+std::future<ArtifactLookups::Found> ArtifactLookups::take(const WantedImage& image) {
+  return std::async(kThreadIfThereIsOne, [this, image, early = take_early(image)]() mutable {
+    if (early.valid()) {
+      if (auto found = early.get(); is_answer(found)) return found;
+    }
+    return ask_(image);
+  });
+}
+
+}  // namespace runnel::node
