@@ -28,8 +28,9 @@ constexpr std::string_view kPoints[] = {
     "write",        "before-sync",
     "fdatasync",    "between-sync-and-bitmap",
     "bits",         "between-bitmap-and-sync",
+    "keep-image",
 };
-constexpr std::string_view kCanFail[] = {"write", "fdatasync", "bits"};
+constexpr std::string_view kCanFail[] = {"write", "fdatasync", "bits", "keep-image"};
 
 struct ErrorName {
   std::string_view name;

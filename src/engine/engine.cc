@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <set>
@@ -386,8 +387,8 @@ Result<void> Engine::unmount(const std::string& name) {
   if (const auto record = MountRecord::read(record_path(name)); record && record->tree != 0) {
     devices_->remove_tree(record->tree);
   }
-  ::rmdir(target.c_str());
-  ::unlink(record_path(name).c_str());
+  // A mount that is there nevertheless, made by a child that was not waited for, needs its record.
+  if (::rmdir(target.c_str()) == 0 || errno == ENOENT) ::unlink(record_path(name).c_str());
   cache_->unpin(name);
   {
     const std::lock_guard mounted(mounted_mutex_);

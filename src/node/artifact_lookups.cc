@@ -10,9 +10,9 @@ namespace {
 // Where no thread can be made, whoever asks for the result does the work.
 constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
 
-// That there is no artifact is an answer. Credentials, say, may have been shown since.
-bool is_answer(const ArtifactLookups::Found& found) {
-  return found || found.error().code == Code::kNotFound || found.error().code == Code::kUnsupported;
+// Credentials may have been shown since. A registry that did not answer is not waited for twice.
+bool may_be_otherwise(const ArtifactLookups::Found& found) {
+  return !found && found.error().code == Code::kDenied;
 }
 
 }  // namespace
@@ -21,7 +21,7 @@ void ArtifactLookups::begin(const WantedImage& image) {
   const std::lock_guard lock(mutex_);
   const auto now = clock_.now();
   std::erase_if(early_, [now](const auto& each) { return now - each.second.begun > kFresh; });
-  if (running_ >= kMost || early_.contains(image)) return;
+  if (running_ >= kMost || early_.size() >= kMost || early_.contains(image)) return;
   ++running_;
   auto promise = std::make_shared<std::promise<Found>>();
   early_[image] = {.begun = now, .found = promise->get_future()};
@@ -45,7 +45,7 @@ std::future<ArtifactLookups::Found> ArtifactLookups::take_early(const WantedImag
 std::future<ArtifactLookups::Found> ArtifactLookups::take(const WantedImage& image) {
   return std::async(kThreadIfThereIsOne, [this, image, early = take_early(image)]() mutable {
     if (early.valid()) {
-      if (auto found = early.get(); is_answer(found)) return found;
+      if (auto found = early.get(); !may_be_otherwise(found)) return found;
     }
     return ask_(image);
   });

@@ -35,7 +35,8 @@ class ArtifactLookups {
 
   // An answer that is older is not used: the artifact may have come since.
   static constexpr Duration kFresh = std::chrono::seconds(5);
-  // At a time. What is more than that is asked when it is taken.
+  // Under way, and answered and not taken yet: one may be 32 MiB. What is more than that is asked
+  // when it is taken.
   static constexpr size_t kMost = 4;
 
   ArtifactLookups(Ask ask, const Clock& clock) : ask_(std::move(ask)), clock_(clock) {}
@@ -43,8 +44,7 @@ class ArtifactLookups {
   // Somebody may take it soon. Returns at once; what nobody takes is forgotten.
   void begin(const WantedImage& image);
 
-  // What was begun a moment ago, once, or is begun now. What ended early in anything but an answer
-  // is asked again.
+  // What was begun a moment ago, once, or is begun now. What was denied early is asked again.
   std::future<Found> take(const WantedImage& image);
 
  private:

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <latch>
+#include <thread>
 
 #include "support/fake_clock.h"
 
@@ -90,6 +91,35 @@ TEST_F(ArtifactLookupsTest, TakeThatThereIsNoneForAnAnswer) {
   EXPECT_EQ(lookups_.take(image("a")).get().error().code, Code::kNotFound);
 
   EXPECT_EQ(asked_, 1);
+}
+
+TEST_F(ArtifactLookupsTest, DoNotWaitTwiceForARegistryThatDoesNotAnswer) {
+  answer_ = [] { return fail(Code::kUnavailable, "stalled"); };
+  lookups_.begin(image("a"));
+
+  EXPECT_EQ(lookups_.take(image("a")).get().error().code, Code::kUnavailable);
+
+  EXPECT_EQ(asked_, 1);
+}
+
+TEST_F(ArtifactLookupsTest, KeepFewAnswersThatNobodyTakesAndNoneForLong) {
+  const auto asked = [&](int count) {
+    while (asked_ < count) std::this_thread::yield();
+  };
+  const int most = static_cast<int>(ArtifactLookups::kMost);
+  for (int i = 0; i < most; ++i) {
+    lookups_.begin(image(std::to_string(i)));
+    asked(i + 1);
+  }
+  lookups_.begin(image("one more"));
+  EXPECT_TRUE(lookups_.take(image("0")).get());
+  EXPECT_TRUE(lookups_.take(image("one more")).get());
+  EXPECT_EQ(asked_, most + 1);
+
+  clock_.advance(ArtifactLookups::kFresh + std::chrono::milliseconds(1));
+  lookups_.begin(image("later"));
+  EXPECT_TRUE(lookups_.take(image("later")).get());
+  EXPECT_EQ(asked_, most + 2);
 }
 
 TEST_F(ArtifactLookupsTest, AskAgainWhereTheEarlyOneWasRefused) {

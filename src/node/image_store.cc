@@ -9,6 +9,7 @@
 #include "base/durable.h"
 #include "base/fd.h"
 #include "base/mapped_file.h"
+#include "cache/fault.h"
 #include "codec/sha256.h"
 #include "oci/document.h"
 
@@ -131,9 +132,10 @@ Result<ImageStore> ImageStore::open(const std::string& root) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     // Earlier versions wrote to another name first.
-    const bool kept = !entry.path().string().ends_with(kPartSuffix) &&
-                      fs::exists(entry.path() / "image.json", error);
-    if (!kept) fs::remove_all(entry.path(), error);
+    const bool unfinished =
+        entry.path().string().ends_with(kPartSuffix) ||
+        fs::status(entry.path() / "image.json", error).type() == fs::file_type::not_found;
+    if (unfinished) fs::remove_all(entry.path(), error);
   }
   return ImageStore(directory);
 }
@@ -185,6 +187,8 @@ Result<void> ImageStore::write_files(const StreamedImage& image, Bytes artifact_
 // All were written before the first is synced, so that one commit of the file system has them all.
 Result<void> ImageStore::keep(const StreamedImage& image) const {
   const auto part = image.record_path() + std::string(kPartSuffix);
+  if (const int injected = cache::fault("keep-image"))
+    return std::unexpected(system_error(injected, "fsync " + image.directory + " (injected)"));
   RUNNEL_DO(sync_file(image.metadata_path()));
   RUNNEL_DO(sync_file(image.directory + std::string(kBoot)));
   RUNNEL_DO(sync_file(image.directory + std::string(kManifest)));

@@ -118,6 +118,8 @@ void Images::manifest_named(const mirror::NamedManifest& named) {
     const std::lock_guard lock(mutex_);
     if (images_.contains(named.digest)) return;
   }
+  // A right that is for other images of the repository is not to be tried, and lost, on this one.
+  registries_.saw_image(named.host, named.repository, named.digest);
   if (options_.log != nullptr) options_.log->expect(named.host + "/" + named.repository);
   lookups_.begin({.host = named.host, .repository = named.repository, .manifest = named.digest});
 }

@@ -240,6 +240,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                          Artifacts artifacts, Reason& if_denied);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
+  bool is_promised(const StreamedImage& image) const;
   Result<void> mount_written(const std::shared_ptr<const StreamedImage>& image,
                              BootDownload& download);
   Result<Layers> attach(const StreamedImage& image);

@@ -97,9 +97,17 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   auto mounted = mount_written(written, *download);
   auto kept = keeping.get();
   if (mounted && kept) return Mounted{.image = written, .boot_download = std::move(download)};
-  download.reset();  // it hands chunks to the layers that go now
-  drop(*written);
+  download.reset();  // it hands chunks to the layers that may go now
+  if (!kept && !is_promised(*written)) drop(*written);
   return std::unexpected(mounted ? kept.error() : mounted.error());
+}
+
+// By an earlier process, whose mounts containers may use although this one could not load the
+// image.
+bool Images::is_promised(const StreamedImage& image) const {
+  const std::lock_guard lock(mutex_);
+  return std::ranges::any_of(image.chain_ids,
+                             [this](const auto& id) { return held_.contains(id.to_string()); });
 }
 
 Result<void> Images::mount_written(const std::shared_ptr<const StreamedImage>& image,
