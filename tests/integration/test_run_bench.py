@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from sandbox import services
+from sandbox import daemons, services
 
 ROOT = services.project_root()
 sys.path.append(str(ROOT / "bench"))
@@ -100,8 +100,15 @@ def test_a_part_that_does_not_end_is_killed_with_all_that_it_started(tmp_path):
     ended = bounded.run(["bash", "-c", script], tmp_path, 1, tmp_path / "log", grace=0.5)
 
     assert ended.overdue
-    state = Path(f"/proc/{ended.last_line}/stat")  # gone, or a zombie that nobody has waited for
-    assert not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+
+    def is_dead() -> bool:
+        """Gone, or a zombie that nobody has waited for."""
+        try:
+            state = Path(f"/proc/{ended.last_line}/stat").read_text()
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        return state.rpartition(")")[2].split()[0] == "Z"
+    daemons.wait_until(is_dead, 10, "the kernel ends what was killed")
 
 
 def test_a_part_that_is_not_there_is_refused():
