@@ -3,12 +3,11 @@
 #include <memory>
 #include <utility>
 
+#include "base/side_thread.h"
+
 namespace runnel::node {
 
 namespace {
-
-// Where no thread can be made, whoever asks for the result does the work.
-constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
 
 // Credentials may have been shown since. A registry that did not answer is not waited for twice.
 bool may_be_otherwise(const ArtifactLookups::Found& found) {

@@ -53,7 +53,7 @@ class ImageStore {
   // directory. Waits for no disk. `artifact_manifest`, `head` and `tables` are the bytes that
   // `image` was parsed from.
   Result<void> write(StreamedImage& image, Bytes artifact_manifest, Bytes head, Bytes tables) const;
-  // Makes what was written durable: the next open() finds it. What was not kept must be removed.
+  // Makes what was written durable: the next open() finds it. What was not kept it removes.
   Result<void> keep(const StreamedImage& image) const;
 
   struct Loaded {

@@ -2,15 +2,13 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "base/side_thread.h"
 #include "node/images.h"
 #include "oci/image_config.h"
 
 namespace runnel::node {
 
 namespace {
-
-// Where no thread can be made, whoever asks for the result does the work.
-constexpr auto kThreadIfThereIsOne = std::launch::async | std::launch::deferred;
 
 using Kind = timeline::Span::Kind;
 
