@@ -143,9 +143,10 @@ Result<ImageStore> ImageStore::open(const std::string& root) {
 Result<void> ImageStore::write(StreamedImage& image, Bytes artifact_manifest, Bytes head,
                                Bytes tables) const {
   image.directory = fmt::format("{}/{}", directory_, image.subject.hex());
-  remove_directory(image);
+  if (const auto error = remove_directory(image); error)
+    return fail(Code::kUnavailable, "{}: cannot be removed: {}", image.directory, error.message());
   if (auto written = write_files(image, artifact_manifest, head, tables); !written) {
-    remove_directory(image);
+    (void)remove_directory(image);  // what failed first is what to say
     return written;
   }
   // From now on the tables are the file's pages, and no memory of this process.
