@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from liar import Liar
+from sandbox import images
 from sandbox.containerd import CommandError
 
 
@@ -103,6 +104,48 @@ def test_a_cold_start_is_told_from_its_first_request_to_its_last_read(
     assert (tmp_path / "start.svg").stat().st_size < 2_000_000
     cut = json.loads(side.node.why(image, "--output", "json", "--until", "0.05"))
     assert cut["length_us"] == 50_000 and cut["cut"]
+
+
+def push_index(reference: str) -> tuple[str, str]:
+    """Of the image and, for another platform, of one that differs in an annotation. The index's name,
+    and the digest of the image."""
+    host, repository, _ = images.split_reference(reference)
+    digest, manifest = images.manifest_of(reference)
+
+    def put(name: str, document: dict) -> dict:
+        body = json.dumps(document).encode()
+        status, _, answer = images.request(f"http://{host}/v2/{repository}/manifests/{name}", "PUT",
+                                           {"Content-Type": document["mediaType"]}, body)
+        assert status == 201, answer
+        return {"mediaType": document["mediaType"], "digest": images.sha256(body), "size": len(body)}
+
+    def platform(architecture: str) -> dict:
+        return {"platform": {"os": "linux", "architecture": architecture}}
+
+    size = len(images.request(f"http://{host}/v2/{repository}/manifests/{digest}",
+                              headers={"Accept": images.MANIFEST})[2])
+    here = {"mediaType": images.MANIFEST, "digest": digest, "size": size}
+    other = put("other", manifest | {"mediaType": images.MANIFEST, "annotations": {"for": "riscv64"}})
+    put("index", {"schemaVersion": 2, "mediaType": images.INDEX,
+                  "manifests": [other | platform("riscv64"), here | platform("amd64")]})
+    return f"{host}/{repository}:index", digest
+
+
+def test_the_artifact_of_an_index_is_asked_for_when_the_index_is_known(
+        fresh_streaming, engine, converted_recipe, liar):
+    index, digest = push_index(converted_recipe("python").reference)
+    image = f"{liar.host}/{index.partition('/')[2]}"
+    side = fresh_streaming(engine, registry=liar.host)
+
+    side.pull(image)
+
+    requests = json.loads(side.node.why(image, "--output", "json"))["events"]["requests"]
+    asked = [each for each in requests if "/referrers/" in each["path"]]
+    assert [each["path"].rpartition("/referrers/")[2].partition("?")[0] for each in asked] == [digest], (
+        "once, of this platform's image alone")
+    manifest = next(each for each in requests
+                    if each["method"] == "GET" and each["path"].endswith(f"/manifests/{digest}"))
+    assert asked[0]["asked_us"] < manifest["ended_us"]
 
 
 def test_a_second_container_is_told_from_its_own_creation_on(
