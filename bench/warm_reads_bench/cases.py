@@ -45,10 +45,10 @@ def _pinned(argv: list[str]) -> list[str]:
     return ["taskset", "-c", str(PROCESSOR), *argv]
 
 
-def _timed(script: str, root: Path) -> float:
-    """Of a shell's work, without the shell's own start."""
+def _timed(script: str, path: Path) -> float:
+    """Of a shell's work with a path, without the shell's own start."""
     timed = f'begin=$(date +%s%N); {{ {script}; }} || exit 1; echo $(( $(date +%s%N) - begin ))'
-    return int(run(_pinned(["bash", "-o", "pipefail", "-c", timed, "bash", str(root)]))) / 1e9
+    return int(run(_pinned(["bash", "-o", "pipefail", "-c", timed, "bash", str(path)]))) / 1e9
 
 
 def _fio(pattern: str, block: str, size: int):
@@ -73,6 +73,11 @@ def _reader(command: str, count: int, of_file: bool = False):
     return seconds
 
 
+def _cold_sequential(_: Path, file: Path) -> float:
+    drop_page_cache()
+    return _timed('cat "$1" > /dev/null', file)
+
+
 def _cold_tar(root: Path, _: Path) -> float:
     drop_page_cache()
     return _timed(TAR, root)
@@ -89,5 +94,6 @@ CASES = [
     Case("stat", "lstat of every path, ten times, in random order", _reader("stat", 10)),
     Case("tar", "tar of all", lambda root, _: _timed(TAR, root)),
     Case("exec", "/bin/true 300 times", _reader("exec", 300)),
+    Case("cold-sequential", "the large file, no page cache", _cold_sequential, warm=False),
     Case("cold-tar", "tar of all, no page cache", _cold_tar, warm=False),
 ]
