@@ -33,6 +33,7 @@ from pathlib import Path
 
 from sandbox import images, peers, processes, services
 from sandbox.containerd import Containerd, drop_page_cache
+from sandbox.daemons import wait_until
 from sandbox.netsim import NETWORKS, NetSim, Traffic
 from sandbox.scratch import Scratch
 
@@ -127,12 +128,19 @@ class Side:
 
     def touched(self) -> int:
         """Since the node's start: what readers of devices that are not complete were given."""
-        if self.node is None:
-            return 0
+        return self._metric("runnel_node_read_bytes_total") if self.node else 0
+
+    def _metric(self, name: str) -> int:
         address = self.node.status()["metrics"]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=30) as answer:
-            found = re.search(r"^runnel_node_read_bytes_total (\S+)$", answer.read().decode(), re.MULTILINE)
+            found = re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)
         return int(float(found[1]))
+
+    def rest(self) -> None:
+        """What a start left to be written is on disk, so that it is no part of the next measurement."""
+        if self.node:
+            wait_until(lambda: self._metric("runnel_node_cache_unsynced_bytes") == 0, 60,
+                       f"the node of {self.engine} to write what it has")
 
     def present(self) -> int:
         return sum(image["bytes_present"] for image in self.node.status()["images"]) if self.node else 0
@@ -256,6 +264,8 @@ class Bench:
     def make_cold(self, network: str, engine: str) -> None:
         """No image, no cached byte, no open connection, no page cache; and the registry warm."""
         side, sim = self.sides[engine], self.sims[network]
+        for each in self.sides.values():
+            each.rest()
         side.forget()
         sim.stop()
         sim.start()
