@@ -95,6 +95,8 @@ def asked_twice(sim: NetSim, since: float) -> dict[str, tuple[int, int]]:
     for request in sim.requests():
         if request.at >= since and "/blobs/" in request.path and request.range.startswith("bytes="):
             first, last = request.range.removeprefix("bytes=").split("-")
+            if not last:
+                continue  # the rest of a boot blob, of which nothing is a layer's: bytes_down has it
             ranges.setdefault(request.path.rpartition("/")[2], []).append((int(first), int(last) + 1))
     found = {}
     for blob, parts in ranges.items():
