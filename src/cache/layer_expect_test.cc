@@ -61,20 +61,6 @@ TEST(CacheHotPack, IsReadFromMemoryUntilItsWriteIsDue) {
   EXPECT_TRUE(open.source->reads().empty());
 }
 
-TEST(CacheHotPack, IsNotWrittenOnceItsLayerIsDeleted) {
-  test::OpenLayer open(nullptr, {.longest = seconds(2), .most_bytes = uint64_t{1} << 30});
-  ASSERT_TRUE(open.layer->insert(2, open.frame(2)));
-
-  open.layer->lend_no_more();
-  open.behind.expire(open.clock.now() + seconds(2));
-  while (open.layer->stats().bytes_in_memory > 0) std::this_thread::yield();
-
-  EXPECT_EQ(open.layer->stats().bytes_present, 0u);
-  EXPECT_TRUE(open.layer->stats().last_error.empty());
-  EXPECT_EQ(open.read(2).get().value(), open.expected(2)) << "whoever still reads it goes on";
-  EXPECT_EQ(open.source->reads().size(), 1u);
-}
-
 TEST_F(CacheExpectedChunks, AreASignThatTheLayerIsNotSilent) {
   const auto before = clock_.now();
   ASSERT_LT(layer_->signs().chunk, before);

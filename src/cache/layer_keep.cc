@@ -58,8 +58,7 @@ void Layer::write(uint32_t chunk, Bytes plain) {
     const std::lock_guard lock(mutex_);
     failures_before = sync_failures_;
   }
-  const bool deleted = !lends_;
-  const auto written = deleted ? Result<void>() : write_to_device(chunk, plain);
+  const auto written = write_to_device(chunk, plain);
   const std::lock_guard lock(mutex_);
   const auto at = pending_.find(chunk);
   RUNNEL_CHECK(at != pending_.end() && at->second.plain);
@@ -67,7 +66,7 @@ void Layer::write(uint32_t chunk, Bytes plain) {
   pending_.erase(at);
   unwritten_bytes_ -= plain.size();
   // A sync that failed meanwhile may have lost these bytes, and its error will not come again.
-  if (!deleted && written && failures_before == sync_failures_) {
+  if (written && failures_before == sync_failures_) {
     states_.written(chunk);
     if (!keeps_much()) {
       recent_.emplace(chunk, kept);
