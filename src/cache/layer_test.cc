@@ -13,6 +13,7 @@
 #include "cache/fault.h"
 #include "support/fake_clock.h"
 #include "support/fake_range_source.h"
+#include "support/open_layer.h"
 #include "support/sample_layer.h"
 #include "support/temp_dir.h"
 
@@ -492,6 +493,17 @@ TEST_F(CacheLayer, AnswersWaitersWithAFrameThatCameAnotherWay) {
 
   EXPECT_EQ(waiting.get().value(), expected(2 * kChunkBytes, 10));
   source_->release();
+}
+
+TEST(CacheDeletedLayer, IsFilledOnceAndNotAgainAndAgain) {
+  test::OpenLayer open;
+  open.layer->lend_no_more();
+
+  open.complete();
+
+  uint64_t asked = 0;
+  for (const auto& read : open.source->reads()) asked += read.length;
+  EXPECT_EQ(asked, open.sample.blob.size());
 }
 
 }  // namespace
