@@ -89,6 +89,7 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
     const std::lock_guard lock(mutex_);
     const auto at = entries_.find(digest);
     if (at != entries_.end()) at->second.asked = clock_.now();
+    if (at != entries_.end()) at->second.released = false;  // somebody needs it again
     if (at != entries_.end() && at->second.layer) return at->second.layer;
   }
   const auto directory = path_of(digest);

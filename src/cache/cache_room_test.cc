@@ -199,6 +199,17 @@ TEST_F(CacheRoom, FreesAtOnceWhatNobodyNeedsWhenTheDiskIsShort) {
   EXPECT_EQ(removed, std::vector{samples_[1].digest()});
 }
 
+TEST_F(CacheRoom, KeepsWhatIsAskedForAgainAfterNobodyNeededIt) {
+  add_and_read(0);
+  cache_->release({samples_[0].digest()});
+  const auto layer = add(0);
+
+  set_free(kMinFree - 1);
+
+  EXPECT_TRUE(on_disk(0));
+  EXPECT_EQ(cache_->find(samples_[0].digest()), layer);
+}
+
 TEST_F(CacheRoom, KeepsWhatNobodyNeedsWhileThereIsRoom) {
   add_and_read(0);
 

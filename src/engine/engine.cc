@@ -278,6 +278,9 @@ std::string Engine::record_path(const std::string& name) const {
 Result<std::string> Engine::mount(const std::string& name, const std::string& metadata_path,
                                   const std::vector<oci::Digest>& layers, Existing existing) {
   RUNNEL_DO(check_name(name));
+  // Somebody else's mount may take long, and a cache that is cleared meanwhile keeps what is
+  // pinned. Again under the lock: another call for this name may have unpinned it.
+  cache_->pin(name, layers);
   const std::lock_guard lock(mount_mutex_);
   cache_->pin(name, layers);
   auto target = mount_pinned(name, metadata_path, layers, existing);
@@ -294,7 +297,9 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   std::vector<MountDevice> devices;
   for (const auto& digest : layers) {
     const auto layer = cache_->find(digest);
-    if (!layer) return fail(Code::kInvalid, "layer {} was not added", digest);
+    // The cache was cleared after that. Nothing is wrong with the image: who adds it again can
+    // mount.
+    if (!layer) return fail(Code::kUnavailable, "layer {} is not open any more", digest);
     record.layers.push_back(digest.to_string());
     if (way_ == Way::kFuse) {
       record.fuse_device = fuse_device_;

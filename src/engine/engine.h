@@ -75,7 +75,8 @@ class Engine {
   // devices in slot order. `name` stands for this content for ever (at most 200 letters,
   // digits, "-" and "_"); when it is mounted already, be it by an earlier worker, that mount is
   // returned; one that is `existing` idle is made anew if its layers became complete since, so that
-  // readers need nobody.
+  // readers need nobody. kUnavailable when a layer is gone since it was added (clear()): adding all
+  // of them again helps.
   Result<std::string> mount(const std::string& name, const std::string& metadata_path,
                             const std::vector<oci::Digest>& layers,
                             Existing existing = Existing::kUsed);
