@@ -195,8 +195,17 @@ Result<bool> Snapshotter::streams(const std::string& target, const std::string& 
   for (int other = 2; !created && created.error().code == Code::kExists; ++other) {
     created = store_.create_streamed(fmt::format("{}#{}", target, other), parent, target, labels);
   }
-  if (!created) return std::unexpected(created.error());
+  if (!created) {
+    forget_unless_held(target);
+    return std::unexpected(created.error());
+  }
   return true;
+}
+
+// Under the chain's lock. While nobody can say, it is kept.
+void Snapshotter::forget_unless_held(const std::string& chain_id) {
+  const auto held = store_.chain_is_held(chain_id);
+  if (held && !*held) streaming_.forget(chain_id);
 }
 
 // Under the lock of the streamed chain that it stands on, so that nobody finds that chain idle and

@@ -72,6 +72,7 @@ class Snapshotter {
         early_sync_(std::move(early_sync)) {}
 
   Result<bool> streams(const std::string& target, const std::string& parent, const Labels& labels);
+  void forget_unless_held(const std::string& chain_id);
   Result<std::vector<Mount>> create(Kind kind, const std::string& key, const std::string& parent,
                                     const Labels& labels);
   Result<std::vector<Record>> committed_chain(const std::string& parent) const;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <thread>
 
@@ -23,6 +24,7 @@ class FakeStreaming final : public Streaming {
                      const Labels&) override {
     ++offers;
     last_parent = parent_chain;
+    if (while_offered) while_offered();
     return chains.contains(chain_id);
   }
   Result<std::string> mount(const std::string& chain_id) override {
@@ -45,6 +47,7 @@ class FakeStreaming final : public Streaming {
   std::vector<std::string> idled;
   std::vector<std::string> forgotten;
   std::string last_parent;
+  std::function<void()> while_offered;
   int offers = 0;
 
  private:
@@ -211,6 +214,30 @@ TEST_F(SnapshotterTest, TellsWhenAChainIsIdleAndWhenItIsForgotten) {
   EXPECT_TRUE(streaming_.forgotten.empty());
   ASSERT_TRUE(snapshotter_->remove("sha256:one"));
   EXPECT_EQ(streaming_.forgotten, std::vector<std::string>{"sha256:one"});
+}
+
+// Who said yes would keep the image for a snapshot that there never was.
+TEST_F(SnapshotterTest, ForgetsAnOfferThatNoSnapshotCameOf) {
+  streaming_.chains = {"sha256:two"};
+  layer("base", "");
+  streaming_.while_offered = [&] { ASSERT_TRUE(snapshotter_->remove("base")); };
+
+  EXPECT_EQ(snapshotter_->prepare("k", "base", target("sha256:two")).error().code, Code::kNotFound);
+
+  EXPECT_EQ(streaming_.forgotten, std::vector<std::string>{"sha256:two"});
+}
+
+TEST_F(SnapshotterTest, ForgetsNoOfferOfAChainThatASnapshotHas) {
+  streaming_.chains = {"sha256:two"};
+  layer("base", "");
+  layer("other", "");
+  (void)snapshotter_->prepare("k1", "other", target("sha256:two"));
+  streaming_.while_offered = [&] { ASSERT_TRUE(snapshotter_->remove("base")); };
+
+  EXPECT_EQ(snapshotter_->prepare("k2", "base", target("sha256:two")).error().code,
+            Code::kNotFound);
+
+  EXPECT_TRUE(streaming_.forgotten.empty());
 }
 
 TEST_F(SnapshotterTest, TellsWhichChainsAreIdleWhenItStarts) {
