@@ -31,8 +31,13 @@ void IdleMounts::idle(const std::string& name) {
 
 Result<void> IdleMounts::unmount(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  idle_.erase(name);
-  return unmount_(name);
+  auto done = unmount_(name);
+  if (done) {
+    idle_.erase(name);
+  } else {
+    idle_.insert(name);  // nobody else would try again
+  }
+  return done;
 }
 
 bool IdleMounts::unmount_idle() {

@@ -39,7 +39,8 @@ class IdleMounts {
   Result<std::string> use(const std::string& name, const Mount& mount);
   // Nobody uses it any more.
   void idle(const std::string& name);
-  // It goes now, idle or not.
+  // It goes now, idle or not. What cannot is idle from then on, and is tried again: a scanner may
+  // have a directory open.
   Result<void> unmount(const std::string& name);
   // The idle ones go now. Returns whether one did; none does while something is being mounted, for
   // which this does not wait.

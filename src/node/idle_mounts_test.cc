@@ -127,5 +127,19 @@ TEST_F(IdleMountsTest, UnmountsAnyThatIsTold) {
   EXPECT_EQ(mounts_.unmount("b").error().code, Code::kConflict);
 }
 
+// Its image may be forgotten by then: the layers would stay in the cache, and be filled, for ever.
+TEST_F(IdleMountsTest, TriesAgainWhatCouldNotBeUnmountedWhenItWasTold) {
+  busy_ = {"a"};
+  use("a");
+  EXPECT_EQ(mounts_.unmount("a").error().code, Code::kConflict);
+  busy_.clear();
+
+  mounts_.look();
+  grow_old(minutes(5));
+
+  EXPECT_EQ(unmounted_, std::vector<std::string>{"a"});
+  EXPECT_FALSE(mounts_.unmount_idle()) << "once";
+}
+
 }  // namespace
 }  // namespace runnel::node
