@@ -1,6 +1,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <deque>
 #include <optional>
 
 #include "base/fd.h"
@@ -114,6 +115,20 @@ TEST_F(CacheBorrowedChunks, AreFetchedBesideWhatNobodyHas) {
   const auto expected = Bytes(taker_.sample.device).subspan(from, length);
   EXPECT_TRUE(std::ranges::equal(read.get_future().get().value(), expected));
   EXPECT_EQ(taker_.source->reads().size(), 2u) << "chunks 1 and 3";
+}
+
+TEST_F(CacheBorrowedChunks, AreFoundAmongMoreEqualOnesThanTheIndexKeeps) {
+  ChunkIndex index;
+  std::deque<test::OpenLayer> layers;
+  for (int i = 0; i < 6; ++i) layers.emplace_back(&index);
+  EXPECT_EQ(index.stats().entries, 4 * test::OpenLayer::kChunks);
+  const auto digest = taker_.layer->table().at(5).digest;
+  EXPECT_FALSE(index.find(digest));
+
+  layers.front().complete();
+
+  ASSERT_TRUE(index.find(digest));
+  EXPECT_EQ(index.find(digest)->layer, layers.front().layer);
 }
 
 TEST_F(CacheBorrowedChunks, AreKnownUpToABound) {
