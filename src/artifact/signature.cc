@@ -13,6 +13,7 @@ namespace runnel::artifact {
 namespace {
 
 constexpr size_t kSignatureSize = 64;
+constexpr int kTextVersion = 2;
 
 struct FreeBio {
   void operator()(BIO* bio) const { BIO_free(bio); }
@@ -23,9 +24,14 @@ struct FreeDigestContext {
 using DigestContext = std::unique_ptr<EVP_MD_CTX, FreeDigestContext>;
 
 std::string signed_text(const Artifact& artifact, const oci::Digest& image_config) {
-  auto text = fmt::format("runnel-artifact {}\nsubject {}\nconfig {}\nboot {}\n", kFormatVersion,
-                          artifact.subject.digest, image_config, artifact.boot);
-  for (const auto& layer : artifact.layers) text += fmt::format("layer {}\n", layer.blob);
+  auto text = fmt::format(
+      "runnel-signature {}\nformat {} {}\nsubject {}\nconfig {}\nboot {} {}\nhead {} {}\n",
+      kTextVersion, kFormat, kFormatVersion, artifact.subject.digest, image_config, artifact.boot,
+      artifact.boot_size, artifact.head, artifact.head_size);
+  for (const auto& layer : artifact.layers) {
+    text += fmt::format("layer {} {} {} {} {}\n", layer.blob, layer.blob_size,
+                        oci::Digest::from_sha256(layer.table_digest), layer.source, layer.diff_id);
+  }
   return text + fmt::format("generation {}\n", artifact.generation);
 }
 
@@ -136,7 +142,12 @@ Result<void> verify(const Artifact& artifact, const oci::Digest& image_config, c
       EVP_DigestVerifyInit(context.get(), nullptr, nullptr, nullptr, key.get()) == 1 &&
       EVP_DigestVerify(context.get(), raw(signature), signature.size(), raw(as_bytes(text)),
                        text.size()) == 1;
-  if (!good) return fail(Code::kDenied, "artifact signature by key {} does not verify", key.id());
+  if (!good) {
+    return fail(Code::kDenied,
+                "artifact signature by key {} does not verify: it was changed, or an earlier "
+                "version of runnel signed it; then sign it again: runnel convert --key",
+                key.id());
+  }
   return {};
 }
 

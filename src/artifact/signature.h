@@ -1,15 +1,24 @@
-// Who made an artifact: an Ed25519 signature (RFC 8032) over the few lines that decide what a node
-// would mount.
+// Who made an artifact: an Ed25519 signature (RFC 8032) over all that decides what a node would
+// mount, and what a registry would take over from it.
 //
-//   runnel-artifact 1            format version
+//   runnel-signature 2           version of these lines
+//   format NAME VERSION          as in the manifest's annotations
 //   subject DIGEST               the image manifest
-//   config DIGEST                the image's configuration, which names the layers' diff IDs
-//   boot DIGEST
-//   layer DIGEST                 for each layer blob, the lowest first
+//   config DIGEST                the image's configuration
+//   boot DIGEST SIZE
+//   head DIGEST SIZE             of the boot blob, which verifies by this one alone
+//   layer DIGEST SIZE TABLE SOURCE DIFF-ID
+//                                for each layer blob, the lowest first: its chunk table's digest,
+//                                and the image's layer that it was made from
 //   generation NUMBER
 //
-// each line ended by a newline. The key ID is the first 16 hex digits of the SHA-256 of the 32-byte
-// public key. Keys are PEM files as `openssl genpkey -algorithm ed25519` writes them.
+// each line ended by a newline. The boot blob's digest would not do: it is read in parts, and
+// mounted before all of it has come, so what is used is compared with the head's digest and the
+// tables'. Version 1 had neither, and a registry could put another head under a signature; it is
+// not accepted.
+//
+// The key ID is the first 16 hex digits of the SHA-256 of the 32-byte public key. Keys are PEM
+// files as `openssl genpkey -algorithm ed25519` writes them.
 #pragma once
 
 #include <memory>

@@ -639,9 +639,14 @@ def key(tmp_path):
 def signed_lines(manifest: dict, config: str) -> str:
     """docs/format.md, section 7."""
     notes = manifest["annotations"]
-    lines = ["runnel-artifact 1", f"subject {manifest['subject']['digest']}", f"config {config}",
-             f"boot {notes['dev.runnel.boot']}"]
-    lines += [f"layer {layer['digest']}" for layer in manifest["layers"][:-1]]
+    *layers, boot = manifest["layers"]
+    lines = ["runnel-signature 2", "format runnel-erofs 1",
+             f"subject {manifest['subject']['digest']}", f"config {config}",
+             f"boot {boot['digest']} {boot['size']}", f"head {notes['dev.runnel.head']}"]
+    for layer in layers:
+        of = layer["annotations"]
+        lines.append(f"layer {layer['digest']} {layer['size']} {of['dev.runnel.table']} "
+                     f"{of['dev.runnel.source']}")
     lines.append(f"generation {notes['dev.runnel.generation']}")
     return "".join(line + "\n" for line in lines)
 

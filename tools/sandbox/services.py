@@ -148,9 +148,10 @@ class Node:
         return run([program(), "node", "clear", "--control", str(self.control)], seconds=120)
 
 
-def convert(reference: str, profile: Path | None = None) -> str:
-    """Makes the streaming artifact of an image in a registry on loopback."""
+def convert(reference: str, profile: Path | None = None, key: Path | None = None) -> str:
+    """Makes the streaming artifact of an image in a registry on loopback, signed where `key` is said."""
     more = ["--profile", str(profile)] if profile else []
+    more += ["--key", str(key)] if key else []
     return run([program(), "convert", reference, "--plain-http", *more])
 
 
