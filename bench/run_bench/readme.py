@@ -25,17 +25,17 @@ def _starts(rows: list[dict]) -> list[str]:
                     and not name.endswith(PROFILED)]
         profiled = [row for name, row in ways.items() if name.endswith(PROFILED)]
         eager = f"{ways[EAGER]['seconds']:.2f} s" if EAGER in ways else ""
-        theirs = [_start([ways[name]] if name in ways else []) for name in others]
-        lines.append("| " + " | ".join([f"{image}, {network}", eager, _start(streamed), _start(profiled), *theirs]) + " |")
+        theirs = [_start([ways[name]] if name in ways else [], rows) for name in others]
+        lines.append("| " + " | ".join([f"{image}, {network}", eager, _start(streamed, rows), _start(profiled, rows), *theirs]) + " |")
     return lines
 
 
-def _start(rows: list[dict]) -> str:
-    if not rows:
+def _start(mine: list[dict], rows: list[dict]) -> str:
+    if not mine:
         return ""
-    row = rows[0]
+    row = mine[0]
     ratio = "" if row["ratio_to_eager"] is None else f", {row['ratio_to_eager']:.2f} of it"
-    verdict = bars.verdict(row)
+    verdict = bars.verdict(row, rows)
     return f"{row['seconds']:.2f} s{ratio}" + ("" if verdict is None or verdict.met else " (**bar not met**)")
 
 
@@ -92,11 +92,15 @@ def _growth(rows: list[dict]) -> list[str]:
 def lost(parts: dict) -> list[str]:
     """What did not meet its bar, by name, and every start that was slower than the ordinary one."""
     found = []
-    for row in parts.get("cold-start", {}).get("summary", []):
-        verdict = bars.verdict(row)
-        if verdict is not None and not verdict.met:
-            found.append(f"cold start of {row['image']}, {row['network']}, {row['engine']}")
-    found += _faster_peers(parts.get("cold-start", {}).get("summary", []))
+    starts = parts.get("cold-start", {}).get("summary", [])
+    for row in starts:
+        where = f"{row['image']}, {row['network']}, {row['engine']}"
+        judged = {"cold start": bars.verdict(row, starts), "second container": bars.again_verdict(row, starts),
+                  "bytes of a start": bars.bytes_verdict(row)}
+        found += [f"{what} of {where}" for what, verdict in judged.items() if verdict is not None and not verdict.met]
+        if row["engine"] not in (EAGER, *peers.BY_NAME) and (row["ratio_to_eager"] or 0) > 1:
+            found.append(f"cold start of {where}, slower than an ordinary pull")
+    found += _faster_peers(starts)
     for row in parts.get("read-everything", {}).get("summary", []):
         if row["engine"] != EAGER and row["ratio_to_eager"] > 1:
             found.append(f"reading all of {row['image']}, {row['network']}")

@@ -76,7 +76,13 @@ bool may_lend(const remote::Endpoint& endpoint) {
   return endpoint.headers.empty() && (!endpoint.tls || endpoint.tls->certificate_file.empty());
 }
 
-// The digest that the answer to a HEAD states, if it is of an image.
+std::optional<oci::BootHint> boot_hint(const Headers& headers) {
+  const auto header = headers.first(oci::kBootBlobHeader);
+  auto hint = oci::parse_boot_hint(header.value_or(""));
+  return hint ? std::optional(*std::move(hint)) : std::nullopt;
+}
+
+// The digest that the head of an answer states, if it is of an image.
 std::optional<oci::Digest> named_image(const Headers& headers) {
   if (!oci::is_manifest_type(headers.first("Content-Type").value_or(""))) return std::nullopt;
   const auto digest =
@@ -173,7 +179,10 @@ void Mirror::send_to_desk(const net::Request& request, const std::string& host,
 void Mirror::tell_name(const std::string& host, const Target& target, const net::Headers& headers) {
   const auto digest = named_image(headers);
   if (digest)
-    observer_.manifest_named({.host = host, .repository = target.repository, .digest = *digest});
+    observer_.manifest_named({.host = host,
+                              .repository = target.repository,
+                              .digest = *digest,
+                              .boot = boot_hint(headers)});
 }
 
 net::awaitable<Response> Mirror::forward(const net::Request& request, const std::string& host) {
@@ -191,6 +200,7 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
                               endpoint.url + net::percent_encode_path(request.path));
   upstream.tls = endpoint.tls;
   upstream.headers = selected(request.headers, kRequestHeaders);
+  if (target->manifest) upstream.headers.add(oci::kAskHeader, oci::kAskBootBlob);
   upstream.connect_timeout = kConnectTimeout;
   auto opened = co_await client_.open(std::move(upstream));
   if (!opened) {
@@ -207,10 +217,11 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
   if (authorization && (status == 200 || status == 206))
     desk_.accepted(host, target->repository, *authorization);
   response.content_length = content_length(opened->head.headers);
-  if (request.method == "HEAD") {
-    if (target->manifest && status == 200) tell_name(host, *target, response.headers);
-    co_return response;
-  }
+  const bool is_head = request.method == "HEAD";
+  const auto& told = opened->head.headers;
+  if (target->manifest && status == 200 && (is_head || told.has(oci::kBootBlobHeader)))
+    tell_name(host, *target, told);
+  if (is_head) co_return response;
   if (!target->manifest || status != 200) {
     response.body = std::move(opened->body);
     co_return response;

@@ -20,6 +20,7 @@
 #include "mirror/token_desk.h"
 #include "net/client.h"
 #include "net/server.h"
+#include "oci/boot_hint.h"
 #include "oci/digest.h"
 #include "remote/hosts.h"
 #include "remote/shown_credentials.h"
@@ -40,12 +41,14 @@ struct NamedManifest {
   std::string host;
   std::string repository;
   oci::Digest digest;
+  std::optional<oci::BootHint> boot;  // from our registry, when the image has an artifact
 };
 
 // Called from any of the server's threads; must not block.
 class Observer {
  public:
   virtual ~Observer() = default;
+  // May come more than once for the same manifest, and comes before manifest_seen() if at all.
   virtual void manifest_named(const NamedManifest& manifest) = 0;
   virtual void manifest_seen(const SeenManifest& manifest) = 0;
 };

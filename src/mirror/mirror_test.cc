@@ -21,8 +21,9 @@ class FakeUpstream final : public net::Handler {
   net::awaitable<Response> handle(net::Request& request, net::RequestBody&) override {
     const std::lock_guard lock(mutex_);
     seen.push_back(request);
-    const Headers headers{
+    Headers headers{
         {"Content-Type", type}, {"Docker-Content-Digest", digest}, {"X-Secret", "stays here"}};
+    if (!hint.empty()) headers.add(oci::kBootBlobHeader, hint);
     if (status != 200) {
       co_return Response(status, Headers{{"WWW-Authenticate", "Bearer realm=\"x\""}}, body);
     }
@@ -32,6 +33,7 @@ class FakeUpstream final : public net::Handler {
   int status = 200;
   std::string type{oci::kOciManifest};
   std::string digest = "sha256:upstream";
+  std::string hint;
   std::string body{kManifest};
   std::vector<net::Request> seen;
 
@@ -48,9 +50,11 @@ class Recorder final : public Observer {
   void manifest_named(const NamedManifest& manifest) override {
     const std::lock_guard lock(mutex_);
     named.push_back(manifest.host + "/" + manifest.repository + "@" + manifest.digest.to_string());
+    boots.push_back(manifest.boot);
   }
   std::vector<std::string> names;
   std::vector<std::string> named;
+  std::vector<std::optional<oci::BootHint>> boots;
 
  private:
   std::mutex mutex_;
@@ -120,6 +124,37 @@ TEST_F(MirrorTest, SaysNothingOfATagThatMeansNoImageOrNothingKnown) {
   get("/v2/app/manifests/v1" + ns(), "HEAD");
 
   EXPECT_TRUE(recorder_.named.empty());
+}
+
+TEST_F(MirrorTest, AsksForTheBootBlobOfAManifestAndTellsTheObserver) {
+  const oci::BootHint boot{.blob = oci::Digest::of(as_bytes("boot")),
+                           .size = 12,
+                           .head = 3,
+                           .base = oci::Digest::of(as_bytes("base"))};
+  upstream_.digest = oci::Digest::of(as_bytes(kManifest)).to_string();
+  upstream_.hint = oci::to_header(boot);
+
+  const auto head = get("/v2/app/manifests/v1" + ns(), "HEAD");
+  const auto whole = get("/v2/app/manifests/v1" + ns());
+  get("/v2/app/blobs/" + upstream_.digest + ns());
+
+  using Boots = std::vector<std::optional<oci::BootHint>>;
+  EXPECT_EQ(recorder_.boots, (Boots{boot, boot})) << "with the head of the answer";
+  EXPECT_FALSE(head.head.headers.has(oci::kBootBlobHeader)) << "that is between us";
+  EXPECT_FALSE(whole.head.headers.has(oci::kBootBlobHeader));
+  ASSERT_EQ(upstream_.seen.size(), 3u);
+  EXPECT_EQ(upstream_.seen[0].headers.first(oci::kAskHeader), oci::kAskBootBlob);
+  EXPECT_EQ(upstream_.seen[1].headers.first(oci::kAskHeader), oci::kAskBootBlob);
+  EXPECT_FALSE(upstream_.seen[2].headers.has(oci::kAskHeader));
+}
+
+TEST_F(MirrorTest, TakesAHintThatItCannotReadForNone) {
+  upstream_.digest = oci::Digest::of(as_bytes(kManifest)).to_string();
+  upstream_.hint = "sha256:0; size=1";
+
+  get("/v2/app/manifests/v1" + ns(), "HEAD");
+
+  EXPECT_EQ(recorder_.boots, std::vector<std::optional<oci::BootHint>>{std::nullopt});
 }
 
 TEST_F(MirrorTest, HandsAManifestOnAndTellsTheObserver) {

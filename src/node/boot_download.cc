@@ -16,14 +16,20 @@ constexpr uint64_t kMostReserved = uint64_t{64} << 20;
 
 }  // namespace
 
-BootDownload::BootDownload(std::string image, Fetch fetch, uint64_t most_waiting)
+BootDownload::BootDownload(std::string image, Fetch fetch, uint64_t most_waiting,
+                           std::optional<Duration> patience)
     : image_(std::move(image)), most_waiting_(most_waiting) {
+  if (patience) expires_ = std::chrono::steady_clock::now() + *patience;
   try {
-    thread_ = std::thread([this, fetch = std::move(fetch)] {
+    thread_ = std::thread([this, fetch] {  // a copy: without a thread it is still needed
       receive(fetch);
       hand_out();
     });
   } catch (const std::system_error&) {
+    if (patience) {  // nobody may wait for what nobody may want
+      cancelled_ = ended_ = over_ = true;
+      return;
+    }
     most_waiting_ = UINT64_MAX;  // nobody takes any before all have come
     receive(fetch);
   }
@@ -32,6 +38,23 @@ BootDownload::BootDownload(std::string image, Fetch fetch, uint64_t most_waiting
 BootDownload::~BootDownload() {
   cancel();
   if (thread_.joinable()) thread_.join();
+}
+
+// Until `ready`, or until it is cancelled, which it is when nobody has come in time.
+template <class Ready>
+void BootDownload::wait_for_somebody_locked(std::unique_lock<std::mutex>& lock, Ready ready) {
+  for (;;) {
+    if (expires_ && std::chrono::steady_clock::now() >= *expires_) {
+      cancelled_ = true;
+      waiting_ = {};
+    }
+    if (cancelled_ || ready()) return;
+    if (expires_) {
+      changed_.wait_until(lock, *expires_);
+    } else {
+      changed_.wait(lock);
+    }
+  }
 }
 
 void BootDownload::receive(const Fetch& fetch) {
@@ -48,9 +71,8 @@ Result<void> BootDownload::arrived(Bytes piece) {
     waiting_.insert(waiting_.end(), piece.begin(), piece.end());
     piece = {};
     changed_.notify_all();
-    changed_.wait(lock, [this] {
-      return cancelled_ || unpacking_ || waiting_.size() < std::max(wanted_, most_waiting_);
-    });
+    wait_for_somebody_locked(
+        lock, [this] { return unpacking_ || waiting_.size() < std::max(wanted_, most_waiting_); });
   }
   if (unpacking_) {
     hand_out_waiting_locked(lock);
@@ -62,6 +84,7 @@ Result<void> BootDownload::arrived(Bytes piece) {
 
 Result<Buffer> BootDownload::take(uint64_t size, SteadyTime deadline) {
   std::unique_lock lock(mutex_);
+  expires_.reset();
   wanted_ = size;
   waiting_.reserve(std::min(size, kMostReserved));
   changed_.notify_all();
@@ -79,6 +102,7 @@ Result<Buffer> BootDownload::take(uint64_t size, SteadyTime deadline) {
   Buffer rest(end, waiting_.end());
   waiting_.erase(end, waiting_.end());
   wanted_ = 0;
+  changed_.notify_all();  // there is room again
   return std::exchange(waiting_, std::move(rest));
 }
 
@@ -147,7 +171,7 @@ void BootDownload::hand_out() {
   std::vector<Expected> expected;
   {
     std::unique_lock lock(mutex_);
-    changed_.wait(lock, [this] { return cancelled_ || unpacking_; });
+    wait_for_somebody_locked(lock, [this] { return unpacking_; });
     hand_out_waiting_locked(lock);
     changed_.wait(lock, [this] { return in_flight_ == 0; });
     const size_t lacking = frames_.size() - next_frame_ + refused_;

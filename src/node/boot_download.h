@@ -6,8 +6,9 @@
 //    who prepares the image          take(head), take(tables) ──▶ verify, keep ──▶ unpack()
 //
 // Between the two the line does not rest: up to kMostWaiting bytes are held until unpack() is
-// called. A chunk of the hot pack is verified as any other chunk is; one that does not come, or
-// comes wrong, is fetched when it is read.
+// called. One that nobody takes anything of within its patience ends by itself, and holds nothing.
+// A chunk of the hot pack is verified as any other chunk is; one that does not come, or comes
+// wrong, is fetched when it is read.
 //
 // Where other images of this node have most of a pack's chunks, or are about to bring them, the
 // pack is not read on, and what is lacking is fetched by itself: twenty images on one base that are
@@ -51,8 +52,10 @@ class BootDownload {
   using Fetch = std::function<Result<void>(const std::function<Result<void>(Bytes)>&)>;
 
   // Begins at once, in a thread of its own; where none can be made, `fetch` has ended when this
-  // returns. `image` is for the log. At most `most_waiting` bytes are held before unpack().
-  BootDownload(std::string image, Fetch fetch, uint64_t most_waiting = kMostWaiting);
+  // returns. `image` is for the log. At most `most_waiting` bytes are held before unpack(). With
+  // `patience`, it is cancelled unless take() is called by then, or where no thread can be made.
+  BootDownload(std::string image, Fetch fetch, uint64_t most_waiting = kMostWaiting,
+               std::optional<Duration> patience = std::nullopt);
   // Cancels, and waits for `fetch`.
   ~BootDownload();
   BootDownload(const BootDownload&) = delete;
@@ -85,6 +88,8 @@ class BootDownload {
     std::vector<uint32_t> chunks;
   };
 
+  template <class Ready>
+  void wait_for_somebody_locked(std::unique_lock<std::mutex>& lock, Ready ready);
   void receive(const Fetch& fetch);
   Result<void> arrived(Bytes piece);
   void hand_out();
@@ -100,7 +105,8 @@ class BootDownload {
   std::mutex mutex_;
   std::condition_variable changed_;
   uint64_t most_waiting_;
-  uint64_t wanted_ = 0;  // by take()
+  uint64_t wanted_ = 0;                // by take()
+  std::optional<SteadyTime> expires_;  // until somebody takes
   Buffer waiting_;
   bool ended_ = false;  // no more will come
   std::optional<Error> error_;

@@ -241,6 +241,47 @@ TEST_F(NodeBootDownload, HoldsNoMoreThanItsLimitBeforeItIsUnpacked) {
   EXPECT_LE(sent, 3 * BootDownload::kMostWaiting) << "each byte taken makes room for another";
 }
 
+TEST_F(NodeBootDownload, EndsByItselfWhenNobodyTakesAnythingInTime) {
+  std::promise<Result<void>> last;
+  BootDownload download(
+      "image",
+      [&](const auto& consume) -> Result<void> {
+        Result<void> outcome;
+        while (outcome) outcome = consume(Buffer(1, std::byte{7}));
+        last.set_value(outcome);
+        return outcome;
+      },
+      BootDownload::kMostWaiting, std::chrono::milliseconds(1));
+
+  EXPECT_EQ(last.get_future().get().error().code, Code::kCancelled);
+  while (!download.is_over()) std::this_thread::yield();
+  EXPECT_FALSE(download.take(1, in_time()));
+}
+
+TEST_F(NodeBootDownload, EndsByItselfWhenItHasAllAndNobodyTakesAnythingInTime) {
+  BootDownload download(
+      "image", [&](const auto& consume) { return consume(front_); }, BootDownload::kMostWaiting,
+      std::chrono::milliseconds(1));
+
+  while (!download.is_over()) std::this_thread::yield();
+  EXPECT_FALSE(download.take(1, in_time()));
+}
+
+TEST_F(NodeBootDownload, WaitsForUnpackingOnceSomebodyTookOfIt) {
+  BootDownload download(
+      "image",
+      [&](const auto& consume) -> Result<void> {
+        RUNNEL_DO(consume(front_));
+        return consume(hot_pack_);
+      },
+      BootDownload::kMostWaiting, seconds(3600));
+  ASSERT_TRUE(download.take(kFront, in_time()));
+  ASSERT_TRUE(download.unpack(boot_, {layer_}));
+
+  EXPECT_EQ(start_read(3).get().value(), expected(3));
+  EXPECT_TRUE(source_->reads().empty());
+}
+
 TEST_F(NodeBootDownload, RefusesAHotPackThatTheDiskHasNoRoomFor) {
   budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + test::OpenLayer::kChunkBytes, 0);
   auto& download = begin();

@@ -37,6 +37,9 @@ Images::Images(Options options, ImageStore store, Registries& registries, engine
                                            image.manifest);
           },
           clock_),
+      early_boots_([this](const auto& image, const auto& hint,
+                          bool known) { return begin_early(image, hint, known); },
+                   clock_),
       letting_go_(
           clock_, options_.keep_unused, [this] { return unused(); },
           [this](const oci::Digest& manifest) { let_go({manifest}); }),
@@ -121,7 +124,10 @@ void Images::manifest_named(const mirror::NamedManifest& named) {
   // A right that is for other images of the repository is not to be tried, and lost, on this one.
   registries_.saw_image(named.host, named.repository, named.digest);
   if (options_.log != nullptr) options_.log->expect(named.host + "/" + named.repository);
-  lookups_.begin({.host = named.host, .repository = named.repository, .manifest = named.digest});
+  const WantedImage image{
+      .host = named.host, .repository = named.repository, .manifest = named.digest};
+  lookups_.begin(image);
+  if (named.boot) begin_boot_early(image, *named.boot);
 }
 
 void Images::manifest_seen(const mirror::SeenManifest& seen) {
@@ -229,9 +235,7 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   auto streamed = [&]() -> Result<Mounted> {
     const auto repository = registries_.repository(image->host, image->repository);
     std::vector<oci::Digest> diff_ids;
-    auto artifacts = lookups_.take({.host = image->host,
-                                    .repository = image->repository,
-                                    .manifest = image->subject});  // meanwhile
+    auto artifacts = lookups_.take(image->wanted());  // meanwhile
     RUNNEL_DO(read_config(*image, repository, image->manifest, diff_ids));
     if (when == Prepare::kWhenOfUse && all_unpacked(*image)) {
       return fail(Code::kExists,
@@ -239,6 +243,7 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
     }
     return stream(*image, diff_ids, std::move(artifacts), if_denied);
   }();
+  early_boots_.give_up(image->wanted());
   Verdict verdict{.reason = Reason::kStreaming, .detail = {}};
   if (!streamed) {
     verdict = streamed.error().code == Code::kNotFound

@@ -27,6 +27,7 @@
 #include "mirror/mirror.h"
 #include "node/artifact_lookups.h"
 #include "node/boot_download.h"
+#include "node/early_boots.h"
 #include "node/idle_mounts.h"
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
@@ -162,6 +163,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
     std::string name() const { return place() + "@" + subject.to_string(); }
     std::string place() const { return host + "/" + repository; }
+    WantedImage wanted() const {
+      return {.host = host, .repository = repository, .manifest = subject};
+    }
   };
   // An image and how many of its lowest layers a chain ID means.
   struct Place {
@@ -238,6 +242,18 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   };
   Result<Mounted> stream(Image& image, const std::vector<oci::Digest>& diff_ids,
                          Artifacts artifacts, Reason& if_denied);
+  // A boot blob whose download may begin: head_size bytes of it come before the tables.
+  struct BootBlob {
+    oci::Descriptor descriptor;
+    uint64_t head_size = 0;
+  };
+  static BootBlob boot_blob(const oci::Digest& digest, uint64_t size, uint64_t head_size);
+  std::shared_ptr<BootDownload> begin_boot(const WantedImage& image, const BootBlob& blob,
+                                           bool known,
+                                           std::optional<Duration> patience = std::nullopt);
+  std::shared_ptr<BootDownload> begin_early(const WantedImage& image, const oci::BootHint& hint,
+                                            bool known);
+  void begin_boot_early(const WantedImage& image, const oci::BootHint& hint);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
   bool is_promised(const StreamedImage& image) const;
@@ -252,6 +268,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::vector<oci::Digest> unused() const;
   void let_go(const std::vector<oci::Digest>& manifests);
   void leave(const Leaving& leaving);
+  void give_up(std::shared_ptr<BootDownload> download);
   void give_up_locked(std::shared_ptr<BootDownload> download);
   void drop(const StreamedImage& image);
   void release_layers(const StreamedImage& image);
@@ -279,6 +296,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
   ArtifactLookups lookups_;
+  EarlyBoots early_boots_;
   LettingGo<oci::Digest> letting_go_;
   IdleMounts idle_mounts_;
   WorkerPool pool_{4};  // last: its tasks use all of the above

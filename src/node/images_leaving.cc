@@ -92,6 +92,12 @@ void Images::leave(const Leaving& leaving) {
   changed_.notify_all();
 }
 
+void Images::give_up(std::shared_ptr<BootDownload> download) {
+  download->cancel();
+  const std::lock_guard lock(mutex_);
+  give_up_locked(std::move(download));
+}
+
 void Images::give_up_locked(std::shared_ptr<BootDownload> download) {
   std::erase_if(departed_, [](const auto& each) { return each->is_over(); });
   if (download) departed_.push_back(std::move(download));

@@ -21,6 +21,13 @@ std::vector<uint64_t> sizes_of(const std::vector<oci::Descriptor>& layers) {
 
 }  // namespace
 
+Images::BootBlob Images::boot_blob(const oci::Digest& digest, uint64_t size, uint64_t head_size) {
+  BootBlob blob{.descriptor = {}, .head_size = head_size};
+  blob.descriptor.digest = digest;
+  blob.descriptor.size = size;
+  return blob;
+}
+
 // Everything between seeing a manifest and being able to promise its layers.
 Result<Images::Mounted> Images::stream(Image& image, const std::vector<oci::Digest>& diff_ids,
                                        Artifacts artifacts, Reason& if_denied) {
@@ -41,6 +48,36 @@ Result<Images::Mounted> Images::stream(Image& image, const std::vector<oci::Dige
   return std::unexpected(*std::move(refused));
 }
 
+std::shared_ptr<BootDownload> Images::begin_boot(const WantedImage& image, const BootBlob& blob,
+                                                 bool known, std::optional<Duration> patience) {
+  const uint64_t first_part = known ? blob.head_size + BootDownload::kBehindHeadOfKnown : 0;
+  return std::make_shared<BootDownload>(
+      fmt::format("{}/{}@{}", image.host, image.repository, image.manifest),
+      [descriptor = blob.descriptor, first_part,
+       repository = registries_.repository(image.host, image.repository)](
+          const remote::Repository::Consume& consume) {
+        return repository.blob_in_parts(descriptor, consume, first_part);
+      },
+      known ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting, patience);
+}
+
+std::shared_ptr<BootDownload> Images::begin_early(const WantedImage& image,
+                                                  const oci::BootHint& hint, bool known) {
+  return begin_boot(image, boot_blob(hint.blob, hint.size, hint.head), known,
+                    EarlyBoots::kPatience);
+}
+
+// Not from a registry whose word is not enough: what its artifacts are worth is known too late.
+void Images::begin_boot_early(const WantedImage& image, const oci::BootHint& hint) {
+  if (!options_.trust.has_registry(image.host)) return;
+  const bool here = engine_.layer(hint.base) != nullptr;
+  const auto coming = [&] {
+    const std::lock_guard lock(mutex_);
+    return coming_.contains(hint.base);
+  };
+  early_boots_.begin(image, hint, here || coming());
+}
+
 // Mounts as soon as head and tables are here; the hot pack comes in behind.
 Result<Images::Mounted> Images::stream_with(const Image& image, const convert::FoundArtifact& found,
                                             const std::vector<oci::Digest>& diff_ids) {
@@ -48,21 +85,22 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   const auto step = [&](const char* what) {
     return StartLog::Step(options_.log, image.place(), Kind::kStep, what);
   };
-  oci::Descriptor blob;
-  blob.digest = artifact.boot;
-  blob.size = artifact.boot_size;
+  const auto wanted = image.wanted();
+  auto download = early_boots_.take(wanted, artifact.boot, artifact.boot_size);
+  const bool is_early = download != nullptr;
   const Coming coming(*this, artifact);
-  const uint64_t first_part =
-      coming.known() ? artifact.head_size + BootDownload::kBehindHeadOfKnown : 0;
-  auto download = std::make_shared<BootDownload>(
-      image.name(),
-      [blob, first_part, repository = registries_.repository(image.host, image.repository)](
-          const remote::Repository::Consume& consume) {
-        return repository.blob_in_parts(blob, consume, first_part);
-      },
-      coming.known() ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting);
+  const auto begin = [&] {
+    return begin_boot(wanted, boot_blob(artifact.boot, artifact.boot_size, artifact.head_size),
+                      coming.known());
+  };
+  if (!is_early) download = begin();
   const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer
-  RUNNEL_TRY(const Buffer head_bytes, download->take(artifact.head_size, deadline));
+  auto front = download->take(artifact.head_size, deadline);
+  if (!front && is_early) {  // it may have been without a credential that has been shown since
+    give_up(std::exchange(download, begin()));
+    front = download->take(artifact.head_size, deadline);
+  }
+  RUNNEL_TRY(const Buffer head_bytes, std::move(front));
   artifact::BootHead head;
   {
     const auto verifying = step("verify the boot blob's head");
@@ -135,7 +173,8 @@ Images::Coming::Coming(Images& images, const artifact::Artifact& artifact)
   }
   // After that: what is not coming any more has come.
   known_ |= std::ranges::any_of(artifact.layers, [&](const auto& layer) {
-    return images_.engine_.layer(layer.blob) != nullptr;
+    return images_.early_boots_.may_bring(layer.blob) ||
+           images_.engine_.layer(layer.blob) != nullptr;
   });
 }
 

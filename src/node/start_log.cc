@@ -97,7 +97,9 @@ void StartLog::call_ended(uint64_t number, const char* code) {
 
 void StartLog::expect(const std::string& repository) {
   const std::lock_guard lock(mutex_);
-  record_locked(repository).expected = clock_.now();
+  auto& expected = record_locked(repository).expected;
+  const auto now = clock_.now();
+  if (expected == SteadyTime() || now - expected > kBefore) expected = now;
 }
 
 void StartLog::begin(const std::string& repository) {

@@ -41,7 +41,8 @@ class StartLog final : public net::TransferObserver, public snapshot::CallObserv
   uint64_t call_begun(const char* call, const std::string& name) override;
   void call_ended(uint64_t number, const char* code) override;
 
-  // The node asks about an image of `repository` (HOST/NAME) that may be prepared next.
+  // The node asks about an image of `repository` (HOST/NAME) that may be prepared next. Of several
+  // calls in a row the first counts.
   void expect(const std::string& repository);
   // An image of it is prepared from now on: what was noted of an earlier one is forgotten, but for
   // the last few seconds, in which the client has resolved it.

@@ -84,6 +84,7 @@ TEST_F(StartLogTest, KeepsWhatTheNodeAskedSinceTheImageWasExpected) {
   fill.purpose = "background";
   whole(fill);
   clock_.advance(std::chrono::seconds(1));
+  log_.expect("r/a");  // again, and no later than before
 
   log_.begin("r/a");
 

@@ -68,6 +68,8 @@ def test_a_cold_start_is_told_from_its_first_request_to_its_last_read(
     asked = {each["what"]: each for each in reversed(events["requests"])}
     assert asked["referrers"]["asked_us"] < asked["image manifest"]["ended_us"], (
         "the artifact is asked for when the tag's meaning is known, before the manifest has come")
+    assert boot[0]["asked_us"] < asked["image manifest"]["ended_us"], (
+        "the registry named the boot blob beside the tag's meaning")
     for what in ("image manifest", "configuration", "referrers", "layer 1"):
         assert any(each["what"] == what for each in events["requests"]), what
     calls = [each["what"] for each in events["spans"] if each["kind"] == "call"]

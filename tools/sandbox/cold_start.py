@@ -370,11 +370,13 @@ def ready_line(output: str) -> str:
 
 
 def rounds(bench: Bench, image: str, count: int, say=print) -> list[Run]:
-    """`count` rounds over every network and engine; a first one that is not kept warms programs."""
+    """`count` rounds over every network and engine, every second one in the opposite order; a first one
+    that is not kept warms programs."""
     runs = []
     for number in range(count + 1):
+        engines = bench.engines[::-1] if number % 2 else bench.engines
         for network in bench.networks:
-            for engine in bench.engines:
+            for engine in engines:
                 run = bench.measure_or_give_up(image, network, engine, number)
                 if run is None:
                     continue
@@ -416,6 +418,7 @@ def summaries(runs: list[Run]) -> list[dict]:
             "repull_seconds": round(median(r.repull_seconds for r in cell), 3),
             "requests": [min(r.requests for r in cell), max(r.requests for r in cell)],
             "bytes": [min(r.bytes for r in cell), max(r.bytes for r in cell)],
+            "bytes_median": round(median(r.bytes for r in cell)),
             "connections": max(r.connections for r in cell),
             "cpu": {name: round(median(r.cpu[name] for r in cell), 2) for name in cell[0].cpu},
             "peak_memory": max(r.peak_memory for r in cell),
