@@ -109,7 +109,8 @@ class Cache {
   using Unpinned = std::function<bool()>;
   void on_short_of_room(Unpinned unpinned);
 
-  // Hears of each open layer that is deleted, before its files go; must not call the cache.
+  // Hears of each open layer that is deleted, before its files go; must not call the cache. Returns
+  // when no call of the one before is under way.
   void on_removed(Removed removed);
 
   Budget::Status status() const { return budget_.status(); }

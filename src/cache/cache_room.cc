@@ -22,6 +22,7 @@ Result<Cache::Disk> measure_disk(const std::string& directory) {
 }  // namespace
 
 void Cache::on_removed(Removed removed) {
+  const std::lock_guard opening(opening_);  // remove() has it over its call
   const std::lock_guard lock(mutex_);
   removed_ = std::move(removed);
 }

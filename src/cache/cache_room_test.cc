@@ -199,6 +199,31 @@ TEST_F(CacheRoom, FreesAtOnceWhatNobodyNeedsWhenTheDiskIsShort) {
   EXPECT_EQ(removed, std::vector{samples_[1].digest()});
 }
 
+TEST_F(CacheRoom, TellsNobodyOfADeletionWhoDoesNotWantToHearAnyMore) {
+  add_and_read(0);
+  std::promise<void> told;
+  std::promise<void> go;
+  std::atomic<bool> over = false;
+  cache_->on_removed([&](const oci::Digest&, const std::shared_ptr<Layer>&) {
+    told.set_value();
+    go.get_future().wait();
+    over = true;
+  });
+  auto clearing = std::async([&] { return cache_->clear(); });
+  told.get_future().wait();
+
+  auto ended = std::async([&] {
+    cache_->on_removed({});
+    return over.load();
+  });
+  // It has its chance to return too early.
+  EXPECT_EQ(ended.wait_for(std::chrono::milliseconds(100)), std::future_status::timeout);
+  go.set_value();
+
+  EXPECT_TRUE(ended.get()) << "who was told may go now";
+  EXPECT_TRUE(clearing.get());
+}
+
 TEST_F(CacheRoom, KeepsWhatIsAskedForAgainAfterNobodyNeededIt) {
   add_and_read(0);
   cache_->release({samples_[0].digest()});
