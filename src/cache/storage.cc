@@ -44,7 +44,13 @@ class DiskFile final : public File {
     const std::unique_ptr<std::byte, decltype(&std::free)> memory(
         static_cast<std::byte*>(std::aligned_alloc(kAlignment, into.size())), &std::free);
     if (!memory) return fail(Code::kExhausted, "no memory for {} bytes", into.size());
-    RUNNEL_DO(read_exact_at(direct.get(), MutableBytes(memory.get(), into.size()), offset));
+    const ssize_t done =
+        ::pread(direct.get(), memory.get(), into.size(), static_cast<off_t>(offset));
+    // A device with larger blocks than ours. Taken for damage, all of it would be fetched again.
+    if (done < 0 && errno == EINVAL) return read(into, offset);
+    if (done != static_cast<ssize_t>(into.size())) {
+      RUNNEL_DO(read_exact_at(direct.get(), MutableBytes(memory.get(), into.size()), offset));
+    }
     std::memcpy(into.data(), memory.get(), into.size());
     return {};
   }

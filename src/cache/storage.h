@@ -20,8 +20,8 @@ class File {
   virtual Result<void> read(MutableBytes into, uint64_t offset) const = 0;
   // False when that would wait for the disk.
   virtual bool read_now(MutableBytes into, uint64_t offset) const = 0;
-  // Like read(), but what the disk has, whatever is in memory. `offset` and the size are multiples
-  // of 4096.
+  // Like read(), but what the disk has, whatever is in memory; where that cannot be told, as
+  // read(). `offset` and the size are multiples of 4096.
   virtual Result<void> read_from_disk(MutableBytes into, uint64_t offset) const = 0;
   virtual Result<void> write(Bytes bytes, uint64_t offset) = 0;
   virtual Result<void> sync() = 0;
