@@ -109,9 +109,9 @@ void FetchLoop::read(const std::shared_ptr<Blob>& blob, RangeSource::Part part, 
   bool joined = false;
   const auto piece =
       queue_.add(blob, offset, length, priority, {deadline, std::move(part.done)}, joined);
-  deadlines_.emplace(deadline, piece);
+  deadlines_.add(deadline, piece);
   for (auto& other : others) {
-    deadlines_.emplace(other.deadline, piece);
+    deadlines_.add(other.deadline, piece);
     piece->waiters.push_back(std::move(other));
   }
   if (!joined) return;
@@ -205,8 +205,7 @@ void FetchLoop::run_calls(std::unique_lock<std::mutex>& lock) {
 }
 
 SteadyTime FetchLoop::next_wake(SteadyTime now) const {
-  const SteadyTime deadline = deadlines_.empty() ? SteadyTime::max() : deadlines_.begin()->first;
-  return std::min({deadline, queue_.next_change(now), room_at_});
+  return std::min({deadlines_.next(), queue_.next_change(now), room_at_});
 }
 
 void FetchLoop::post(Event event) {
@@ -227,11 +226,7 @@ void FetchLoop::handle_events() {
 }
 
 void FetchLoop::expire(SteadyTime now) {
-  while (!deadlines_.empty() && deadlines_.begin()->first <= now) {
-    const auto piece = deadlines_.begin()->second.lock();
-    deadlines_.erase(deadlines_.begin());
-    if (piece) expire_piece(piece, now);
-  }
+  for (const auto& piece : deadlines_.take_due(now)) expire_piece(piece, now);
 }
 
 void FetchLoop::expire_piece(const std::shared_ptr<Piece>& piece, SteadyTime now) {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/worker_pool.h"
+#include "fetch/deadlines.h"
 #include "fetch/fetcher.h"
 #include "fetch/group_sink.h"
 #include "fetch/queue.h"
@@ -123,7 +124,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   std::deque<Event> events_;
   std::vector<Call> calls_;
   Queue queue_;
-  std::multimap<SteadyTime, std::weak_ptr<Piece>> deadlines_;
+  Deadlines deadlines_;
   std::map<uint64_t, Group> groups_;
   uint64_t next_group_ = 1;
   SteadyTime room_at_ = SteadyTime::max();  // when a request may have to give way
