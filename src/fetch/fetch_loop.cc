@@ -294,7 +294,10 @@ void FetchLoop::make_room(SteadyTime now) {
   if (has_slot(Priority::kDemand) || !queue_.has_ready(Priority::kDemand, now)) return;
   Group* first = nullptr;
   for (auto& [id, group] : groups_) {
-    if (group.cancelled) return;  // its slot is about to be free
+    if (group.cancelled) {  // its slot is about to be free, and the loop is woken then
+      room_at_ = SteadyTime::max();
+      return;
+    }
     const auto at = gives_way_at(group);
     if (at >= room_at_) continue;
     room_at_ = at;
