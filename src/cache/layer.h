@@ -14,6 +14,8 @@
 // so. A written chunk is answered from memory, or hashed again. A sync error makes every chunk
 // since the last good one absent. After an unclean stop every bit is suspect. A failed write costs
 // the cache, not the reader; below the budget's reserve nothing is fetched any more (kExhausted).
+// So does a disk that takes less than the network brings: what is verified when too much waits to
+// be written (kMostKept) goes to its readers, and is absent again.
 //
 // A chunk that another open layer of the node has durable is taken from there, and hashed again,
 // whatever it is wanted for; only when it is not there any more it is fetched (chunk_index.h).
@@ -74,6 +76,7 @@ struct LayerStats {
   uint64_t failed_reads = 0;
   uint64_t corrupt_chunks = 0;   // arrivals whose bytes were not what the table says
   uint64_t bytes_restored = 0;   // of the device image, made from the original layer
+  uint64_t bytes_not_kept = 0;   // likewise, verified and let go: too much waited to be written
   uint64_t rescues = 0;          // times that the original layer was turned to
   std::string rescue_error;      // of the last of them; empty when it was good
   std::string last_error;        // of a read, a write or an arrival; empty when there was none
@@ -102,6 +105,11 @@ class Layer : public std::enable_shared_from_this<Layer> {
 
   // How long a reader waits for a chunk that comes another way before it is fetched as well.
   static constexpr Duration kExpectedWithin = std::chrono::seconds(1);
+
+  // Of all layers of the node: verified bytes that are not durable yet, besides those of hot packs
+  // that wait to be written behind. What is not kept comes over the network once more, so this is
+  // more than a disk lags behind in a second or two; and it is memory.
+  static constexpr uint64_t kMostKept = uint64_t{256} << 20;
 
   // What is found in `storage` is believed only when its last user closed it.
   static Result<std::shared_ptr<Layer>> open(std::unique_ptr<Storage> storage,
@@ -155,6 +163,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // The same on the threads that verify what is fetched; `done` is called there.
   void insert_later(uint32_t chunk, Buffer frame, std::function<void(Result<void>)> done);
 
+  // So much waits to be written that who reads only for that something is kept should wait: it may
+  // not be. Takes no lock.
+  bool is_ahead_of_disk() const { return keeps(kMostKept / 2); }
+
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a
   // failed one is not tried again before the next call.
   void fill(bool enabled);
@@ -194,9 +206,15 @@ class Layer : public std::enable_shared_from_this<Layer> {
 
  private:
   static constexpr uint32_t kMaxRunChunks = 32;
-  // Of the node, less what waits to be written behind; above it memory is let go early and the fill
-  // waits.
+  // Like kMostKept: above it memory is let go early and the fill waits.
   static constexpr uint64_t kKeptLimit = 64 << 20;
+
+  // What becomes of verified bytes when everyone who waits has them.
+  enum class Keep : uint8_t {
+    kOnDisk,  // nothing: they come from there
+    kIfRoom,  // they are written, unless too much waits for that
+    kAlways,  // they are written
+  };
 
   using State = ChunkStates::State;
 
@@ -282,10 +300,11 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool still_wanted(uint32_t chunk, SteadyTime came);
   Result<std::shared_ptr<const ChunkBytes>> verify(uint32_t chunk, Bytes frame) const;
   void check_on_disk(uint32_t chunk);
-  bool answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data);
-  void deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data);
+  bool answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Keep keep);
+  void deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Keep keep);
   void write_later(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain);
-  bool keeps_much() const;
+  bool keeps(uint64_t bytes) const;
+  bool keeps_much() const { return keeps(kKeptLimit); }
   void write(uint32_t chunk, Bytes plain);
   Result<void> write_to_device(uint32_t chunk, Bytes plain);
   Result<void> make_durable(const ChunkStates::Round& round);

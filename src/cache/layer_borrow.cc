@@ -61,7 +61,7 @@ bool Layer::take(uint32_t chunk, const ChunkIndex::Place& from,
       stats_.bytes_borrowed += at.size();
       origins_[chunk] = Origin::kNode;
     }
-    deliver(chunk, std::move(plain), true);
+    deliver(chunk, std::move(plain), Keep::kIfRoom);
   }
   if (fill) fill_arrived(*fill, true);
   return true;

@@ -110,7 +110,7 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
     pending_[chunk].arrived = came;  // readers that wait for a fetch of it need not
     origins_[chunk] = Origin::kHotPack;
   }
-  if (answer(chunk, plain, true)) write_later(chunk, plain);
+  if (answer(chunk, plain, Keep::kIfRoom)) write_later(chunk, plain);
   return {};
 }
 

@@ -107,7 +107,7 @@ void Layer::arrived(Run run, const Result<Buffer>& frames, SteadyTime came) {
       chunk_came_at_ = workers_.clock.now();
       // Before anybody has an answer: who has one must find that the rescue is pointless.
       if (!std::exchange(worked, true)) source_worked();
-      deliver(chunk, *plain, true);
+      deliver(chunk, *plain, Keep::kIfRoom);
     } else {
       came_corrupt(chunk, plain.error());
     }
@@ -140,9 +140,12 @@ Result<std::shared_ptr<const ChunkBytes>> Layer::verify(uint32_t chunk, Bytes fr
   return plain;
 }
 
-// Verified bytes for everyone who waits. Whether they are to be written then.
-bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data) {
+// Verified bytes for everyone who waits. Whether they are to be written then. They are not when the
+// disk has fallen so far behind: readers go on at the network's pace, and memory would be full.
+bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Keep keep) {
   Reads finished;
+  const bool too_much = keep == Keep::kIfRoom && keeps(kMostKept);
+  const bool written = keep != Keep::kOnDisk && !too_much;
   {
     const std::lock_guard lock(mutex_);
     const auto at = pending_.find(chunk);
@@ -154,22 +157,24 @@ bool Layer::answer(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plai
     at->second.waiting.clear();
     awaited_.erase(chunk);
     end_wait_locked(chunk, at->second);
-    if (new_data) {
+    if (written) {
       at->second.plain = plain;
       workers_.kept_bytes += plain->size();
       unwritten_bytes_ += plain->size();
     } else {
-      states_.checked(chunk);
+      if (keep == Keep::kOnDisk) states_.checked(chunk);
+      if (too_much) stats_.bytes_not_kept += plain->size();
       pending_.erase(at);
     }
   }
   for (const auto& read : finished) read->finish();
-  return new_data;
+  if (too_much) log::warning(about(), "the disk is too slow: not all that is read is kept");
+  return written;
 }
 
 // Verified bytes: answer everyone who waits, then keep them.
-void Layer::deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, bool new_data) {
-  if (!answer(chunk, plain, new_data)) return;
+void Layer::deliver(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Keep keep) {
+  if (!answer(chunk, plain, keep)) return;
   workers_.write.submit(
       [self = shared_from_this(), chunk, plain] { self->write(chunk, plain->all()); });
 }

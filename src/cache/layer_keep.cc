@@ -22,7 +22,7 @@ void Layer::check_on_disk(uint32_t chunk) {
   const bool good = device_->read(plain->all(), at.device_offset()).has_value() &&
                     codec::sha256(plain->all()) == at.digest;
   if (good) {
-    deliver(chunk, std::move(plain), false);
+    deliver(chunk, std::move(plain), Keep::kOnDisk);
     return;
   }
   log::warning(about(), "chunk {} did not survive on disk; fetching it again", chunk);
@@ -47,9 +47,9 @@ void Layer::write_later(uint32_t chunk, const std::shared_ptr<const ChunkBytes>&
     workers_.write.submit(std::move(write));
 }
 
-bool Layer::keeps_much() const {
+bool Layer::keeps(uint64_t bytes) const {
   const uint64_t behind = workers_.behind == nullptr ? 0 : workers_.behind->waiting_bytes();
-  return workers_.kept_bytes >= kKeptLimit + behind;
+  return workers_.kept_bytes >= bytes + behind;
 }
 
 void Layer::write(uint32_t chunk, Bytes plain) {

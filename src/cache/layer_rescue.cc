@@ -152,7 +152,8 @@ Result<void> Layer::restored(uint32_t chunk, Bytes bytes) {
   }
   if (!is_wanted(chunk, bytes)) return {};
   const auto plain = std::make_shared<const ChunkBytes>(bytes);
-  if (answer(chunk, plain, true)) write(chunk, plain->all());
+  // It waits for the disk itself, and what is not kept would take the whole download again.
+  if (answer(chunk, plain, Keep::kAlways)) write(chunk, plain->all());
   return {};
 }
 

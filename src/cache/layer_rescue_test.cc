@@ -131,6 +131,18 @@ class LayerRescue : public testing::Test {
   std::shared_ptr<Layer> layer_;
 };
 
+TEST_F(LayerRescue, KeepsAllHoweverMuchOthersHaveInMemory) {
+  kept_bytes_ += Layer::kMostKept;
+  source_->fail(kGone);
+
+  EXPECT_EQ(wait(start_read(100, kChunkBytes)).value(), expected(100, kChunkBytes));
+  settle_rescue();
+
+  EXPECT_EQ(layer_->stats().bytes_present, layer_->size());
+  EXPECT_EQ(layer_->stats().rescues, 1u);
+  kept_bytes_ -= Layer::kMostKept;
+}
+
 TEST_F(LayerRescue, MakesALayerWholeWhoseBlobIsGone) {
   for (const auto code : {Code::kNotFound, Code::kDenied, Code::kInvalid, Code::kUnsupported}) {
     source_->fail(Error(code, "no"));

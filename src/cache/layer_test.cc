@@ -495,6 +495,100 @@ TEST_F(CacheLayer, AnswersWaitersWithAFrameThatCameAnotherWay) {
   source_->release();
 }
 
+// A disk that writes nothing for now, with room in memory for three chunks more.
+class CacheLayerOnASlowDisk : public CacheLayer {
+ protected:
+  CacheLayerOnASlowDisk() {
+    kept_bytes_ += kOthers;
+    write_->submit([go = go_.get_future().share()] { go.wait(); });
+  }
+  ~CacheLayerOnASlowDisk() override {
+    if (!writes_) let_write();
+  }
+  void let_write() {
+    writes_ = true;
+    go_.set_value();
+    settle();
+    kept_bytes_ -= kOthers;
+  }
+  Bytes frame(uint32_t chunk) const {
+    const auto at = layer_->table().at(chunk);
+    return Bytes(sample_.blob).subspan(at.blob_offset, at.stored_size);
+  }
+
+  static constexpr uint64_t kRoom = 3 * kChunkBytes;
+  static constexpr uint64_t kOthers = Layer::kMostKept - kRoom;
+
+ private:
+  std::promise<void> go_;
+  bool writes_ = false;
+};
+
+TEST_F(CacheLayerOnASlowDisk, AnswersEveryReaderAndKeepsWhatMemoryAllows) {
+  for (uint32_t chunk = 0; chunk < kChunks; ++chunk) {
+    const auto at = chunk * kChunkBytes;
+    EXPECT_EQ(read(at, kChunkBytes).value(), expected(at, kChunkBytes));
+  }
+  EXPECT_EQ(layer_->stats().bytes_in_memory, kRoom);
+  EXPECT_EQ(layer_->stats().bytes_not_kept, layer_->size() - kRoom);
+  EXPECT_EQ(kept_bytes_, kOthers + kRoom);
+
+  EXPECT_TRUE(read(0, kChunkBytes)) << "from memory";
+  EXPECT_EQ(source_->reads().size(), kChunks);
+  const auto last = (kChunks - 1) * kChunkBytes;
+  EXPECT_EQ(read(last, kChunkBytes).value(), expected(last, kChunkBytes));
+  EXPECT_EQ(source_->reads().size(), kChunks + 1) << "once more, because it was not kept";
+
+  let_write();
+  EXPECT_EQ(layer_->stats().bytes_present, kRoom);
+  read_all();
+  while (!layer_->complete()) {
+    settle();
+    ASSERT_TRUE(layer_->sync());
+  }
+  EXPECT_EQ(kept_bytes_, 0u);
+  close_and_reopen();
+  EXPECT_TRUE(layer_->complete());
+  read_all();
+}
+
+TEST_F(CacheLayerOnASlowDisk, LetsGoOfAHotPackThatWouldNotFit) {
+  const std::vector<uint32_t> pack{1, 2, 3, 4, 5};
+  ASSERT_EQ(layer_->expect(pack).value(), pack);
+  auto waiting = start_read(5 * kChunkBytes, 100);
+
+  for (const uint32_t chunk : pack) EXPECT_TRUE(layer_->insert(chunk, frame(chunk)));
+
+  EXPECT_EQ(waiting.get().value(), expected(5 * kChunkBytes, 100));
+  EXPECT_EQ(layer_->stats().bytes_in_memory, kRoom);
+  layer_->expect_no_more(pack);
+  EXPECT_TRUE(source_->reads().empty());
+  EXPECT_EQ(read(5 * kChunkBytes, 100).value(), expected(5 * kChunkBytes, 100));
+  EXPECT_EQ(source_->reads().size(), 1u);
+  let_write();
+  read_all();
+}
+
+TEST_F(CacheLayerOnASlowDisk, TellsWhoCanWait) {
+  EXPECT_TRUE(layer_->is_ahead_of_disk());
+  let_write();
+  EXPECT_FALSE(layer_->is_ahead_of_disk());
+}
+
+TEST_F(CacheLayerOnASlowDisk, IsFilledWhenItWritesAgain) {
+  layer_->lend_no_more();
+  layer_->fill(true);
+  EXPECT_TRUE(read(0, layer_->size()));
+  let_write();
+
+  while (!layer_->complete()) {
+    layer_->fill(true);
+    ASSERT_TRUE(layer_->sync());
+    std::this_thread::yield();
+  }
+  read_all();
+}
+
 TEST(CacheDeletedLayer, IsFilledOnceAndNotAgainAndAgain) {
   test::OpenLayer open;
   open.layer->lend_no_more();

@@ -14,7 +14,7 @@ using std::chrono::seconds;
 constexpr uint64_t kPiece = 1 << 20;
 constexpr int kInFlight = 8;
 constexpr auto kReadTime = seconds(60);   // of one piece
-constexpr auto kSyncTime = seconds(120);  // until what has come is durable
+constexpr auto kDiskTime = seconds(120);  // until what has come is written, and is durable
 
 // Reads in flight. Shared with their answers, which may come after everybody else has gone.
 class Window {
@@ -50,9 +50,26 @@ class Window {
   std::optional<Error> error_;
 };
 
+// Looks every now and then; kUnavailable with `why` when that takes longer than any disk should.
+Result<void> wait_for(auto condition, const char* why, const std::stop_token& stop) {
+  const auto deadline = std::chrono::steady_clock::now() + kDiskTime;
+  std::mutex mutex;
+  std::condition_variable_any timer;
+  std::unique_lock lock(mutex);
+  while (!condition()) {
+    if (stop.stop_requested()) return fail(Code::kCancelled, "the node stops");
+    if (std::chrono::steady_clock::now() > deadline) return fail(Code::kUnavailable, "{}", why);
+    timer.wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
+  }
+  return {};
+}
+
+// No faster than the disk takes it: beyond that nothing is kept.
 Result<void> fetch_all(cache::Layer& layer, const std::stop_token& stop) {
   const auto window = std::make_shared<Window>();
   for (uint64_t offset = 0; offset < layer.size() && window->enter(stop); offset += kPiece) {
+    RUNNEL_DO(wait_for([&] { return !layer.is_ahead_of_disk(); },
+                       "the disk does not take what comes", stop));
     layer.read(offset, std::min(kPiece, layer.size() - offset), fetch::Priority::kPrefetch,
                std::chrono::steady_clock::now() + kReadTime,
                [window](const Result<Buffer>& answer) { window->leave(answer); });
@@ -61,25 +78,26 @@ Result<void> fetch_all(cache::Layer& layer, const std::stop_token& stop) {
 }
 
 // The cache makes writes durable once a second.
-Result<void> wait_until_durable(const cache::Layer& layer, const std::stop_token& stop) {
-  const auto deadline = std::chrono::steady_clock::now() + kSyncTime;
-  std::mutex mutex;
-  std::condition_variable_any timer;
-  std::unique_lock lock(mutex);
-  while (!layer.complete()) {
-    if (stop.stop_requested()) return fail(Code::kCancelled, "the node stops");
-    if (std::chrono::steady_clock::now() > deadline) {
-      return fail(Code::kUnavailable, "its bytes do not become durable: is the disk full?");
-    }
-    timer.wait_for(lock, stop, std::chrono::milliseconds(100), [] { return false; });
-  }
-  return {};
+Result<void> wait_until_durable(const cache::Layer& layer, uint64_t present_before,
+                                const std::stop_token& stop) {
+  const auto made_durable = [&] {
+    if (layer.complete()) return true;
+    // Nothing is left to be written, and not all is here: what containers read meanwhile had filled
+    // the memory. The next round brings the rest, as long as each brings something.
+    const auto stats = layer.stats();
+    return stats.bytes_in_memory == 0 && stats.bytes_present < layer.size() &&
+           stats.bytes_present > present_before;
+  };
+  return wait_for(made_durable, "its bytes do not become durable: is the disk full?", stop);
 }
 
 Result<void> complete_layer(cache::Layer& layer, const std::stop_token& stop) {
-  if (layer.complete()) return {};
-  RUNNEL_DO(fetch_all(layer, stop));
-  return wait_until_durable(layer, stop);
+  while (!layer.complete()) {
+    const uint64_t present_before = layer.stats().bytes_present;
+    RUNNEL_DO(fetch_all(layer, stop));
+    RUNNEL_DO(wait_until_durable(layer, present_before, stop));
+  }
+  return {};
 }
 
 }  // namespace
