@@ -76,6 +76,14 @@ void Client::resume(uint64_t transfer) {
   impl_->resume(transfer);
 }
 
+void Client::shutdown() {
+  impl_->stop();
+}
+
+bool Client::rest(Duration time) {
+  return impl_->rest(time);
+}
+
 Result<BufferedResponse> Client::fetch(ClientRequest request, size_t body_limit) {
   auto shown = request.method + " " + without_secrets(request.url);
   auto sink = std::make_shared<BufferSink>(body_limit, std::move(shown));

@@ -109,16 +109,21 @@ class Client {
 
   Client();
   explicit Client(Options options);
-  // Ends every transfer with kCancelled.
+  // shutdown().
   ~Client();
 
-  // Returns at once. `done` is called exactly once, on the client's thread, after the last call of
-  // the sink; a request that cannot be sent comes back through it too.
+  // Returns at once. `done` is called exactly once, on the client's thread (but for shutdown()),
+  // after the last call of the sink; a request that cannot be sent comes back through it too.
   uint64_t start(ClientRequest request, std::shared_ptr<ResponseSink> sink, Done done);
   // Ends the transfer with kCancelled; nothing happens when it has ended already.
   void cancel(uint64_t transfer);
   // Goes on with a transfer whose sink did not want more.
   void resume(uint64_t transfer);
+  // Ends every transfer with kCancelled; one that is started later ends at once, on the thread that
+  // starts it. For who waits for the network when a process ends.
+  void shutdown();
+  // Blocks for so long, or until shutdown(): between two attempts. False after that.
+  bool rest(Duration time);
 
   // kExhausted when the body is larger than `body_limit`.
   Result<BufferedResponse> fetch(ClientRequest request, size_t body_limit);

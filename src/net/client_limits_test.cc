@@ -248,5 +248,29 @@ TEST(ClientCancel, HappensToAllAtTheEndOfTheClient) {
   EXPECT_EQ(restarted, 10);
 }
 
+TEST(ClientShutdown, EndsWhatIsUnderWayAndWhatComesAfter) {
+  const ScriptedServer server(send_and_stall("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"));
+  Client client;
+  auto waiting = std::async(std::launch::async,
+                            [&] { return client.fetch(ClientRequest(server.url("/")), 100); });
+  auto resting =
+      std::async(std::launch::async, [&] { return client.rest(std::chrono::minutes(5)); });
+
+  client.shutdown();
+
+  EXPECT_EQ(waiting.get().error().code, Code::kCancelled);
+  EXPECT_FALSE(resting.get());
+  EXPECT_FALSE(client.rest(std::chrono::minutes(5)));
+  EXPECT_EQ(client.fetch(ClientRequest(server.url("/")), 100).error().code, Code::kCancelled);
+  client.cancel(1);
+  client.resume(1);
+}
+
+TEST(ClientShutdown, IsNotWaitedForByWhoRestsForAMoment) {
+  Client client;
+
+  EXPECT_TRUE(client.rest(std::chrono::milliseconds(1)));
+}
+
 }  // namespace
 }  // namespace runnel::net

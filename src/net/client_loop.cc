@@ -64,6 +64,7 @@ ClientLoop::ClientLoop(Client::Options options)
   // OpenSSL writes without MSG_NOSIGNAL.
   std::signal(SIGPIPE, SIG_IGN);
   thread_ = std::thread([this] { run(); });
+  thread_id_ = thread_.get_id();
 }
 
 ClientLoop::~ClientLoop() {
@@ -76,10 +77,11 @@ uint64_t ClientLoop::start(ClientRequest request, std::shared_ptr<ResponseSink> 
   // A transfer is made by its thread, but std::function wants to be copyable.
   auto made = std::make_shared<std::unique_ptr<Transfer>>(
       std::make_unique<Transfer>(std::move(request), std::move(sink), std::move(done), options_));
-  post([this, id, made] {
+  const bool posted = post([this, id, made] {
     transfers_.emplace(id, std::move(*made));
     launch(id);
   });
+  if (!posted) (*made)->report(std::unexpected(cancelled()));
   return id;
 }
 
@@ -98,15 +100,22 @@ void ClientLoop::resume(uint64_t id) {
   });
 }
 
-void ClientLoop::post(Command command) {
+// Whether it will run.
+bool ClientLoop::post(Command command) {
   {
     const std::lock_guard lock(mutex_);
-    if (closed_) return;
+    if (closed_) return false;
     commands_.push_back(std::move(command));
   }
   const uint64_t one = 1;
   // Full only when it is readable already.
   [[maybe_unused]] const auto written = ::write(wake_.get(), &one, sizeof one);
+  return true;
+}
+
+bool ClientLoop::rest(Duration time) {
+  std::unique_lock lock(mutex_);
+  return !closing_.wait_for(lock, time, [this] { return closed_; });
 }
 
 void ClientLoop::stop() {
@@ -235,7 +244,9 @@ void ClientLoop::end_all() {
     // Done may have started another.
     const std::lock_guard lock(mutex_);
     closed_ = commands_.empty();
-    if (closed_) return;
+    if (!closed_) continue;
+    closing_.notify_all();
+    return;
   }
 }
 

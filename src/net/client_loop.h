@@ -5,6 +5,7 @@
 #include <curl/curl.h>
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -29,15 +30,17 @@ class ClientLoop {
   uint64_t start(ClientRequest request, std::shared_ptr<ResponseSink> sink, Client::Done done);
   void cancel(uint64_t id);
   void resume(uint64_t id);
-  bool on_this_thread() const { return std::this_thread::get_id() == thread_.get_id(); }
+  bool on_this_thread() const { return std::this_thread::get_id() == thread_id_; }
+  // False once it is stopped, which ends it.
+  bool rest(Duration time);
 
-  // Ends every transfer with kCancelled and joins the thread.
+  // Ends every transfer with kCancelled and joins the thread. One caller at a time.
   void stop();
 
  private:
   using Command = std::function<void()>;
 
-  void post(Command command);
+  bool post(Command command);
   void run();
   void wait_and_act();
   int wait_milliseconds() const;
@@ -66,9 +69,11 @@ class ClientLoop {
   std::mutex mutex_;
   std::vector<Command> commands_;
   bool closed_ = false;  // no commands any more
+  std::condition_variable closing_;
   std::atomic<uint64_t> last_id_ = 0;
   std::atomic<bool> stopping_ = false;
   std::thread thread_;
+  std::thread::id thread_id_;  // of its own: stop() changes what thread_ says
 };
 
 }  // namespace runnel::net

@@ -1,7 +1,6 @@
 #include "remote/exchange.h"
 
 #include <algorithm>
-#include <thread>
 
 #include "net/transfer_report.h"
 #include "remote/error_body.h"
@@ -132,8 +131,7 @@ bool Exchange::pause(int done, const Answer* refusal, SteadyTime since) const {
     if (asked && *asked > options.longest_wait) return false;
     if (asked) delay = std::max(delay, *asked);
   }
-  std::this_thread::sleep_for(delay);
-  return true;
+  return gateway_->client.rest(delay);
 }
 
 Result<Answer> Exchange::once(const Call& call, size_t limit) const {

@@ -2,6 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <future>
+#include <thread>
+
 #include "support/repository_fixture.h"
 
 namespace runnel::remote {
@@ -139,6 +142,18 @@ TEST_F(RemoteRepository, DoesNotSleepForAnHourBecauseARegistryAsks) {
 
   EXPECT_EQ(got.error().code, Code::kUnavailable);
   EXPECT_EQ(registry_.seen().size(), 1u);
+}
+
+// A process that ends would wait for it.
+TEST_F(RemoteRepository, RestsNoLongerBetweenAttemptsThanItsClientWorks) {
+  registry_.inject("GET /v2/", {.status = 429, .headers = {{"Retry-After", "50"}}}, 100);
+  auto got = std::async(std::launch::async, [&] { return repository().manifest("v1"); });
+  while (registry_.seen().empty()) std::this_thread::yield();
+
+  client_.shutdown();
+
+  EXPECT_NE(got.wait_for(10s), std::future_status::timeout);
+  EXPECT_FALSE(got.get());
 }
 
 TEST_F(RemoteRepository, UnderstandsWhenToComeBackAsADate) {
