@@ -1,5 +1,7 @@
 #include "snapshot/attachment.h"
 
+#include <utility>
+
 namespace runnel::snapshot {
 
 void Attachment::set(Snapshotter& snapshotter) {
@@ -8,10 +10,11 @@ void Attachment::set(Snapshotter& snapshotter) {
   changed_.notify_all();
 }
 
-void Attachment::close() {
+Snapshotter* Attachment::close() {
   const std::scoped_lock lock(mutex_);
-  closed_ = true;
+  if (std::exchange(closed_, true)) return nullptr;
   changed_.notify_all();
+  return snapshotter_;
 }
 
 Snapshotter* Attachment::wait(std::chrono::nanoseconds limit) {

@@ -13,8 +13,9 @@ namespace runnel::snapshot {
 class Attachment {
  public:
   void set(Snapshotter& snapshotter);
-  // From now on nobody waits any more; who has a snapshotter may go on with it.
-  void close();
+  // From now on nobody waits any more; who has a snapshotter may go on with it. The first time it
+  // returns that, if there is one.
+  Snapshotter* close();
 
   // Waits for set(). Null after `limit`, or when closed before.
   Snapshotter* wait(std::chrono::nanoseconds limit);

@@ -229,7 +229,7 @@ class Service::Impl {
   }
 
   void stop() {
-    attachment_.close();
+    if (auto* const snapshotter = attachment_.close()) snapshotter->begin_stop();
     socket_.remove();
     acceptor_.reset();
     if (server_) server_->Shutdown(std::chrono::system_clock::now() + kStopGrace);

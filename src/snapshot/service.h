@@ -32,9 +32,9 @@ class Service {
   // Before attach(). It must outlive stop().
   void observe(CallObserver& observer);
 
-  // Gives calls in progress a few seconds to end, cancels their clients' waiting after that, and
-  // returns when the last has returned; those that wait for attach() get UNAVAILABLE. Removes the
-  // socket unless somebody else has replaced it.
+  // Once: tells the snapshotter to begin its stop. Gives calls in progress a few seconds to end,
+  // cancels their clients' waiting after that, and returns when the last has returned; those that
+  // wait for attach() get UNAVAILABLE. Removes the socket unless somebody else has replaced it.
   void stop();
 
   // The calls since the start.

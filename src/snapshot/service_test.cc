@@ -41,6 +41,26 @@ class SlowStreaming final : public Streaming {
   std::promise<void> released;
 };
 
+// As one whose registry has stalled: it has no answer before it stops.
+class StalledStreaming final : public Streaming {
+ public:
+  Result<bool> offer(const std::string&, const std::string&, const Labels&) override {
+    asked.set_value();
+    stopped.get_future().wait();
+    return fail(Code::kCancelled, "the node stops");
+  }
+  void begin_stop() override { stopped.set_value(); }
+  Result<std::string> mount(const std::string& chain_id) override {
+    return fail(Code::kNotFound, "no {}", chain_id);
+  }
+  void idle(const std::string&) override {}
+  void forget(const std::string&) override {}
+  Result<Usage> usage(const std::string&) override { return Usage{}; }
+
+  std::promise<void> asked;
+  std::promise<void> stopped;
+};
+
 class ServiceTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -253,14 +273,15 @@ class HeldSocketTest : public testing::Test {
     return fd;
   }
   // Once the client's handshake is done, and the call is on its way.
-  std::future<grpc::Status> call() {
+  std::future<grpc::Status> call(const Labels& labels = {}) {
     const auto channel = grpc::CreateChannel("unix:" + socket_, grpc::InsecureChannelCredentials());
     EXPECT_TRUE(
         channel->WaitForConnected(std::chrono::system_clock::now() + std::chrono::seconds(20)));
-    return std::async(std::launch::async, [stub = api::Snapshots::NewStub(channel)] {
+    return std::async(std::launch::async, [stub = api::Snapshots::NewStub(channel), labels] {
       grpc::ClientContext context;
       api::PrepareSnapshotRequest request;
       request.set_key("a");
+      request.mutable_labels()->insert(labels.begin(), labels.end());
       api::PrepareSnapshotResponse response;
       return stub->Prepare(&context, request, &response);
     });
@@ -284,6 +305,25 @@ TEST_F(HeldSocketTest, GreetsBeforeItHasASnapshotterAndAnswersThen) {
   const auto status = answer.get();
   EXPECT_TRUE(status.ok()) << status.error_message();
   service->stop();
+}
+
+TEST_F(HeldSocketTest, EndsAtOnceAlthoughAPullWaitsForAVerdict) {
+  StalledStreaming streaming;
+  const auto store = Store::open(dir_.path() + "/snapshots.db", clock_).value();
+  const auto snapshotter = Snapshotter::open(dir_.path(), *store, streaming).value();
+  const auto service = Service::serve(open_listener()).value();
+  service->attach(*snapshotter);
+  auto answer = call({{kTargetLabel, "sha256:one"}});
+  streaming.asked.get_future().wait();
+
+  auto stopping = std::async(std::launch::async, [&] { service->stop(); });
+
+  EXPECT_EQ(stopping.wait_for(std::chrono::seconds(4)), std::future_status::ready)
+      << "before it cancels what its clients wait for";
+  EXPECT_EQ(answer.get().error_code(), StatusCode::UNAVAILABLE) << "and no snapshot is made";
+  EXPECT_TRUE(store->list()->empty());
+  if (stopping.wait_for(std::chrono::seconds(0)) != std::future_status::ready)
+    streaming.stopped.set_value();  // or it would never end
 }
 
 TEST_F(HeldSocketTest, TellsWhoWaitsForASnapshotterWhenItEndsWithoutOne) {

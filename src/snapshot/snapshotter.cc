@@ -187,6 +187,8 @@ Result<bool> Snapshotter::streams(const std::string& target, const std::string& 
     parent_chain = chain_id_of(below);
   }
   const auto offered = streaming_.offer(target, parent_chain, labels);
+  if (!offered && offered.error().code == Code::kCancelled)
+    return fail(Code::kUnavailable, "{}: ask again", offered.error().message);
   if (!offered) log::warning("{} takes the ordinary way: {}", target, offered.error().message);
   if (!offered || !*offered) return false;
 

@@ -57,6 +57,8 @@ class Snapshotter {
   Result<std::vector<Info>> list(const std::vector<std::string>& filters) const;
   Result<Usage> usage(const std::string& name);
   Result<void> cleanup();
+  // The process ends: who waits for a verdict gets kUnavailable instead. Other calls go on.
+  void begin_stop() { streaming_.begin_stop(); }
 
  private:
   // Keeps calls about one chain ID one after the other.

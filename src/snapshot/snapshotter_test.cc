@@ -25,6 +25,7 @@ class FakeStreaming final : public Streaming {
     ++offers;
     last_parent = parent_chain;
     if (while_offered) while_offered();
+    if (!offered) return offered;
     return chains.contains(chain_id);
   }
   Result<std::string> mount(const std::string& chain_id) override {
@@ -48,6 +49,7 @@ class FakeStreaming final : public Streaming {
   std::vector<std::string> forgotten;
   std::string last_parent;
   std::function<void()> while_offered;
+  Result<bool> offered = true;  // an error: that is the answer
   int offers = 0;
 
  private:
@@ -170,6 +172,17 @@ TEST_F(SnapshotterTest, TakesTheOrdinaryWayWhenTheChainDoesNotStream) {
 
   ASSERT_TRUE(mounts);
   EXPECT_EQ((*mounts)[0].type, "bind");
+}
+
+TEST_F(SnapshotterTest, FailsInsteadOfTheOrdinaryWayWhenTheProcessEnds) {
+  streaming_.offered = fail(Code::kCancelled, "the node stops");
+
+  EXPECT_EQ(snapshotter_->prepare("key", "", target("sha256:one")).error().code,
+            Code::kUnavailable);
+  EXPECT_EQ(snapshotter_->stat("key").error().code, Code::kNotFound);
+
+  streaming_.offered = fail(Code::kUnavailable, "the network is down");
+  EXPECT_TRUE(snapshotter_->prepare("key", "", target("sha256:one")));
 }
 
 TEST_F(SnapshotterTest, PutsAContainerOnTheStreamedMount) {

@@ -32,12 +32,17 @@ class Streaming {
   // Asked in Prepare, when the label containerd.io/snapshot.ref names the chain ID that the key
   // shall become. True: the content of `chain_id` can be mounted from now on, after a restart too;
   // the snapshotter commits a streamed snapshot and answers "already exists", which nobody can take
-  // back. False: containerd takes the ordinary way. An error is logged and means false.
+  // back. False: containerd takes the ordinary way. An error is logged and means false, but for
+  // kCancelled, of a process that ends: then the call fails, and the pull is tried again. The
+  // ordinary way would be lost: what one process prepares, another does not commit.
   //
   // `parent_chain` is the chain ID of the parent, empty for a first layer and for a parent whose
   // name does not say. `labels` are the ones that Prepare brought, the CRI's image labels included.
   virtual Result<bool> offer(const std::string& chain_id, const std::string& parent_chain,
                              const Labels& labels) = 0;
+
+  // The process ends: offer() waits for nothing any more, and says kCancelled where it would have.
+  virtual void begin_stop() {}
 
   // The directory at which the merged tree of an accepted chain is mounted read-only; mounts it
   // when it is not. Its path is a part of overlayfs's options: no ':', ',', '\\', and below the
