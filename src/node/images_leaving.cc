@@ -74,7 +74,7 @@ void Images::let_go(const std::vector<oci::Digest>& manifests) {
 // What was unpacked the ordinary way keeps a verdict, for who wonders why it does not stream.
 void Images::leave(const Leaving& leaving) {
   const auto& image = leaving.image;
-  log::info(log::Fields{{"image", image->name()}}, "nobody needs it any more");
+  log::info(log::Fields{{"image", leaving.streamed->name()}}, "nobody needs it any more");
   if (leaving.boot_download) leaving.boot_download->cancel();
   drop(*leaving.streamed);
   const bool unpacked = all_unpacked(*image);
