@@ -88,6 +88,13 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
   {
     const std::lock_guard lock(mutex_);
     const auto at = entries_.find(digest);
+    if (at != entries_.end() && at->second.layer &&
+        at->second.layer->table().digest() != table.digest()) {
+      return fail(Code::kInvalid,
+                  "layer {}: the image that opened it has another chunk table for it, and one of "
+                  "the two artifacts is wrong",
+                  digest);
+    }
     if (at != entries_.end()) at->second.asked = clock_.now();
     if (at != entries_.end()) at->second.released = false;  // somebody needs it again
     if (at != entries_.end() && at->second.layer) return at->second.layer;

@@ -67,7 +67,8 @@ class Cache {
   // marks the layers for which that succeeded as clean.
   ~Cache();
 
-  // The layer of that blob digest, opened or created; the same object for the same digest.
+  // The layer of that blob digest, opened or created; the same object for the same digest. kInvalid
+  // when it is open with another table: readers of the one would get what the other says is right.
   Result<std::shared_ptr<Layer>> layer(const oci::Digest& digest, artifact::ChunkTable table,
                                        std::shared_ptr<fetch::RangeSource> source);
   // Null when it is not open.

@@ -58,6 +58,46 @@ TEST(Cache, KeepsLayersOverARestart) {
   EXPECT_TRUE(source->reads().empty());
 }
 
+// A table says what is right for its layer's readers: two images that name one blob with two tables
+// must not get each other's.
+TEST(Cache, RefusesAnotherTableForAnOpenLayer) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  const auto other = SampleLayer::make(8, 8, 2);
+  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+
+  const auto refused = cache->layer(sample.digest(), other.parse_table(), source);
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalid);
+  EXPECT_EQ(cache->layer(sample.digest(), sample.parse_table(), source).value(), layer);
+  EXPECT_EQ(read_all(*layer), sample.device);
+  source->shutdown();
+}
+
+TEST(Cache, BelievesNothingThatWasKeptUnderAnotherTable) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  const auto other = SampleLayer::make(8, 8, 2);
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  {
+    auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+    auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+    read_all(*layer);
+    source->shutdown();
+  }
+
+  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  source = std::make_shared<FakeRangeSource>(other.blob);
+  auto layer = cache->layer(sample.digest(), other.parse_table(), source).value();
+
+  EXPECT_EQ(layer->stats().bytes_present, 0u);
+  EXPECT_EQ(read_all(*layer), other.device);
+  source->shutdown();
+}
+
 TEST(Cache, EndsReadsAtTheirDeadline) {
   const test::TempDir root;
   const auto sample = SampleLayer::make(4, 8);

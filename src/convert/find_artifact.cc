@@ -1,6 +1,7 @@
 #include "convert/find_artifact.h"
 
 #include <algorithm>
+#include <map>
 
 #include "oci/document.h"
 
@@ -83,6 +84,19 @@ Result<void> check_belongs(const artifact::Artifact& artifact, const oci::Digest
     if (layer.source != manifest.layers[i].digest || layer.diff_id != diff_ids[i]) {
       return fail(Code::kInvalid, "artifact's layer {} is made from {}, the image has {}", i + 1,
                   layer.source, manifest.layers[i].digest);
+    }
+  }
+  return {};
+}
+
+Result<void> check_agrees(const artifact::Artifact& artifact, const artifact::Artifact& other) {
+  std::map<oci::Digest, codec::Sha256Value> tables;
+  for (const auto& layer : artifact.layers) tables.emplace(layer.blob, layer.table_digest);
+  for (const auto& layer : other.layers) {
+    const auto same = tables.find(layer.blob);
+    if (same != tables.end() && same->second != layer.table_digest) {
+      return fail(Code::kInvalid, "layer {} has another chunk table in the artifact of {}",
+                  layer.blob, other.subject.digest);
     }
   }
   return {};

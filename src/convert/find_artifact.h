@@ -29,4 +29,8 @@ Result<std::vector<FoundArtifact>> find_artifacts(const remote::Repository& repo
 Result<void> check_belongs(const artifact::Artifact& artifact, const oci::Digest& subject,
                            const oci::Manifest& manifest, const std::vector<oci::Digest>& diff_ids);
 
+// kInvalid when the two name one layer blob with different chunk tables. A node has one of each
+// blob, whichever image it is of, and a table says what is right for its readers.
+Result<void> check_agrees(const artifact::Artifact& artifact, const artifact::Artifact& other);
+
 }  // namespace runnel::convert

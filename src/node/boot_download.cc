@@ -111,10 +111,14 @@ Result<void> BootDownload::unpack(const artifact::Boot& boot,
   std::vector<Frame> frames;
   frames.reserve(boot.head.hot.size());
   for (const auto& entry : boot.head.hot) {
-    const uint16_t slot = boot.head.layers[entry.layer].slot;
-    frames.push_back({.layer = layers[slot - 1],
-                      .chunk = entry.chunk,
-                      .size = boot.tables[slot - 1].at(entry.chunk).stored_size});
+    const auto& layer = layers[boot.head.layers[entry.layer].slot - 1];
+    // The layer's own table, for the layer takes the frame by that one.
+    if (entry.chunk >= layer->table().size()) {
+      return fail(Code::kInvalid, "hot pack: chunk {} of layer {}, which has {}", entry.chunk,
+                  entry.layer, layer->table().size());
+    }
+    frames.push_back(
+        {.layer = layer, .chunk = entry.chunk, .size = layer->table().at(entry.chunk).stored_size});
   }
   RUNNEL_TRY(auto expected, expect(frames));
   uint64_t all = 0;

@@ -67,8 +67,8 @@ class BootDownload {
 
   // What follows is the hot pack of `boot`; its chunks go into `layers`, by slot from 1. Returns at
   // once; from then on whoever reads one of them waits for it. Ends the download, and has what is
-  // lacking fetched, when that is little. kExhausted when the disk has no room for the chunks.
-  // Once, unless it fails.
+  // lacking fetched, when that is little. kExhausted when the disk has no room for the chunks,
+  // kInvalid when a layer has no such chunk. Once, unless it fails.
   Result<void> unpack(const artifact::Boot& boot,
                       const std::vector<std::shared_ptr<cache::Layer>>& layers);
 

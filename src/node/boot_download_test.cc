@@ -282,6 +282,20 @@ TEST_F(NodeBootDownload, WaitsForUnpackingOnceSomebodyTookOfIt) {
   EXPECT_TRUE(source_->reads().empty());
 }
 
+// The image's table is not the layer's when two artifacts say different things of one blob.
+TEST_F(NodeBootDownload, RefusesAHotPackWithAChunkThatTheLayerDoesNotHave) {
+  const auto other =
+      test::SampleLayer::make(test::OpenLayer::kChunks + 1, test::OpenLayer::kBlocks);
+  boot_.tables[0] = other.parse_table();
+  boot_.head.hot.push_back({.layer = 0, .chunk = test::OpenLayer::kChunks});
+  auto& download = begin();
+  line_.send(front_);
+  ASSERT_TRUE(download.take(kFront, in_time()));
+
+  EXPECT_EQ(download.unpack(boot_, {layer_}).error().code, Code::kInvalid);
+  EXPECT_EQ(start_read(5).get().value(), expected(5)) << "nobody waits for the pack";
+}
+
 TEST_F(NodeBootDownload, RefusesAHotPackThatTheDiskHasNoRoomFor) {
   budget_.measured(uint64_t{100} << 30, (uint64_t{512} << 20) + test::OpenLayer::kChunkBytes, 0);
   auto& download = begin();

@@ -71,7 +71,13 @@ Result<void> Images::restore(const std::set<std::string>& held) {
       if (auto removed = store_.remove(stored); !removed) log::error("{}", removed.error().message);
       continue;
     }
-    RUNNEL_DO(attach(stored));
+    if (auto attached = attach(stored); !attached) {
+      if (attached.error().code != Code::kInvalid) return std::unexpected(attached.error());
+      // Not with what the others stored: theirs go on.
+      log::error(log::Fields{{"image", stored.name()}}, "does not stream any more: {}",
+                 attached.error().message);
+      continue;
+    }
     auto image = std::make_shared<Image>();
     image->host = stored.host;
     image->repository = stored.repository;

@@ -256,6 +256,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void begin_boot_early(const WantedImage& image, const oci::BootHint& hint);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
+  Result<void> check_agrees(const artifact::Artifact& artifact) const;
   bool is_promised(const StreamedImage& image) const;
   Result<void> mount_written(const std::shared_ptr<const StreamedImage>& image,
                              BootDownload& download);

@@ -40,6 +40,7 @@ Result<Images::Mounted> Images::stream(Image& image, const std::vector<oci::Dige
       if_denied = Reason::kArtifactNotTrusted;
       RUNNEL_DO(options_.trust.check(image.host, candidate.artifact, image.manifest.config.digest));
       if_denied = Reason::kCredentialsMissing;
+      RUNNEL_DO(check_agrees(candidate.artifact));
       return stream_with(image, candidate, diff_ids);
     }();
     if (usable) return usable;
@@ -76,6 +77,15 @@ void Images::begin_boot_early(const WantedImage& image, const oci::BootHint& hin
     return coming_.contains(hint.base);
   };
   early_boots_.begin(image, hint, here || coming());
+}
+
+// With every image that streams, also while its layers are not open.
+Result<void> Images::check_agrees(const artifact::Artifact& artifact) const {
+  const std::lock_guard lock(mutex_);
+  for (const auto& [subject, other] : images_) {
+    if (other->streamed) RUNNEL_DO(convert::check_agrees(artifact, other->streamed->artifact));
+  }
+  return {};
 }
 
 // Mounts as soon as head and tables are here; the hot pack comes in behind.

@@ -24,6 +24,7 @@ class Forgery:
 
     front: GuardedRegistry
     reference: str
+    neighbour: str  # an honest image with the same lowest layer
     subject: str
     chain_id: str
     public_key: str
@@ -48,17 +49,17 @@ def forgery(lab):
     openssl("genpkey", "-algorithm", "ed25519", "-out", private)
     openssl("pkey", "-in", private, "-pubout", "-out", public)
     made = {}
-    for name, content in (("good", GOOD), ("evil", EVIL)):
-        tars = layers(lab.directory(name), lambda t: t.directory("d").file("d/below", b"below"),
-                      lambda t: t.file(FILE, content))
+    for name, content, top in (("good", GOOD, b"1"), ("evil", EVIL, b"1"), ("neighbour", GOOD, b"2")):
+        tars = layers(lab.directory(name), lambda t: t.directory("d").file(FILE, content),
+                      lambda t: t.file("top", top))
         made[name] = images.image_of(lab.directory(name) / "layout", tars)
         images.push(made[name].layout, f"{registry.host}/base:{name}")
         services.convert(f"{registry.host}/base:{name}", key=private if name == "good" else None)
     subject, _ = images.manifest_of(f"{registry.host}/base:good")
     manifest, blobs = forged(registry.host, subject)
     try:
-        yield Forgery(front, f"{front.host}/base:good", subject, made["good"].chain_ids[-1],
-                      str(public), manifest, blobs)
+        yield Forgery(front, f"{front.host}/base:good", f"{front.host}/base:neighbour", subject,
+                      made["good"].chain_ids[-1], str(public), manifest, blobs)
     finally:
         front.stop()
         registry.stop()
@@ -138,6 +139,26 @@ def test_another_boot_blob_under_a_signed_manifest_is_not_mounted(node_with_key,
     status, content = forgery.status_and_content(node_with_key)
 
     assert (status["reason"], content) == ("ArtifactCorrupt", GOOD), status
+
+
+def test_another_table_for_a_blob_that_streams_is_refused(fresh_streaming, forgery):
+    """Whoever is trusted: readers of the one would get what the other's table says."""
+    forgery.front.lies = {}
+    side = fresh_streaming(engines()[0])
+    side.containerd.use_mirror(forgery.front.host, side.node.mirror)
+    side.pull(forgery.neighbour)
+    assert side.image_status(forgery.neighbour)["reason"] == "Streaming"
+    worker = side.node.worker
+    forgery.front.lies = forgery.manifest | forgery.blobs
+
+    side.pull(forgery.reference)
+
+    found = {one["image"].partition("@")[2]: one for one in side.node.status()["images"]}
+    status = found[forgery.subject]
+    assert status["reason"] == "ArtifactCorrupt" and "another chunk table" in status["detail"], status
+    with side.containerd.view(forgery.chain_id) as root:
+        assert (root / FILE).read_bytes() == GOOD
+    assert side.node.worker == worker
 
 
 def boot_of(forgery: Forgery) -> str:
