@@ -39,6 +39,8 @@ namespace runnel::artifact {
 
 inline constexpr uint32_t kBootVersion = 1;
 inline constexpr uint64_t kMaxHeadSize = uint64_t{1} << 30;
+// All of an image's tables together: they are in memory while they come.
+inline constexpr uint64_t kMaxTablesSize = uint64_t{1} << 30;
 inline constexpr uint64_t kMaxImageSize = uint64_t{2} << 30;
 inline constexpr uint32_t kMaxLayers = 512;
 

@@ -24,6 +24,18 @@ Result<void> check_layers(const Artifact& artifact, const BootHead& head) {
   return {};
 }
 
+// Before anybody waits for them, or makes room for them in memory.
+Result<void> check_tables_size(const Artifact& artifact, const BootHead& head) {
+  const uint64_t size = head.tables_size();
+  if (artifact.head_size > artifact.boot_size ||
+      size > std::min(artifact.boot_size - artifact.head_size, kMaxTablesSize)) {
+    return fail(Code::kInvalid,
+                "boot blob: {} bytes of tables behind a head of {} in {}, at most {} are read",
+                size, artifact.head_size, artifact.boot_size, kMaxTablesSize);
+  }
+  return {};
+}
+
 }  // namespace
 
 Result<void> check_image(const Boot& boot, Bytes image, const std::function<void()>& rest) {
@@ -72,6 +84,7 @@ Result<BootHead> open_head(const Artifact& artifact, Bytes bytes) {
                 artifact.generation);
   }
   RUNNEL_DO(check_layers(artifact, head));
+  RUNNEL_DO(check_tables_size(artifact, head));
   return head;
 }
 

@@ -27,7 +27,8 @@ struct Boot {
 Result<Boot> open_boot(const Artifact& artifact, Bytes bytes);
 
 // The first step. `bytes` are the artifact's head_size bytes; what comes back is without the image,
-// says how many bytes of tables follow, and is only as good as the manifest.
+// says how many bytes of tables follow (no more than the boot blob has, nor than kMaxTablesSize),
+// and is only as good as the manifest.
 Result<BootHead> open_head(const Artifact& artifact, Bytes bytes);
 // The second. `tables` begin where the head ends, and may be longer; they stay where they are when
 // `owner` keeps them, and are copied when it is null.

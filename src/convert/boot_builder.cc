@@ -244,6 +244,10 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   BootHead head;
   head.generation = plan.generation;
   head.layers = records_of(layers);
+  if (head.tables_size() > artifact::kMaxTablesSize) {
+    return fail(Code::kExhausted, "chunk tables of {} bytes, at most {} can be streamed",
+                head.tables_size(), artifact::kMaxTablesSize);
+  }
   const auto with_tables = artifact::records_with_tables(head.layers);
   RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
   erofs::Tree tree = merged(std::move(trees), head.layers);

@@ -70,6 +70,7 @@ class BootTest : public testing::Test {
     artifact.head_size = bytes.size();
     const auto rest = Bytes(boot.bytes).subspan(boot.head_size);
     bytes.insert(bytes.end(), rest.begin(), rest.end());
+    artifact.boot_size = bytes.size();
     boot = {.bytes = std::move(bytes), .head_size = artifact.head_size};
   }
 

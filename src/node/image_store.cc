@@ -151,7 +151,8 @@ Result<void> ImageStore::write(StreamedImage& image, Bytes artifact_manifest, By
   }
   // From now on the tables are the file's pages, and no memory of this process.
   const auto path = image.directory + std::string(kBoot);
-  RUNNEL_TRY(const auto boot, MappedFile::open(path, artifact::kMaxHeadSize * 2));
+  RUNNEL_TRY(const auto boot,
+             MappedFile::open(path, artifact::kMaxHeadSize + artifact::kMaxTablesSize));
   uint64_t offset = image.artifact.head_size;
   for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
     auto& table = image.boot.tables[image.boot.head.layers[i].slot - 1];
@@ -223,8 +224,8 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
              read_file(directory + std::string(kManifest), oci::kMaxDocumentBytes));
   RUNNEL_TRY(const auto manifest, oci::parse_manifest(manifest_bytes));
   RUNNEL_TRY(image.artifact, artifact::parse_artifact(manifest));
-  RUNNEL_TRY(const auto boot,
-             MappedFile::open(directory + std::string(kBoot), artifact::kMaxHeadSize * 2));
+  RUNNEL_TRY(const auto boot, MappedFile::open(directory + std::string(kBoot),
+                                               artifact::kMaxHeadSize + artifact::kMaxTablesSize));
   if (boot->bytes().size() < image.artifact.head_size)
     return fail(Code::kInvalid, "{}/boot is shorter than its head", directory);
   const Bytes head_bytes = boot->bytes().first(image.artifact.head_size);
