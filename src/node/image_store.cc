@@ -209,6 +209,7 @@ Result<ImageStore::Loaded> ImageStore::load_all() const {
       loaded.images.push_back(*std::move(image));
     } else {
       loaded.damaged.push_back(fmt::format("{}: {}", path, image.error().message));
+      loaded.damaged_subjects.insert(entry.path().filename().string());
     }
   }
   if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());

@@ -13,6 +13,7 @@
 // Boot and metadata are verified again when an image is loaded.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -58,7 +59,8 @@ class ImageStore {
 
   struct Loaded {
     std::vector<StreamedImage> images;
-    std::vector<std::string> damaged;  // sentences; their directories are left as they are
+    std::vector<std::string> damaged;        // sentences; their directories are left as they are
+    std::set<std::string> damaged_subjects;  // of those, in hex
   };
   Result<Loaded> load_all() const;
 

@@ -137,6 +137,8 @@ TEST_F(ImageStoreTest, SaysWhatIsDamagedAndLeavesItThere) {
   EXPECT_TRUE(loaded.images.empty());
   ASSERT_EQ(loaded.damaged.size(), 1u);
   EXPECT_NE(loaded.damaged.front().find("is shorter than its head"), std::string::npos);
+  EXPECT_EQ(loaded.damaged_subjects.size(), 1u);
+  EXPECT_EQ(loaded.damaged_subjects.begin()->size(), 64u);
   EXPECT_TRUE(fs::exists(image_.record_path()));
 }
 

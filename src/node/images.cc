@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/log.h"
+#include "node/left_mounts.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
 #include "oci/media_types.h"
@@ -90,7 +91,22 @@ Result<void> Images::restore(const std::set<std::string>& held) {
     trees_.add(image->streamed);
     images_[image->subject] = std::move(image);
   }
+  unmount_left(loaded.damaged_subjects);
   return {};
+}
+
+// What cannot go now does later.
+void Images::unmount_left(const std::set<std::string>& damaged) {
+  KnownImages known{.subjects = {}, .damaged = damaged, .chain_ids = {}};
+  for (const auto& [subject, image] : images_) {
+    known.subjects.emplace(subject.hex());
+    known.chain_ids.insert(image->chain_ids.begin(), image->chain_ids.end());
+  }
+  for (const auto& name : left_mounts(engine_.status().mounts, known, held_)) {
+    log::info("{} was left mounted for no image", name);
+    idle_mounts_.idle(name);
+  }
+  (void)idle_mounts_.unmount_idle();
 }
 
 // After a start: whether what is missing can be had at all is asked now, and not by the first

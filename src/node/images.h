@@ -186,6 +186,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
          const Clock& clock);
 
   Result<void> restore(const std::set<std::string>& held);
+  void unmount_left(const std::set<std::string>& damaged);
   std::shared_ptr<const Image> latest_locked(const oci::Reference& reference) const;
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
