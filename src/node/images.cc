@@ -193,6 +193,7 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   image->manifest = *manifest;
   if (options_.log != nullptr) options_.log->begin(image->place());
   pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
+  forget_old_verdicts_locked();
 }
 
 Verdict Images::prepare_now(const mirror::SeenManifest& seen, const std::stop_token& stop) {

@@ -267,6 +267,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // images_leaving.cc
   bool is_held_locked(const Image& image) const;
   bool is_unused_locked(const Image& image) const;
+  void forget_old_verdicts_locked();
   std::vector<oci::Digest> unused() const;
   void let_go(const std::vector<oci::Digest>& manifests);
   void leave(const Leaving& leaving);

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "node/images.h"
+#include "node/old_verdicts.h"
 
 namespace runnel::node {
 
@@ -33,6 +34,16 @@ bool Images::is_held_locked(const Image& image) const {
 bool Images::is_unused_locked(const Image& image) const {
   return image.streamed && !image.preparing && !is_held_locked(image) &&
          !waited_for_.contains(image.subject);
+}
+
+// Not of an image that somebody waits for, or that leaves and may be wanted again.
+void Images::forget_old_verdicts_locked() {
+  std::vector<OldVerdict> verdicts;
+  for (const auto& [manifest, image] : images_) {
+    if (image->streamed || image->preparing || waited_for_.contains(manifest)) continue;
+    verdicts.push_back({.image = manifest, .decided = image->decided});
+  }
+  for (const auto& manifest : verdicts_to_forget(std::move(verdicts))) images_.erase(manifest);
 }
 
 std::vector<oci::Digest> Images::unused() const {
