@@ -88,12 +88,13 @@ Result<Buffer> BootDownload::take(uint64_t size, SteadyTime deadline) {
   wanted_ = size;
   waiting_.reserve(std::min(size, kMostReserved));
   changed_.notify_all();
-  const bool decided =
-      changed_.wait_until(lock, deadline, [&] { return ended_ || waiting_.size() >= size; });
+  const bool decided = changed_.wait_until(
+      lock, deadline, [&] { return ended_ || cancelled_ || waiting_.size() >= size; });
   if (!decided)
     return fail(Code::kUnavailable, "boot blob: {} of {} bytes that a mount needs came in time",
                 waiting_.size(), size);
   if (waiting_.size() < size) {
+    if (cancelled_) return fail(Code::kCancelled, "boot blob: cancelled");
     if (error_) return std::unexpected(*error_);
     return fail(Code::kInvalid, "boot blob: it ends {} bytes early", size - waiting_.size());
   }

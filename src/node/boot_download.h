@@ -62,7 +62,7 @@ class BootDownload {
   BootDownload& operator=(const BootDownload&) = delete;
 
   // The next bytes, which nobody has verified. Waits for them until `deadline`, kUnavailable then:
-  // a registry that drips never stalls. One thread, before unpack().
+  // a registry that drips never stalls. kCancelled after cancel(). One thread, before unpack().
   Result<Buffer> take(uint64_t size, SteadyTime deadline);
 
   // What follows is the hot pack of `boot`; its chunks go into `layers`, by slot from 1. Returns at

@@ -121,6 +121,17 @@ TEST_F(NodeBootDownload, DoesNotWaitForAFrontBeyondItsTime) {
   EXPECT_TRUE(download.take(kFront, in_time())) << "nothing of it is lost";
 }
 
+TEST_F(NodeBootDownload, EndsWhoWaitsForAFrontWhenItIsCancelled) {
+  auto& download = begin();
+  auto front = std::async(std::launch::async, [&] { return download.take(kFront, in_time()); });
+  EXPECT_EQ(front.wait_for(std::chrono::milliseconds(20)), std::future_status::timeout);
+
+  download.cancel();
+
+  ASSERT_EQ(front.wait_for(seconds(10)), std::future_status::ready);
+  EXPECT_EQ(front.get().error().code, Code::kCancelled);
+}
+
 TEST_F(NodeBootDownload, ReadersOfTheHotPackWaitForItAndFetchNothing) {
   auto& download = begin();
   line_.send(front_);
