@@ -17,12 +17,17 @@ WorkerPool::WorkerPool(size_t threads, Work work) {
 }
 
 WorkerPool::~WorkerPool() {
+  finish();
+}
+
+void WorkerPool::finish() {
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;
   }
   ready_.notify_all();
   for (auto& thread : threads_) thread.join();
+  threads_.clear();
 }
 
 void WorkerPool::submit(std::function<void()> task) {

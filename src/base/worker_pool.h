@@ -25,10 +25,13 @@ class WorkerPool {
   };
 
   explicit WorkerPool(size_t threads, Work work = Work::kUsual);
-  // Runs what was submitted before, then joins the threads.
+  // finish().
   ~WorkerPool();
 
   void submit(std::function<void()> task);
+  // Runs what was submitted before, then joins the threads: what comes later never runs. For one
+  // thread, which is none of the pool's.
+  void finish();
 
  private:
   void run();

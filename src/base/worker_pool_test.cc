@@ -18,6 +18,19 @@ TEST(WorkerPool, RunsEveryTaskBeforeItEnds) {
   EXPECT_EQ(sum, 5050);
 }
 
+TEST(WorkerPool, RunsNothingThatComesAfterItsEnd) {
+  std::atomic<int> sum{0};
+  WorkerPool pool(3);
+  for (int i = 1; i <= 100; ++i) pool.submit([&sum, i] { sum += i; });
+
+  pool.finish();
+  EXPECT_EQ(sum, 5050);
+  pool.submit([&sum] { ++sum; });
+
+  pool.finish();
+  EXPECT_EQ(sum, 5050);
+}
+
 TEST(WorkerPool, LetsATaskSubmitATask) {
   std::atomic<int> ran{0};
   {

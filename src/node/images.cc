@@ -252,10 +252,22 @@ void Images::leave_alone(const std::string& reference, const std::string& host) 
               "does not stream");
 }
 
+void Images::begin_stop() {
+  const std::lock_guard lock(mutex_);
+  stopping_ = true;
+  changed_.notify_all();
+}
+
+bool Images::is_stopping() const {
+  const std::lock_guard lock(mutex_);
+  return stopping_;
+}
+
 void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   const StartLog::Step whole(options_.log, image->place(), Kind::kPreparation, "preparation");
   Reason if_denied = Reason::kCredentialsMissing;
   auto streamed = [&]() -> Result<Mounted> {
+    if (is_stopping()) return fail(Code::kCancelled, kStopping);
     const auto repository = registries_.repository(image->host, image->repository);
     std::vector<oci::Digest> diff_ids;
     auto artifacts = lookups_.take(image->wanted());  // meanwhile

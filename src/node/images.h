@@ -82,6 +82,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   Result<bool> offer(const std::string& chain_id, const std::string& parent_chain,
                      const snapshot::Labels& labels) override;
+  // From now on nothing is prepared either. What is under way goes on, until the network is shut
+  // down; the end of this waits for it.
+  void begin_stop() override;
   Result<std::string> mount(const std::string& chain_id) override;
   void idle(const std::string& chain_id) override;
   void forget(const std::string& chain_id) override;
@@ -191,6 +194,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
   void prepare(const std::shared_ptr<Image>& image, Prepare when);
+  bool is_stopping() const;
   Verdict wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
                            std::unique_lock<std::mutex>& lock);
   bool all_unpacked(const Image& image) const;
@@ -293,6 +297,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::multiset<oci::Digest> coming_;                     // layer blobs, by Coming
   // Cancelled ones that a registry keeps waiting: nobody else shall wait for that.
   std::vector<std::shared_ptr<BootDownload>> departed_;
+  bool stopping_ = false;
   std::set<std::string> looking_up_;           // references
   std::map<std::string, Verdict> left_alone_;  // references, never asked about
 

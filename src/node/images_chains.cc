@@ -81,6 +81,7 @@ Result<bool> Images::offer(const std::string& chain_id, const std::string&,
       held_.insert(chain_id);
       return true;
     }
+    if (stopping_) return fail(Code::kCancelled, "the node stops");
     if (!may_come_locked(chain_id) || clock_.now() >= deadline) return false;
     changed_.wait_for(lock, deadline - clock_.now());
   }
@@ -108,6 +109,7 @@ void Images::look_up_label(const std::string& chain_id, const snapshot::Labels& 
 
 void Images::look_up(const std::string& text) {
   const auto resolve = [&]() -> Result<void> {
+    if (is_stopping()) return fail(Code::kCancelled, "the node stops");
     RUNNEL_TRY(const auto reference, oci::Reference::parse(text));
     if (!registries_.is_configured(reference.host)) {
       leave_alone(text, reference.host);

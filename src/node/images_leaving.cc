@@ -8,11 +8,14 @@
 
 namespace runnel::node {
 
-// An image whose layers were all unpacked before streamed for nobody.
+// An image whose layers were all unpacked before streamed for nobody. Preparations end first, or
+// nobody would drop what they mount.
 Images::~Images() {
+  Images::begin_stop();
   engine_.on_short_of_room({});
   letting_go_.stop();
   idle_mounts_.stop();
+  pool_.finish();
   std::vector<std::shared_ptr<const StreamedImage>> unneeded;
   std::vector<std::shared_ptr<BootDownload>> downloads;
   {

@@ -275,6 +275,8 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   mirror_server->stop();
   control_server->stop();
   fetcher.shutdown();  // whoever waits for the network must not keep the process
+  client.shutdown();
+  mirror_client.shutdown();
   return {};
 }
 
