@@ -43,7 +43,8 @@ unsigned Layer::fills_allowed_locked() const {
 
 bool Layer::may_fill_locked() const {
   return filling_ && fills_in_flight_ < fills_allowed_locked() && !keeps_much() &&
-         workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
+         (hurried_ || source_->takes_background()) && workers_.clock.now() >= fill_after_ &&
+         workers_.budget.may_fill();
 }
 
 // One chunk of the run.

@@ -146,6 +146,26 @@ Duration FetchLoop::round_trip(const Blob& blob) const {
   return blob.lane->host->round_trips.least();
 }
 
+void FetchLoop::hold_background() {
+  const std::lock_guard lock(mutex_);
+  ++holds_;
+  takes_background_ = false;
+  for (auto& [id, group] : groups_) {
+    if (group.priority != Priority::kBackground || group.cancelled) continue;
+    group.gives_way = true;
+    abandon_group(group);
+  }
+  dirty_ = true;
+  changed_.notify_all();
+}
+
+void FetchLoop::release_background() {
+  const std::lock_guard lock(mutex_);
+  --holds_;
+  dirty_ = true;
+  changed_.notify_all();
+}
+
 FetchStats FetchLoop::stats() const {
   const std::lock_guard lock(mutex_);
   FetchStats out = stats_;
@@ -179,6 +199,7 @@ void FetchLoop::run() {
     expire(now);
     queue_.wake(now);
     if (!shut_down_) send(now);
+    takes_background_ = gate_.allowed(options_.max_background, now) > 0;
     if (!calls_.empty()) {
       run_calls(lock);
       continue;
@@ -205,7 +226,7 @@ void FetchLoop::run_calls(std::unique_lock<std::mutex>& lock) {
 }
 
 SteadyTime FetchLoop::next_wake(SteadyTime now) const {
-  return std::min({deadlines_.next(), queue_.next_change(now), room_at_});
+  return std::min({deadlines_.next(), queue_.next_change(now), room_at_, gate_.next_change(now)});
 }
 
 void FetchLoop::post(Event event) {
@@ -262,19 +283,29 @@ void FetchLoop::abandon_group(Group& group) {
   gateway_->client.cancel(group.transfer);
 }
 
-bool FetchLoop::has_slot(Priority priority) const {
+bool FetchLoop::somebody_waits() const {
+  return holds_ > 0 ||
+         stats_[Priority::kDemand].in_flight + stats_[Priority::kPrefetch].in_flight > 0;
+}
+
+bool FetchLoop::has_slot(Priority priority, SteadyTime now) const {
   const uint64_t background = stats_[Priority::kBackground].in_flight;
   const uint64_t others = background + stats_[Priority::kPrefetch].in_flight;
   if (others + stats_[Priority::kDemand].in_flight >= options_.max_in_flight) return false;
   if (priority != Priority::kDemand && others >= options_.max_prefetch) return false;
-  return priority != Priority::kBackground || background < options_.max_background;
+  return priority != Priority::kBackground ||
+         background < gate_.allowed(options_.max_background, now);
 }
 
 void FetchLoop::send(SteadyTime now) {
   for (size_t i = 0; i < kPriorities; ++i) {
     const auto priority = static_cast<Priority>(i);
-    while (has_slot(priority)) {
-      Pieces pieces = queue_.take(priority, now, options_.max_joined_bytes);
+    const bool background = priority == Priority::kBackground;
+    gate_.note(somebody_waits(), now);
+    while (has_slot(priority, now)) {
+      Pieces pieces = queue_.take(
+          priority, now,
+          background ? options_.max_joined_background_bytes : options_.max_joined_bytes);
       if (pieces.empty()) break;
       launch(std::move(pieces), priority, now);
     }
@@ -291,7 +322,7 @@ SteadyTime FetchLoop::gives_way_at(const Group& group) const {
 // For demand that finds everything in flight. One at a time: what comes next may need no more.
 void FetchLoop::make_room(SteadyTime now) {
   room_at_ = SteadyTime::max();
-  if (has_slot(Priority::kDemand) || !queue_.has_ready(Priority::kDemand, now)) return;
+  if (has_slot(Priority::kDemand, now) || !queue_.has_ready(Priority::kDemand, now)) return;
   Group* first = nullptr;
   for (auto& [id, group] : groups_) {
     if (group.cancelled) {  // its slot is about to be free, and the loop is woken then

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <map>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "base/worker_pool.h"
+#include "fetch/background_gate.h"
 #include "fetch/deadlines.h"
 #include "fetch/fetcher.h"
 #include "fetch/group_sink.h"
@@ -37,6 +39,9 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   void read_each(const std::shared_ptr<Blob>& blob, std::vector<RangeSource::Part> parts,
                  Priority priority, SteadyTime deadline);
   Duration round_trip(const Blob& blob) const;
+  void hold_background();
+  void release_background();
+  bool takes_background() const { return takes_background_; }
   FetchStats stats() const;
   void shutdown();
 
@@ -82,7 +87,8 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   void expire_piece(const std::shared_ptr<Piece>& piece, SteadyTime now);
   void abandon_group(Group& group);
   void send(SteadyTime now);
-  bool has_slot(Priority priority) const;
+  bool has_slot(Priority priority, SteadyTime now) const;
+  bool somebody_waits() const;
   SteadyTime gives_way_at(const Group& group) const;
   void make_room(SteadyTime now);
   void launch(Pieces pieces, Priority priority, SteadyTime now);
@@ -132,6 +138,9 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   std::map<std::string, std::shared_ptr<Lane>> lanes_;
   std::map<std::string, std::weak_ptr<Blob>> blobs_;
   FetchStats stats_;
+  BackgroundGate gate_;
+  size_t holds_ = 0;  // of hold_background()
+  std::atomic<bool> takes_background_ = true;
 
   std::thread thread_;
   // Token servers and credential helpers are asked here, where waiting holds up nothing.

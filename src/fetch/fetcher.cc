@@ -14,6 +14,7 @@ class BlobSource final : public RangeSource {
   uint64_t size() const override { return blob_->size; }
   Duration round_trip() const override { return loop_->round_trip(*blob_); }
   SteadyTime heard_at() const override { return blob_->heard_at; }
+  bool takes_background() const override { return loop_->takes_background(); }
 
   void read(uint64_t offset, uint64_t length, Priority priority, SteadyTime deadline,
             Done done) override {
@@ -45,6 +46,11 @@ std::shared_ptr<RangeSource> Fetcher::source(std::string host, std::string repos
                                              const oci::Digest& digest, uint64_t size) {
   return std::make_shared<BlobSource>(
       loop_, loop_->blob(std::move(host), std::move(repository), digest, size));
+}
+
+std::shared_ptr<void> Fetcher::hold_background() {
+  loop_->hold_background();
+  return {nullptr, [loop = loop_](void*) { loop->release_background(); }};
 }
 
 FetchStats Fetcher::stats() const {

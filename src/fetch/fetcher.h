@@ -4,6 +4,7 @@
 // One thread decides what is sent next; bytes arrive on the net::Client's thread; answers go out on
 // the deciding one. Reads wait in order of priority, then of arrival. Neighbours in a blob go out
 // as one request and are answered one by one as their bytes arrive, so coalescing costs no latency.
+// Background reads are sent when nobody waits (background_gate.h).
 // Why not one connection with many ranges in flight: registries and storage behind them speak
 // HTTP/1.1 well and multipart ranges badly, and parallel connections are what fills a long line.
 #pragma once
@@ -26,8 +27,10 @@ struct FetcherOptions {
   size_t max_in_flight = 28;
   size_t max_prefetch = 20;
   size_t max_background = 6;
-  // Neighbours are joined up to this many bytes. (A single read may be larger.)
+  // Neighbours are joined up to this many bytes. (A single read may be larger.) Those of the
+  // background less: what is in flight when somebody comes to wait is in his way.
   uint64_t max_joined_bytes = 4 << 20;
+  uint64_t max_joined_background_bytes = 1 << 20;
   // A read that becomes more urgent while its request is in flight stays with it when at most this
   // many bytes come before: at 100 Mbit/s, which seven requests share, they take 150 ms, and a
   // request of its own 100.
@@ -81,6 +84,10 @@ class Fetcher {
   // share its requests.
   std::shared_ptr<RangeSource> source(std::string host, std::string repository,
                                       const oci::Digest& digest, uint64_t size);
+
+  // Somebody waits for bytes that come past this fetcher, until what is returned goes: background
+  // reads wait, those in flight are sent again later. It may outlive this.
+  std::shared_ptr<void> hold_background();
 
   FetchStats stats() const;
 

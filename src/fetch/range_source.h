@@ -43,6 +43,10 @@ class RangeSource {
   // for; the clock's beginning when none did, or that is not known. Takes no lock.
   virtual SteadyTime heard_at() const { return {}; }
 
+  // Whether a background read would be sent now, and not wait until others have what they wait for.
+  // Takes no lock.
+  virtual bool takes_background() const { return true; }
+
   // Starts reading [offset, offset + length), which must be inside the blob (kInvalid otherwise).
   //
   // `done` is called exactly once, on a thread of the source and never from inside read(): with

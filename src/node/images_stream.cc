@@ -54,9 +54,10 @@ std::shared_ptr<BootDownload> Images::begin_boot(const WantedImage& image, const
   const uint64_t first_part = known ? blob.head_size + BootDownload::kBehindHeadOfKnown : 0;
   return std::make_shared<BootDownload>(
       fmt::format("{}/{}@{}", image.host, image.repository, image.manifest),
-      [descriptor = blob.descriptor, first_part,
+      [this, descriptor = blob.descriptor, first_part,
        repository = registries_.repository(image.host, image.repository)](
           const remote::Repository::Consume& consume) {
+        const auto hold = registries_.hold_background();
         return repository.blob_in_parts(descriptor, consume, first_part);
       },
       known ? BootDownload::kMostWaitingOfKnown : BootDownload::kMostWaiting, patience);

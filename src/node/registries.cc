@@ -12,6 +12,7 @@ class Registries::Watched final : public fetch::RangeSource {
   uint64_t size() const override { return inner_->size(); }
 
   Duration round_trip() const override { return inner_->round_trip(); }
+  bool takes_background() const override { return inner_->takes_background(); }
   SteadyTime heard_at() const override { return inner_->heard_at(); }
 
   void read(uint64_t offset, uint64_t length, fetch::Priority priority, SteadyTime deadline,

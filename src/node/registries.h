@@ -35,6 +35,9 @@ class Registries {
     return remote::Repository(parts_.gateway, host, name);
   }
 
+  // fetch::Fetcher::hold_background().
+  std::shared_ptr<void> hold_background() { return parts_.fetcher.hold_background(); }
+
   // A blob of that repository, to be read in ranges.
   std::shared_ptr<fetch::RangeSource> source(const std::string& host, const std::string& repository,
                                              const oci::Digest& digest, uint64_t size);
