@@ -3,7 +3,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
+#include "fetch/background_gate.h"
 #include "support/fake_registry.h"
 #include "support/read_answer.h"
 
@@ -573,6 +575,51 @@ TEST_F(FetcherTest, ARequestThatNobodyWaitsForIsCancelled) {
 
   // The only connection is free again, long before the stall timeout.
   expect_bytes(start(100, 10), 100, 10);
+}
+
+// --- The background
+
+TEST_F(FetcherTest, TheBackgroundWaitsUntilNobodyHasWaitedForAWhile) {
+  publish(100'000);
+  EXPECT_TRUE(source_->takes_background());
+  auto slow = occupy(1);
+  auto background = start(10'000, 10, Priority::kBackground);
+  auto demand = start(20'000, 10, Priority::kDemand);
+  expect_bytes(demand, 20'000, 10);
+  EXPECT_FALSE(source_->takes_background());
+  ASSERT_TRUE(slow[0].wait());
+  const auto last = std::chrono::steady_clock::now();
+
+  expect_bytes(background, 10'000, 10);
+
+  EXPECT_GE(std::chrono::steady_clock::now() - last, BackgroundGate::kQuiet - 50ms);
+  EXPECT_EQ(ranges().back(), "bytes=10000-10009");
+  EXPECT_TRUE(source_->takes_background());
+}
+
+TEST_F(FetcherTest, TheBackgroundWaitsForWhatComesPastTheFetcher) {
+  publish(100'000);
+  auto hold = fetcher().hold_background();
+  EXPECT_FALSE(source_->takes_background());
+  auto background = start(10'000, 10, Priority::kBackground);
+  expect_bytes(start(20'000, 10, Priority::kDemand), 20'000, 10);
+  EXPECT_EQ(registry_.seen().size(), 1u);
+
+  hold.reset();
+
+  expect_bytes(background, 10'000, 10);
+}
+
+TEST_F(FetcherTest, WhatIsInFlightOfTheBackgroundMakesWayAndIsSentAgain) {
+  publish(100'000);
+  registry_.inject("/blobs/", {.stall = true});
+  auto background = start(10'000, 10, Priority::kBackground);
+  while (registry_.seen().empty()) std::this_thread::yield();
+
+  fetcher().hold_background().reset();
+
+  expect_bytes(background, 10'000, 10);  // long before the stall timeout
+  EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=10000-10009", "bytes=10000-10009"}));
 }
 
 TEST_F(FetcherTest, CountsWhatItDid) {

@@ -20,12 +20,14 @@ chunk brings its neighbours. A change that lowers the figures lowers the ceiling
 from __future__ import annotations
 
 import json
+import re
+import urllib.request
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from sandbox import services
+from sandbox import daemons, services
 from sandbox.netsim import NetSim
 
 CEILINGS_FILE = Path(__file__).with_name("ceilings.json")
@@ -99,3 +101,30 @@ def test_starts_far_from_the_registry_stay_below_their_ceilings(
     twin = profiled(first.node.profile(f"{sim.host}/{name}"))
     sim = through("1g-2ms")
     check("profile", engine, start(fresh_streaming(engine, registry=sim.host), sim, twin), sim)
+
+
+def test_the_background_fill_waits_until_a_start_is_over(fresh_streaming, engine, converted_recipe, through):
+    """As shipped. A start of more than a second had the fill beside it, which took most of the line."""
+    sim = through("100m-20ms")
+    reference = f"{sim.host}/{converted_recipe('python').reference.partition('/')[2]}"
+    side = fresh_streaming(engine, registry=sim.host, background_fill=True)
+    seen = {}
+
+    def present() -> int:
+        return side.image_status(reference)["bytes_present"]
+
+    side.pull(reference)
+    started = side.containerd.run(reference, "filling", on_ready=lambda: seen.update(
+        background=background_requests(side.node), present=present()))
+
+    assert started.seconds_to_ready > 0.3, "it would have been over before a fill begins"
+    assert seen["background"] == 0
+    daemons.wait_until(lambda: background_requests(side.node) > 0 and present() > seen["present"], 30,
+                       "the fill to begin when nobody waits any more")
+
+
+def background_requests(node: services.Node) -> int:
+    with urllib.request.urlopen(f"http://{node.status()['metrics']}/metrics", timeout=30) as answer:
+        found = re.search(r'^runnel_node_fetch_requests_total\{priority="background"\} (\S+)$',
+                          answer.read().decode(), re.MULTILINE)
+    return int(float(found[1]))
