@@ -168,7 +168,8 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool is_ahead_of_disk() const { return keeps(kMostKept / 2); }
 
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a
-  // failed one is not tried again before the next call.
+  // failed one is not tried again before the next call. They wait until nobody waits for bytes, but
+  // for a layer of which readers missed a third: they are going to want the rest.
   void fill(bool enabled);
 
   // Fills from now on whatever fill() is told, and faster: the source may soon be out of reach.
@@ -329,6 +330,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,
                           std::vector<uint32_t>& ahead) const;
   bool may_fill_locked() const;
+  bool may_hurry_locked() const;
   unsigned fills_allowed_locked() const;
   void fill_next();
   void fill_arrived(FillRun& run, bool good);
@@ -360,6 +362,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   Rescue rescue_;
   bool filling_ = false;
   bool hurried_ = false;
+  uint64_t missed_bytes_ = 0;  // first read, and brought by no hot pack
   SteadyTime fill_after_{};
   uint32_t fill_cursor_ = 0;
   unsigned fills_in_flight_ = 0;

@@ -34,6 +34,8 @@ bool Layer::was_touched_locked(uint32_t first, uint32_t last) const {
 // Notes that a read at `offset` wants the chunk. Whether it is the first one.
 bool Layer::touch_locked(uint32_t chunk, uint64_t offset, SteadyTime now) {
   if (touches_.has(chunk)) return false;
+  const bool was_here = origins_[chunk] == Origin::kBefore && states_.of(chunk) != State::kAbsent;
+  if (!was_here && origins_[chunk] != Origin::kHotPack) missed_bytes_ += table_.at(chunk).size();
   const uint64_t start = table_.at(chunk).device_offset();
   const uint64_t block = (std::max(offset, start) - start) / artifact::kBlockSize;
   return touches_.add({.chunk = chunk,

@@ -9,6 +9,8 @@ namespace {
 
 constexpr unsigned kFillsInFlight = 2;
 constexpr unsigned kHurriedFillsInFlight = 8;
+// A start reads less of a layer than this part of it; who reads more reads all of it, mostly.
+constexpr uint64_t kPartOfAReader = 3;
 constexpr auto kFillTimeout = std::chrono::seconds(60);
 
 }  // namespace
@@ -37,14 +39,18 @@ void Layer::hurry() {
   fill(true);
 }
 
+bool Layer::may_hurry_locked() const {
+  return hurried_ || missed_bytes_ >= size() / kPartOfAReader;
+}
+
 unsigned Layer::fills_allowed_locked() const {
-  return hurried_ ? kHurriedFillsInFlight : kFillsInFlight;
+  return may_hurry_locked() ? kHurriedFillsInFlight : kFillsInFlight;
 }
 
 bool Layer::may_fill_locked() const {
   return filling_ && fills_in_flight_ < fills_allowed_locked() && !keeps_much() &&
-         (hurried_ || source_->takes_background()) && workers_.clock.now() >= fill_after_ &&
-         workers_.budget.may_fill();
+         (may_hurry_locked() || source_->takes_background()) &&
+         workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
 }
 
 // One chunk of the run.
@@ -70,7 +76,7 @@ void Layer::fill_next() {
   {
     const std::lock_guard lock(mutex_);
     if (!may_fill_locked()) return;
-    if (hurried_) priority = Priority::kPrefetch;
+    if (may_hurry_locked()) priority = Priority::kPrefetch;
     const auto idle = [&](uint32_t chunk, State state) {
       return states_.of(chunk) == state && !pending_.contains(chunk);
     };

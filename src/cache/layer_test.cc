@@ -455,6 +455,55 @@ TEST_F(CacheLayer, ChecksSuspectsWhileItFills) {
   EXPECT_TRUE(source_->reads().empty());
 }
 
+TEST_F(CacheLayer, DoesNotFillWhileOthersWaitForBytes) {
+  source_->set_takes_background(false);
+  layer_->fill(true);
+  settle();
+  EXPECT_TRUE(source_->reads().empty());
+
+  source_->set_takes_background(true);
+  while (!layer_->complete()) {
+    layer_->fill(true);
+    settle();
+    ASSERT_TRUE(layer_->sync());
+  }
+}
+
+TEST_F(CacheLayer, FillsWhileOthersWaitWhenAThirdOfItWasMissed) {
+  source_->set_takes_background(false);
+  for (uint32_t chunk = 0; chunk < kChunks / 3; ++chunk) {
+    ASSERT_TRUE(read(chunk * kChunkBytes, 1));
+    layer_->fill(true);
+    settle();
+  }
+  ASSERT_EQ(source_->reads().size(), kChunks / 3) << "as much as a start may read";
+
+  ASSERT_TRUE(read(kChunks / 3 * kChunkBytes, 1));
+  while (!layer_->complete()) {
+    layer_->fill(true);
+    settle();
+    ASSERT_TRUE(layer_->sync());
+  }
+
+  EXPECT_EQ(source_->reads().back().priority, Priority::kPrefetch);
+}
+
+TEST_F(CacheLayer, TakesNoHotPackForWhatWasMissed) {
+  source_->set_takes_background(false);
+  for (uint32_t index = 0; index < kChunks / 2; ++index) {
+    const auto chunk = layer_->table().at(index);
+    ASSERT_TRUE(layer_->expect({index}));
+    ASSERT_TRUE(
+        layer_->insert(index, Bytes(sample_.blob).subspan(chunk.blob_offset, chunk.stored_size)));
+    ASSERT_TRUE(read(index * kChunkBytes, 1));
+  }
+
+  layer_->fill(true);
+  settle();
+
+  EXPECT_TRUE(source_->reads().empty());
+}
+
 TEST_F(CacheLayer, DoesNotFillWhenItIsSwitchedOff) {
   layer_->fill(false);
   settle();

@@ -101,6 +101,10 @@ class FakeRangeSource final : public fetch::RangeSource {
     return round_trip_;
   }
 
+  // Whether it says that others wait for bytes.
+  void set_takes_background(bool takes) { takes_background_ = takes; }
+  bool takes_background() const override { return takes_background_; }
+
   // When it says that bytes came last.
   void set_heard_at(SteadyTime time) { heard_at_ = time; }
   SteadyTime heard_at() const override { return heard_at_; }
@@ -202,6 +206,7 @@ class FakeRangeSource final : public fetch::RangeSource {
   std::vector<Read> reads_;
   Duration round_trip_{};
   std::atomic<SteadyTime> heard_at_{};
+  std::atomic<bool> takes_background_ = true;
   bool held_ = false;
   bool shut_down_ = false;
   bool stopped_ = false;
