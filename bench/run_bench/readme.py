@@ -95,11 +95,11 @@ def lost(parts: dict) -> list[str]:
     starts = parts.get("cold-start", {}).get("summary", [])
     for row in starts:
         where = f"{row['image']}, {row['network']}, {row['engine']}"
-        judged = {"cold start": bars.verdict(row, starts), "second container": bars.again_verdict(row, starts),
-                  "bytes of a start": bars.bytes_verdict(row)}
+        judged = {"cold start": bars.verdict(row, starts), "bytes of a start": bars.bytes_verdict(row)}
         found += [f"{what} of {where}" for what, verdict in judged.items() if verdict is not None and not verdict.met]
         if row["engine"] not in (EAGER, *peers.BY_NAME) and (row["ratio_to_eager"] or 0) > 1:
             found.append(f"cold start of {where}, slower than an ordinary pull")
+    found += _slower_again(starts)
     found += _faster_peers(starts)
     for row in parts.get("read-everything", {}).get("summary", []):
         if row["engine"] != EAGER and row["ratio_to_eager"] > 1:
@@ -117,6 +117,17 @@ def lost(parts: dict) -> list[str]:
         if row.get("cached_ratio", 0) > 1:
             found.append(f"page cache of {row['point']:,} images on one base, {row['way']}")
     return found
+
+
+def _slower_again(rows: list[dict]) -> list[str]:
+    """The images of which a second container took longer than containerd's own, and how much at most."""
+    worst: dict[str, float] = {}
+    for row in rows:
+        verdict = bars.again_verdict(row, rows)
+        if verdict is not None and not verdict.met:
+            ratio = row["again_seconds"] / max(bars.eager_of(row, rows)["again_seconds"], 1e-9)
+            worst[row["image"]] = max(ratio, worst.get(row["image"], 0))
+    return [f"second container of {image}, up to {ratio:.2f} of containerd's own" for image, ratio in sorted(worst.items())]
 
 
 def _faster_peers(rows: list[dict]) -> list[str]:

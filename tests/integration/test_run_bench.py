@@ -161,6 +161,25 @@ def test_the_readme_shows_others_beside_and_where_they_are_faster():
     assert text.endswith("Lost, or a bar not met: soci is faster at python, 100m-20ms.\n")
 
 
+def test_the_readme_says_of_which_images_a_second_container_is_slower():
+    rows = [start("eager", 4, 1), start("erofs-file", 1, 0.25) | {"again_seconds": 0.25},
+            start("erofs-loop", 1, 0.25) | {"again_seconds": 0.3}]
+
+    own = rows[0]["again_seconds"]
+
+    assert f"second container of python, up to {0.3 / own:.2f} of containerd's own" in readme.lost({"cold-start": {"summary": rows}})
+    fast = [rows[0], start("erofs-file", 1, 0.25) | {"again_seconds": own}]
+    assert readme.lost({"cold-start": {"summary": fast}}) == []
+
+
+def test_the_readme_says_where_too_much_came_and_what_is_slower_than_an_ordinary_pull():
+    row = start("erofs-file", 4, 1.25) | {"touched": 10, "present": 26, "network": "loopback"}
+
+    assert readme.lost({"cold-start": {"summary": [row]}}) == [
+        "bytes of a start of python, loopback, erofs-file",
+        "cold start of python, loopback, erofs-file, slower than an ordinary pull"]
+
+
 def test_only_what_stands_between_the_marks_is_written():
     page = f"before\n{readme.BEGIN}: how -->\nold\n{readme.END}\nafter\n"
 
