@@ -52,7 +52,7 @@ def help_of(*command: str) -> str:
 def test_every_row_is_looked_at_here():
     assert set(ROWS) == {
         "program", "registry", "registry's HTTP", "conversion", "node", "install", "paths", "configuration", "node.toml",
-        "artifact type", "media types", "annotations", "finding it", "mirror", "control socket",
+        "artifact type", "media types", "annotations", "finding it", "boot blob, beside a manifest", "mirror", "control socket",
         "metrics", "reason codes", "command line",
         "processes", "engines"}
 
@@ -279,6 +279,31 @@ def test_artifact_type_and_where_it_is_found(made):
     assert headers["content-type"] == images.INDEX
     assert [e["digest"] for e in json.loads(body)["manifests"]] == [entry["digest"]]
     assert entry["artifactType"] == OURS
+
+
+def test_the_boot_blob_is_named_to_who_asks_for_it(made):
+    reference, entry = made
+    host, repository, _ = images.split_reference(reference)
+    digest, _ = images.manifest_of(reference)
+    _, artifact = images.manifest_of(f"{host}/{repository}@{entry['digest']}")
+    ask, answer = fixed("boot blob, beside a manifest")
+    name, value = ask.split(": ")
+    boot = artifact["layers"][-1]
+    said = (answer.replace("DIGEST", boot["digest"], 1).replace("BYTES", str(boot["size"]), 1)
+            .replace("BYTES", artifact["annotations"]["dev.runnel.head"].split()[1])
+            .replace("DIGEST", artifact["layers"][0]["digest"]))
+    header, expected = said.split(": ", 1)
+
+    def headers(method: str, of: str, extra: dict[str, str]) -> dict[str, str]:
+        status, got, _ = images.request(f"http://{host}/v2/{repository}/manifests/{of}", method,
+                                        {"Accept": images.MANIFEST, **extra})
+        assert status == 200
+        return {key.lower(): value for key, value in got.items()}
+
+    for method in ("GET", "HEAD"):
+        assert headers(method, digest, {name: value})[header.lower()] == expected
+        assert header.lower() not in headers(method, digest, {})
+        assert header.lower() not in headers(method, entry["digest"], {name: value}), "the artifact has none"
 
 
 def test_artifact_type_and_tag_in_a_registry_without_referrers(made, tmp_path):
