@@ -161,7 +161,9 @@ class RemovedDuringScrub : public CacheScrub {
 };
 
 TEST_F(RemovedDuringScrub, GoesInTheMiddleOfAPass) {
-  open({.least_rate = 1});  // one chunk, then hours until the next
+  // One chunk, then hours until the next; and soon again, for a pass that came before there was
+  // one.
+  open({.least_rate = 1, .rest = std::chrono::milliseconds(1)});
   make_complete();
   while (cache_->scrub_status().bytes == 0) cache_->tend_once();
 
