@@ -151,9 +151,7 @@ void FetchLoop::hold_background() {
   ++holds_;
   takes_background_ = false;
   for (auto& [id, group] : groups_) {
-    if (group.priority != Priority::kBackground || group.cancelled) continue;
-    group.gives_way = true;
-    abandon_group(group);
+    if (group.priority == Priority::kBackground) abandon_group(group);
   }
   dirty_ = true;
   changed_.notify_all();

@@ -6,8 +6,7 @@
 #include <thread>
 
 #include "fetch/background_gate.h"
-#include "support/fake_registry.h"
-#include "support/read_answer.h"
+#include "support/fetcher_fixture.h"
 
 namespace runnel::fetch {
 namespace {
@@ -17,62 +16,7 @@ using test::FakeRegistry;
 using test::Fault;
 using test::ReadAnswer;
 
-class FetcherTest : public ::testing::Test {
- protected:
-  Fetcher& fetcher() {
-    if (!fetcher_) {
-      gateway_ = std::make_shared<remote::Gateway>(client_, remote::Hosts(), credentials_, clock_);
-      fetcher_ = std::make_unique<Fetcher>(gateway_, options_);
-    }
-    return *fetcher_;
-  }
-  void publish(size_t size) {
-    bytes_ = test::random_text(size);
-    digest_ = registry_.add_blob(bytes_);
-    source_ = fetcher().source(registry_.host(), "team/app", digest_, size);
-  }
-  void know_user() {
-    credentials_ = std::make_shared<remote::FixedCredential>(
-        registry_.host(), remote::Credential{.user = "user", .secret = remote::Secret("password")});
-  }
-  ReadAnswer start(uint64_t offset, uint64_t length, Priority priority = Priority::kDemand,
-                   Duration within = 30s) {
-    ReadAnswer answer;
-    source_->read(offset, length, priority, std::chrono::steady_clock::now() + within,
-                  answer.done());
-    return answer;
-  }
-  void expect_bytes(ReadAnswer answer, uint64_t offset, uint64_t length) {
-    auto got = answer.wait();
-    ASSERT_TRUE(got) << got.error().message;
-    EXPECT_TRUE(as_text(*got) == bytes_.substr(offset, length)) << offset;
-  }
-  // Keeps every connection busy, so that what is read next has to wait in the queue.
-  std::vector<ReadAnswer> occupy(size_t count) {
-    registry_.inject("/blobs/", {.delay_ms = 300}, static_cast<int>(count));
-    std::vector<ReadAnswer> out;
-    for (size_t i = 0; i < count; ++i) out.push_back(start(i * 2, 1));
-    return out;
-  }
-  std::vector<std::string> ranges() {
-    std::vector<std::string> out;
-    for (const auto& seen : registry_.seen()) out.push_back(seen.range);
-    return out;
-  }
-
-  FakeRegistry registry_;
-  net::Client client_;
-  SystemClock clock_;
-  std::shared_ptr<remote::CredentialSource> credentials_ = std::make_shared<remote::Anonymous>();
-  FetcherOptions options_{.backoff = {.first_delay = 1ms, .longest_delay = 10ms}};
-  std::string bytes_;
-  oci::Digest digest_;
-  std::shared_ptr<RangeSource> source_;
-
- private:
-  std::shared_ptr<remote::Gateway> gateway_;
-  std::unique_ptr<Fetcher> fetcher_;
-};
+class FetcherTest : public test::FetcherFixture {};
 
 // --- Order
 
@@ -389,169 +333,6 @@ TEST_F(FetcherTest, ReadsWaitForARegistryThatComesBack) {
   expect_bytes(answer, 0, 10);
 }
 
-// --- Redirects
-
-TEST_F(FetcherTest, KeepsARedirectUntilItIsRefused) {
-  registry_.set({.redirect_blobs = true});
-  publish(100'000);
-
-  for (uint64_t i = 0; i < 5; ++i) expect_bytes(start(i * 1000, 10), i * 1000, 10);
-  EXPECT_EQ(registry_.count("/blobs/"), 1u);
-  EXPECT_EQ(registry_.count("/storage/"), 5u);
-
-  registry_.expire_redirects();
-  expect_bytes(start(50'000, 10), 50'000, 10);
-  EXPECT_EQ(registry_.count("/blobs/"), 2u);
-}
-
-TEST_F(FetcherTest, AsksTheRegistryAgainWhenARedirectIsOld) {
-  options_.redirect_life = 0ms;
-  registry_.set({.redirect_blobs = true});
-  publish(1000);
-
-  for (uint64_t i = 0; i < 3; ++i) expect_bytes(start(i * 100, 10), i * 100, 10);
-
-  EXPECT_EQ(registry_.count("/blobs/"), 3u);
-  EXPECT_EQ(registry_.count("/storage/"), 3u);
-}
-
-TEST_F(FetcherTest, LeavesARedirectWhoseHostFailsAndTakesNoFailureForALoop) {
-  registry_.set({.redirect_blobs = true});
-  publish(1000);
-  registry_.inject("/storage/", {.status = 500}, 8);
-
-  expect_bytes(start(0, 10), 0, 10);
-
-  EXPECT_EQ(registry_.count("/blobs/"), 9u) << "each time it may lead elsewhere";
-}
-
-TEST_F(FetcherTest, SendsNoCredentialsWhereItIsRedirected) {
-  know_user();
-  registry_.set({.redirect_blobs = true, .auth = FakeRegistry::Auth::kBearer});
-  publish(1000);
-
-  expect_bytes(start(0, 10), 0, 10);
-
-  EXPECT_EQ(registry_.seen().back().authorization, "");
-  EXPECT_TRUE(registry_.seen().back().target.starts_with("/storage/"));
-}
-
-TEST_F(FetcherTest, ARedirectThatIsAlwaysRefusedIsAnError) {
-  registry_.set({.redirect_blobs = true});
-  publish(1000);
-  registry_.inject("/storage/", {.status = 403}, 1000);
-
-  auto got = start(0, 10).wait();
-
-  ASSERT_FALSE(got);
-  EXPECT_EQ(got.error().code, Code::kDenied);
-  EXPECT_LE(registry_.seen().size(), 8u);
-}
-
-TEST_F(FetcherTest, ARedirectThatMustNotBeFollowedIsAnError) {
-  publish(1000);
-  registry_.inject("/blobs/", {.status = 307, .headers = {{"Location", "file:///etc/passwd"}}});
-  EXPECT_EQ(start(0, 10).wait().error().code, Code::kInvalid);
-  registry_.inject("/blobs/", {.status = 302, .headers = {{"Location", "?again"}}}, 1000);
-  EXPECT_EQ(start(0, 10).wait().error().code, Code::kInvalid);
-}
-
-// --- Tokens
-
-TEST_F(FetcherTest, ManyFirstReadsShareOneToken) {
-  know_user();
-  registry_.set({.auth = FakeRegistry::Auth::kBearer});
-  publish(1'000'000);
-  std::vector<ReadAnswer> answers;
-  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 10'000, 100));
-
-  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 10'000, 100);
-  EXPECT_EQ(registry_.count("/token"), 1u);
-}
-
-TEST_F(FetcherTest, RenewsATokenThatIsRefused) {
-  know_user();
-  registry_.set({.auth = FakeRegistry::Auth::kBearer});
-  publish(1000);
-  expect_bytes(start(0, 10), 0, 10);
-  registry_.expire_tokens();
-
-  expect_bytes(start(10, 10), 10, 10);
-
-  EXPECT_EQ(registry_.count("/token"), 2u);
-}
-
-TEST_F(FetcherTest, IsDeniedWithoutCredentials) {
-  registry_.set({.auth = FakeRegistry::Auth::kBearer});
-  publish(1000);
-
-  auto got = start(0, 10).wait();
-
-  ASSERT_FALSE(got);
-  EXPECT_EQ(got.error().code, Code::kDenied);
-  EXPECT_NE(got.error().message.find("UNAUTHORIZED: who are you"), std::string::npos)
-      << got.error().message;
-}
-
-// A mistake of the registry, or of whatever stands before it.
-TEST_F(FetcherTest, OneRefusalForWantOfCredentialsFailsNobodyWhoWaits) {
-  options_.max_in_flight = 1;
-  publish(100'000);
-  registry_.inject("/blobs/",
-                   {.status = 401, .headers = {{"WWW-Authenticate", "Basic realm=\"x\""}}});
-  std::vector<ReadAnswer> answers;
-  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
-
-  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 2000, 100);
-}
-
-TEST_F(FetcherTest, OneRefusalOfTheTokenServerFailsNobodyWhoWaits) {
-  options_.max_in_flight = 1;
-  know_user();
-  registry_.set({.auth = FakeRegistry::Auth::kBearer});
-  registry_.inject("/token", {.status = 401}, 1);
-  publish(100'000);
-  std::vector<ReadAnswer> answers;
-  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
-
-  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 2000, 100);
-}
-
-TEST_F(FetcherTest, TwoRefusalsFailAllWhoWait) {
-  options_.max_in_flight = 1;
-  registry_.set({.auth = FakeRegistry::Auth::kBasic});
-  publish(100'000);
-  std::vector<ReadAnswer> answers;
-  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
-
-  for (auto& answer : answers) EXPECT_EQ(answer.wait().error().code, Code::kDenied);
-  EXPECT_EQ(registry_.seen().size(), 2u);
-}
-
-TEST_F(FetcherTest, ATokenThatDoesNotHelpIsTriedOnce) {
-  know_user();
-  publish(1000);
-  registry_.inject(
-      "/blobs/",
-      {.status = 401,
-       .headers = {{"WWW-Authenticate", "Bearer realm=\"http://" + registry_.host() + "/token\""}}},
-      1000);
-
-  EXPECT_EQ(start(0, 10).wait().error().code, Code::kDenied);
-  EXPECT_EQ(registry_.count("/blobs/"), 2u);
-}
-
-TEST_F(FetcherTest, WaitsForATokenServerThatIsAway) {
-  know_user();
-  registry_.set({.auth = FakeRegistry::Auth::kBearer});
-  registry_.inject("/token", {.status = 503}, 3);
-  publish(1000);
-
-  expect_bytes(start(0, 10), 0, 10);
-
-  EXPECT_EQ(registry_.count("/token"), 4u);
-}
-
 // --- The rest
 
 TEST_F(FetcherTest, TwoSourcesOfABlobShareARead) {
@@ -620,6 +401,17 @@ TEST_F(FetcherTest, WhatIsInFlightOfTheBackgroundMakesWayAndIsSentAgain) {
 
   expect_bytes(background, 10'000, 10);  // long before the stall timeout
   EXPECT_EQ(ranges(), (std::vector<std::string>{"bytes=10000-10009", "bytes=10000-10009"}));
+}
+
+TEST_F(FetcherTest, WhoComesToWantWhatMadeWayHasItAtOnce) {
+  publish(100'000);
+  registry_.inject("/blobs/", {.stall = true});
+  auto background = start(10'000, 10, Priority::kBackground);
+  while (registry_.seen().empty()) std::this_thread::yield();
+  const auto hold = fetcher().hold_background();
+
+  expect_bytes(start(10'000, 10, Priority::kDemand, 800ms), 10'000, 10);
+  expect_bytes(background, 10'000, 10);
 }
 
 TEST_F(FetcherTest, CountsWhatItDid) {

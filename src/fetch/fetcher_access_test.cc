@@ -1,0 +1,183 @@
+// Fetcher: where a registry sends it, and with which right it reads.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+#include "fetch/fetcher.h"
+#include "support/fetcher_fixture.h"
+
+namespace runnel::fetch {
+namespace {
+
+using namespace std::chrono_literals;
+using test::FakeRegistry;
+using test::Fault;
+using test::ReadAnswer;
+
+class FetcherAccess : public test::FetcherFixture {};
+
+// --- Redirects
+
+TEST_F(FetcherAccess, KeepsARedirectUntilItIsRefused) {
+  registry_.set({.redirect_blobs = true});
+  publish(100'000);
+
+  for (uint64_t i = 0; i < 5; ++i) expect_bytes(start(i * 1000, 10), i * 1000, 10);
+  EXPECT_EQ(registry_.count("/blobs/"), 1u);
+  EXPECT_EQ(registry_.count("/storage/"), 5u);
+
+  registry_.expire_redirects();
+  expect_bytes(start(50'000, 10), 50'000, 10);
+  EXPECT_EQ(registry_.count("/blobs/"), 2u);
+}
+
+TEST_F(FetcherAccess, AsksTheRegistryAgainWhenARedirectIsOld) {
+  options_.redirect_life = 0ms;
+  registry_.set({.redirect_blobs = true});
+  publish(1000);
+
+  for (uint64_t i = 0; i < 3; ++i) expect_bytes(start(i * 100, 10), i * 100, 10);
+
+  EXPECT_EQ(registry_.count("/blobs/"), 3u);
+  EXPECT_EQ(registry_.count("/storage/"), 3u);
+}
+
+TEST_F(FetcherAccess, LeavesARedirectWhoseHostFailsAndTakesNoFailureForALoop) {
+  registry_.set({.redirect_blobs = true});
+  publish(1000);
+  registry_.inject("/storage/", {.status = 500}, 8);
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.count("/blobs/"), 9u) << "each time it may lead elsewhere";
+}
+
+TEST_F(FetcherAccess, SendsNoCredentialsWhereItIsRedirected) {
+  know_user();
+  registry_.set({.redirect_blobs = true, .auth = FakeRegistry::Auth::kBearer});
+  publish(1000);
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.seen().back().authorization, "");
+  EXPECT_TRUE(registry_.seen().back().target.starts_with("/storage/"));
+}
+
+TEST_F(FetcherAccess, ARedirectThatIsAlwaysRefusedIsAnError) {
+  registry_.set({.redirect_blobs = true});
+  publish(1000);
+  registry_.inject("/storage/", {.status = 403}, 1000);
+
+  auto got = start(0, 10).wait();
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::kDenied);
+  EXPECT_LE(registry_.seen().size(), 8u);
+}
+
+TEST_F(FetcherAccess, ARedirectThatMustNotBeFollowedIsAnError) {
+  publish(1000);
+  registry_.inject("/blobs/", {.status = 307, .headers = {{"Location", "file:///etc/passwd"}}});
+  EXPECT_EQ(start(0, 10).wait().error().code, Code::kInvalid);
+  registry_.inject("/blobs/", {.status = 302, .headers = {{"Location", "?again"}}}, 1000);
+  EXPECT_EQ(start(0, 10).wait().error().code, Code::kInvalid);
+}
+
+// --- Tokens
+
+TEST_F(FetcherAccess, ManyFirstReadsShareOneToken) {
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  publish(1'000'000);
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 10'000, 100));
+
+  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 10'000, 100);
+  EXPECT_EQ(registry_.count("/token"), 1u);
+}
+
+TEST_F(FetcherAccess, RenewsATokenThatIsRefused) {
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  publish(1000);
+  expect_bytes(start(0, 10), 0, 10);
+  registry_.expire_tokens();
+
+  expect_bytes(start(10, 10), 10, 10);
+
+  EXPECT_EQ(registry_.count("/token"), 2u);
+}
+
+TEST_F(FetcherAccess, IsDeniedWithoutCredentials) {
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  publish(1000);
+
+  auto got = start(0, 10).wait();
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::kDenied);
+  EXPECT_NE(got.error().message.find("UNAUTHORIZED: who are you"), std::string::npos)
+      << got.error().message;
+}
+
+// A mistake of the registry, or of whatever stands before it.
+TEST_F(FetcherAccess, OneRefusalForWantOfCredentialsFailsNobodyWhoWaits) {
+  options_.max_in_flight = 1;
+  publish(100'000);
+  registry_.inject("/blobs/",
+                   {.status = 401, .headers = {{"WWW-Authenticate", "Basic realm=\"x\""}}});
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
+
+  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 2000, 100);
+}
+
+TEST_F(FetcherAccess, OneRefusalOfTheTokenServerFailsNobodyWhoWaits) {
+  options_.max_in_flight = 1;
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  registry_.inject("/token", {.status = 401}, 1);
+  publish(100'000);
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
+
+  for (uint64_t i = 0; i < 40; ++i) expect_bytes(answers[i], i * 2000, 100);
+}
+
+TEST_F(FetcherAccess, TwoRefusalsFailAllWhoWait) {
+  options_.max_in_flight = 1;
+  registry_.set({.auth = FakeRegistry::Auth::kBasic});
+  publish(100'000);
+  std::vector<ReadAnswer> answers;
+  for (uint64_t i = 0; i < 40; ++i) answers.push_back(start(i * 2000, 100));
+
+  for (auto& answer : answers) EXPECT_EQ(answer.wait().error().code, Code::kDenied);
+  EXPECT_EQ(registry_.seen().size(), 2u);
+}
+
+TEST_F(FetcherAccess, ATokenThatDoesNotHelpIsTriedOnce) {
+  know_user();
+  publish(1000);
+  registry_.inject(
+      "/blobs/",
+      {.status = 401,
+       .headers = {{"WWW-Authenticate", "Bearer realm=\"http://" + registry_.host() + "/token\""}}},
+      1000);
+
+  EXPECT_EQ(start(0, 10).wait().error().code, Code::kDenied);
+  EXPECT_EQ(registry_.count("/blobs/"), 2u);
+}
+
+TEST_F(FetcherAccess, WaitsForATokenServerThatIsAway) {
+  know_user();
+  registry_.set({.auth = FakeRegistry::Auth::kBearer});
+  registry_.inject("/token", {.status = 503}, 3);
+  publish(1000);
+
+  expect_bytes(start(0, 10), 0, 10);
+
+  EXPECT_EQ(registry_.count("/token"), 4u);
+}
+
+}  // namespace
+}  // namespace runnel::fetch
