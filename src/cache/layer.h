@@ -330,7 +330,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,
                           std::vector<uint32_t>& ahead) const;
   bool may_fill_locked() const;
-  bool may_hurry_locked() const;
+  bool is_hurried_locked() const;
   unsigned fills_allowed_locked() const;
   void fill_next();
   void fill_arrived(FillRun& run, bool good);

@@ -9,8 +9,8 @@ namespace {
 
 constexpr unsigned kFillsInFlight = 2;
 constexpr unsigned kHurriedFillsInFlight = 8;
-// A start reads less of a layer than this part of it; who reads more reads all of it, mostly.
-constexpr uint64_t kPartOfAReader = 3;
+// A start misses less of a layer than a third; who misses more reads all of it, mostly.
+constexpr uint64_t kMissedPart = 3;
 constexpr auto kFillTimeout = std::chrono::seconds(60);
 
 }  // namespace
@@ -39,17 +39,17 @@ void Layer::hurry() {
   fill(true);
 }
 
-bool Layer::may_hurry_locked() const {
-  return hurried_ || missed_bytes_ >= size() / kPartOfAReader;
+bool Layer::is_hurried_locked() const {
+  return hurried_ || missed_bytes_ >= size() / kMissedPart;
 }
 
 unsigned Layer::fills_allowed_locked() const {
-  return may_hurry_locked() ? kHurriedFillsInFlight : kFillsInFlight;
+  return is_hurried_locked() ? kHurriedFillsInFlight : kFillsInFlight;
 }
 
 bool Layer::may_fill_locked() const {
   return filling_ && fills_in_flight_ < fills_allowed_locked() && !keeps_much() &&
-         (may_hurry_locked() || source_->takes_background()) &&
+         (is_hurried_locked() || source_->takes_background()) &&
          workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
 }
 
@@ -76,7 +76,7 @@ void Layer::fill_next() {
   {
     const std::lock_guard lock(mutex_);
     if (!may_fill_locked()) return;
-    if (may_hurry_locked()) priority = Priority::kPrefetch;
+    if (is_hurried_locked()) priority = Priority::kPrefetch;
     const auto idle = [&](uint32_t chunk, State state) {
       return states_.of(chunk) == state && !pending_.contains(chunk);
     };

@@ -140,23 +140,6 @@ TEST_F(CacheLayer, FetchesAChunkOnceForAllWhoWantIt) {
   EXPECT_EQ(source_->reads().size(), 1u);
 }
 
-TEST_F(CacheLayer, LetsAnUrgentReaderOvertakeTheBackgroundFill) {
-  source_->hold();
-  layer_->fill(true);
-  const size_t filling = source_->reads().size();
-  ASSERT_GT(filling, 2u) << "a read for each chunk, so that an urgent one can join";
-  ASSERT_EQ(source_->reads()[2].priority, Priority::kBackground);
-  ASSERT_EQ(source_->reads()[2].length, layer_->table().at(2).stored_size);
-
-  auto urgent = start_read(2 * kChunkBytes, 10);
-
-  ASSERT_EQ(source_->reads().size(), filling + 1);
-  EXPECT_EQ(source_->reads()[filling].priority, Priority::kDemand);
-  EXPECT_EQ(source_->reads()[filling].offset, source_->reads()[2].offset);
-  source_->release();
-  EXPECT_EQ(urgent.get().value(), expected(2 * kChunkBytes, 10));
-}
-
 TEST_F(CacheLayer, ReadsFromDiskWhatIsDurable) {
   read_all();
   settle();
@@ -429,17 +412,6 @@ TEST_F(CacheLayer, IsNotCompleteWhenTheBitsCannotBeWritten) {
   EXPECT_FALSE(layer_->complete());
 }
 
-TEST_F(CacheLayer, FillsItselfInTheBackground) {
-  while (!layer_->complete()) {
-    layer_->fill(true);
-    settle();
-    ASSERT_TRUE(layer_->sync());
-  }
-
-  for (const auto& read : source_->reads()) EXPECT_EQ(read.priority, Priority::kBackground);
-  read_all();
-}
-
 TEST_F(CacheLayer, ChecksSuspectsWhileItFills) {
   read_all();
   settle();
@@ -451,62 +423,6 @@ TEST_F(CacheLayer, ChecksSuspectsWhileItFills) {
     settle();
     ASSERT_TRUE(layer_->sync());
   }
-
-  EXPECT_TRUE(source_->reads().empty());
-}
-
-TEST_F(CacheLayer, DoesNotFillWhileOthersWaitForBytes) {
-  source_->set_takes_background(false);
-  layer_->fill(true);
-  settle();
-  EXPECT_TRUE(source_->reads().empty());
-
-  source_->set_takes_background(true);
-  while (!layer_->complete()) {
-    layer_->fill(true);
-    settle();
-    ASSERT_TRUE(layer_->sync());
-  }
-}
-
-TEST_F(CacheLayer, FillsWhileOthersWaitWhenAThirdOfItWasMissed) {
-  source_->set_takes_background(false);
-  for (uint32_t chunk = 0; chunk < kChunks / 3; ++chunk) {
-    ASSERT_TRUE(read(chunk * kChunkBytes, 1));
-    layer_->fill(true);
-    settle();
-  }
-  ASSERT_EQ(source_->reads().size(), kChunks / 3) << "as much as a start may read";
-
-  ASSERT_TRUE(read(kChunks / 3 * kChunkBytes, 1));
-  while (!layer_->complete()) {
-    layer_->fill(true);
-    settle();
-    ASSERT_TRUE(layer_->sync());
-  }
-
-  EXPECT_EQ(source_->reads().back().priority, Priority::kPrefetch);
-}
-
-TEST_F(CacheLayer, TakesNoHotPackForWhatWasMissed) {
-  source_->set_takes_background(false);
-  for (uint32_t index = 0; index < kChunks / 2; ++index) {
-    const auto chunk = layer_->table().at(index);
-    ASSERT_TRUE(layer_->expect({index}));
-    ASSERT_TRUE(
-        layer_->insert(index, Bytes(sample_.blob).subspan(chunk.blob_offset, chunk.stored_size)));
-    ASSERT_TRUE(read(index * kChunkBytes, 1));
-  }
-
-  layer_->fill(true);
-  settle();
-
-  EXPECT_TRUE(source_->reads().empty());
-}
-
-TEST_F(CacheLayer, DoesNotFillWhenItIsSwitchedOff) {
-  layer_->fill(false);
-  settle();
 
   EXPECT_TRUE(source_->reads().empty());
 }

@@ -1,0 +1,90 @@
+// Layer: the background fill.
+#include <gtest/gtest.h>
+
+#include "cache/layer.h"
+#include "support/open_layer.h"
+
+namespace runnel::cache {
+namespace {
+
+using fetch::Priority;
+using test::OpenLayer;
+
+class LayerFill : public testing::Test {
+ protected:
+  std::vector<test::FakeRangeSource::Read> reads() const { return open_.source->reads(); }
+  bool read(uint32_t chunk) { return open_.read(chunk).get().value() == open_.expected(chunk); }
+
+  OpenLayer open_;
+  Layer& layer_ = *open_.layer;
+};
+
+TEST_F(LayerFill, CompletesALayerInTheBackground) {
+  open_.complete();
+
+  ASSERT_FALSE(reads().empty());
+  for (const auto& read : reads()) EXPECT_EQ(read.priority, Priority::kBackground);
+  for (uint32_t chunk = 0; chunk < OpenLayer::kChunks; ++chunk) EXPECT_TRUE(read(chunk)) << chunk;
+}
+
+TEST_F(LayerFill, IsNotBegunWhenItIsSwitchedOff) {
+  layer_.fill(false);
+
+  EXPECT_TRUE(reads().empty());
+}
+
+TEST_F(LayerFill, IsOvertakenByAnUrgentReader) {
+  open_.source->hold();
+  layer_.fill(true);
+  const auto filling = reads();
+  ASSERT_GT(filling.size(), 2u) << "a read for each chunk, so that an urgent one can join";
+  ASSERT_EQ(filling[2].priority, Priority::kBackground);
+  ASSERT_EQ(filling[2].length, open_.frame(2).size());
+
+  auto urgent = open_.read(2);
+
+  ASSERT_EQ(reads().size(), filling.size() + 1);
+  EXPECT_EQ(reads().back().priority, Priority::kDemand);
+  EXPECT_EQ(reads().back().offset, filling[2].offset);
+  open_.source->release();
+  EXPECT_EQ(urgent.get().value(), open_.expected(2));
+}
+
+TEST_F(LayerFill, WaitsWhileOthersWaitForBytes) {
+  open_.source->set_takes_background(false);
+  layer_.fill(true);
+  EXPECT_TRUE(reads().empty());
+
+  open_.source->set_takes_background(true);
+  open_.complete();
+}
+
+TEST_F(LayerFill, ComesWithReadersOfAThirdOfALayer) {
+  open_.source->set_takes_background(false);
+  for (uint32_t chunk = 0; chunk < OpenLayer::kChunks / 3; ++chunk) {
+    ASSERT_TRUE(read(chunk));
+    layer_.fill(true);
+  }
+  ASSERT_EQ(reads().size(), OpenLayer::kChunks / 3) << "as much as a start may miss";
+
+  ASSERT_TRUE(read(OpenLayer::kChunks / 3));
+  open_.complete();
+
+  EXPECT_EQ(reads().back().priority, Priority::kPrefetch);
+}
+
+TEST_F(LayerFill, TakesNoHotPackForWhatWasMissed) {
+  open_.source->set_takes_background(false);
+  for (uint32_t chunk = 0; chunk < OpenLayer::kChunks / 2; ++chunk) {
+    ASSERT_TRUE(layer_.expect({chunk}));
+    ASSERT_TRUE(layer_.insert(chunk, open_.frame(chunk)));
+    ASSERT_TRUE(read(chunk));
+  }
+
+  layer_.fill(true);
+
+  EXPECT_TRUE(reads().empty());
+}
+
+}  // namespace
+}  // namespace runnel::cache
