@@ -22,27 +22,30 @@ namespace api = containerd::services::snapshots::v1;
 namespace fs = std::filesystem;
 using grpc::StatusCode;
 
-// Offers nothing, but only once it is released.
-class SlowStreaming final : public Streaming {
+class HasNothing : public Streaming {
  public:
-  Result<bool> offer(const std::string&, const std::string&, const Labels&) override {
-    asked.set_value();
-    released.get_future().wait();
-    return false;
-  }
   Result<std::string> mount(const std::string& chain_id) override {
     return fail(Code::kNotFound, "no {}", chain_id);
   }
   void idle(const std::string&) override {}
   void forget(const std::string&) override {}
   Result<Usage> usage(const std::string&) override { return Usage{}; }
+};
 
+// Offers nothing, but only once it is released.
+class SlowStreaming final : public HasNothing {
+ public:
+  Result<bool> offer(const std::string&, const std::string&, const Labels&) override {
+    asked.set_value();
+    released.get_future().wait();
+    return false;
+  }
   std::promise<void> asked;
   std::promise<void> released;
 };
 
 // As one whose registry has stalled: it has no answer before it stops.
-class StalledStreaming final : public Streaming {
+class StalledStreaming final : public HasNothing {
  public:
   Result<bool> offer(const std::string&, const std::string&, const Labels&) override {
     asked.set_value();
@@ -50,13 +53,6 @@ class StalledStreaming final : public Streaming {
     return fail(Code::kCancelled, "the node stops");
   }
   void begin_stop() override { stopped.set_value(); }
-  Result<std::string> mount(const std::string& chain_id) override {
-    return fail(Code::kNotFound, "no {}", chain_id);
-  }
-  void idle(const std::string&) override {}
-  void forget(const std::string&) override {}
-  Result<Usage> usage(const std::string&) override { return Usage{}; }
-
   std::promise<void> asked;
   std::promise<void> stopped;
 };
