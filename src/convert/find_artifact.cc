@@ -9,8 +9,6 @@ namespace runnel::convert {
 
 namespace {
 
-constexpr size_t kMaxCandidates = 8;
-
 bool is_artifact(const oci::Descriptor& referrer) {
   return referrer.artifact_type == artifact::kArtifactType ||
          referrer.artifact_type == artifact::kAzureArtifactType;
@@ -25,6 +23,10 @@ Result<FoundArtifact> read_artifact(const remote::Repository& repository,
 }
 
 }  // namespace
+
+std::vector<std::string> artifact_types() {
+  return {std::string(artifact::kArtifactType), std::string(artifact::kAzureArtifactType)};
+}
 
 Result<oci::Digest> platform_manifest(const oci::Index& index) {
 #if defined(__x86_64__)
@@ -45,9 +47,7 @@ Result<oci::Digest> platform_manifest(const oci::Index& index) {
 
 Result<std::vector<FoundArtifact>> find_artifacts(const remote::Repository& repository,
                                                   const oci::Digest& subject) {
-  RUNNEL_TRY(const auto referrers,
-             repository.referrers(subject, {std::string(artifact::kArtifactType),
-                                            std::string(artifact::kAzureArtifactType)}));
+  RUNNEL_TRY(const auto referrers, repository.referrers(subject, artifact_types()));
   std::vector<FoundArtifact> found;
   std::optional<Error> refused;
   size_t candidates = 0;

@@ -1,6 +1,7 @@
 // From an image to its artifact: which referrer, and whether this node may use it.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "artifact/artifact.h"
@@ -14,6 +15,11 @@ namespace runnel::convert {
 
 // The manifest of this machine's platform. kUnsupported when there is none.
 Result<oci::Digest> platform_manifest(const oci::Index& index);
+
+// Of one image, that are looked at: somebody may have pushed any number.
+inline constexpr size_t kMaxCandidates = 8;
+// What referrers that are artifacts say of their type.
+std::vector<std::string> artifact_types();
 
 struct FoundArtifact {
   artifact::Artifact artifact;

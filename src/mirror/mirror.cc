@@ -76,9 +76,9 @@ bool may_lend(const remote::Endpoint& endpoint) {
   return endpoint.headers.empty() && (!endpoint.tls || endpoint.tls->certificate_file.empty());
 }
 
-std::optional<oci::BootHint> boot_hint(const Headers& headers) {
-  const auto header = headers.first(oci::kBootBlobHeader);
-  auto hint = oci::parse_boot_hint(header.value_or(""));
+std::optional<artifact::BootHint> boot_hint(const Headers& headers) {
+  const auto header = headers.first(artifact::kBootBlobHeader);
+  auto hint = artifact::parse_boot_hint(header.value_or(""));
   return hint ? std::optional(*std::move(hint)) : std::nullopt;
 }
 
@@ -200,7 +200,7 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
                               endpoint.url + net::percent_encode_path(request.path));
   upstream.tls = endpoint.tls;
   upstream.headers = selected(request.headers, kRequestHeaders);
-  if (target->manifest) upstream.headers.add(oci::kAskHeader, oci::kAskBootBlob);
+  if (target->manifest) upstream.headers.add(artifact::kAskHeader, artifact::kAskBootBlob);
   upstream.connect_timeout = kConnectTimeout;
   auto opened = co_await client_.open(std::move(upstream));
   if (!opened) {
@@ -219,7 +219,7 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
   response.content_length = content_length(opened->head.headers);
   const bool is_head = request.method == "HEAD";
   const auto& told = opened->head.headers;
-  if (target->manifest && status == 200 && (is_head || told.has(oci::kBootBlobHeader)))
+  if (target->manifest && status == 200 && (is_head || told.has(artifact::kBootBlobHeader)))
     tell_name(host, *target, told);
   if (is_head) co_return response;
   if (!target->manifest || status != 200) {

@@ -15,12 +15,12 @@
 #include <optional>
 #include <string>
 
+#include "artifact/boot_hint.h"
 #include "base/bytes.h"
 #include "base/worker_pool.h"
 #include "mirror/token_desk.h"
 #include "net/client.h"
 #include "net/server.h"
-#include "oci/boot_hint.h"
 #include "oci/digest.h"
 #include "remote/hosts.h"
 #include "remote/shown_credentials.h"
@@ -41,7 +41,7 @@ struct NamedManifest {
   std::string host;
   std::string repository;
   oci::Digest digest;
-  std::optional<oci::BootHint> boot;  // from our registry, when the image has an artifact
+  std::optional<artifact::BootHint> boot;  // from our registry, when the image has an artifact
 };
 
 // Called from any of the server's threads; must not block.

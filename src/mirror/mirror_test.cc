@@ -23,7 +23,7 @@ class FakeUpstream final : public net::Handler {
     seen.push_back(request);
     Headers headers{
         {"Content-Type", type}, {"Docker-Content-Digest", digest}, {"X-Secret", "stays here"}};
-    if (!hint.empty()) headers.add(oci::kBootBlobHeader, hint);
+    if (!hint.empty()) headers.add(artifact::kBootBlobHeader, hint);
     if (status != 200) {
       co_return Response(status, Headers{{"WWW-Authenticate", "Bearer realm=\"x\""}}, body);
     }
@@ -54,7 +54,7 @@ class Recorder final : public Observer {
   }
   std::vector<std::string> names;
   std::vector<std::string> named;
-  std::vector<std::optional<oci::BootHint>> boots;
+  std::vector<std::optional<artifact::BootHint>> boots;
 
  private:
   std::mutex mutex_;
@@ -127,25 +127,25 @@ TEST_F(MirrorTest, SaysNothingOfATagThatMeansNoImageOrNothingKnown) {
 }
 
 TEST_F(MirrorTest, AsksForTheBootBlobOfAManifestAndTellsTheObserver) {
-  const oci::BootHint boot{.blob = oci::Digest::of(as_bytes("boot")),
-                           .size = 12,
-                           .head = 3,
-                           .base = oci::Digest::of(as_bytes("base"))};
+  const artifact::BootHint boot{.blob = oci::Digest::of(as_bytes("boot")),
+                                .size = 12,
+                                .head = 3,
+                                .base = oci::Digest::of(as_bytes("base"))};
   upstream_.digest = oci::Digest::of(as_bytes(kManifest)).to_string();
-  upstream_.hint = oci::to_header(boot);
+  upstream_.hint = artifact::to_header(boot);
 
   const auto head = get("/v2/app/manifests/v1" + ns(), "HEAD");
   const auto whole = get("/v2/app/manifests/v1" + ns());
   get("/v2/app/blobs/" + upstream_.digest + ns());
 
-  using Boots = std::vector<std::optional<oci::BootHint>>;
+  using Boots = std::vector<std::optional<artifact::BootHint>>;
   EXPECT_EQ(recorder_.boots, (Boots{boot, boot})) << "with the head of the answer";
-  EXPECT_FALSE(head.head.headers.has(oci::kBootBlobHeader)) << "that is between us";
-  EXPECT_FALSE(whole.head.headers.has(oci::kBootBlobHeader));
+  EXPECT_FALSE(head.head.headers.has(artifact::kBootBlobHeader)) << "that is between us";
+  EXPECT_FALSE(whole.head.headers.has(artifact::kBootBlobHeader));
   ASSERT_EQ(upstream_.seen.size(), 3u);
-  EXPECT_EQ(upstream_.seen[0].headers.first(oci::kAskHeader), oci::kAskBootBlob);
-  EXPECT_EQ(upstream_.seen[1].headers.first(oci::kAskHeader), oci::kAskBootBlob);
-  EXPECT_FALSE(upstream_.seen[2].headers.has(oci::kAskHeader));
+  EXPECT_EQ(upstream_.seen[0].headers.first(artifact::kAskHeader), artifact::kAskBootBlob);
+  EXPECT_EQ(upstream_.seen[1].headers.first(artifact::kAskHeader), artifact::kAskBootBlob);
+  EXPECT_FALSE(upstream_.seen[2].headers.has(artifact::kAskHeader));
 }
 
 TEST_F(MirrorTest, TakesAHintThatItCannotReadForNone) {
@@ -154,7 +154,7 @@ TEST_F(MirrorTest, TakesAHintThatItCannotReadForNone) {
 
   get("/v2/app/manifests/v1" + ns(), "HEAD");
 
-  EXPECT_EQ(recorder_.boots, std::vector<std::optional<oci::BootHint>>{std::nullopt});
+  EXPECT_EQ(recorder_.boots, std::vector<std::optional<artifact::BootHint>>{std::nullopt});
 }
 
 TEST_F(MirrorTest, HandsAManifestOnAndTellsTheObserver) {

@@ -5,7 +5,7 @@
 
 namespace runnel::node {
 
-void EarlyBoots::begin(const WantedImage& image, const oci::BootHint& hint, bool known) {
+void EarlyBoots::begin(const WantedImage& image, const artifact::BootHint& hint, bool known) {
   const std::lock_guard lock(mutex_);
   sweep_locked();
   if (early_.size() + departed_.size() >= kMost || early_.contains(image)) return;

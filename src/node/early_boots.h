@@ -1,6 +1,6 @@
 // Boot blobs that are fetched before their image's artifact is known, because the registry named
-// them beside the image's manifest (oci/boot_hint.h): by the time that the artifact was found and
-// trusted, the front of its boot blob is mostly here. Nothing of one is used before.
+// them beside the image's manifest (artifact/boot_hint.h): by the time that the artifact was found
+// and trusted, the front of its boot blob is mostly here. Nothing of one is used before.
 #pragma once
 
 #include <functional>
@@ -9,10 +9,10 @@
 #include <mutex>
 #include <vector>
 
+#include "artifact/boot_hint.h"
 #include "base/clock.h"
 #include "node/artifact_lookups.h"
 #include "node/boot_download.h"
-#include "oci/boot_hint.h"
 
 namespace runnel::node {
 
@@ -25,13 +25,13 @@ class EarlyBoots {
 
   // Begins a download that ends by itself after kPatience. `known`: other images have, or are about
   // to bring, the hint's base.
-  using Begin = std::function<std::shared_ptr<BootDownload>(const WantedImage& image,
-                                                            const oci::BootHint& hint, bool known)>;
+  using Begin = std::function<std::shared_ptr<BootDownload>(
+      const WantedImage& image, const artifact::BootHint& hint, bool known)>;
 
   EarlyBoots(Begin begin, const Clock& clock) : begin_(std::move(begin)), clock_(clock) {}
 
   // Somebody may take it soon. `known`: as Begin has it, without the downloads here.
-  void begin(const WantedImage& image, const oci::BootHint& hint, bool known);
+  void begin(const WantedImage& image, const artifact::BootHint& hint, bool known);
 
   // What was begun for the image a moment ago, once; null unless it is of this very blob.
   std::shared_ptr<BootDownload> take(const WantedImage& image, const oci::Digest& blob,
@@ -45,7 +45,7 @@ class EarlyBoots {
  private:
   struct Early {
     SteadyTime begun{};
-    oci::BootHint hint;
+    artifact::BootHint hint;
     std::shared_ptr<BootDownload> download;
   };
   bool may_bring_locked(const oci::Digest& layer) const;

@@ -21,7 +21,7 @@ WantedImage image(const std::string& name) {
   return {.host = "registry.example", .repository = name, .manifest = digest(name)};
 }
 
-oci::BootHint hint(const std::string& name, const std::string& base = "base") {
+artifact::BootHint hint(const std::string& name, const std::string& base = "base") {
   return {.blob = digest("boot of " + name), .size = 3, .head = 1, .base = digest(base)};
 }
 
@@ -66,7 +66,7 @@ class EarlyBootsTest : public testing::Test {
   Gate gate_;
   std::vector<Begun> begun_;
   std::vector<std::shared_ptr<BootDownload>> taken_;
-  EarlyBoots early_{[this](const WantedImage& wanted, const oci::BootHint&, bool known) {
+  EarlyBoots early_{[this](const WantedImage& wanted, const artifact::BootHint&, bool known) {
                       begun_.push_back({wanted.repository, known});
                       return std::make_shared<BootDownload>(
                           wanted.repository, [this](auto consume) {

@@ -256,9 +256,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::shared_ptr<BootDownload> begin_boot(const WantedImage& image, const BootBlob& blob,
                                            bool known,
                                            std::optional<Duration> patience = std::nullopt);
-  std::shared_ptr<BootDownload> begin_early(const WantedImage& image, const oci::BootHint& hint,
-                                            bool known);
-  void begin_boot_early(const WantedImage& image, const oci::BootHint& hint);
+  std::shared_ptr<BootDownload> begin_early(const WantedImage& image,
+                                            const artifact::BootHint& hint, bool known);
+  void begin_boot_early(const WantedImage& image, const artifact::BootHint& hint);
   Result<Mounted> stream_with(const Image& image, const convert::FoundArtifact& found,
                               const std::vector<oci::Digest>& diff_ids);
   Result<void> check_agrees(const artifact::Artifact& artifact) const;

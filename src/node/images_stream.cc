@@ -64,13 +64,13 @@ std::shared_ptr<BootDownload> Images::begin_boot(const WantedImage& image, const
 }
 
 std::shared_ptr<BootDownload> Images::begin_early(const WantedImage& image,
-                                                  const oci::BootHint& hint, bool known) {
+                                                  const artifact::BootHint& hint, bool known) {
   return begin_boot(image, boot_blob(hint.blob, hint.size, hint.head), known,
                     EarlyBoots::kPatience);
 }
 
 // Not from a registry whose word is not enough: what its artifacts are worth is known too late.
-void Images::begin_boot_early(const WantedImage& image, const oci::BootHint& hint) {
+void Images::begin_boot_early(const WantedImage& image, const artifact::BootHint& hint) {
   if (!options_.trust.has_registry(image.host)) return;
   const bool here = engine_.layer(hint.base) != nullptr;
   const auto coming = [&] {
@@ -107,7 +107,8 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   if (!is_early) download = begin();
   const auto deadline = clock_.now() + options_.offer_timeout;  // nobody waits for longer
   auto front = download->take(artifact.head_size, deadline);
-  if (!front && is_early) {  // it may have been without a credential that has been shown since
+  // It may have been without a credential that has been shown since.
+  if (!front && is_early && clock_.now() < deadline) {
     give_up(std::exchange(download, begin()));
     front = download->take(artifact.head_size, deadline);
   }

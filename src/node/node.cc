@@ -274,7 +274,9 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   service->stop();
   mirror_server->stop();
   control_server->stop();
-  fetcher.shutdown();  // whoever waits for the network must not keep the process
+  // Whoever waits for the network must not keep the process. The fetcher first: it sends nothing
+  // then, and need not expect to hear from its own thread that nothing is sent any more.
+  fetcher.shutdown();
   client.shutdown();
   mirror_client.shutdown();
   return {};

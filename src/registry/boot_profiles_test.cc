@@ -10,6 +10,7 @@
 #include "registry/profile_votes.h"
 #include "support/memory_blob_store.h"
 #include "support/memory_metadata_store.h"
+#include "support/sample_artifact.h"
 
 namespace runnel::registry {
 namespace {
@@ -32,24 +33,9 @@ class BootProfilesTest : public testing::Test {
     return put(repository, text);
   }
   oci::Digest put_artifact(const oci::Digest& subject, uint64_t generation) {
-    artifact::Artifact made;
-    made.subject.media_type = oci::kOciManifest;
-    made.subject.digest = subject;
-    made.subject.size = 500;
-    made.platform.os = "linux";
-    made.platform.architecture = "amd64";
-    made.artifact_type = artifact::kAzureArtifactType;
-    made.producer = artifact::producer();
-    made.layers.push_back({.source = digest("source"),
-                           .diff_id = digest("diff"),
-                           .blob = digest("blob"),
-                           .blob_size = 300,
-                           .table_digest = codec::sha256(as_bytes("table"))});
-    made.boot = digest("boot");
-    made.boot_size = 4000;
-    made.head = digest("head");
-    made.head_size = 3000;
-    made.generation = generation;
+    auto made = test::sample_artifact(subject, generation);
+    made.layers = {made.layers.front()};
+    made.layers.front().blob = digest("blob");
     return put(kTeam, oci::to_json(artifact::to_manifest(made)));
   }
   oci::Digest put(std::string_view repository, std::string_view text) {

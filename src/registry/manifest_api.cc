@@ -6,9 +6,9 @@
 #include "oci/document.h"
 #include "oci/media_types.h"
 #include "oci/reference.h"
-#include "registry/artifact_hint.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
+#include "registry/boot_hint.h"
 #include "registry/conversions.h"
 #include "registry/new_manifest.h"
 #include "registry/pushed_layers.h"
@@ -44,11 +44,11 @@ net::Response manifest_response(const meta::ManifestInfo& info) {
 }
 
 // For the node that is going to stream the image. What it costs is paid by who asks for it.
-Result<void> add_artifact_hint(Services& services, const Route& route, const net::Request& request,
-                               const meta::ManifestInfo& info, net::Response& response) {
+Result<void> add_boot_hint(Services& services, const Route& route, const net::Request& request,
+                           const meta::ManifestInfo& info, net::Response& response) {
   if (!asks_for_boot_blob(request.headers) || oci::is_index_type(info.media_type)) return {};
-  RUNNEL_TRY(const auto hint, artifact_hint(services.metadata, route.key(), info.digest));
-  if (hint) response.headers.add(oci::kBootBlobHeader, oci::to_header(*hint));
+  RUNNEL_TRY(const auto hint, boot_hint(services.metadata, route.key(), info.digest));
+  if (hint) response.headers.add(artifact::kBootBlobHeader, artifact::to_header(*hint));
   return {};
 }
 
@@ -124,7 +124,7 @@ Answer get_manifest(Services& services, const Route& route, const net::Request& 
       return response;
     }
     if (request.method == "HEAD") {
-      RUNNEL_DO(add_artifact_hint(services, route, request, *info, response));
+      RUNNEL_DO(add_boot_hint(services, route, request, *info, response));
       response.content_length = info->size;
       return response;
     }
@@ -132,7 +132,7 @@ Answer get_manifest(Services& services, const Route& route, const net::Request& 
   RUNNEL_TRY(auto stored, services.metadata.manifest(route.key(), name));
   if (!stored) return manifest_unknown(route);
   auto response = manifest_response(stored->info);
-  RUNNEL_DO(add_artifact_hint(services, route, request, stored->info, response));
+  RUNNEL_DO(add_boot_hint(services, route, request, stored->info, response));
   response.body = std::move(stored->bytes);
   return response;
 }

@@ -1,11 +1,12 @@
 // Any bytes as what a registry answers beside its documents: challenges, ranges, links, times,
-// error pages, addresses. No crash, and what is accepted keeps its promises.
+// error pages, addresses, hints. No crash, and what is accepted keeps its promises.
 //
-// links: remote
+// links: artifact remote
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
+#include "artifact/boot_hint.h"
 #include "base/base64.h"
 #include "base/error.h"
 #include "remote/challenge.h"
@@ -62,6 +63,13 @@ void texts(std::string_view text) {
   RUNNEL_CHECK(runnel::from_base64(runnel::to_base64(text)) == text);
 }
 
+void hints(std::string_view text) {
+  const auto hint = runnel::artifact::parse_boot_hint(text);
+  if (!hint) return;
+  RUNNEL_CHECK(hint->size > 0 && hint->head <= hint->size);
+  RUNNEL_CHECK(runnel::artifact::parse_boot_hint(to_header(*hint)).value() == *hint);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -70,5 +78,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   ranges_and_times(text);
   addresses(text);
   texts(text);
+  hints(text);
   return 0;
 }

@@ -1,27 +1,27 @@
-#include "oci/boot_hint.h"
+#include "artifact/boot_hint.h"
 
 #include <gtest/gtest.h>
 
-namespace runnel::oci {
+namespace runnel::artifact {
 namespace {
 
 BootHint sample() {
-  return {.blob = Digest::of(as_bytes("boot")),
+  return {.blob = oci::Digest::of(as_bytes("boot")),
           .size = 12345,
           .head = 678,
-          .base = Digest::of(as_bytes("base"))};
+          .base = oci::Digest::of(as_bytes("base"))};
 }
 
-TEST(OciBootHint, IsReadAsItWasWritten) {
+TEST(BootHintHeader, IsReadAsItWasWritten) {
   EXPECT_EQ(parse_boot_hint(to_header(sample())).value(), sample());
 }
 
-TEST(OciBootHint, IsOneLine) {
+TEST(BootHintHeader, IsOneLine) {
   EXPECT_EQ(to_header(sample()),
             fmt::format("{}; size=12345; head=678; base={}", sample().blob, sample().base));
 }
 
-TEST(OciBootHint, IsRefusedWhenAnythingOfItIsMissingOrNotWhatItShouldBe) {
+TEST(BootHintHeader, IsRefusedWhenAnythingOfItIsMissingOrNotWhatItShouldBe) {
   const auto blob = sample().blob.to_string();
   const auto base = sample().base.to_string();
   for (const auto& header : {
@@ -34,6 +34,7 @@ TEST(OciBootHint, IsRefusedWhenAnythingOfItIsMissingOrNotWhatItShouldBe) {
            blob + "; size=; head=0; base=" + base,
            blob + "; size=0; head=0; base=" + base,
            blob + "; size=1; head=2; base=" + base,
+           blob + "; size=9000000000; head=9000000000; base=" + base,
            blob + "; size=-1; head=0; base=" + base,
            blob + "; size=1x; head=0; base=" + base,
            blob + "; size=1; head=0x1; base=" + base,
@@ -51,4 +52,4 @@ TEST(OciBootHint, IsRefusedWhenAnythingOfItIsMissingOrNotWhatItShouldBe) {
 }
 
 }  // namespace
-}  // namespace runnel::oci
+}  // namespace runnel::artifact

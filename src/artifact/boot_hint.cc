@@ -1,11 +1,13 @@
-#include "oci/boot_hint.h"
+#include "artifact/boot_hint.h"
 
+#include <algorithm>
 #include <charconv>
 #include <optional>
 
+#include "artifact/boot_blob.h"
 #include "base/quote.h"
 
-namespace runnel::oci {
+namespace runnel::artifact {
 
 namespace {
 
@@ -32,11 +34,12 @@ std::optional<BootHint> read(std::string_view text) {
   const auto size_text = cut(text, "; head=");
   const auto head_text = cut(text, "; base=");
   if (!blob || !size_text || !head_text) return std::nullopt;
-  const auto blob_digest = Digest::parse(*blob);
+  const auto blob_digest = oci::Digest::parse(*blob);
   const auto size = number(*size_text);
   const auto head = number(*head_text);
-  const auto base = Digest::parse(text);
-  if (!blob_digest || !size || !head || !base || *head > *size || *size == 0) return std::nullopt;
+  const auto base = oci::Digest::parse(text);
+  if (!blob_digest || !size || !head || !base) return std::nullopt;
+  if (*size == 0 || *head > std::min(*size, kMaxHeadSize)) return std::nullopt;
   return BootHint{.blob = *blob_digest, .size = *size, .head = *head, .base = *base};
 }
 
@@ -52,4 +55,4 @@ Result<BootHint> parse_boot_hint(std::string_view header) {
               quote(header.substr(0, kMostShown)));
 }
 
-}  // namespace runnel::oci
+}  // namespace runnel::artifact

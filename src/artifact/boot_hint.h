@@ -16,17 +16,17 @@
 #include "base/error.h"
 #include "oci/digest.h"
 
-namespace runnel::oci {
+namespace runnel::artifact {
 
 inline constexpr const char* kAskHeader = "Runnel-Ask";
 inline constexpr const char* kAskBootBlob = "boot-blob";
 inline constexpr const char* kBootBlobHeader = "Runnel-Boot-Blob";
 
 struct BootHint {
-  Digest blob;
+  oci::Digest blob;
   uint64_t size = 0;  // of `blob`, 1 or more
-  uint64_t head = 0;  // of these, what comes before the tables
-  Digest base;        // the artifact's blob of the lowest layer
+  uint64_t head = 0;  // of these, what comes before the tables; kMaxHeadSize at most
+  oci::Digest base;   // the artifact's blob of the lowest layer
 
   bool operator==(const BootHint&) const = default;
 };
@@ -35,4 +35,4 @@ std::string to_header(const BootHint& hint);
 // kInvalid for anything that to_header() does not write.
 Result<BootHint> parse_boot_hint(std::string_view header);
 
-}  // namespace runnel::oci
+}  // namespace runnel::artifact
