@@ -41,11 +41,6 @@ Result<std::string> connection_of(const std::string& devices) {
   return fail(Code::kUnavailable, "{} is not mounted: is this the holder's worker?", devices);
 }
 
-Result<bool> is_mounted(const std::string& target) {
-  RUNNEL_TRY(const auto mounts, mounts_below(target));
-  return std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == target; });
-}
-
 // A name becomes a directory below ROOT/mounts.
 Result<void> check_name(const std::string& name) {
   constexpr std::string_view kAllowed =
@@ -285,7 +280,7 @@ Result<std::string> Engine::mount(const std::string& name, const std::string& me
   cache_->pin(name, layers);
   auto target = mount_pinned(name, metadata_path, layers, existing);
   // What is mounted all the same, by an earlier call, still needs its layers.
-  if (!target && !is_mounted(target_of(name)).value_or(true)) cache_->unpin(name);
+  if (!target && !is_mount_point(target_of(name)).value_or(true)) cache_->unpin(name);
   return target;
 }
 
@@ -362,7 +357,7 @@ std::map<std::string, bool> Engine::served_layers() const {
 // taken away: what uses it has EIO already.
 Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, Existing existing) {
   const auto target = target_of(name);
-  RUNNEL_TRY(const bool mounted, is_mounted(target));
+  RUNNEL_TRY(const bool mounted, is_mount_point(target));
   if (!mounted) return false;
   const auto record = MountRecord::read(record_path(name));
   const bool alive = record && record->layers == wanted.layers &&

@@ -4,8 +4,10 @@
 #include <linux/loop.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
@@ -241,6 +243,20 @@ std::string_view take_field(std::string_view& rest, char separator) {
 }
 
 }  // namespace
+
+Result<bool> is_mount_point(const std::string& path) {
+  struct statx info;
+  const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
+  if (::statx(AT_FDCWD, path.c_str(), flags, 0, &info) != 0) {
+    if (errno == ENOENT || errno == ENOTDIR) return false;
+    return fail_errno("statx {}", path);
+  }
+  if ((info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0)
+    return (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+  // Linux before 5.8.
+  RUNNEL_TRY(const auto mounts, mounts_below(path));
+  return std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == path; });
+}
 
 Result<std::vector<MountPoint>> mounts_below(const std::string& directory) {
   RUNNEL_TRY(const std::string text, read_mountinfo());

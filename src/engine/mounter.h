@@ -52,6 +52,10 @@ struct MountPoint {
   std::string type;    // "erofs", "fuse.runnel"
   std::string device;  // "0:45", as st_dev of a file in it
 };
+// Whether something is mounted at `path`, in a time that does not grow with the machine's mounts.
+// Asks no file system (AT_STATX_DONT_SYNC): this process may serve the one that is mounted there.
+Result<bool> is_mount_point(const std::string& path);
+
 // The mounts of this mount namespace below `directory` or at it, in the order in which they were
 // made.
 Result<std::vector<MountPoint>> mounts_below(const std::string& directory);

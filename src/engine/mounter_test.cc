@@ -18,5 +18,16 @@ TEST(MountsBelow, TakesNoNameThatOnlyBeginsAlike) {
   EXPECT_TRUE(mounts_below("/pro").value().empty());
 }
 
+TEST(IsMountPoint, KnowsAMountFromADirectoryAndFromNothing) {
+  EXPECT_TRUE(is_mount_point("/proc").value());
+  EXPECT_FALSE(is_mount_point("/proc/self").value());
+  EXPECT_FALSE(is_mount_point("/proc/1/fdinfo").value());
+  EXPECT_FALSE(is_mount_point("/absent/place").value());
+}
+
+TEST(IsMountPoint, SaysWhatItCouldNotLookAt) {
+  EXPECT_FALSE(is_mount_point("/" + std::string(5000, 'a')));
+}
+
 }  // namespace
 }  // namespace runnel::engine

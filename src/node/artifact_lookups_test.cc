@@ -77,6 +77,7 @@ TEST_F(ArtifactLookupsTest, GiveAnAnswerOnce) {
 
 TEST_F(ArtifactLookupsTest, DoNotGiveAnAnswerThatIsOld) {
   lookups_.begin(image("a"));
+  while (asked_ < 1) std::this_thread::yield();
   clock_.advance(ArtifactLookups::kFresh + std::chrono::milliseconds(1));
 
   EXPECT_TRUE(lookups_.take(image("a")).get());

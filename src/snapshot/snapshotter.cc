@@ -86,15 +86,10 @@ bool overlay_has_index() {
 
 class Snapshotter::NewDirectory {
  public:
-  explicit NewDirectory(Snapshotter& snapshotter)
-      : number(snapshotter.store_.next_number()), snapshotter_(snapshotter) {
-    const std::lock_guard lock(snapshotter_.new_mutex_);
-    snapshotter_.new_directories_.insert(number);
-  }
-  ~NewDirectory() {
-    const std::lock_guard lock(snapshotter_.new_mutex_);
-    snapshotter_.new_directories_.erase(number);
-  }
+  // Of that number, when it is made already.
+  NewDirectory(Snapshotter& snapshotter, std::optional<int64_t> made)
+      : number(made ? *made : snapshotter.begin_directory()), snapshotter_(snapshotter) {}
+  ~NewDirectory() { snapshotter_.end_directory(number); }
   NewDirectory(const NewDirectory&) = delete;
   NewDirectory& operator=(const NewDirectory&) = delete;
 
@@ -136,7 +131,40 @@ Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, 
       new Snapshotter(directory, store, streaming, std::move(early_sync)));
   RUNNEL_DO(snapshotter->cleanup());
   RUNNEL_DO(snapshotter->tell_what_is_idle());
+  snapshotter->make_spare_directories();
   return snapshotter;
+}
+
+void Snapshotter::make_spare_directories() {
+  spare_directories_.emplace(
+      [this]() -> Result<int64_t> {
+        const int64_t number = begin_directory();
+        if (auto made = make_directory(number); !made) {
+          discard_new(number);
+          return std::unexpected(made.error());
+        }
+        return number;
+      },
+      [this](int64_t number) { discard_new(number); });
+}
+
+// cleanup() leaves the directory of that number alone from here on.
+int64_t Snapshotter::begin_directory() {
+  const int64_t number = store_.next_number();
+  const std::lock_guard lock(new_mutex_);
+  new_directories_.insert(number);
+  return number;
+}
+
+// It has a record, or never had a directory.
+void Snapshotter::end_directory(int64_t number) {
+  const std::lock_guard lock(new_mutex_);
+  new_directories_.erase(number);
+}
+
+void Snapshotter::discard_new(int64_t number) {
+  discard(path_of(number));
+  end_directory(number);
 }
 
 // An earlier process may have ended before it told, or before what it told had an effect.
@@ -219,10 +247,13 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
   std::optional<ChainLock> lock;
   if (!parents.empty() && parents.back().streamed()) lock.emplace(*this, parents.back().chain_id);
 
-  const NewDirectory created(*this);
   const bool has_directory = kind == Kind::kActive || parents.empty() || mapping;
+  const auto spare = has_directory ? spare_directories_->take() : std::nullopt;
+  const NewDirectory created(*this, spare);
   if (has_directory) {
-    if (auto made = make_directory(created.number, parents, mapping); !made) {
+    auto made = spare ? Result<void>() : make_directory(created.number);
+    if (made && !parents.empty()) made = give_owner(created.number, parents[0], mapping);
+    if (!made) {
       discard(path_of(created.number));
       return failed(made.error());
     }
@@ -265,10 +296,9 @@ std::string Snapshotter::path_of(int64_t number) const {
   return fmt::format("{}/{}", directory_, number);
 }
 
-// The directories of a snapshot, with the owner of the parent's root, durably: all of them first,
-// then the syncs, of which a journalling file system does the work once.
-Result<void> Snapshotter::make_directory(int64_t number, const std::vector<Record>& parents,
-                                         const std::optional<IdMapping>& mapping) {
+// The directories of a snapshot, durably: all of them first, then the syncs, of which a journalling
+// file system does the work once.
+Result<void> Snapshotter::make_directory(int64_t number) {
   const auto own = path_of(number);
   const auto content = own + "/fs";
   const auto work = own + "/work";
@@ -278,20 +308,26 @@ Result<void> Snapshotter::make_directory(int64_t number, const std::vector<Recor
   // Not left to the umask.
   if (::chmod(content.c_str(), 0755) != 0) return fail_errno("chmod {}", content);
   if (::chmod(work.c_str(), 0711) != 0) return fail_errno("chmod {}", work);
-  if (!parents.empty()) {
-    RUNNEL_TRY(const auto below, content_of(parents[0]));
-    struct stat info;
-    if (::stat(below.c_str(), &info) != 0) return fail_errno("stat {}", below);
-    if (mapping) {
-      info.st_uid = IdMapping::to_host(mapping->users, info.st_uid).value_or(info.st_uid);
-      info.st_gid = IdMapping::to_host(mapping->groups, info.st_gid).value_or(info.st_gid);
-    }
-    if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
-      return fail_errno("chown {}", content);
-  }
   RUNNEL_DO(sync_directory(content));
   RUNNEL_DO(sync_directory(own));
   return sync_directory(directory_);
+}
+
+// Durably, to a snapshot's content, the owner of its parent's root.
+Result<void> Snapshotter::give_owner(int64_t number, const Record& parent,
+                                     const std::optional<IdMapping>& mapping) {
+  RUNNEL_TRY(const auto below, content_of(parent));
+  struct stat info;
+  if (::stat(below.c_str(), &info) != 0) return fail_errno("stat {}", below);
+  if (mapping) {
+    info.st_uid = IdMapping::to_host(mapping->users, info.st_uid).value_or(info.st_uid);
+    info.st_gid = IdMapping::to_host(mapping->groups, info.st_gid).value_or(info.st_gid);
+  }
+  if (info.st_uid == ::geteuid() && info.st_gid == ::getegid()) return {};
+  const auto content = path_of(number) + "/fs";
+  if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
+    return fail_errno("chown {}", content);
+  return sync_directory(content);
 }
 
 // The directory that shows the snapshot's tree, or its part of it.

@@ -6,7 +6,8 @@
 // A chain of parents is the ordinary directories down to the first streamed snapshot, whose mount
 // shows everything below.
 //
-// A directory is made, durably, before its record and removed after it: one without a record is
+// A directory is made, durably, before its record (some ahead of every wish: SpareDirectories) and
+// removed after it: one without a record is
 // rubbish that cleanup() removes, and a record whose directory is missing was harmed from outside:
 // that is an error, never an empty snapshot. What a commit covers is on disk before its record says
 // "committed", or a power failure would leave layers whose files are empty; when anything was lost
@@ -28,6 +29,7 @@
 #include "snapshot/early_sync.h"
 #include "snapshot/id_mapping.h"
 #include "snapshot/snapshot.h"
+#include "snapshot/spare_directories.h"
 #include "snapshot/store.h"
 #include "snapshot/streaming.h"
 
@@ -63,7 +65,7 @@ class Snapshotter {
  private:
   // Keeps calls about one chain ID one after the other.
   class ChainLock;
-  // A directory that has no record yet: cleanup() leaves it alone.
+  // A directory that has no record yet, from begin_directory() to end_directory().
   class NewDirectory;
 
   Snapshotter(std::string directory, Store& store, Streaming& streaming,
@@ -78,8 +80,13 @@ class Snapshotter {
   Result<std::vector<Mount>> create(Kind kind, const std::string& key, const std::string& parent,
                                     const Labels& labels);
   Result<std::vector<Record>> committed_chain(const std::string& parent) const;
-  Result<void> make_directory(int64_t number, const std::vector<Record>& parents,
-                              const std::optional<IdMapping>& mapping);
+  void make_spare_directories();
+  int64_t begin_directory();
+  void end_directory(int64_t number);
+  void discard_new(int64_t number);
+  Result<void> make_directory(int64_t number);
+  Result<void> give_owner(int64_t number, const Record& parent,
+                          const std::optional<IdMapping>& mapping);
   Result<std::vector<Mount>> mounts_of(const Record& record);
   Result<std::vector<std::string>> lower_directories(const Record& record);
   Result<void> map_lower(const Record& record, std::vector<std::string>& lower);
@@ -99,6 +106,8 @@ class Snapshotter {
   std::mutex chains_mutex_;
   std::condition_variable chains_changed_;
   std::set<std::string> busy_chains_;
+
+  std::optional<SpareDirectories> spare_directories_;  // last: its thread uses the rest
 };
 
 }  // namespace runnel::snapshot
