@@ -30,6 +30,7 @@ std::string label(const Labels& labels, const std::string& name) {
 }
 
 constexpr const char* kMappedLower = "/lower";
+constexpr std::string_view kSparePrefix = "spare-";
 
 void discard(const std::string& path) {
   unmount_id_mapped(path + kMappedLower);
@@ -86,10 +87,15 @@ bool overlay_has_index() {
 
 class Snapshotter::NewDirectory {
  public:
-  // Of that number, when it is made already.
-  NewDirectory(Snapshotter& snapshotter, std::optional<int64_t> made)
-      : number(made ? *made : snapshotter.begin_directory()), snapshotter_(snapshotter) {}
-  ~NewDirectory() { snapshotter_.end_directory(number); }
+  NewDirectory(Snapshotter& snapshotter, int64_t number)
+      : number(number), snapshotter_(snapshotter) {
+    const std::lock_guard lock(snapshotter_.new_mutex_);
+    snapshotter_.new_directories_.insert(number);
+  }
+  ~NewDirectory() {
+    const std::lock_guard lock(snapshotter_.new_mutex_);
+    snapshotter_.new_directories_.erase(number);
+  }
   NewDirectory(const NewDirectory&) = delete;
   NewDirectory& operator=(const NewDirectory&) = delete;
 
@@ -129,6 +135,7 @@ Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, 
   RUNNEL_TRY(auto early_sync, EarlySync::open(directory));
   std::unique_ptr<Snapshotter> snapshotter(
       new Snapshotter(directory, store, streaming, std::move(early_sync)));
+  RUNNEL_DO(snapshotter->settle_spare_directories());
   RUNNEL_DO(snapshotter->cleanup());
   RUNNEL_DO(snapshotter->tell_what_is_idle());
   snapshotter->make_spare_directories();
@@ -138,33 +145,29 @@ Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, 
 void Snapshotter::make_spare_directories() {
   spare_directories_.emplace(
       [this]() -> Result<int64_t> {
-        const int64_t number = begin_directory();
-        if (auto made = make_directory(number); !made) {
-          discard_new(number);
-          return std::unexpected(made.error());
-        }
+        const int64_t number = store_.next_number();
+        const auto path = spare_path_of(number);
+        if (auto made = make_directory(path); !made) return discard(path), failed(made.error());
         return number;
       },
-      [this](int64_t number) { discard_new(number); });
+      [this](int64_t number) { discard(spare_path_of(number)); });
 }
 
-// cleanup() leaves the directory of that number alone from here on.
-int64_t Snapshotter::begin_directory() {
-  const int64_t number = store_.next_number();
-  const std::lock_guard lock(new_mutex_);
-  new_directories_.insert(number);
-  return number;
-}
-
-// It has a record, or never had a directory.
-void Snapshotter::end_directory(int64_t number) {
-  const std::lock_guard lock(new_mutex_);
-  new_directories_.erase(number);
-}
-
-void Snapshotter::discard_new(int64_t number) {
-  discard(path_of(number));
-  end_directory(number);
+// Those of an earlier process. A power failure may have brought back the name that a snapshot's
+// directory had before the snapshot.
+Result<void> Snapshotter::settle_spare_directories() {
+  RUNNEL_TRY(const auto records, store_.list());
+  std::set<int64_t> recorded;
+  for (const auto& record : records) recorded.insert(record.number);
+  RUNNEL_TRY(const auto spare, numbers_in_directory(kSparePrefix));
+  for (const int64_t number : spare) {
+    if (recorded.contains(number) && ::access(path_of(number).c_str(), F_OK) != 0) {
+      RUNNEL_DO(durable_rename(spare_path_of(number), path_of(number)));
+    } else {
+      discard(spare_path_of(number));
+    }
+  }
+  return {};
 }
 
 // An earlier process may have ended before it told, or before what it told had an effect.
@@ -249,10 +252,11 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
 
   const bool has_directory = kind == Kind::kActive || parents.empty() || mapping;
   const auto spare = has_directory ? spare_directories_->take() : std::nullopt;
-  const NewDirectory created(*this, spare);
+  const NewDirectory created(*this, spare ? *spare : store_.next_number());
   if (has_directory) {
-    auto made = spare ? Result<void>() : make_directory(created.number);
-    if (made && !parents.empty()) made = give_owner(created.number, parents[0], mapping);
+    const auto path = path_of(created.number);
+    auto made = spare ? rename_spare(*spare) : make_directory(path);
+    if (made && !parents.empty()) made = give_owner(path + "/fs", parents[0], mapping);
     if (!made) {
       discard(path_of(created.number));
       return failed(made.error());
@@ -296,10 +300,20 @@ std::string Snapshotter::path_of(int64_t number) const {
   return fmt::format("{}/{}", directory_, number);
 }
 
+std::string Snapshotter::spare_path_of(int64_t number) const {
+  return fmt::format("{}/{}{}", directory_, kSparePrefix, number);
+}
+
+// Not durably: settle_spare_directories() does it again when it was lost.
+Result<void> Snapshotter::rename_spare(int64_t number) {
+  const auto from = spare_path_of(number);
+  if (::rename(from.c_str(), path_of(number).c_str()) != 0) return fail_errno("rename {}", from);
+  return {};
+}
+
 // The directories of a snapshot, durably: all of them first, then the syncs, of which a journalling
 // file system does the work once.
-Result<void> Snapshotter::make_directory(int64_t number) {
-  const auto own = path_of(number);
+Result<void> Snapshotter::make_directory(const std::string& own) {
   const auto content = own + "/fs";
   const auto work = own + "/work";
   if (::mkdir(own.c_str(), 0700) != 0) return fail_errno("mkdir {}", own);
@@ -314,7 +328,7 @@ Result<void> Snapshotter::make_directory(int64_t number) {
 }
 
 // Durably, to a snapshot's content, the owner of its parent's root.
-Result<void> Snapshotter::give_owner(int64_t number, const Record& parent,
+Result<void> Snapshotter::give_owner(const std::string& content, const Record& parent,
                                      const std::optional<IdMapping>& mapping) {
   RUNNEL_TRY(const auto below, content_of(parent));
   struct stat info;
@@ -324,7 +338,6 @@ Result<void> Snapshotter::give_owner(int64_t number, const Record& parent,
     info.st_gid = IdMapping::to_host(mapping->groups, info.st_gid).value_or(info.st_gid);
   }
   if (info.st_uid == ::geteuid() && info.st_gid == ::getegid()) return {};
-  const auto content = path_of(number) + "/fs";
   if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
     return fail_errno("chown {}", content);
   return sync_directory(content);
@@ -483,18 +496,26 @@ Result<Usage> Snapshotter::usage(const std::string& name) {
   return used;
 }
 
-// A directory is new, then has a record, then is nobody's. Looked at in this order (directories,
-// new ones, records), one that is found without an owner never gets one.
-Result<void> Snapshotter::cleanup() {
+// The numbers of the directories that are named PREFIX and a number.
+Result<std::set<int64_t>> Snapshotter::numbers_in_directory(std::string_view prefix) const {
   std::set<int64_t> found;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory_, error)) {
-    const auto name = entry.path().filename().string();
+    auto name = entry.path().filename().string();
+    if (!name.starts_with(prefix)) continue;
+    name.erase(0, prefix.size());
     int64_t number = 0;
     const auto [end, bad] = std::from_chars(name.data(), name.data() + name.size(), number);
     if (bad == std::errc() && end == name.data() + name.size()) found.insert(number);
   }
   if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());
+  return found;
+}
+
+// A directory is new, then has a record, then is nobody's. Looked at in this order (directories,
+// new ones, records), one that is found without an owner never gets one.
+Result<void> Snapshotter::cleanup() {
+  RUNNEL_TRY(auto found, numbers_in_directory(""));
   {
     const std::lock_guard lock(new_mutex_);
     for (const int64_t number : new_directories_) found.erase(number);

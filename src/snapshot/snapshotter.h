@@ -6,12 +6,13 @@
 // A chain of parents is the ordinary directories down to the first streamed snapshot, whose mount
 // shows everything below.
 //
-// A directory is made, durably, before its record (some ahead of every wish: SpareDirectories) and
-// removed after it: one without a record is
+// A directory is made, durably, before its record and removed after it: one without a record is
 // rubbish that cleanup() removes, and a record whose directory is missing was harmed from outside:
-// that is an error, never an empty snapshot. What a commit covers is on disk before its record says
-// "committed", or a power failure would leave layers whose files are empty; when anything was lost
-// on its way to disk since the snapshot was prepared, or that cannot be known, the commit fails.
+// that is an error, never an empty snapshot. Some are made ahead, as ROOT/s/spare-NUMBER
+// (SpareDirectories), and renamed when a snapshot wants one. What a commit covers is on disk before
+// its record says "committed", or a power failure would leave layers whose files are empty; when
+// anything was lost on its way to disk since the snapshot was prepared, or that cannot be known,
+// the commit fails.
 //
 // containerd takes "already exists" and "not found" for answers about a snapshot, so what fails
 // below (a directory, a mount) never leaves here under these names.
@@ -65,7 +66,7 @@ class Snapshotter {
  private:
   // Keeps calls about one chain ID one after the other.
   class ChainLock;
-  // A directory that has no record yet, from begin_directory() to end_directory().
+  // A directory that has no record yet: cleanup() leaves it alone.
   class NewDirectory;
 
   Snapshotter(std::string directory, Store& store, Streaming& streaming,
@@ -81,11 +82,12 @@ class Snapshotter {
                                     const Labels& labels);
   Result<std::vector<Record>> committed_chain(const std::string& parent) const;
   void make_spare_directories();
-  int64_t begin_directory();
-  void end_directory(int64_t number);
-  void discard_new(int64_t number);
-  Result<void> make_directory(int64_t number);
-  Result<void> give_owner(int64_t number, const Record& parent,
+  Result<void> settle_spare_directories();
+  Result<void> rename_spare(int64_t number);
+  std::string spare_path_of(int64_t number) const;
+  Result<std::set<int64_t>> numbers_in_directory(std::string_view prefix) const;
+  Result<void> make_directory(const std::string& own);
+  Result<void> give_owner(const std::string& content, const Record& parent,
                           const std::optional<IdMapping>& mapping);
   Result<std::vector<Mount>> mounts_of(const Record& record);
   Result<std::vector<std::string>> lower_directories(const Record& record);

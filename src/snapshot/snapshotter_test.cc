@@ -409,6 +409,41 @@ TEST_F(SnapshotterTest, KeepsEverythingOverARestartAndRemovesWhatNobodyOwns) {
   EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/s/999"));
 }
 
+TEST_F(SnapshotterTest, FindsADirectoryWhoseNewNameAPowerFailureTook) {
+  const auto before = snapshotter_->prepare("a", "", {}).value();
+  ASSERT_TRUE(replace_file(before[0].source + "/file", Buffer(1)));
+  const std::filesystem::path own = std::filesystem::path(before[0].source).parent_path();
+  std::filesystem::rename(own, dir_.path() + "/s/spare-" + own.filename().string());
+
+  open();
+
+  EXPECT_EQ(snapshotter_->mounts("a").value(), before);
+  EXPECT_TRUE(std::filesystem::exists(before[0].source + "/file"));
+}
+
+TEST_F(SnapshotterTest, RemovesDirectoriesThatAnEarlierProcessMadeAhead) {
+  layer("A", "");
+  ASSERT_TRUE(make_directories(dir_.path() + "/s/spare-0/fs"));
+  ASSERT_TRUE(make_directories(dir_.path() + "/s/spare-999/fs"));
+
+  open();
+
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/s/spare-0"));
+  EXPECT_FALSE(std::filesystem::exists(dir_.path() + "/s/spare-999"));
+  EXPECT_TRUE(snapshotter_->view("v", "A", {}));
+}
+
+TEST_F(SnapshotterTest, NeverMixesADirectoryMadeAheadWithASnapshotsOwn) {
+  const auto before = snapshotter_->prepare("a", "", {}).value();
+  const auto own = std::filesystem::path(before[0].source).parent_path();
+  ASSERT_TRUE(make_directories(dir_.path() + "/s/spare-" + own.filename().string() + "/fs"));
+  ASSERT_TRUE(replace_file(before[0].source + "/file", Buffer(1)));
+
+  open();
+
+  EXPECT_TRUE(std::filesystem::exists(before[0].source + "/file"));
+}
+
 // The kernel may have told somebody else meanwhile that its files were lost.
 TEST_F(SnapshotterTest, DoesNotCommitWhatWasWrittenUnderAnotherProcess) {
   ASSERT_TRUE(snapshotter_->prepare("extract-old", "", {}));

@@ -43,7 +43,8 @@ class Host:
         daemons.end([self.daemon.pid], signal.SIGKILL)
 
     def directories(self) -> set[str]:
-        return {entry.name for entry in (self.root / "s").iterdir()}
+        """Of snapshots, without those that are ready for the next ones."""
+        return {entry.name for entry in (self.root / "s").iterdir() if entry.name.isdigit()}
 
 
 class Lab:
