@@ -6,6 +6,7 @@ from pathlib import Path
 
 import measured
 from cold_start_bench import bars, plot
+from sandbox.cold_start import EAGER
 
 
 def _spread(low: float, high: float, unit: float, digits: int) -> str:
@@ -22,6 +23,8 @@ def _line(row: dict, rows: list[dict]) -> str:
     if (judged := bars.bytes_verdict(row)) is not None:
         came += f" ({judged.bar.split()[0]} " + ("met)" if judged.met else "**not met**)")
     again = f"{row['again_seconds']:.3f}"
+    if (quartiles := row["again_of_eager"]) and row["engine"] != EAGER:
+        again += ", {1:.2f} ({0:.2f}–{2:.2f})".format(*quartiles)
     if (judged := bars.again_verdict(row, rows)) is not None and not judged.met:
         again += " (**not met**)"
     cpu = sum(row["cpu"].get(name, 0) for name in ("containerd", "node"))
@@ -36,8 +39,9 @@ def markdown(results: dict) -> str:
     said = (f"{measured.opening(results, 'cold-start')}, load average {results['load']} before: from asking for "
             "the image to the container's READY line, with no image, no cached byte and no page cache. Medians of "
             f"{min(row['runs'] for row in rows)} interleaved rounds or more, and lowest to highest. Registry and "
-            "network on one processor, node, containerd and container on the other. *Again*: a second "
-            "container straight after, which may take what containerd's own takes. *Floor*: containerd's own pull of what is "
+            "network on one processor, node, containerd and container on the other. *Again*: further "
+            "containers straight after, and of what containerd's own took in the same round the median and the quartiles: "
+            "a second container may take as long. *Floor*: containerd's own pull of what is "
             "all here, and its second container. *Transfer*: the needed part of the bytes that came before READY, at the line's "
             "rate. *Touched*: MB of 4 KiB pages that the kernel asked of the layers' devices, and what came of the "
             "devices as a multiple of that, both uncompressed; where it is not given, all bytes count as needed. "

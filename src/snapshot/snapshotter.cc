@@ -255,7 +255,7 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
   const NewDirectory created(*this, spare ? *spare : store_.next_number());
   if (has_directory) {
     const auto path = path_of(created.number);
-    auto made = spare ? rename_spare(*spare) : make_directory(path);
+    auto made = spare && use_spare(*spare) ? Result<void>() : make_directory(path);
     if (made && !parents.empty()) made = give_owner(path + "/fs", parents[0], mapping);
     if (!made) {
       discard(path_of(created.number));
@@ -304,11 +304,10 @@ std::string Snapshotter::spare_path_of(int64_t number) const {
   return fmt::format("{}/{}{}", directory_, kSparePrefix, number);
 }
 
-// Not durably: settle_spare_directories() does it again when it was lost.
-Result<void> Snapshotter::rename_spare(int64_t number) {
-  const auto from = spare_path_of(number);
-  if (::rename(from.c_str(), path_of(number).c_str()) != 0) return fail_errno("rename {}", from);
-  return {};
+// Not durably: settle_spare_directories() does it again when it was lost. False when somebody took
+// the directory away.
+bool Snapshotter::use_spare(int64_t number) {
+  return ::rename(spare_path_of(number).c_str(), path_of(number).c_str()) == 0;
 }
 
 // The directories of a snapshot, durably: all of them first, then the syncs, of which a journalling

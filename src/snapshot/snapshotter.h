@@ -83,7 +83,7 @@ class Snapshotter {
   Result<std::vector<Record>> committed_chain(const std::string& parent) const;
   void make_spare_directories();
   Result<void> settle_spare_directories();
-  Result<void> rename_spare(int64_t number);
+  bool use_spare(int64_t number);
   std::string spare_path_of(int64_t number) const;
   Result<std::set<int64_t>> numbers_in_directory(std::string_view prefix) const;
   Result<void> make_directory(const std::string& own);

@@ -433,6 +433,21 @@ TEST_F(SnapshotterTest, RemovesDirectoriesThatAnEarlierProcessMadeAhead) {
   EXPECT_TRUE(snapshotter_->view("v", "A", {}));
 }
 
+TEST_F(SnapshotterTest, MakesADirectoryWhenTheOneMadeAheadIsGone) {
+  const auto is_spare = [](const auto& entry) {
+    return entry.path().filename().string().starts_with("spare-");
+  };
+  const auto all = [&] { return std::filesystem::directory_iterator(dir_.path() + "/s"); };
+  const auto spares = [&] { return std::ranges::count_if(all(), is_spare); };
+  while (spares() < 4) std::this_thread::yield();
+  for (const auto& entry : all()) std::filesystem::remove_all(entry.path());
+
+  const auto mounts = snapshotter_->prepare("a", "", {});
+
+  ASSERT_TRUE(mounts) << mounts.error().message;
+  EXPECT_TRUE(std::filesystem::is_directory((*mounts)[0].source));
+}
+
 TEST_F(SnapshotterTest, NeverMixesADirectoryMadeAheadWithASnapshotsOwn) {
   const auto before = snapshotter_->prepare("a", "", {}).value();
   const auto own = std::filesystem::path(before[0].source).parent_path();

@@ -17,7 +17,7 @@ from cold_start_bench import bars, plot, report  # noqa: E402
 def row(engine: str, seconds: float, **other) -> dict:
     return {"image": "python", "network": "100m-20ms", "engine": engine, "runs": 7, "seconds": seconds,
             "seconds_min": seconds - 0.1, "seconds_max": seconds + 0.1, "ratio_to_eager": 0.5,
-            "again_seconds": 0.2, "repull_seconds": 0.2, "requests": [7, 9],
+            "again_seconds": 0.2, "again_of_eager": [0.9, 1.0, 1.1], "repull_seconds": 0.2, "requests": [7, 9],
             "bytes": [12_000_000, 12_600_000], "bytes_median": 12_500_000, "cpu": {"node": 0.2, "containerd": 0.1, "registry": 5.0},
             **other}
 
@@ -39,13 +39,25 @@ def test_the_floor_is_that_of_the_ordinary_way_where_it_was_measured():
     assert bars.floor_seconds(measured, [measured, *elsewhere]) == pytest.approx(1.1)
 
 
-@pytest.mark.parametrize(("seconds", "met"), [(0.2, True), (0.201, False)])
-def test_a_second_container_may_take_what_containerds_own_takes(seconds, met):
-    measured, eager = row("erofs-loop", 1.0, again_seconds=seconds), row("eager", 9)
+@pytest.mark.parametrize(("quartiles", "met"), [([1.0, 1.01, 1.2], True), ([1.01, 1.02, 1.03], False)])
+def test_a_second_container_is_slower_when_it_was_in_most_rounds(quartiles, met):
+    measured, eager = row("erofs-loop", 1.0, again_of_eager=quartiles), row("eager", 9)
 
-    assert bars.again_verdict(measured, [eager, measured]) == bars.Verdict("0.200 s", met)
+    assert bars.again_verdict(measured, [eager, measured]) == bars.Verdict("containerd's own", met)
     assert bars.again_verdict(measured, [measured]) is None
     assert bars.again_verdict(eager, [eager, measured]) is None
+
+
+def run(engine: str, number: int, again: float) -> cold_start.Run:
+    return cold_start.Run("python", "1g-2ms", engine, number, 1, 1, again, 0.1, 1, 1, 1, {}, 0, "READY", 0, 0)
+
+
+def test_a_second_container_is_compared_within_its_round():
+    eager = [run("eager", number, again) for number, again in enumerate((0.1, 0.2, 0.4))]
+    ours = [run("erofs-file", number, again) for number, again in enumerate((0.1, 0.22, 0.4))]
+
+    assert cold_start.again_of_eager(eager + ours, ours) == [1.0, 1.0, 1.05]
+    assert cold_start.again_of_eager(ours, ours) is None
 
 
 @pytest.mark.parametrize(("ratio", "met"), [(0.6, True), (0.61, False)])
@@ -100,7 +112,7 @@ def test_what_is_not_met_is_said():
 
     lines = report.markdown(results).splitlines()
 
-    assert "| **9.99** (9.89–10.09) | 0.50 | 0.200 | 0.40 | 1.00 | 7–9 | 12.0–12.6 |  | 0.30 |" in lines[-2]
+    assert "| **9.99** (9.89–10.09) | 0.50 | 0.200, 1.00 (0.90–1.10) | 0.40 | 1.00 | 7–9 | 12.0–12.6 |  | 0.30 |" in lines[-2]
     assert lines[-2].endswith("1.60 s, **not met** |")
     assert lines[-1].endswith("|  |")
 

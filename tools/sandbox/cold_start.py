@@ -39,6 +39,7 @@ from sandbox.scratch import Scratch
 
 ROOT = Path(__file__).resolve().parents[2]
 EAGER = "eager"
+AGAIN = 3  # further containers after a start
 PROFILED = "+profile"
 ENGINES = ("erofs-file", "erofs-loop", "fuse", "erofs-file" + PROFILED, "erofs-loop" + PROFILED, EAGER,
            *peers.BY_NAME)
@@ -56,7 +57,7 @@ class Run:
     round: int
     seconds: float
     pull_seconds: float
-    again_seconds: float  # a second container of the image, straight after
+    again_seconds: float  # the median of AGAIN further containers of the image, straight after
     repull_seconds: float  # a pull of what is all here, after that
     requests: int
     bytes: int  # from the registry
@@ -312,10 +313,11 @@ class Bench:
 
     def _again(self, side: Side, reference: str) -> tuple[float, float]:
         """The floor: seconds of a second container, and of a pull of what is all here."""
-        again = side.containerd.run(reference, "again", *self.workload.command).seconds_to_ready
+        again = median(side.containerd.run(reference, "again", *self.workload.command).seconds_to_ready or 0.0
+                       for _ in range(AGAIN))
         begin = time.monotonic()
         side.pull(reference)
-        return again or 0.0, time.monotonic() - begin
+        return again, time.monotonic() - begin
 
     def _tell_why(self, reference: str, run: Run, ready: float) -> None:
         """The start's timeline, cut at READY: time.monotonic() is the node's clock too."""
@@ -400,6 +402,15 @@ def ratio_to_eager(runs: list[Run], cell: list[Run]) -> float | None:
     return median(ratios) if ratios else None
 
 
+def again_of_eager(runs: list[Run], cell: list[Run]) -> list[float] | None:
+    """Quartiles, over rounds, of this engine's further containers over eager's in the same round."""
+    eager = {(r.image, r.network, r.round): r.again_seconds for r in runs if r.engine == EAGER}
+    ratios = [r.again_seconds / eager[key] for r in cell if eager.get(key := (r.image, r.network, r.round))]
+    if len(ratios) < 2:
+        return ratios * 3 or None
+    return [round(each, 3) for each in statistics.quantiles(ratios, n=4, method="inclusive")]
+
+
 def summaries(runs: list[Run]) -> list[dict]:
     cells: dict[tuple[str, str, str], list[Run]] = {}
     for run in runs:
@@ -415,6 +426,7 @@ def summaries(runs: list[Run]) -> list[dict]:
             "ratio_to_eager": None if ratio is None else round(ratio, 3),
             "pull_seconds": round(median(r.pull_seconds for r in cell), 3),
             "again_seconds": round(median(r.again_seconds for r in cell), 3),
+            "again_of_eager": again_of_eager(runs, cell),
             "repull_seconds": round(median(r.repull_seconds for r in cell), 3),
             "requests": [min(r.requests for r in cell), max(r.requests for r in cell)],
             "bytes": [min(r.bytes for r in cell), max(r.bytes for r in cell)],
