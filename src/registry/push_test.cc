@@ -1,7 +1,10 @@
 // Pushing blobs, over HTTP.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
 
 #include <filesystem>
+#include <thread>
 
 #include "support/registry_fixture.h"
 
@@ -22,7 +25,20 @@ class Push : public test::RegistryOverStores {
   }
 };
 
-using PushOnDisk = test::RegistryFixture;
+class PushOnDisk : public test::RegistryFixture {
+ protected:
+  std::string digest_of(std::string_view text) {
+    return oci::Digest::of(as_bytes(text)).to_string();
+  }
+  // The upload's file, locked as by a request that writes to it.
+  UniqueFd held_upload(const std::string& location) {
+    const auto id = location.substr(location.rfind('/') + 1);
+    const auto path = fmt::format("{}/content/uploads/{}", config_.data, id);
+    UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+    EXPECT_EQ(::flock(file.get(), LOCK_EX | LOCK_NB), 0) << path;
+    return file;
+  }
+};
 
 INSTANTIATE_TEST_SUITE_P(Over, Push, test::all_stores(), test::name_of_stores);
 
@@ -157,6 +173,23 @@ TEST_P(Push, KeepsWhatCameBeforeTheConnectionBroke) {
   const auto done = send("PUT", location + "?digest=" + digest_of("the first part, the second"),
                          ", the second", {Header("Content-Range", "14-25")});
   EXPECT_EQ(done.status, 201);
+}
+
+TEST_F(PushOnDisk, WaitsForTheRequestThatStillWritesToItsUploadAndNotForEver) {
+  const auto location = begin("a");
+  ASSERT_EQ(send("PATCH", location, "abc").status, 202);
+  auto held = held_upload(location);
+
+  const auto refused = send("PATCH", location, "def");
+  std::jthread lets_go([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));
+    held.reset();
+  });
+  const auto done = send("PUT", location + "?digest=" + digest_of("abcdef"), "def");
+
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_NE(refused.body.find("another request is writing"), std::string::npos);
+  EXPECT_EQ(done.status, 201) << done.body;
 }
 
 TEST_P(Push, IsRefusedWhenTheDigestIsWrong) {

@@ -15,6 +15,10 @@ namespace {
 constexpr size_t kPiece = 512 * 1024;
 // How many repositories a mount without a source tries.
 constexpr size_t kMaxMountSources = 16;
+// How long a request waits for another one that writes to its upload, and how often it looks: the
+// client whose connection broke may be back before the request that was cut off has let go.
+constexpr Duration kWaitForWriter = std::chrono::seconds(1);
+constexpr Duration kLookForWriter = std::chrono::milliseconds(5);
 
 using ReceivingPtr = std::unique_ptr<Receiving>;
 
@@ -134,9 +138,13 @@ net::awaitable<std::expected<ReceivingPtr, Refusal>> open_upload(Services& servi
   auto work = [&] {
     return services.uploads.receive(route.repository, caller.id(), route.target, algorithm);
   };
-  auto receiving = co_await net::on_pool(services.writers, std::move(work));
-  if (!receiving) co_return std::unexpected(upload_refusal(receiving.error()));
-  co_return *std::move(receiving);
+  for (Duration waited{};; waited += kLookForWriter) {
+    auto receiving = co_await net::on_pool(services.writers, work);
+    if (receiving) co_return *std::move(receiving);
+    if (receiving.error().code != Code::kConflict || waited >= kWaitForWriter)
+      co_return std::unexpected(upload_refusal(receiving.error()));
+    co_await net::sleep_for(kLookForWriter);
+  }
 }
 
 // Receives a request's bytes, all that its Content-Range announces if it has one.
