@@ -43,13 +43,20 @@ def mounted_as(side, pushed) -> set[str]:
 
 def metric(side, name: str) -> int:
     with urllib.request.urlopen(f"http://{side.node.status()['metrics']}/metrics", timeout=30) as answer:
-        return int(float(re.search(rf"^{name} (\S+)$", answer.read().decode(), re.MULTILINE)[1]))
+        found = re.search(rf"^{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE)
+    return int(float(found[1])) if found else 0
+
+
+def calls(side, call: str) -> int:
+    """How many of containerd's calls succeeded since the worker started."""
+    return metric(side, f'runnel_node_snapshotter_calls_total{{call="{call}",code="ok"}}')
 
 
 def wait_until_nobody_uses_it(side) -> None:
     """containerd removes a snapshot some time after it was told to."""
-    wait_until(lambda: not any(entry.name.isdigit() for entry in (side.node.root / "s").iterdir()), 30,
-               "the container's snapshot is removed")
+    given = calls(side, "Prepare") + calls(side, "View")
+    assert given > 0
+    wait_until(lambda: calls(side, "Remove") == given, 30, "the container's snapshot is removed")
 
 
 def read(side, pushed) -> None:
