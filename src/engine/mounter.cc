@@ -247,13 +247,11 @@ std::string_view take_field(std::string_view& rest, char separator) {
 Result<bool> is_mount_point(const std::string& path) {
   struct statx info;
   const int flags = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT | AT_STATX_DONT_SYNC;
-  if (::statx(AT_FDCWD, path.c_str(), flags, 0, &info) != 0) {
-    if (errno == ENOENT || errno == ENOTDIR) return false;
-    return fail_errno("statx {}", path);
-  }
-  if ((info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0)
+  const bool told = ::statx(AT_FDCWD, path.c_str(), flags, 0, &info) == 0;
+  if (told && (info.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0)
     return (info.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
-  // Linux before 5.8.
+  if (!told && (errno == ENOENT || errno == ENOTDIR)) return false;
+  // Linux before 5.8, or a mount that is broken.
   RUNNEL_TRY(const auto mounts, mounts_below(path));
   return std::ranges::any_of(mounts, [&](const auto& mount) { return mount.target == path; });
 }

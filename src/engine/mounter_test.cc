@@ -25,8 +25,8 @@ TEST(IsMountPoint, KnowsAMountFromADirectoryAndFromNothing) {
   EXPECT_FALSE(is_mount_point("/absent/place").value());
 }
 
-TEST(IsMountPoint, SaysWhatItCouldNotLookAt) {
-  EXPECT_FALSE(is_mount_point("/" + std::string(5000, 'a')));
+TEST(IsMountPoint, LooksIntoTheTableWhereTheDirectoryCannotBeLookedAt) {
+  EXPECT_FALSE(is_mount_point("/" + std::string(5000, 'a')).value());
 }
 
 }  // namespace

@@ -336,7 +336,9 @@ Result<void> Snapshotter::give_owner(const std::string& content, const Record& p
     info.st_uid = IdMapping::to_host(mapping->users, info.st_uid).value_or(info.st_uid);
     info.st_gid = IdMapping::to_host(mapping->groups, info.st_gid).value_or(info.st_gid);
   }
-  if (info.st_uid == ::geteuid() && info.st_gid == ::getegid()) return {};
+  struct stat own;
+  if (::stat(content.c_str(), &own) != 0) return fail_errno("stat {}", content);
+  if (own.st_uid == info.st_uid && own.st_gid == info.st_gid) return {};
   if (::lchown(content.c_str(), info.st_uid, info.st_gid) != 0)
     return fail_errno("chown {}", content);
   return sync_directory(content);
