@@ -68,11 +68,11 @@ def verdict(row: dict, rows: list[dict]) -> Verdict | None:
 
 
 def again_verdict(row: dict, rows: list[dict]) -> Verdict | None:
-    """Of a second container of the image, beside one of containerd's own: not met when it took longer in
-    three rounds of four or more. None where there is no bar."""
-    if eager_of(row, rows) is None or row["engine"] in (EAGER, *peers.BY_NAME):
+    """Of a second container of the image, beside one of containerd's own. None where there is no bar."""
+    own = eager_of(row, rows)
+    if own is None or row["engine"] in (EAGER, *peers.BY_NAME):
         return None
-    return Verdict("containerd's own", row["again_of_eager"][0] <= 1)
+    return Verdict(f"{own['again_seconds']:.3f} s", row["again_seconds"] <= own["again_seconds"])
 
 
 def bytes_verdict(row: dict) -> Verdict | None:

@@ -125,7 +125,8 @@ def _slower_again(rows: list[dict]) -> list[str]:
     for row in rows:
         verdict = bars.again_verdict(row, rows)
         if verdict is not None and not verdict.met:
-            worst[row["image"]] = max(row["again_of_eager"][1], worst.get(row["image"], 0))
+            ratio = row["again_seconds"] / max(bars.eager_of(row, rows)["again_seconds"], 1e-9)
+            worst[row["image"]] = max(ratio, worst.get(row["image"], 0))
     return [f"second container of {image}, up to {ratio:.2f} of containerd's own" for image, ratio in sorted(worst.items())]
 
 
