@@ -1,6 +1,8 @@
 #include "node/start_log.h"
 
 #include <algorithm>
+#include <set>
+#include <utility>
 
 #include "net/url.h"
 
@@ -35,6 +37,24 @@ bool led_to_it(const net::TransferReport& report, SteadyTime expected) {
   const std::string_view purpose = report.purpose;
   if (purpose == "node") return expected != SteadyTime() && report.asked >= expected;
   return purpose.empty() || purpose == "token";
+}
+
+// When the client's latest pull began, as far as its requests tell: it asks for a manifest again
+// that it has been given. Earlier pulls may have found everything here, and prepared nothing.
+SteadyTime latest_pull(const std::map<uint64_t, net::TransferReport>& requests) {
+  SteadyTime began{};
+  std::set<std::pair<std::string_view, std::string_view>> given;
+  for (const auto& [number, report] : requests) {
+    const bool of_client = std::string_view(report.purpose).empty();
+    if (!of_client || report.url.find("/manifests/") == report.url.npos) continue;
+    const std::pair<std::string_view, std::string_view> asked(report.method, report.url);
+    if (given.contains(asked)) {
+      began = report.asked;
+      given.clear();
+    }
+    if (report.status / 100 == 2) given.insert(asked);
+  }
+  return began;
 }
 
 }  // namespace
@@ -112,6 +132,7 @@ void StartLog::begin(const std::string& repository) {
         step.span.kind == timeline::Span::Kind::kPreparation && step.span.end != timeline::kNone;
     if (over) since = std::max(since, SteadyTime(std::chrono::microseconds(step.span.end)));
   }
+  since = std::max(since, latest_pull(record.requests));
   record.since = since;
   std::erase_if(record.requests, [&](const auto& each) {
     return each.second.asked < since || !led_to_it(each.second, record.expected);
