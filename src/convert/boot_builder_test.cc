@@ -181,6 +181,17 @@ TEST_F(BootTest, RefusesMoreLayersThanAReaderTakes) {
   EXPECT_EQ(build_boot_blob(files, trees).error().code, Code::kUnsupported);
 }
 
+TEST_F(BootTest, RefusesMoreTablesThanAReaderTakesBeforeItReadsOne) {
+  auto lower = data_.file;
+  auto upper = upper_.file;
+  lower.blob.parts.table_size = artifact::kMaxTablesSize;
+  const auto refused = build_boot_blob({&lower, &upper}, {data_.tree, upper_.tree});
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kExhausted);
+  EXPECT_NE(refused.error().message.find("can be streamed"), std::string::npos);
+}
+
 TEST_F(BootTest, IsRefusedWhereItDisagreesWithTheManifest) {
   const std::vector<const Layer*> layers = {&data_, &upper_};
   const auto boot = build(layers);

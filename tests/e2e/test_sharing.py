@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import random
+import sysconfig
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +157,49 @@ def test_what_another_layer_has_on_the_node_is_not_fetched(lab, fresh_streaming,
     assert status(second)["reason"] == "Streaming"
     assert sum(layer["bytes_borrowed"] for layer in status(second)["layers"]) >= 8 * 400_000
     assert len(own) <= status(second)["bytes_fetched"] <= len(own) + 100_000
+
+
+CHUNK = 128 * 1024
+
+
+def test_a_rebuild_of_many_small_files_fetches_little_but_what_changed(lab, fresh_streaming):
+    """Python's library as one layer; in the next build one file of fifty has a line more, and one is new.
+
+    Small files share chunks, so that a change spoils those around it; the next large file ends that.
+    """
+    root = Path(sysconfig.get_path("stdlib"))
+    files = {str(path.relative_to(root)): path.read_bytes()
+             for path in sorted(root.rglob("*")) if path.is_file() and not path.is_symlink()}
+    changed = list(files)[25::50]
+    rebuilt = files | {name: files[name] + b"\n# rebuilt\n" for name in changed} | {"a_new_one.py": b"new" * 2000}
+    size = sum(map(len, rebuilt.values()))
+    assert len(changed) > 10 and size > 50 * len(changed) * 4096
+
+    def build(name: str, contents: dict[str, bytes]):
+        def write(tar):
+            for directory in sorted({str(parent) for path in contents for parent in Path(path).parents} - {"."}):
+                tar.directory(directory)
+            for path in sorted(contents):
+                tar.file(path, contents[path])
+        pushed = lab.push(name, [(tar, "zstd") for tar in layers(lab.directory(name), write)])
+        services.convert(pushed.reference)
+        return pushed
+
+    first, second = build("rebuild-first", files), build("rebuild-second", rebuilt)
+    side = fresh_streaming("erofs-file")
+
+    def read_all(pushed, contents: dict[str, bytes]) -> None:
+        side.pull(pushed.reference)
+        with side.containerd.view(pushed.image.chain_ids[-1]) as at:
+            assert [name for name, content in contents.items() if (at / name).read_bytes() != content] == []
+
+    read_all(first, files)
+    daemons.wait_until(lambda: all(layer["complete"] for layer in side.image_status(first.reference)["layers"]), 30,
+                       "the first build to be durable")
+    read_all(second, rebuilt)
+
+    seen = side.image_status(second.reference)
+    assert seen["reason"] == "Streaming"
+    fetched, borrowed = seen["bytes_fetched"], sum(layer["bytes_borrowed"] for layer in seen["layers"])
+    assert fetched <= 2 * CHUNK * (len(changed) + 1), (fetched, size)
+    assert borrowed >= size - 4 * CHUNK * (len(changed) + 1), (borrowed, size)
