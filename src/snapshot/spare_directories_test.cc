@@ -15,10 +15,11 @@ class SpareDirectoriesTest : public testing::Test {
   void open(milliseconds rest) {
     spare_.emplace(
         [this]() -> Result<int64_t> {
-          ++asked_;
+          const bool broken = broken_;  // before anybody learns that this was asked
+          const int number = ++asked_;
           asked_.notify_all();
-          if (broken_) return fail(Code::kUnavailable, "no room");
-          return asked_.load();
+          if (broken) return fail(Code::kUnavailable, "no room");
+          return number;
         },
         [this](int64_t number) { removed_.insert(number); },
         SpareDirectories::Options{.most = 2, .rest = rest});
@@ -41,7 +42,7 @@ class SpareDirectoriesTest : public testing::Test {
 };
 
 TEST_F(SpareDirectoriesTest, AreMadeBeforeAnybodyWantsOne) {
-  open(milliseconds(0));
+  open(std::chrono::hours(1));  // so that none takes the place of one that is taken
 
   wait_for_made(2);
 
