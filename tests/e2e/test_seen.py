@@ -145,7 +145,7 @@ def test_a_running_container_is_found_by_its_id(lab, streaming, converted_recipe
     streaming.pull(pushed.reference)
     name, seen = f"seen-{streaming.node.engine}", []
 
-    started = streaming.containerd.run(pushed.reference, name,
+    started = streaming.containerd.run(pushed.reference, name, "sh", "-c", "echo READY; exec sleep 1000",
                                        on_ready=lambda: seen.append(container(streaming, name)))
 
     assert started.seconds_to_ready is not None, started.output
