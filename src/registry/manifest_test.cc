@@ -15,9 +15,6 @@ const std::string kIndexType(oci::kOciIndex);
 
 class Manifests : public test::RegistryOverStores {
  protected:
-  std::string digest_of(std::string_view text) {
-    return oci::Digest::of(as_bytes(text)).to_string();
-  }
   // An artifact that refers to the manifest with these bytes.
   std::string push_referrer(const std::string& subject, const std::string& type,
                             const oci::Annotations& annotations = {}) {

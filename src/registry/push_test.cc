@@ -15,9 +15,6 @@ using net::Header;
 
 class Push : public test::RegistryOverStores {
  protected:
-  std::string digest_of(std::string_view text) {
-    return oci::Digest::of(as_bytes(text)).to_string();
-  }
   // The blob's bytes, or the status when there are none.
   std::string pull(const std::string& repository, std::string_view text) {
     const auto answer = get("/v2/" + repository + "/blobs/" + digest_of(text));
@@ -27,9 +24,6 @@ class Push : public test::RegistryOverStores {
 
 class PushOnDisk : public test::RegistryFixture {
  protected:
-  std::string digest_of(std::string_view text) {
-    return oci::Digest::of(as_bytes(text)).to_string();
-  }
   // The upload's file, locked as by a request that writes to it.
   UniqueFd held_upload(const std::string& location) {
     const auto id = location.substr(location.rfind('/') + 1);

@@ -15,10 +15,11 @@ namespace {
 constexpr size_t kPiece = 512 * 1024;
 // How many repositories a mount without a source tries.
 constexpr size_t kMaxMountSources = 16;
-// How long a request waits for another one that writes to its upload, and how often it looks: the
-// client whose connection broke may be back before the request that was cut off has let go.
+// How long a request waits at least for another one that writes to its upload: the client whose
+// connection broke may be back before the request that was cut off has let go. It looks after so
+// long, and each time after twice as long as before.
 constexpr Duration kWaitForWriter = std::chrono::seconds(1);
-constexpr Duration kLookForWriter = std::chrono::milliseconds(5);
+constexpr Duration kFirstLook = std::chrono::milliseconds(5);
 
 using ReceivingPtr = std::unique_ptr<Receiving>;
 
@@ -138,12 +139,14 @@ net::awaitable<std::expected<ReceivingPtr, Refusal>> open_upload(Services& servi
   auto work = [&] {
     return services.uploads.receive(route.repository, caller.id(), route.target, algorithm);
   };
-  for (Duration waited{};; waited += kLookForWriter) {
+  Duration waited{};
+  for (Duration pause = kFirstLook;; pause *= 2) {
     auto receiving = co_await net::on_pool(services.writers, work);
     if (receiving) co_return *std::move(receiving);
     if (receiving.error().code != Code::kConflict || waited >= kWaitForWriter)
       co_return std::unexpected(upload_refusal(receiving.error()));
-    co_await net::sleep_for(kLookForWriter);
+    co_await net::sleep_for(pause);
+    waited += pause;
   }
 }
 

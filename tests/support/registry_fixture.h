@@ -101,6 +101,10 @@ class RegistryFixture : public testing::Test {
     ASSERT_TRUE(write_all(socket.get(), as_bytes(bytes)));
   }
 
+  static std::string digest_of(std::string_view bytes) {
+    return oci::Digest::of(as_bytes(bytes)).to_string();
+  }
+
   oci::Digest push_blob(const std::string& repository, std::string_view bytes) {
     const auto digest = oci::Digest::of(as_bytes(bytes));
     const auto answer = send("PUT", begin(repository) + "?digest=" + digest.to_string(), bytes);
