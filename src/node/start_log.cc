@@ -52,7 +52,7 @@ SteadyTime latest_pull(const std::map<uint64_t, net::TransferReport>& requests) 
       began = report.asked;
       given.clear();
     }
-    if (report.status / 100 == 2) given.insert(asked);
+    if (report.status / 100 == 2 && report.error.empty()) given.insert(asked);
   }
   return began;
 }

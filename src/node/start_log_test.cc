@@ -115,23 +115,26 @@ TEST_F(StartLogTest, TellsAStartFromOneStraightBeforeIt) {
 
 TEST_F(StartLogTest, TellsAPullFromOneThatFoundEverythingHere) {
   uint64_t number = 0;
-  const auto asks = [&](const char* method, const std::string& what, int status) {
+  const auto asks = [&](const char* method, const std::string& what, int status,
+                        const char* error = "") {
     auto report = request(++number, "", "http://r/v2/a/manifests/" + what);
     report.method = method;
     report.status = status;
+    report.error = error;
     whole(report);
     clock_.advance(std::chrono::milliseconds(10));
   };
   asks("HEAD", "1", 200);
   asks("HEAD", "1", 401);  // from here on it is another pull
   asks("HEAD", "1", 200);
+  asks("GET", "sha256:index", 200, "the connection broke");
   asks("GET", "sha256:index", 200);
   asks("GET", "sha256:manifest", 200);
 
   log_.begin("r/a");
 
   const auto start = log_.start("r/a", "r");
-  ASSERT_EQ(start.requests.size(), 4u);
+  ASSERT_EQ(start.requests.size(), 5u);
   EXPECT_EQ(start.requests[0].status, 401);
 }
 
