@@ -75,7 +75,8 @@ def run(command: Command) -> int:
             image = bench.add_image(recipe)
             runs = cold_start.rounds(bench, image, options.runs, lambda text: print(text, flush=True))
             results["absent"] |= {f"{of}, {engine}": why for (of, engine), why in bench.given_up.items()}
-            results["summary"] = merged(results["summary"], command.summaries(runs))
+            rows = [row | {"date": results["date"]} for row in command.summaries(runs)]
+            results["summary"] = merged(results["summary"], rows)
             results["runs"] = merged(results["runs"], [asdict(each) for each in runs])
             command.write(results, path)
     print("\n" + command.markdown(results))

@@ -34,6 +34,15 @@ def _line(row: dict, rows: list[dict]) -> str:
             f"{_spread(*row['requests'], 1, 0)} | {_spread(*row['bytes'], 1e6, 1)} | {came} | {cpu:.2f} | {bar} |")
 
 
+def _older(results: dict) -> str:
+    """Which rows were measured on another day, where a file has such."""
+    days: dict[str, set[str]] = {}
+    for row in results["summary"]:
+        if row.get("date", results["date"]) != results["date"]:
+            days.setdefault(row["date"], set()).add(f"{row['image']} at {row['network']}")
+    return "".join(f" Of {day}: {', '.join(sorted(what))}." for day, what in sorted(days.items()))
+
+
 def markdown(results: dict) -> str:
     rows = results["summary"]
     said = (f"{measured.opening(results, 'cold-start')}, load average {results['load']} before: from asking for "
@@ -46,7 +55,7 @@ def markdown(results: dict) -> str:
             "rate. *Touched*: MB of 4 KiB pages that the kernel asked of the layers' devices, and what came of the "
             "devices as a multiple of that, both uncompressed; where it is not given, all bytes count as needed. "
             "CPU seconds are the node's and containerd's. *stargz*, *soci* and *nydus*: other snapshotters that "
-            "stream, each with the image in its own format (docs/performance.md says how it was made).")
+            f"stream, each with the image in its own format (docs/performance.md says how it was made).{_older(results)}")
     absent = [f"**Not measured**: {' '.join(why.split())}" for why in results.get("absent", {}).values()]
     return "\n".join([
         said, "", *(line for why in absent for line in (why, "")), f"![Seconds to READY]({results['plot']})", "",

@@ -115,7 +115,7 @@ def lost(parts: dict) -> list[str]:
         if row.get("ratio", 0) > 1:
             found.append(f"a start with {row['axis']} {row['point']:,}")
         if row.get("cached_ratio", 0) > 1:
-            found.append(f"page cache of {row['point']:,} images on one base, {row['way']}")
+            found.append(f"page cache of {row['point']:,} image{'s on one base' if row['point'] > 1 else ''}, {row['way']}")
     return found
 
 
@@ -146,6 +146,9 @@ def block(date: str, parts: dict, pictures: dict[str, str], older: dict[str, str
     `older` the days of parts that were not measured again on that date."""
     at = f"bench/results/{date}"
     but = "".join(f", {name} {day}" for name, day in sorted(older.items()))
+    for name, part in sorted(parts.items()):
+        days = {row["date"] for row in part.get("summary", []) if "date" in row} - {older.get(name, date)}
+        but += "".join(f", some of {name} {day}" for day in sorted(days))
     lines = [f"Measured {date}{but}; every table, with spreads, processor time and memory: [{at}.md]({at}.md), figures "
              f"[{at}.json]({at}.json).", ""]
     lines += [f"![{title}](bench/results/{name})" for name, title in pictures.items()]

@@ -124,6 +124,14 @@ def test_who_could_not_be_built_is_named():
     assert "\n**Not measured**: soci cannot be built: needs go\n" in report.markdown(results)
 
 
+def test_the_text_says_which_starts_were_measured_on_another_day():
+    results = {"date": "2026-01-02", "machine": {"processors": 2, "model": "m", "kernel": "k"}, "load": 0, "plot": "p.svg",
+               "summary": [row("eager", 9, date="2026-01-01"), row("erofs-file", 1, date="2026-01-01"),
+                           row("eager", 9, date="2026-01-02", network="loopback"), row("eager", 9, network="1g-2ms")]}
+
+    assert " Of 2026-01-01: python at 100m-20ms.\n" in report.markdown(results)
+
+
 def test_the_plot_has_a_bar_for_each_row_and_scales_each_network_by_its_longest():
     rows = [row("eager", 4.0), row("a<b", 1.0), row("eager", 0.5, network="1g-2ms")]
 

@@ -161,6 +161,13 @@ def test_the_readme_shows_others_beside_and_where_they_are_faster():
     assert text.endswith("Lost, or a bar not met: soci is faster at python, 100m-20ms.\n")
 
 
+def test_the_readme_says_what_of_a_part_is_of_another_day():
+    rows = [start("eager", 4, 1) | {"date": "2026-01-01"}, start("erofs-file", 1, 0.25) | {"date": "2026-01-02"}]
+
+    assert readme.block("2026-01-02", {"cold-start": {"summary": rows}}, {}, {"registry": "2026-01-01"}).startswith(
+        "Measured 2026-01-02, registry 2026-01-01, some of cold-start 2026-01-01; every table")
+
+
 def test_the_readme_says_of_which_images_a_second_container_is_slower():
     rows = [start("eager", 4, 1), start("erofs-file", 1, 0.25) | {"again_seconds": 0.25},
             start("erofs-loop", 1, 0.25) | {"again_seconds": 0.3}]
