@@ -90,7 +90,7 @@ def _growth(rows: list[dict]) -> list[str]:
 
 
 def lost(parts: dict) -> list[str]:
-    """What did not meet its bar, by name, and every start that was slower than the ordinary one."""
+    """What did not meet its bar, by name, and all that was slower than what it is beside."""
     found = []
     starts = parts.get("cold-start", {}).get("summary", [])
     for row in starts:
@@ -111,11 +111,26 @@ def lost(parts: dict) -> list[str]:
         for name, case in parts.get(part, {}).get("cases", {}).items():
             if not case.get("met", True):
                 found.append(f"{part}, {name}")
+    found += _slower_answers(parts.get("registry", {}).get("cases", {}))
     for row in parts.get("growth", {}).get("summary", []):
         if row.get("ratio", 0) > 1:
             found.append(f"a start with {row['axis']} {row['point']:,}")
         if row.get("cached_ratio", 0) > 1:
             found.append(f"page cache of {row['point']:,} image{'s on one base' if row['point'] > 1 else ''}, {row['way']}")
+    return found
+
+
+def _slower_answers(cases: dict) -> list[str]:
+    """Where the other server gave more answers a second, but no bar says so."""
+    found = []
+    for name, case in cases.items():
+        if case.get("met", True) and (case.get("ratio") or {}).get("median", 1) < 1:
+            found.append(f"registry, {name}, {case['ratio']['median']:.2f} of the other server's answers a second")
+        slower = [row for row in case.get("rows", []) if row["ratio"]["median"] < 1]
+        if slower:
+            lowest = min(slower, key=lambda row: row["ratio"]["median"])
+            found.append(f"registry, {name}, {len(slower)} of {len(case['rows'])} slower than the other server, at most to "
+                         f"{lowest['ratio']['median']:.2f} ({lowest['question']}, {lowest['connections']} connection{'s' if lowest['connections'] > 1 else ''})")
     return found
 
 

@@ -187,6 +187,18 @@ def test_the_readme_says_where_too_much_came_and_what_is_slower_than_an_ordinary
         "cold start of python, loopback, erofs-file, slower than an ordinary pull"]
 
 
+def test_the_readme_says_where_another_server_is_faster():
+    def row(connections: int, ratio: float) -> dict:
+        return {"question": "range", "connections": connections, "ratio": {"median": ratio}}
+
+    cases = {"bulk": {"met": True, "ratio": {"median": 0.97}}, "push": {"met": True, "ratio": {"median": 2.0}},
+             "connections": {"met": True, "rows": [row(1, 0.8), row(16, 0.7), row(64, 1.5)]}, "tags": {"met": True}}
+
+    assert readme.lost({"registry": {"cases": cases}}) == [
+        "registry, bulk, 0.97 of the other server's answers a second",
+        "registry, connections, 2 of 3 slower than the other server, at most to 0.70 (range, 16 connections)"]
+
+
 def test_only_what_stands_between_the_marks_is_written():
     page = f"before\n{readme.BEGIN}: how -->\nold\n{readme.END}\nafter\n"
 
