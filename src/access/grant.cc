@@ -58,10 +58,6 @@ Actions allowed(const Grants& grants, std::string_view repository) {
   return actions;
 }
 
-bool allows_somewhere(const Grants& grants, Action action) {
-  return std::ranges::any_of(grants, [&](const Grant& grant) { return grant.actions.has(action); });
-}
-
 Result<Actions> role(std::string_view name) {
   for (const auto& known : kRoles)
     if (known.name == name) return known.actions;

@@ -33,8 +33,6 @@ Result<void> check_pattern(std::string_view pattern);
 
 // What the grants together allow in the repository.
 Actions allowed(const Grants& grants, std::string_view repository);
-// Whether they allow the action in any repository at all.
-bool allows_somewhere(const Grants& grants, Action action);
 
 // A role's actions: "AcrPull" (content and metadata to read), "AcrPush" (and to write), "AcrDelete"
 // (content to delete), "Converter" (AcrPush and convert), "Owner" (everything). kNotFound for

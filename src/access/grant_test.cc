@@ -29,8 +29,6 @@ TEST(Grants, AddUp) {
 
   EXPECT_EQ(allowed(grants, "other"), Actions({Action::kContentRead}));
   EXPECT_EQ(allowed(grants, "team/app"), Actions({Action::kContentRead, Action::kContentWrite}));
-  EXPECT_TRUE(allows_somewhere(grants, Action::kContentWrite));
-  EXPECT_FALSE(allows_somewhere(grants, Action::kContentDelete));
 }
 
 TEST(ScopeMap, ReadsAndWritesItsLines) {

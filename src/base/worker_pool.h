@@ -13,7 +13,7 @@
 namespace runnel {
 
 // submit() may be called from any thread, a task included. The queue is not bounded: who feeds the
-// pool bounds what it has in flight (see base/bounded_queue.h). Tasks must not throw.
+// pool bounds what it has in flight. Tasks must not throw.
 class WorkerPool {
  public:
   enum class Work : uint8_t {

@@ -18,8 +18,6 @@ inline constexpr std::string_view kDockerManifest =
 inline constexpr std::string_view kDockerList =
     "application/vnd.docker.distribution.manifest.list.v2+json";
 inline constexpr std::string_view kDockerConfig = "application/vnd.docker.container.image.v1+json";
-inline constexpr std::string_view kDockerLayerGzip =
-    "application/vnd.docker.image.rootfs.diff.tar.gzip";
 inline constexpr std::string_view kDockerForeignLayer =
     "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
 

@@ -27,13 +27,6 @@ Code code_of(grpc::StatusCode code) {
   }
 }
 
-CriImage image_of(const cri::Image& image) {
-  return {.id = image.id(),
-          .tags = {image.repo_tags().begin(), image.repo_tags().end()},
-          .digests = {image.repo_digests().begin(), image.repo_digests().end()},
-          .size = image.size()};
-}
-
 // One call to the image service behind a socket.
 class Call {
  public:
@@ -84,25 +77,6 @@ Result<std::string> pull_image(const std::string& socket, const std::string& ima
   RUNNEL_DO(
       Call(socket, timeout).run(&cri::ImageService::Stub::PullImage, request, response, stop));
   return response.image_ref();
-}
-
-Result<std::optional<CriImage>> image_status(const std::string& socket, const std::string& image,
-                                             Duration timeout) {
-  cri::ImageStatusRequest request;
-  request.mutable_image()->set_image(image);
-  cri::ImageStatusResponse response;
-  RUNNEL_DO(Call(socket, timeout).run(&cri::ImageService::Stub::ImageStatus, request, response));
-  if (!response.has_image()) return std::nullopt;
-  return image_of(response.image());
-}
-
-Result<std::vector<CriImage>> list_images(const std::string& socket, Duration timeout) {
-  cri::ListImagesResponse response;
-  RUNNEL_DO(Call(socket, timeout)
-                .run(&cri::ImageService::Stub::ListImages, cri::ListImagesRequest(), response));
-  std::vector<CriImage> images;
-  for (const auto& image : response.images()) images.push_back(image_of(image));
-  return images;
 }
 
 Result<void> remove_image(const std::string& socket, const std::string& image, Duration timeout) {

@@ -8,21 +8,11 @@
 #include <optional>
 #include <stop_token>
 #include <string>
-#include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
 
 namespace runnel::snapshot {
-
-struct CriImage {
-  std::string id;
-  std::vector<std::string> tags;     // full references
-  std::vector<std::string> digests;  // "repository@sha256:…"
-  uint64_t size = 0;                 // as the runtime counts
-
-  bool operator==(const CriImage&) const = default;
-};
 
 // A pod's pull secret; no user: none.
 struct PullAuth {
@@ -36,11 +26,6 @@ struct PullAuth {
 Result<std::string> pull_image(const std::string& socket, const std::string& image,
                                std::optional<Duration> timeout, const std::stop_token& stop = {},
                                const PullAuth& auth = {});
-
-// Nothing when the runtime has no image of that reference or ID.
-Result<std::optional<CriImage>> image_status(const std::string& socket, const std::string& image,
-                                             Duration timeout);
-Result<std::vector<CriImage>> list_images(const std::string& socket, Duration timeout);
 
 // It may be gone already.
 Result<void> remove_image(const std::string& socket, const std::string& image, Duration timeout);
