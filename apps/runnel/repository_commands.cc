@@ -85,7 +85,7 @@ void add_manifest_commands(CLI::App& app, Action& action) {
     return made;
   };
   const auto list =
-      add("list", "the manifests that tags lead to, with what refers to them",
+      add("list", "all manifests with their tags, also those without one",
           "list -r registry.example -n team/app -o table", "REPOSITORY", cli::manifest_list);
   add_top(*list.command, list.options->top);
   const auto metadata = add("list-metadata", "the same, with what may be done to each",

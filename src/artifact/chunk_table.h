@@ -30,7 +30,7 @@
 namespace runnel::artifact {
 
 inline constexpr uint32_t kBlockSize = 4096;
-// What the converter writes (docs/architecture.md has the measurement) and what readers accept.
+// What the converter writes and what readers accept.
 inline constexpr uint32_t kChunkSize = 128 * 1024;
 inline constexpr uint32_t kMaxChunkSize = 1024 * 1024;
 inline constexpr uint32_t kMaxChunks = 1u << 24;
