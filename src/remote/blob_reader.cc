@@ -11,6 +11,8 @@ namespace {
 // An attempt that brought so much starts the count of failures anew: a large blob over a poor line
 // arrives at last, and a server that cuts after every byte does not keep us for ever.
 constexpr uint64_t kProgressBytes = 1 << 20;
+// Of an attempt that begins when the time is all but over; 0 would mean that there is no end.
+constexpr auto kLeastTimeout = std::chrono::milliseconds(1);
 
 }  // namespace
 
@@ -19,7 +21,8 @@ BlobReader::BlobReader(const Exchange& exchange, Call call, Expected expected)
       call_(std::move(call)),
       digest_(std::move(expected.digest)),
       size_(expected.size),
-      first_part_(size_ && expected.first_part < *size_ ? expected.first_part : 0) {
+      first_part_(size_ && expected.first_part < *size_ ? expected.first_part : 0),
+      deadline_(expected.deadline) {
   if (digest_) digester_.emplace(digest_->algorithm());
 }
 
@@ -32,6 +35,7 @@ Result<void> BlobReader::run(const Consume& consume) {
     if (outcome && size_ && position_ < *size_) continue;  // the first part
     if (outcome) break;
     if (final_ || outcome.error().code != Code::kUnavailable) return outcome;
+    if (deadline_ && std::chrono::steady_clock::now() >= *deadline_) return outcome;
     if (position_ - before >= kProgressBytes) failed = 0;
     if (position_ > before) since = std::chrono::steady_clock::now();
     if (!exchange_.pause(++failed, refusal_ ? &*refusal_ : nullptr, since)) return outcome;
@@ -46,6 +50,10 @@ Result<void> BlobReader::run(const Consume& consume) {
 
 Result<void> BlobReader::attempt(const Consume& consume) {
   refusal_.reset();
+  if (deadline_) {
+    const auto left = *deadline_ - std::chrono::steady_clock::now();
+    call_.total_timeout = std::max<Duration>(left, kLeastTimeout);
+  }
   const bool first = position_ < first_part_;
   if (first) {
     call_.headers.set("Range", fmt::format("bytes={}-{}", position_, first_part_ - 1));

@@ -21,6 +21,8 @@ class BlobReader {
     // With a size, so many bytes are asked for by themselves, and the rest when they have been
     // consumed. 0: the whole at once.
     uint64_t first_part = 0;
+    // When to give up although bytes come; none: never.
+    std::optional<SteadyTime> deadline = std::nullopt;
   };
 
   // `call` asks for the whole blob.
@@ -40,6 +42,7 @@ class BlobReader {
   const std::optional<oci::Digest> digest_;
   const std::optional<uint64_t> size_;
   const uint64_t first_part_;
+  const std::optional<SteadyTime> deadline_;
   uint64_t position_ = 0;
   std::optional<oci::Digester> digester_;
   std::optional<Answer> refusal_;  // of the last attempt

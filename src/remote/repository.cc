@@ -166,7 +166,8 @@ Result<void> Repository::blob_in_parts(const oci::Descriptor& blob, const Consum
       .run(consume);
 }
 
-Result<Buffer> Repository::blob_bytes(const oci::Digest& digest, size_t limit) const {
+Result<Buffer> Repository::blob_bytes(const oci::Digest& digest, size_t limit,
+                                      std::optional<Duration> within) const {
   Buffer out;
   const auto append = [&](Bytes piece) -> Result<void> {
     if (piece.size() > limit - out.size())
@@ -175,7 +176,9 @@ Result<Buffer> Repository::blob_bytes(const oci::Digest& digest, size_t limit) c
     out.insert(out.end(), piece.begin(), piece.end());
     return {};
   };
-  RUNNEL_DO(BlobReader(exchange_, blob_call(digest), {.digest = digest}).run(append));
+  BlobReader::Expected expected{.digest = digest};
+  if (within) expected.deadline = std::chrono::steady_clock::now() + *within;
+  RUNNEL_DO(BlobReader(exchange_, blob_call(digest), std::move(expected)).run(append));
   return out;
 }
 

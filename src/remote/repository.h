@@ -70,8 +70,10 @@ class Repository {
   // not on the line before they are consumed.
   Result<void> blob_in_parts(const oci::Descriptor& blob, const Consume& consume,
                              uint64_t first_part) const;
-  // kExhausted when it is larger than `limit`.
-  Result<Buffer> blob_bytes(const oci::Digest& digest, size_t limit) const;
+  // kExhausted when it is larger than `limit`, kUnavailable when it is not all here `within` that
+  // time, although bytes come.
+  Result<Buffer> blob_bytes(const oci::Digest& digest, size_t limit,
+                            std::optional<Duration> within = std::nullopt) const;
   // Exactly these bytes, which nobody has verified. A registry that ignores ranges is read up to
   // them when they begin near the front, and is kUnsupported otherwise.
   Result<Buffer> blob_range(const oci::Digest& digest, uint64_t offset, uint64_t length) const;

@@ -412,6 +412,19 @@ TEST_F(RemoteRepository, ReadsSmallBlobsIntoMemoryWithALimit) {
             Code::kNotFound);
 }
 
+TEST_F(RemoteRepository, GivesUpOnASmallBlobThatIsNotHereInTime) {
+  const auto digest = registry_.add_blob("hello");
+  registry_.inject("GET /v2/team/app/blobs", {.cut_after = 2, .stall = true}, 100);
+  const auto start = std::chrono::steady_clock::now();
+
+  const auto got = repository().blob_bytes(digest, 5, 100ms);
+
+  ASSERT_FALSE(got);
+  EXPECT_EQ(got.error().code, Code::kUnavailable);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s) << "less than the silence it may keep";
+  EXPECT_EQ(registry_.seen().size(), 1u) << "its time was used up";
+}
+
 TEST_F(RemoteRepository, ReadsExactlyTheRange) {
   const std::string bytes = pattern(100'000);
   const auto digest = registry_.add_blob(bytes);
