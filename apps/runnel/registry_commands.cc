@@ -29,7 +29,8 @@ void add_registry_commands(CLI::App& registry, std::function<int()>& action) {
     made.first->add_flag("--json", made.second->json, "print JSON");
   };
 
-  auto gc = add("gc", "collect what nothing needs any more, now", "gc --config /etc/runnel/registry.toml --dry-run", registry_gc);
+  auto gc = add("gc", "collect what nothing needs any more, now",
+                "gc --config /etc/runnel/registry.toml --dry-run", registry_gc);
   gc.first->add_flag("--dry-run", gc.second->dry_run, "only say what would be collected");
   auto fsck = add("fsck", "check everything that is stored", "fsck --repair", registry_fsck);
   fsck.first->add_flag("--repair", fsck.second->repair,

@@ -28,9 +28,9 @@ constexpr std::string_view kPoints[] = {
     "write",        "before-sync",
     "fdatasync",    "between-sync-and-bitmap",
     "bits",         "between-bitmap-and-sync",
-    "keep-image",
+    "keep-image",   "mount-image",
 };
-constexpr std::string_view kCanFail[] = {"write", "fdatasync", "bits", "keep-image"};
+constexpr std::string_view kCanFail[] = {"write", "fdatasync", "bits", "keep-image", "mount-image"};
 
 struct ErrorName {
   std::string_view name;

@@ -11,6 +11,7 @@
 //   bits                     (can fail) pwrite(2) of the validity bits
 //   between-bitmap-and-sync  the bits are written, fdatasync(2) of them was not called
 //   keep-image               (can fail) node: an image's files are written, and not durable
+//   mount-image              (can fail) node: an image's layers are open, and it is not mounted
 //
 // In a whole program they are set by RUNNEL_FAULT, which is read once, at the first point that is
 // passed: POINT:ACTION[:N], several with commas. ACTION is `kill` (SIGKILL to itself at the Nth

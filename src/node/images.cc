@@ -23,6 +23,18 @@ bool may_change(Reason reason) {
          reason == Reason::kDiskFull || reason == Reason::kCredentialsMissing;
 }
 
+// What a worker that starts anew may be spared.
+bool another_start_may_help(Code code) {
+  return code == Code::kUnavailable || code == Code::kExhausted || code == Code::kCancelled;
+}
+
+std::vector<std::string> texts_of(const std::vector<oci::Digest>& digests) {
+  std::vector<std::string> texts;
+  texts.reserve(digests.size());
+  for (const auto& digest : digests) texts.push_back(digest.to_string());
+  return texts;
+}
+
 }  // namespace
 
 Images::Images(Options options, ImageStore store, Registries& registries, engine::Engine& engine,
@@ -65,34 +77,64 @@ Result<void> Images::restore(const std::set<std::string>& held) {
   RUNNEL_TRY(auto loaded, store_.load_all());
   for (const auto& sentence : loaded.damaged) log::error("stored image is damaged: {}", sentence);
   held_ = held;
-  for (auto& stored : loaded.images) {
-    const bool needed = std::ranges::any_of(
-        stored.chain_ids, [&](const auto& id) { return held.contains(id.to_string()); });
-    if (!needed) {
-      if (auto removed = store_.remove(stored); !removed) log::error("{}", removed.error().message);
+  RUNNEL_TRY(auto attached, attach_held(std::move(loaded.images)));
+  ImageNeeds needs(held_);
+  for (const auto& stored : attached) needs.add(texts_of(stored.chain_ids));
+  std::vector<StreamedImage> unneeded;
+  for (auto& stored : attached) {
+    const auto chain_ids = texts_of(stored.chain_ids);
+    const auto is_mounted = [&](size_t layers) {
+      return engine_.has_mounted(fmt::format("{}-{}", stored.subject.hex(), layers));
+    };
+    if (needs.needs(chain_ids, is_mounted)) {
+      streams_again(std::move(stored));
       continue;
     }
-    if (auto attached = attach(stored); !attached) {
-      if (attached.error().code != Code::kInvalid) return std::unexpected(attached.error());
-      // Not with what the others stored: theirs go on.
-      log::error(log::Fields{{"image", stored.name()}}, "does not stream any more: {}",
-                 attached.error().message);
-      continue;
-    }
-    auto image = std::make_shared<Image>();
-    image->host = stored.host;
-    image->repository = stored.repository;
-    image->subject = stored.subject;
-    image->preparing = false;
-    image->verdict = {.reason = Reason::kStreaming, .detail = {}};
-    for (const auto& id : stored.chain_ids) image->chain_ids.push_back(id.to_string());
-    image->streamed = std::make_shared<const StreamedImage>(std::move(stored));
-    pool_.submit([this, streamed = image->streamed] { check_access(*streamed); });
-    trees_.add(image->streamed);
-    images_[image->subject] = std::move(image);
+    needs.remove(chain_ids);
+    if (auto removed = store_.remove(stored); !removed) log::error("{}", removed.error().message);
+    unneeded.push_back(std::move(stored));
   }
+  for (const auto& image : unneeded) release_layers(image);
   unmount_left(loaded.damaged_subjects);
   return {};
+}
+
+// Those of which a layer has a snapshot, with their layers open. What is wrong with one is no
+// reason to let the readers of others wait.
+Result<std::vector<StreamedImage>> Images::attach_held(std::vector<StreamedImage> stored) {
+  std::vector<StreamedImage> attached;
+  for (auto& image : stored) {
+    const bool held = std::ranges::any_of(
+        image.chain_ids, [&](const auto& id) { return held_.contains(id.to_string()); });
+    if (!held) {
+      if (auto removed = store_.remove(image); !removed) log::error("{}", removed.error().message);
+      continue;
+    }
+    const auto layers = attach(image);
+    if (layers) {
+      attached.push_back(std::move(image));
+    } else if (another_start_may_help(layers.error().code)) {
+      return std::unexpected(layers.error());
+    } else {
+      log::error(log::Fields{{"image", image.name()}}, "does not stream any more: {}",
+                 layers.error().message);
+    }
+  }
+  return attached;
+}
+
+void Images::streams_again(StreamedImage stored) {
+  auto image = std::make_shared<Image>();
+  image->host = stored.host;
+  image->repository = stored.repository;
+  image->subject = stored.subject;
+  image->preparing = false;
+  image->verdict = {.reason = Reason::kStreaming, .detail = {}};
+  image->chain_ids = texts_of(stored.chain_ids);
+  image->streamed = std::make_shared<const StreamedImage>(std::move(stored));
+  pool_.submit([this, streamed = image->streamed] { check_access(*streamed); });
+  trees_.add(image->streamed);
+  images_[image->subject] = std::move(image);
 }
 
 // What cannot go now does later.
@@ -179,6 +221,7 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
                          image->verdict.reason == Reason::kAlreadyUnpacked;
     if (image->leaving) {
       image->wanted_again = true;
+      image->manifest = *manifest;
       image->host = seen.host;
       image->repository = seen.repository;
       return;
@@ -192,7 +235,7 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   image->subject = seen.digest;
   image->manifest = *manifest;
   if (options_.log != nullptr) options_.log->begin(image->place());
-  pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
+  begin_locked(image, Prepare::kWhenOfUse);
   forget_old_verdicts_locked();
 }
 
@@ -225,8 +268,7 @@ Verdict Images::wait_for_verdict(const oci::Digest& manifest, const std::stop_to
     if (!image->preparing && (image->streamed || asked_again)) return image->verdict;
     if (!image->preparing) {
       asked_again = true;
-      image->preparing = true;
-      pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
+      begin_locked(image, Prepare::kAlways);
     }
     if (stop.stop_requested()) return {.reason = Reason::kSourceUnavailable, .detail = kStopping};
     if (clock_.now() >= deadline) break;
@@ -261,6 +303,12 @@ void Images::begin_stop() {
 bool Images::is_stopping() const {
   const std::lock_guard lock(mutex_);
   return stopping_;
+}
+
+void Images::begin_locked(const std::shared_ptr<Image>& image, Prepare when) {
+  image->preparing = true;
+  image->began = clock_.now();
+  pool_.submit([this, image, when] { prepare(image, when); });
 }
 
 void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
@@ -308,7 +356,8 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
 Result<void> Images::read_config(Image& image, const remote::Repository& repository,
                                  const oci::Manifest& manifest,
                                  std::vector<oci::Digest>& diff_ids) {
-  RUNNEL_TRY(const auto bytes, repository.blob_bytes(manifest.config.digest, oci::kMaxConfigBytes));
+  RUNNEL_TRY(const auto bytes, repository.blob_bytes(manifest.config.digest, oci::kMaxConfigBytes,
+                                                     options_.offer_timeout));
   RUNNEL_TRY(auto config, oci::parse_image_config(bytes));
   diff_ids = std::move(config.diff_ids);
   std::vector<std::string> chain_ids;

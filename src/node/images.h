@@ -29,6 +29,7 @@
 #include "node/boot_download.h"
 #include "node/early_boots.h"
 #include "node/idle_mounts.h"
+#include "node/image_needs.h"
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
 #include "node/letting_go.h"
@@ -156,9 +157,10 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
     bool preparing = true;
     bool leaving = false;  // let_go() takes it away; nobody begins anew at the same paths before
     bool wanted_again = false;  // was seen meanwhile
+    SteadyTime began{};         // the latest preparation
     Verdict verdict;
-    SteadyTime decided{};  // and so mounted, when it streams
-    oci::Manifest manifest;
+    SteadyTime decided{};                // and so mounted, when it streams
+    oci::Manifest manifest;              // empty of one that an earlier worker brought
     std::vector<std::string> chain_ids;  // empty until the configuration was read
     std::shared_ptr<const StreamedImage> streamed;
     std::shared_ptr<BootDownload> boot_download;  // of `streamed`, when this process made it
@@ -177,6 +179,20 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
     std::string mount_name() const;
   };
+  // While somebody mounts what he found: the image stays until the mount tells that it is used.
+  class Mounting {
+   public:
+    // Under mutex_.
+    Mounting(Images& images, std::string name);
+    // Takes mutex_.
+    ~Mounting();
+    Mounting(const Mounting&) = delete;
+    Mounting& operator=(const Mounting&) = delete;
+
+   private:
+    Images& images_;
+    const std::string name_;
+  };
 
   // An image that streamed until just now.
   struct Leaving {
@@ -189,10 +205,13 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
          const Clock& clock);
 
   Result<void> restore(const std::set<std::string>& held);
+  Result<std::vector<StreamedImage>> attach_held(std::vector<StreamedImage> stored);
+  void streams_again(StreamedImage stored);
   void unmount_left(const std::set<std::string>& damaged);
   std::shared_ptr<const Image> latest_locked(const oci::Reference& reference) const;
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
+  void begin_locked(const std::shared_ptr<Image>& image, Prepare when);
   void prepare(const std::shared_ptr<Image>& image, Prepare when);
   bool is_stopping() const;
   Verdict wait_for_verdict(const oci::Digest& manifest, const std::stop_token& stop,
@@ -209,12 +228,15 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
 
   // images_chains.cc
+  bool is_pulled_though_unpacked_locked(const Image& image) const;
   void prepare_after_all_locked(const std::string& chain_id);
+  bool knows_locked(const std::string& chain_id) const;
+  std::string look_up_label_locked(const std::string& chain_id, const snapshot::Labels& labels);
   void look_up(const std::string& reference);
-  void look_up_label(const std::string& chain_id, const snapshot::Labels& labels);
+  bool has_failed_locked(const std::string& reference) const;
   std::optional<Place> find_locked(const std::string& chain_id) const;
   Result<Place> find(const std::string& chain_id) const;
-  bool may_come_locked(const std::string& chain_id) const;
+  bool may_come_locked(const std::string& chain_id, const std::string& reference) const;
   TreeSources tree_sources(const StreamedImage& image, size_t layer,
                            fetch::Priority priority) const;
   Result<void> keep_trees(const StreamedImage& image) const;
@@ -269,8 +291,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 
   // images_leaving.cc
-  bool is_held_locked(const Image& image) const;
-  bool is_unused_locked(const Image& image) const;
+  ImageNeeds needs_locked() const;
+  bool is_needed_locked(const ImageNeeds& needs, const Image& image) const;
+  bool is_unused_locked(const ImageNeeds& needs, const Image& image) const;
   void forget_old_verdicts_locked();
   std::vector<oci::Digest> unused() const;
   void let_go(const std::vector<oci::Digest>& manifests);
@@ -293,13 +316,15 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::condition_variable changed_;
   std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
   std::set<std::string> held_;                            // chain IDs with a snapshot
+  std::multiset<std::string> mounting_;                   // names of mounts, by Mounting
   std::multiset<oci::Digest> waited_for_;                 // manifests, by prepare_now()
   std::multiset<oci::Digest> coming_;                     // layer blobs, by Coming
   // Cancelled ones that a registry keeps waiting: nobody else shall wait for that.
   std::vector<std::shared_ptr<BootDownload>> departed_;
   bool stopping_ = false;
-  std::set<std::string> looking_up_;           // references
-  std::map<std::string, Verdict> left_alone_;  // references, never asked about
+  std::set<std::string> looking_up_;                   // references
+  std::map<std::string, SteadyTime> failed_look_ups_;  // references, and when
+  std::map<std::string, Verdict> left_alone_;          // references, never asked about
 
   std::mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};

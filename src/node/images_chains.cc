@@ -17,10 +17,16 @@ namespace runnel::node {
 
 namespace {
 
+constexpr size_t kMostFailedLookUps = 256;
+
 constexpr const char* kImageRefLabels[] = {
     "containerd.io/snapshot/cri.image-ref",
     "containerd.io/snapshot/remote/stargz.reference",
 };
+
+std::unexpected<Error> no_such_chain(const std::string& chain_id) {
+  return fail(Code::kNotFound, "no streamed image has the chain {}", chain_id);
+}
 
 }  // namespace
 
@@ -28,14 +34,21 @@ std::string Images::Place::mount_name() const {
   return fmt::format("{}-{}", image->subject.hex(), layers);
 }
 
+// Whether all of the image was found to be unpacked by the pull that goes on now, or just before.
+bool Images::is_pulled_though_unpacked_locked(const Image& image) const {
+  return !image.preparing && image.verdict.reason == Reason::kAlreadyUnpacked &&
+         !image.manifest.config.digest.empty() &&  // of an image that an earlier worker brought
+         clock_.now() - image.decided <= options_.offer_timeout;
+}
+
 // Somebody asks for a layer of an image of which all is unpacked: in another of containerd's
-// namespaces, or its snapshots were removed. So it may stream after all.
+// namespaces, or its snapshots were removed. So it may stream after all. Not whatever was pulled
+// some day on the same base: nobody asks for these.
 void Images::prepare_after_all_locked(const std::string& chain_id) {
   for (const auto& [subject, image] : images_) {
-    if (image->preparing || image->verdict.reason != Reason::kAlreadyUnpacked) continue;
+    if (!is_pulled_though_unpacked_locked(*image)) continue;
     if (std::ranges::find(image->chain_ids, chain_id) == image->chain_ids.end()) continue;
-    image->preparing = true;
-    pool_.submit([this, image] { prepare(image, Prepare::kAlways); });
+    begin_locked(image, Prepare::kAlways);
   }
 }
 
@@ -55,56 +68,71 @@ std::optional<Images::Place> Images::find_locked(const std::string& chain_id) co
 Result<Images::Place> Images::find(const std::string& chain_id) const {
   const std::lock_guard lock(mutex_);
   auto place = find_locked(chain_id);
-  if (!place) return fail(Code::kNotFound, "no streamed image has the chain {}", chain_id);
+  if (!place) return no_such_chain(chain_id);
   return *std::move(place);
 }
 
-// Whether an image under preparation has this chain, or might.
-bool Images::may_come_locked(const std::string& chain_id) const {
-  if (!looking_up_.empty()) return true;
+// Whether an image under preparation has this chain, or might, or `reference`, which the client
+// named, is being looked up. A registry that keeps its image's configuration back holds up pulls of
+// other images no longer than one of its own.
+bool Images::may_come_locked(const std::string& chain_id, const std::string& reference) const {
+  if (looking_up_.contains(reference)) return true;
   return std::ranges::any_of(images_, [&](const auto& each) {
     const auto& image = *each.second;
-    return image.preparing &&
-           (image.chain_ids.empty() ||
-            std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end());
+    if (!image.preparing) return false;
+    if (image.chain_ids.empty()) return clock_.now() - image.began <= options_.offer_timeout;
+    return std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
   });
 }
 
 Result<bool> Images::offer(const std::string& chain_id, const std::string&,
                            const snapshot::Labels& labels) {
-  look_up_label(chain_id, labels);
   const auto deadline = clock_.now() + options_.offer_timeout;
   std::unique_lock lock(mutex_);
-  prepare_after_all_locked(chain_id);
+  const auto reference = look_up_label_locked(chain_id, labels);
   for (;;) {
+    prepare_after_all_locked(chain_id);
     if (find_locked(chain_id)) {
       held_.insert(chain_id);
       return true;
     }
     if (stopping_) return fail(Code::kCancelled, "the node stops");
-    if (!may_come_locked(chain_id) || clock_.now() >= deadline) return false;
+    if (!may_come_locked(chain_id, reference) || clock_.now() >= deadline) return false;
     changed_.wait_for(lock, deadline - clock_.now());
   }
 }
 
-// A client that does not pull through the mirror says in a label which image it pulls.
-void Images::look_up_label(const std::string& chain_id, const snapshot::Labels& labels) {
-  const std::lock_guard lock(mutex_);
-  for (const auto& [subject, image] : images_) {
-    if (std::ranges::find(image->chain_ids, chain_id) != image->chain_ids.end()) return;
-    if (image->preparing) return;
-  }
+// Whether what is known of images says all there is to say of the chain.
+bool Images::knows_locked(const std::string& chain_id) const {
+  return std::ranges::any_of(images_, [&](const auto& each) {
+    const auto& image = *each.second;
+    if (image.preparing && image.chain_ids.empty()) return true;  // it may be that image's
+    const bool has = std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
+    const bool old = !image.preparing && image.verdict.reason == Reason::kAlreadyUnpacked &&
+                     !is_pulled_though_unpacked_locked(image);
+    return has && !old;
+  });
+}
+
+// A client that does not pull through the mirror says in a label which image it pulls. Returns the
+// reference when it is being looked up.
+std::string Images::look_up_label_locked(const std::string& chain_id,
+                                         const snapshot::Labels& labels) {
   for (const char* name : kImageRefLabels) {
     const auto label = labels.find(name);
-    if (label == labels.end() || !looking_up_.insert(label->second).second) continue;
+    if (label == labels.end()) continue;
+    if (looking_up_.contains(label->second)) return label->second;
+    if (knows_locked(chain_id) || has_failed_locked(label->second)) continue;
+    looking_up_.insert(label->second);
     pool_.submit([this, reference = label->second] {
       look_up(reference);
       const std::lock_guard done(mutex_);
       looking_up_.erase(reference);
       changed_.notify_all();
     });
-    return;
+    return label->second;
   }
+  return {};
 }
 
 void Images::look_up(const std::string& text) {
@@ -129,19 +157,44 @@ void Images::look_up(const std::string& text) {
                    .bytes = read.bytes});
     return {};
   };
-  if (auto done = resolve(); !done)
-    log::info(log::Fields{{"image", text}}, "cannot be looked up: {}", done.error().message);
+  const auto done = resolve();
+  if (done) return;
+  log::info(log::Fields{{"image", text}}, "cannot be looked up: {}", done.error().message);
+  const std::lock_guard lock(mutex_);
+  if (failed_look_ups_.size() >= kMostFailedLookUps) failed_look_ups_.clear();
+  failed_look_ups_[text] = clock_.now();
+}
+
+// Each layer of an image would wait for that anew.
+bool Images::has_failed_locked(const std::string& reference) const {
+  const auto failed = failed_look_ups_.find(reference);
+  return failed != failed_look_ups_.end() && clock_.now() - failed->second <= options_.retry_after;
+}
+
+Images::Mounting::Mounting(Images& images, std::string name)
+    : images_(images), name_(std::move(name)) {
+  images_.mounting_.insert(name_);
+}
+
+Images::Mounting::~Mounting() {
+  const std::lock_guard lock(images_.mutex_);
+  images_.mounting_.erase(images_.mounting_.find(name_));
 }
 
 Result<std::string> Images::mount(const std::string& chain_id) {
-  RUNNEL_TRY(const auto place, find(chain_id));
+  std::unique_lock lock(mutex_);
+  const auto found = find_locked(chain_id);
+  if (!found) return no_such_chain(chain_id);
+  const Place& place = *found;
+  const auto name = place.mount_name();
+  const Mounting mounting(*this, name);
+  lock.unlock();
   auto metadata = place.image->metadata_path();
   if (place.layers < place.image->chain_ids.size()) {
     RUNNEL_TRY(metadata, prefix_metadata(place));
   }
   RUNNEL_DO(attach(*place.image));  // the cache may have been cleared meanwhile
   const auto digests = device_digests(place.image->boot, place.layers);
-  const auto name = place.mount_name();
   return idle_mounts_.use(name, [&](bool idle) {
     return engine_.mount(name, metadata, digests,
                          idle ? engine::Existing::kIdle : engine::Existing::kUsed);

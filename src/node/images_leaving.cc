@@ -20,22 +20,36 @@ Images::~Images() {
   std::vector<std::shared_ptr<BootDownload>> downloads;
   {
     const std::lock_guard lock(mutex_);
+    auto needs = needs_locked();
     for (const auto& [subject, image] : images_) {
       if (image->boot_download) downloads.push_back(std::move(image->boot_download));
-      if (image->streamed && !is_held_locked(*image)) unneeded.push_back(image->streamed);
+      if (!image->streamed || is_needed_locked(needs, *image)) continue;
+      needs.remove(image->chain_ids);
+      unneeded.push_back(image->streamed);
     }
   }
   for (const auto& download : downloads) download->cancel();
   for (const auto& image : unneeded) drop(*image);
 }
 
-bool Images::is_held_locked(const Image& image) const {
-  return std::ranges::any_of(image.chain_ids, [&](const auto& id) { return held_.contains(id); });
+ImageNeeds Images::needs_locked() const {
+  ImageNeeds needs(held_);
+  for (const auto& [subject, image] : images_)
+    if (image->streamed) needs.add(image->chain_ids);
+  return needs;
+}
+
+// Of an image that streams: whether a snapshot needs it.
+bool Images::is_needed_locked(const ImageNeeds& needs, const Image& image) const {
+  return needs.needs(image.chain_ids, [&](size_t layers) {
+    const auto name = Place{.image = image.streamed, .layers = layers}.mount_name();
+    return mounting_.contains(name) || engine_.has_mounted(name);
+  });
 }
 
 // Whether it streams, and neither a snapshot nor a caller of prepare_now() has a use for that.
-bool Images::is_unused_locked(const Image& image) const {
-  return image.streamed && !image.preparing && !is_held_locked(image) &&
+bool Images::is_unused_locked(const ImageNeeds& needs, const Image& image) const {
+  return image.streamed && !image.preparing && !is_needed_locked(needs, image) &&
          !waited_for_.contains(image.subject);
 }
 
@@ -52,8 +66,9 @@ void Images::forget_old_verdicts_locked() {
 std::vector<oci::Digest> Images::unused() const {
   std::vector<oci::Digest> unused;
   const std::lock_guard lock(mutex_);
+  const auto needs = needs_locked();
   for (const auto& [manifest, image] : images_) {
-    if (is_unused_locked(*image)) unused.push_back(manifest);
+    if (is_unused_locked(needs, *image)) unused.push_back(manifest);
   }
   return unused;
 }
@@ -72,10 +87,12 @@ void Images::let_go(const std::vector<oci::Digest>& manifests) {
   std::vector<Leaving> leaving;
   {
     const std::lock_guard lock(mutex_);
+    auto needs = needs_locked();
     for (const auto& manifest : manifests) {
       const auto found = images_.find(manifest);
-      if (found == images_.end() || !is_unused_locked(*found->second)) continue;
+      if (found == images_.end() || !is_unused_locked(needs, *found->second)) continue;
       const auto& image = found->second;
+      needs.remove(image->chain_ids);  // another that shares its base stays for that
       image->preparing = image->leaving = true;
       leaving.push_back({.image = image,
                          .streamed = std::exchange(image->streamed, nullptr),
@@ -154,7 +171,7 @@ void Images::prepare_again_locked(const Image& gone) {
   image->subject = gone.subject;
   image->manifest = gone.manifest;
   images_[image->subject] = image;
-  pool_.submit([this, image] { prepare(image, Prepare::kWhenOfUse); });
+  begin_locked(image, Prepare::kWhenOfUse);
 }
 
 // Several images may have the chain, and which of them was mounted for it depends on what was there

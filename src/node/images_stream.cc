@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/side_thread.h"
+#include "cache/fault.h"
 #include "node/images.h"
 #include "oci/image_config.h"
 
@@ -146,16 +147,21 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   auto kept = keeping.get();
   if (mounted && kept) return Mounted{.image = written, .boot_download = std::move(download)};
   download.reset();  // it hands chunks to the layers that may go now
-  if (!kept && !is_promised(*written)) drop(*written);
+  if (!is_promised(*written)) drop(*written);
   return std::unexpected(mounted ? kept.error() : mounted.error());
 }
 
 // By an earlier process, whose mounts containers may use although this one could not load the
-// image.
+// image: all of it, or some of its layers on their own. That a snapshot of one of its layers is
+// there says nothing, for other images may have that layer, too.
 bool Images::is_promised(const StreamedImage& image) const {
   const std::lock_guard lock(mutex_);
-  return std::ranges::any_of(image.chain_ids,
-                             [this](const auto& id) { return held_.contains(id.to_string()); });
+  for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
+    if (!held_.contains(image.chain_ids[layers - 1].to_string())) continue;
+    if (layers == image.chain_ids.size()) return true;
+    if (engine_.has_mounted(fmt::format("{}-{}", image.subject.hex(), layers))) return true;
+  }
+  return false;
 }
 
 Result<void> Images::mount_written(const std::shared_ptr<const StreamedImage>& image,
@@ -169,6 +175,8 @@ Result<void> Images::mount_written(const std::shared_ptr<const StreamedImage>& i
     RUNNEL_DO(download.unpack(image->boot, layers));
   }
   const auto mounting = step("mount");
+  if (const int injected = cache::fault("mount-image"))
+    return std::unexpected(system_error(injected, "mount " + image->name() + " (injected)"));
   const Place whole{.image = image, .layers = image->chain_ids.size()};
   RUNNEL_DO(engine_.mount(whole.mount_name(), image->metadata_path(),
                           device_digests(image->boot, whole.layers)));

@@ -56,6 +56,33 @@ def test_an_image_that_the_disk_does_not_keep_is_pulled_as_ever(lab, fresh_strea
     assert_right(lab, side, pushed)
 
 
+def test_an_image_that_could_not_be_mounted_is_promised_by_no_later_worker(lab, fresh_streaming, faults):
+    """Its lowest layer has a snapshot, of another image, which is no promise of this one."""
+    base = lambda t: t.file("base", b"could not be mounted" * 9_000)
+    other, image = (lab.push(f"unmountable-{name}", layers(lab.directory("keeping"), base,
+                                                           lambda t, n=name: t.file("name", n.encode())))
+                    for name in ("other", "image"))
+    for each in (other, image):
+        services.convert(each.reference)
+    side = fresh_streaming("auto", env={"RUNNEL_FAULT": f"@{faults}"})
+    side.pull(other.reference)
+    ready = faults.with_suffix(".new")
+    ready.write_text("mount-image:EIO")
+    ready.rename(faults)
+
+    side.pull(image.reference)
+
+    assert "injected" in side.image_status(image.reference)["detail"]
+    kept = lambda: len([*(side.node.root / "images").iterdir()])
+    assert kept() == 1
+    side.kill_worker()
+    side.wait_for_containerd()
+    assert kept() == 1
+    assert not side.image_status(image.reference)
+    assert_right(lab, side, image)
+    assert_right(lab, side, other)
+
+
 def test_a_worker_that_dies_before_an_image_is_kept_has_promised_nothing(lab, fresh_streaming, pushed, faults):
     side = node(fresh_streaming, faults, "keep-image:kill")
     worker = side.node.running_worker()
