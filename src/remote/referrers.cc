@@ -60,6 +60,7 @@ Result<oci::Index> Repository::referrers(const oci::Digest& subject,
 Result<std::optional<oci::Index>> Repository::listed_referrers(const oci::Digest& subject,
                                                                const std::string& type) const {
   oci::Index all = empty_index();
+  const SteadyTime start = std::chrono::steady_clock::now();
   std::string next = url(fmt::format("referrers/{}", subject));
   if (!type.empty()) next = with_query(std::move(next), "artifactType", type);
   for (int page = 0; page < kMaxPages; ++page) {
@@ -75,6 +76,9 @@ Result<std::optional<oci::Index>> Repository::listed_referrers(const oci::Digest
 
     const auto link = next_link(answer.header("Link"));
     if (!link) return all;
+    if (std::chrono::steady_clock::now() - start >= exchange_.gateway().options.small_timeout)
+      return fail(Code::kUnavailable, "{}: not all of {} pages in the time for one",
+                  where(get.what), page + 2);
     RUNNEL_TRY(next, resolve_url(answer.url, *link));
     if (!is_same_origin(next, exchange_.endpoint().url))
       return fail(Code::kDenied, "{}: the next page is on another host", where(get.what));

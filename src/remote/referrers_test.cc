@@ -68,6 +68,20 @@ TEST_F(RemoteReferrers, AreNotFollowedForEverOrElsewhere) {
   EXPECT_EQ(repository().referrers(subject_.digest).error().code, Code::kDenied);
 }
 
+TEST_F(RemoteReferrers, AreNotWaitedForPageAfterPage) {
+  small_ = 500ms;
+  registry_.inject(
+      "/referrers/",
+      {.status = 200,
+       .headers = {{"Content-Type", std::string(oci::kOciIndex)}, {"Link", "<?again>; rel=next"}},
+       .body = R"({"schemaVersion":2,"manifests":[]})",
+       .delay_ms = 50},
+      1000);
+
+  EXPECT_EQ(repository().referrers(subject_.digest).error().code, Code::kUnavailable);
+  EXPECT_LT(registry_.count("/referrers/"), 50u);
+}
+
 TEST_F(RemoteReferrers, OfNothingAreAnEmptyList) {
   for (const bool api : {true, false}) {
     registry_.set({.referrers_api = api});

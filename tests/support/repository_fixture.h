@@ -30,6 +30,7 @@ class RemoteRepository : public ::testing::Test {
       GatewayOptions options;
       options.retry = {.attempts = 4, .first_delay = 1ms, .longest_delay = 5ms};
       options.stall_timeout = stall_;
+      options.small_timeout = small_;
       gateway_ = std::make_shared<Gateway>(client_, Hosts(), credentials_, clock_, options);
     }
     return gateway_;
@@ -72,6 +73,7 @@ class RemoteRepository : public ::testing::Test {
   SystemClock clock_;
   std::shared_ptr<CredentialSource> credentials_ = std::make_shared<Anonymous>();
   Duration stall_ = 10s;
+  Duration small_ = 60s;
 
  private:
   std::shared_ptr<Gateway> gateway_;
