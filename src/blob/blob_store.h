@@ -67,6 +67,9 @@ class UploadWriter {
   // On failure size() has not changed, and the same call may be tried again.
   virtual Result<void> append(Bytes bytes) = 0;
   virtual Result<void> read_exact_at(uint64_t offset, MutableBytes into) = 0;
+  // Cuts off what is beyond `size` bytes, of which there are no fewer, and gives its space back.
+  // On failure size() has not changed.
+  virtual Result<void> truncate(uint64_t size) = 0;
   // After it, the size() bytes so far survive power loss. A failure loses the upload: its bytes can
   // no longer be trusted, and it is gone.
   virtual Result<void> sync() = 0;

@@ -120,6 +120,15 @@ class DirectoryStore::Writer final : public UploadWriter {
     return runnel::read_exact_at(file_.get(), into, offset);
   }
 
+  Result<void> truncate(uint64_t size) override {
+    RUNNEL_CHECK(size <= size_);
+    if (::ftruncate(file_.get(), static_cast<off_t>(size)) != 0)
+      return fail_errno("truncate {}", path_);
+    size_ = size;
+    written_behind_ = std::min(written_behind_, size);
+    return {};
+  }
+
   Result<void> sync() override {
     RUNNEL_DO(store_.check_writable());
     auto synced = store_.sync_file(file_.get(), path_);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <thread>
 
+#include "support/raw_socket.h"
 #include "support/registry_fixture.h"
 
 namespace runnel::registry {
@@ -24,13 +25,24 @@ class Push : public test::RegistryOverStores {
 
 class PushOnDisk : public test::RegistryFixture {
  protected:
+  std::string file_of_upload(const std::string& location) const {
+    const auto id = location.substr(location.rfind('/') + 1);
+    return fmt::format("{}/content/uploads/{}", config_.data, id);
+  }
   // The upload's file, locked as by a request that writes to it.
   UniqueFd held_upload(const std::string& location) {
-    const auto id = location.substr(location.rfind('/') + 1);
-    const auto path = fmt::format("{}/content/uploads/{}", config_.data, id);
+    const auto path = file_of_upload(location);
     UniqueFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
     EXPECT_EQ(::flock(file.get(), LOCK_EX | LOCK_NB), 0) << path;
     return file;
+  }
+
+  // The status of a PATCH that brings "def" and has announced more.
+  std::string patch_too_little(const std::string& location, const std::string& range) {
+    test::RawSocket socket(registry_->port());
+    EXPECT_TRUE(socket.send("PATCH " + location + " HTTP/1.1\r\nHost: x\r\nContent-Range: " +
+                            range + "\r\nTransfer-Encoding: chunked\r\n\r\n3\r\ndef\r\n0\r\n\r\n"));
+    return socket.read_response().substr(0, std::string_view("HTTP/1.1 400").size());
   }
 };
 
@@ -167,6 +179,19 @@ TEST_P(Push, KeepsWhatCameBeforeTheConnectionBroke) {
   const auto done = send("PUT", location + "?digest=" + digest_of("the first part, the second"),
                          ", the second", {Header("Content-Range", "14-25")});
   EXPECT_EQ(done.status, 201);
+}
+
+TEST_F(PushOnDisk, GivesTheSpaceOfAPatchThatIsRefusedBack) {
+  const auto location = begin("a");
+
+  EXPECT_EQ(patch_too_little(location, "0-9"), "HTTP/1.1 400");
+  EXPECT_FALSE(std::filesystem::exists(file_of_upload(location)));
+  ASSERT_EQ(send("PATCH", location, "abc").status, 202);
+  EXPECT_EQ(patch_too_little(location, "3-9"), "HTTP/1.1 400");
+  EXPECT_EQ(std::filesystem::file_size(file_of_upload(location)), 3u);
+
+  const auto done = send("PUT", location + "?digest=" + digest_of("abcxyz"), "xyz");
+  EXPECT_EQ(done.status, 201) << done.body;
 }
 
 TEST_F(PushOnDisk, WaitsForTheRequestThatStillWritesToItsUploadAndNotForEver) {

@@ -165,6 +165,13 @@ net::awaitable<Reception> receive_range(Services& services, Receiving& receiving
   co_return reception;
 }
 
+// The upload is as it was before this request, and the disk has its space back.
+net::awaitable<void> drop(Services& services, Receiving& receiving) {
+  auto work = [&] { return receiving.drop(); };
+  auto dropped = co_await net::on_pool(services.writers, std::move(work));
+  if (!dropped) log::warning("upload {}: {}", receiving.upload().id, dropped.error().message);
+}
+
 // The rest of a push: bytes, digest, blob, link.
 net::awaitable<Answer> receive_and_finish(Services& services, const Caller& caller,
                                           const Route& route, const oci::Digest& digest,
@@ -173,10 +180,7 @@ net::awaitable<Answer> receive_and_finish(Services& services, const Caller& call
   if (!receiving) co_return std::unexpected(std::move(receiving).error());
   auto reception = co_await receive_range(services, **receiving, request, body);
   if (reception.refusal) {
-    // The upload is as it was before this request.
-    auto work = [&] { return (*receiving)->drop(); };
-    auto dropped = co_await net::on_pool(services.writers, std::move(work));
-    if (!dropped) log::warning("upload {}: {}", route.target, dropped.error().message);
+    co_await drop(services, **receiving);
     co_return std::unexpected(*std::move(reception.refusal));
   }
   auto work = [&] { return (*receiving)->finish(digest); };
@@ -281,11 +285,13 @@ net::awaitable<Answer> append_upload(Services& services, const Caller& caller, c
   if (!receiving) co_return std::unexpected(std::move(receiving).error());
   auto reception = co_await receive_range(services, **receiving, request, body);
   // What came before the connection broke is kept: the client asks how much, and goes on there.
+  // What is refused is not: on a full disk it would be in the way of everybody's pushes.
   if (!reception.refusal || reception.broke_off) {
     auto work = [&] { return (*receiving)->keep(); };
     auto kept = co_await net::on_pool(services.writers, std::move(work));
-    if (!kept) co_return std::unexpected(upload_refusal(kept.error()));
+    if (!kept) reception = Reception(upload_refusal(kept.error()));
   }
+  if (reception.refusal && !reception.broke_off) co_await drop(services, **receiving);
   if (reception.refusal) co_return std::unexpected(*std::move(reception.refusal));
   co_return upload_response(202, route, route.target, (*receiving)->size());
 }

@@ -48,11 +48,15 @@ Result<void> Receiving::keep() {
 }
 
 Result<void> Receiving::drop() {
-  // What is beyond `received` is cut off when the upload is opened again. When that is everything,
-  // the space is given back now: most clients never come back, they begin anew.
-  if (upload_.received > 0) return {};
-  RUNNEL_DO(uploads_.blobs_.discard_upload(upload_.id));
-  return {};
+  // Opening the upload again would cut this off, too. But most clients never come back, they begin
+  // anew, and the space would be lost until the upload expires.
+  if (upload_.received == 0) {
+    RUNNEL_DO(uploads_.blobs_.discard_upload(upload_.id));
+    return {};
+  }
+  if (size() == upload_.received) return {};
+  digester_.reset();  // it has seen what goes
+  return writer_->truncate(upload_.received);
 }
 
 Result<void> Receiving::finish(const oci::Digest& digest) {

@@ -35,7 +35,8 @@ class Receiving {
   Result<void> append(Bytes bytes);
   // Acknowledges what came so far: the upload goes on at size().
   Result<void> keep();
-  // Throws away what this request brought.
+  // Throws away what this request brought and gives its space back. Nothing else may be called
+  // afterwards.
   Result<void> drop();
   // Makes the upload a blob of its repository. kInvalid when the bytes do not have this digest; the
   // upload is then gone.

@@ -4,6 +4,8 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
+
 #include "blob/directory_store.h"
 #include "meta/sqlite_store.h"
 #include "support/fake_clock.h"
@@ -190,6 +192,20 @@ TEST_F(UploadsTest, GiveTheirSpaceBackWhenTheOnlyRequestIsDropped) {
   EXPECT_TRUE(process_->blobs->uploads()->empty());
   append(upload.id, "def");
   EXPECT_TRUE(finish(upload.id, digest("def")));
+}
+
+TEST_F(UploadsTest, GiveTheSpaceOfADroppedRequestBackAndKeepWhatWasAcknowledged) {
+  const auto upload = uploads().start("a", kOwner).value();
+  append(upload.id, "abc");
+  {
+    auto receiving = uploads().receive("a", kOwner, upload.id, kSha256).value();
+    ASSERT_TRUE(receiving->append(as_bytes("def")));
+    ASSERT_TRUE(receiving->drop());
+  }
+
+  EXPECT_EQ(std::filesystem::file_size(directory_.path() + "/content/uploads/" + upload.id), 3u);
+  append(upload.id, "xyz");
+  EXPECT_TRUE(finish(upload.id, digest("abcxyz")));
 }
 
 TEST_F(UploadsTest, AreThrownAwayWhenNobodyGoesOn) {

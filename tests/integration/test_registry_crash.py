@@ -185,6 +185,39 @@ def small_disk(tmp_path):
         run(["umount", str(disk)])
 
 
+def test_an_upload_that_fills_the_disk_gives_its_bytes_back(runnel, small_disk):
+    registry = services.Registry(small_disk)
+    uploads = small_disk / "data/content/uploads"
+
+    def bytes_of_uploads() -> int:
+        return sum(path.stat().st_size for path in uploads.iterdir())
+
+    try:
+        registry.start()
+        url = f"http://{registry.host}"
+        large, start = os.urandom(20_000_000), os.urandom(1_000_000)
+        _, headers, _ = images.request(f"{url}/v2/a/blobs/uploads/", "POST")
+        fresh = url + headers["location"]
+        status, _, body = images.request(fresh, "PATCH", data=large)
+        assert (status, json.loads(body)["errors"][0]["code"]) == (507, "INSUFFICIENT_STORAGE")
+        assert bytes_of_uploads() == 0
+
+        _, headers, _ = images.request(f"{url}/v2/a/blobs/uploads/", "POST")
+        begun = url + headers["location"]
+        assert images.request(begun, "PATCH", data=start)[0] == 202
+        for method, location in (("PATCH", begun),
+                                 ("PUT", f"{begun}?digest={images.sha256(start + large)}")):
+            assert images.request(location, method, data=large)[0] == 507, method
+            assert bytes_of_uploads() == len(start), method
+
+        rest = os.urandom(3_000_000)
+        status, _, body = images.request(f"{begun}?digest={images.sha256(start + rest)}", "PUT", data=rest)
+        assert status == 201, body
+        check_whole(registry)
+    finally:
+        registry.stop()
+
+
 def test_a_full_disk_refuses_pushes_and_loses_nothing(runnel, small_disk):
     registry = services.Registry(small_disk)
     seen = Acknowledged()

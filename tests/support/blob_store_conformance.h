@@ -151,6 +151,21 @@ TEST_P(BlobStoreConformance, DropsWhatWasNotAcknowledged) {
   EXPECT_EQ(text_of(oci::Digest::of(as_bytes("abX"))), "abX");
 }
 
+TEST_P(BlobStoreConformance, CutsOffWhatAnUploadIsNotToHave) {
+  auto writer = store().open_upload("one", 0).value();
+  ASSERT_TRUE(writer->append(as_bytes("abcdef")));
+
+  ASSERT_TRUE(writer->truncate(2));
+
+  EXPECT_EQ(writer->size(), 2u);
+  writer.reset();
+  EXPECT_EQ(store().open_upload("one", 3).error().code, Code::kNotFound);
+  writer = store().open_upload("one", 2).value();
+  ASSERT_TRUE(writer->append(as_bytes("X")));
+  ASSERT_TRUE(writer->commit(oci::Digest::of(as_bytes("abX"))));
+  EXPECT_EQ(text_of(oci::Digest::of(as_bytes("abX"))), "abX");
+}
+
 TEST_P(BlobStoreConformance, DoesNotContinueAnUploadThatLostBytes) {
   ASSERT_TRUE(store().open_upload("one", 0).value()->append(as_bytes("abc")));
 

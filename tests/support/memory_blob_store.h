@@ -135,6 +135,11 @@ class MemoryBlobStore final : public blob::BlobStore {
       if (count != into.size()) return fail(Code::kInvalid, "upload {} ends early", id_);
       return {};
     }
+    Result<void> truncate(uint64_t size) override {
+      store_.before_call_();
+      bytes_->resize(size);
+      return {};
+    }
     Result<void> sync() override {
       store_.before_call_();
       return {};

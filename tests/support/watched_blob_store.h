@@ -60,6 +60,7 @@ class WatchedBlobStore final : public blob::BlobStore {
     Result<void> read_exact_at(uint64_t offset, MutableBytes into) override {
       return writer_->read_exact_at(offset, into);
     }
+    Result<void> truncate(uint64_t size) override { return writer_->truncate(size); }
     Result<void> sync() override { return writer_->sync(); }
     Result<void> commit(const oci::Digest& digest) override {
       auto outcome = writer_->commit(digest);
