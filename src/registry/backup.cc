@@ -3,7 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include <algorithm>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -18,7 +18,7 @@ constexpr size_t kBatch = 200;
 constexpr int kAttempts = 5;
 constexpr size_t kNamed = 3;        // repositories of a blob that is lost
 constexpr auto kUpload = "backup";  // one name, so that two backups to one place do not mix
-constexpr uint64_t kMaxKey = 1 << 20;
+constexpr size_t kPiece = 1 << 20;
 
 // What copying one blob came to: empty when it was copied, otherwise why it could not be read. An
 // error is the backup's own.
@@ -94,11 +94,32 @@ void remove_database(const std::string& path) {
   for (const auto* suffix : {"-wal", "-shm", ""}) ::unlink((path + suffix).c_str());
 }
 
-Result<void> copy_key(const std::string& data, const std::string& to) {
-  const auto key = read_file(data + "/token.key", kMaxKey);
-  if (!key && key.error().code == Code::kNotFound) return {};
-  if (!key) return std::unexpected(key.error());
-  return replace_file(to + "/token.key", *key, 0600);
+// A log that grows meanwhile is copied as far as it went at the beginning.
+Result<void> copy_if_there(const std::string& from, const std::string& to, mode_t mode) {
+  const auto file = open_file(from, O_RDONLY);
+  if (!file && file.error().code == Code::kNotFound) return {};
+  if (!file) return std::unexpected(file.error());
+  RUNNEL_TRY(const uint64_t size, file_size(file->get()));
+  const auto fill = [&](const auto& put) -> Result<void> {
+    Buffer piece(std::min<uint64_t>(size, kPiece));
+    for (uint64_t at = 0; at < size;) {
+      const auto part = MutableBytes(piece).first(std::min<uint64_t>(piece.size(), size - at));
+      RUNNEL_TRY(const size_t count, read_up_to_at(file->get(), part, at));
+      if (count == 0) return {};  // cut off meanwhile
+      RUNNEL_DO(put(Bytes(part).first(count)));
+      at += count;
+    }
+    return {};
+  };
+  return replace_file_by(to, fill, mode);
+}
+
+// What is in no store and cannot be made again. Another converter's key would be one that no node
+// trusts, another token key would end every login.
+Result<void> copy_what_is_beside(const std::string& data, const std::string& to) {
+  RUNNEL_DO(copy_if_there(data + "/converter.key", to + "/converter.key", 0600));
+  RUNNEL_DO(copy_if_there(data + "/token.key", to + "/token.key", 0600));
+  return copy_if_there(data + "/audit.log", to + "/audit.log", 0640);
 }
 
 }  // namespace
@@ -129,7 +150,7 @@ Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
     return std::unexpected(copied.error());
   }
   for (const auto* suffix : {"-wal", "-shm"}) ::unlink((fresh + suffix).c_str());
-  RUNNEL_DO(copy_key(data, to));
+  RUNNEL_DO(copy_what_is_beside(data, to));
   for (const auto* suffix : {"-wal", "-shm"}) ::unlink((to + "/metadata.sqlite" + suffix).c_str());
   RUNNEL_DO(durable_rename(fresh, to + "/metadata.sqlite"));
   return done;

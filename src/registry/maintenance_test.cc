@@ -217,7 +217,6 @@ TEST_F(Maintenance, ScrubLeavesABlobThatWasPushedAgainMeanwhile) {
 }
 
 TEST_F(Maintenance, ABackupIsADataDirectoryOfItsOwn) {
-  ASSERT_TRUE(replace_file(data_ + "/token.key", as_bytes("key"), 0600));
   const auto to = directory_.path() + "/backup";
 
   const auto first = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to).value();
@@ -232,8 +231,34 @@ TEST_F(Maintenance, ABackupIsADataDirectoryOfItsOwn) {
   EXPECT_EQ(copy.metadata->repositories("", 9).value(), std::vector<std::string>{"b"});
   EXPECT_EQ(copy.metadata->manifest("b", digest("another")).value()->bytes, "another");
   EXPECT_TRUE(copy.blobs->uploads()->empty());
-  EXPECT_TRUE(std::filesystem::exists(to + "/token.key"));
   EXPECT_FALSE(std::filesystem::exists(to + "/metadata.new"));
+}
+
+TEST_F(Maintenance, ABackupHasTheKeysAndTheAuditLogAsTheyAreNow) {
+  const auto to = directory_.path() + "/backup";
+  const auto text = [&](const std::string& name) {
+    return std::string(as_text(read_file(to + "/" + name, 4 << 20).value()));
+  };
+  ASSERT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
+  for (const auto* name : {"converter.key", "token.key", "audit.log"})
+    EXPECT_FALSE(std::filesystem::exists(to + "/" + name)) << name;
+  const std::string log(2'500'000, 'a');
+  ASSERT_TRUE(replace_file(data_ + "/converter.key", as_bytes("what nodes trust"), 0600));
+  ASSERT_TRUE(replace_file(data_ + "/token.key", as_bytes("an earlier key"), 0600));
+  ASSERT_TRUE(replace_file(data_ + "/audit.log", as_bytes(log), 0640));
+  ASSERT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
+  ASSERT_TRUE(replace_file(data_ + "/token.key", as_bytes("key"), 0600));
+
+  ASSERT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
+
+  EXPECT_EQ(text("converter.key"), "what nodes trust");
+  EXPECT_EQ(text("token.key"), "key");
+  EXPECT_EQ(text("audit.log"), log);
+  const auto none = std::filesystem::perms::group_all | std::filesystem::perms::others_all;
+  for (const auto* name : {"converter.key", "token.key"})
+    EXPECT_EQ(std::filesystem::status(to + "/" + name).permissions() & none,
+              std::filesystem::perms::none)
+        << name;
 }
 
 TEST_F(Maintenance, ABackupNamesWhatIsLostAndSavesEverythingElse) {

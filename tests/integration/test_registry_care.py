@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 from pathlib import Path
@@ -113,6 +114,27 @@ def test_a_backup_names_what_the_registry_lost_and_saves_the_rest(served, tmp_pa
     push_image(url, "v1", layer)
     care("backup", data, "--to", str(tmp_path / "backup"))
     assert "0 findings" in care("fsck", tmp_path / "backup")
+
+
+def keys_of(host: str) -> list[dict]:
+    return json.loads(images.request(f"http://{host}/.well-known/runnel/converter-keys")[2])["keys"]
+
+
+def test_what_a_restored_registry_signs_is_trusted_as_before(served, tmp_path):
+    registry, data, _ = served
+    trusted = keys_of(registry.host)
+    backup = tmp_path / "backup"
+    care("backup", data, "--to", str(backup))
+    key = backup / "converter.key"
+    assert os.stat(key).st_mode & 0o777 == 0o600
+
+    registry.stop()
+    shutil.rmtree(data)
+    backup.rename(data)
+    registry.start()
+
+    assert keys_of(registry.host) == trusted
+    assert len(trusted) == 1
 
 
 def test_commands_make_no_data_directory(tmp_path):
