@@ -243,9 +243,11 @@ Result<Config> parse_config(std::string_view text, std::string_view name) {
   Config config;
   std::map<std::string, UserKeys> users;
   RUNNEL_DO(settings::read(sections(config, users), text, name));
-  for (const auto& [user, keys] : users)
-    for (const auto& pattern : keys.repositories)
-      config.auth.users[user].emplace_back(pattern, keys.actions);
+  for (const auto& [user, keys] : users) {
+    // There even when it gives nothing: who is not in the map has the default roles.
+    auto& grants = config.auth.users[user];
+    for (const auto& pattern : keys.repositories) grants.emplace_back(pattern, keys.actions);
+  }
   for (const auto& [webhook, keys] : config.webhooks)
     if (keys.url.empty())
       return fail(Code::kInvalid, "{}: [webhooks.{}] has no url", name, webhook);

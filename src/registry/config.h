@@ -27,7 +27,8 @@ struct AuthConfig {
   std::string htpasswd;  // path
   // Repositories, or patterns of them, that everyone may pull.
   std::vector<std::string> anonymous_pull;
-  // What a person may do, besides what role assignments (role_assignments.h) give.
+  // What a person may do, besides what role assignments (role_assignments.h) give: who is here
+  // without a grant has no more than those.
   std::map<std::string, access::Grants> users;
   // Roles, in all repositories, of a person who is not there.
   std::vector<std::string> default_roles = {"AcrPush", "AcrDelete"};
@@ -149,7 +150,7 @@ struct Config {
 //
 //   [users.alice]                        # a person who is not here has default_roles
 //   roles = ["AcrPush", "AcrDelete"]     # AcrPull, AcrPush, AcrDelete, Converter, Owner
-//   repositories = ["team/*"]            # default: all
+//   repositories = ["team/*"]            # default: all; [] for none
 //
 //   [tls]
 //   certificate = "/etc/runnel/tls.crt"  # PEM, with the chain; read again when it changes

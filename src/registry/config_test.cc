@@ -182,6 +182,19 @@ TEST(RegistryConfig, ReadsConversionAndTeleport) {
         << wrong;
 }
 
+TEST(RegistryConfig, GivesDefaultRolesToNobodyWhoHasASectionHoweverEmpty) {
+  for (const auto* keys :
+       {"roles = [\"AcrPull\"]\nrepositories = []\n", "roles = []\nrepositories = [\"team/*\"]\n",
+        "repositories = []\n", ""}) {
+    const auto config = parse_config(
+        fmt::format("version = 1\n[auth]\nhtpasswd = \"/h\"\n[users.alice]\n{}", keys), "file");
+    ASSERT_TRUE(config) << keys;
+    ASSERT_TRUE(config->auth.users.contains("alice")) << keys;
+    for (const auto& grant : config->auth.users.at("alice"))
+      EXPECT_TRUE(grant.actions.empty()) << keys;
+  }
+}
+
 TEST(RegistryConfig, RefusesWhatWouldMeanNothing) {
   for (const auto* text : {"[tls]\nkey = \"/k\"\n", "[webhooks.ci]\nrepositories = [\"a\"]\n",
                            "[webhooks.ci]\nurl = \"nowhere\"\n", "[notices]\n\"a*b\" = \"x\"\n",
