@@ -185,6 +185,28 @@ Result<json::object> find_deletion(const Session& session, const ImageName& imag
               image.repository);
 }
 
+// "REPO:TAG is DIGEST now" of a tag that undoing this would take away from what was pushed since.
+// Only a deletion of a tag, or of what a push over it replaced, does so: from all others the
+// registry leaves such a tag out.
+Result<std::optional<std::string>> moved_tag(const Session& session, const std::string& repository,
+                                             const json::object& deletion) {
+  const auto kind = text_of(deletion, "kind");
+  const auto* tags = deletion.if_contains("tags");
+  const bool of_tag = kind == "tag" || kind == "overwrite";
+  if (!of_tag || tags == nullptr || !tags->is_array()) return std::nullopt;
+  for (const auto& each : tags->get_array()) {
+    if (!each.is_string()) continue;
+    const std::string tag(each.get_string());
+    const auto now = read_attributes(session, {repository, tag, std::nullopt});
+    if (!now && now.error().code == Code::kNotFound) continue;
+    if (!now) return std::unexpected(now.error());
+    const auto digest = now->is_object() ? text_of(now->get_object(), "digest") : std::string();
+    if (!digest.empty() && digest != text_of(deletion, "digest"))
+      return fmt::format("{}:{} is {} now", repository, tag, digest);
+  }
+  return std::nullopt;
+}
+
 // Points the tag to the manifest that came back.
 Result<void> retag(const Session& session, const ImageName& image, const std::string& digest) {
   const auto repository = session.repository(image.repository);
@@ -200,7 +222,10 @@ Outcome<void> restore(const ManifestOptions& options) {
   const auto wanted = image.digest ? image.digest->to_string() : options.digest;
   RUNNEL_TRY(const auto deletion, find_deletion(opened.session, image, wanted));
   const auto digest = text_of(deletion, "digest");
-  if (options.force && !image.tag.empty())
+  RUNNEL_TRY(const auto moved, moved_tag(opened.session, image.repository, deletion));
+  if (moved && !options.force)
+    return fail(Code::kConflict, "{}: {}: --force moves it", opened.session.host(), *moved);
+  if (options.force && (moved || !image.tag.empty()))
     RUNNEL_DO(confirm(
         options.api.yes,
         fmt::format("Are you sure you want to restore '{}' over what it is now?", image.text())));

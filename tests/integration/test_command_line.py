@@ -172,6 +172,31 @@ def test_what_is_deleted_is_listed_and_comes_back(ask, run, call):
     run("manifest", "restore", "-n", "undo/app:v9", code=1, said="list-deleted-tags")
 
 
+@pytest.mark.parametrize("way", ["untagged", "pushed over"])
+def test_a_tag_that_was_pushed_again_comes_back_only_by_force(ask, run, call, way):
+    repository = f"undo/{way.replace(' ', '-')}"
+    first = push_image(call, repository, "v1", config=b'{"a":1}')
+    if way == "untagged":
+        run("repository", "untag", "--image", f"{repository}:v1")
+    second = push_image(call, repository, "v1", config=b'{"a":2}')
+
+    def tag() -> str:
+        return call("HEAD", f"/v2/{repository}/manifests/v1")["docker-content-digest"]
+
+    command = ("manifest", "restore", "-n", f"{repository}:v1")
+    by_digest = ("manifest", "restore", "-n", f"{repository}@{first}")
+    for each in (command, (*command, "-d", first), by_digest):
+        run(*each, code=1, said=f"{repository}:v1 is {second} now: --force moves it")
+        run(*each, "--force", code=1, said="use --yes")
+        assert tag() == second
+
+    assert ask(*command, "--force", "--yes")["tags"] == ["v1"]
+    assert tag() == first
+    run("repository", "untag", "--image", f"{repository}:v1")
+    assert ask(*command, "-d", second)["tags"] == ["v1"]  # it stands in nobody's way
+    assert tag() == second
+
+
 # manifest -----------------------------------------------------------------------------------------
 
 
