@@ -14,6 +14,7 @@
 #include "registry/config.h"
 #include "registry_commands.h"
 #include "roles.h"
+#include "standard_output.h"
 
 namespace runnel {
 
@@ -418,9 +419,9 @@ int run_command_line(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {
-    return app.exit(problem) == 0 ? 0 : 2;
+    return with_output_checked([&] { return app.exit(problem) == 0 ? 0 : 2; });
   }
-  return action();
+  return with_output_checked(action);
 }
 
 }  // namespace runnel

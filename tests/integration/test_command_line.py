@@ -652,6 +652,67 @@ def test_wrong_usage_is_exit_code_2_and_a_missing_registry_says_where_to_name_it
         said="no-such.invalid")
 
 
+# Standard output ----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def long_list(served):
+    """A command that prints lines through standard output's buffer, more than it holds."""
+    call = Calls(served.host)
+    for n in range(40):
+        push_image(call, "output/app", f"v{n}")
+        assert call("DELETE", f"/v2/output/app/manifests/v{n}").status == 202
+    call.close()
+    return ("registry", "deleted", "--json", "--repository", "output/app", "--data",
+            str(served.directory / "data"))
+
+
+SHORT = ("version",)
+HELP = ("node", "--help")
+
+
+def prints_to(target: int, *command: str, **more) -> tuple[int, str]:
+    done = subprocess.run([services.program(), *command], stdout=target, stderr=subprocess.PIPE,
+                          text=True, timeout=60, check=False, **more)
+    return done.returncode, done.stderr
+
+
+def prints_to_nobody(*command: str, **more) -> tuple[int, str]:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return prints_to(writer, *command, **more)
+    finally:
+        os.close(writer)
+
+
+def test_output_that_cannot_be_written_is_a_failure(long_list):
+    done = subprocess.run([services.program(), *long_list], capture_output=True, timeout=60,
+                          check=True)
+    assert len(done.stdout) > 6000
+    full = os.open("/dev/full", os.O_WRONLY)
+    try:
+        for command in (SHORT, long_list):
+            assert prints_to(full, *command) == (
+                1, "runnel: standard output: No space left on device\n"), command
+        code, said = prints_to(full, *HELP)
+        assert code == 1 and said.startswith("runnel: standard output: ")
+        # A failure of the command itself stays what it was.
+        code, said = prints_to(full, "registry", "usage", "--no-such-flag")
+        assert code == 2 and "standard output" not in said
+    finally:
+        os.close(full)
+
+
+def test_a_reader_that_has_gone_is_no_failure(long_list):
+    for command in (SHORT, HELP, long_list):
+        assert prints_to_nobody(*command) == (-signal.SIGPIPE, ""), command
+    # Below a supervisor that ignores SIGPIPE, which children inherit.
+    for command in (SHORT, HELP):
+        assert prints_to_nobody(*command, restore_signals=False) == (0, ""), command
+    assert prints_to_nobody(*long_list, restore_signals=False) == (1, "")  # it was cut short
+
+
 # Help and completion ------------------------------------------------------------------------------
 
 
