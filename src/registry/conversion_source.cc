@@ -40,6 +40,7 @@ struct Reader {
     if (!oci::is_image_config_type(made.manifest.config.media_type) ||
         !made.manifest.artifact_type.empty())
       return std::unexpected(image_not_runnable());
+    RUNNEL_DO(check_linked(made, made.manifest.config.digest));
     RUNNEL_TRY(const auto bytes,
                read_blob(blobs, made.manifest.config.digest, oci::kMaxConfigBytes));
     auto config = oci::parse_image_config(bytes);
@@ -51,7 +52,7 @@ struct Reader {
     return made;
   }
 
-  static Convertible<void> check_layers(const SourceImage& made) {
+  Convertible<void> check_layers(const SourceImage& made) const {
     const auto& layers = made.manifest.layers;
     if (made.config.diff_ids.size() != layers.size()) return std::unexpected(image_not_runnable());
     for (const auto& layer : layers)
@@ -60,7 +61,19 @@ struct Reader {
       return std::unexpected(worker_failure(
           Error(Code::kExhausted, fmt::format("{} layers, at most {} can be streamed",
                                               layers.size(), artifact::kMaxLayers))));
+    for (const auto& layer : layers) RUNNEL_DO(check_linked(made, layer.digest));
     return {};
+  }
+
+  // The store has the blobs of all repositories, and a manifest may name any digest: a layer with
+  // URLs needs no link to be pushed, nor does anything where sparse manifests are taken. So what is
+  // no blob of this repository is absent, whoever else has it.
+  Convertible<void> check_linked(const SourceImage& made, const oci::Digest& digest) const {
+    RUNNEL_TRY(const auto linked, metadata.blob_size(repository, digest));
+    if (linked) return {};
+    log::info("{}@{}: its blob {} is not in the repository", repository, made.descriptor.digest,
+              digest);
+    return std::unexpected(resource_not_found());
   }
 
   Convertible<ConversionSource> index(const meta::StoredManifest& stored) const {

@@ -262,20 +262,29 @@ Result<void> ImageConversion::add_earlier(convert::BootJob& job, const SourceIma
   if (!found) return add_shared(job);
   std::vector<convert::BootLayer> layers;
   for (const auto& layer : found->layers) {
-    RUNNEL_TRY(auto content, tools_.blobs.open(layer.blob));
-    auto* file = content ? std::get_if<blob::FileContent>(&*content) : nullptr;
-    if (file == nullptr) {
+    RUNNEL_TRY(auto file, own_blob(layer.blob));
+    if (!file) {
       files.clear();
       return {};
     }
     layers.push_back({.blob = layer.blob,
                       .size = layer.blob_size,
                       .descriptor = static_cast<uint32_t>(files.size())});
-    files.push_back(std::move(file->file));
+    files.push_back(std::move(file));
   }
   job.earlier_layers = std::move(layers);
   job.earlier_profile = artifact::to_json(found->profile);
   return {};
+}
+
+// An artifact that somebody pushed may name any blob.
+Result<std::shared_ptr<const UniqueFd>> ImageConversion::own_blob(const oci::Digest& digest) {
+  RUNNEL_TRY(const auto linked, tools_.metadata.blob_size(repository_, digest));
+  if (!linked) return nullptr;
+  RUNNEL_TRY(auto content, tools_.blobs.open(digest));
+  auto* file = content ? std::get_if<blob::FileContent>(&*content) : nullptr;
+  if (file == nullptr) return nullptr;
+  return std::move(file->file);
 }
 
 Result<void> ImageConversion::add_shared(convert::BootJob& job) {
@@ -317,10 +326,13 @@ Convertible<void> ImageConversion::stage(int file, const oci::Digest& digest, ui
   return {};
 }
 
-// A layer that was converted for another image may be in other repositories only.
-Convertible<void> ImageConversion::link(const oci::Digest& blob) {
+// A layer that was converted for another image may be in other repositories only. This one gets its
+// blob for having the layer that it was made of, and for nothing else: the blob has the same files.
+Convertible<void> ImageConversion::link(const oci::Digest& source, const oci::Digest& blob) {
   RUNNEL_TRY(const auto known, tools_.metadata.lease_blob(repository_, blob, kRenewAfter));
   if (known) return {};
+  RUNNEL_TRY(const auto has_source, tools_.metadata.blob_size(repository_, source));
+  if (!has_source) return std::unexpected(resource_not_found());
   RUNNEL_TRY(const auto others, tools_.metadata.repositories_with_blob(blob, 16));
   for (const auto& other : others) {
     RUNNEL_TRY(const bool linked, tools_.metadata.mount_blob(other, repository_, blob));
@@ -339,7 +351,7 @@ Convertible<ConversionResult> ImageConversion::publish() {
     staged.upload.id.clear();
   }
   for (const auto& [source, layer] : layers_)
-    if (layer->reused) RUNNEL_DO(link(layer->made.blob));
+    if (layer->reused) RUNNEL_DO(link(source, layer->made.blob));
   for (size_t i = 0; i < source_.images.size(); ++i) {
     const auto& image = source_.images[i];
     std::vector<convert::MadeLayer> made;

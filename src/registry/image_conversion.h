@@ -81,6 +81,8 @@ class ImageConversion {
   // when that version's blobs are gone.
   Result<void> add_earlier(convert::BootJob& job, const SourceImage& image,
                            std::vector<std::shared_ptr<const UniqueFd>>& files);
+  // Null when the repository does not have the blob, whoever else does, or it is no file.
+  Result<std::shared_ptr<const UniqueFd>> own_blob(const oci::Digest& digest);
   // What starts of images in any repository read of layers that this one has, too.
   Result<void> add_shared(convert::BootJob& job);
   // The layers of the images' artifacts that are ours: also those that were not made here.
@@ -90,7 +92,8 @@ class ImageConversion {
   // `digest` is the file's; one that somebody else said of it is checked.
   enum class Trust : uint8_t { kFound, kSaid };
   Convertible<void> stage(int file, const oci::Digest& digest, uint64_t size, Trust trust);
-  Convertible<void> link(const oci::Digest& blob);
+  // `source` is the layer that the blob was made of.
+  Convertible<void> link(const oci::Digest& source, const oci::Digest& blob);
   Convertible<oci::Digest> put_artifact(artifact::Artifact artifact, const SourceImage& image,
                                         const oci::Descriptor& subject);
   convert::WorkerLimits limits() const;

@@ -120,6 +120,17 @@ def push_index(call: Calls, repository: str, tag: str, children: list[tuple[str,
     return digest(body)
 
 
+def push_with_layers_elsewhere(call: Calls, repository: str, name: str, tag: str) -> str:
+    """An image that is there once more, its layers with URLs: it does not keep them in the
+    repository. Its digest."""
+    held = manifest(call, repository, name)
+    for layer in held["layers"]:
+        layer["urls"] = ["https://elsewhere.example/layer"]
+    body = json.dumps(held).encode()
+    push_manifest(call, repository, tag, body)
+    return digest(body)
+
+
 def ask(call: Calls, repository: str, name: str) -> str:
     """Asks for a conversion; the operation's id."""
     answer = call("POST", f"/acr/v1/{repository}/_streaming/{name}",

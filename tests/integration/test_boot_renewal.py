@@ -14,7 +14,8 @@ import pytest
 from converting import artifact_manifest
 from converting import runnel as run_runnel
 from converting import tar
-from converting_service import ConvertingRegistry, artifacts, converted, files_of, noise
+from converting_service import (ConvertingRegistry, artifacts, converted, files_of, manifest, noise,
+                                one_layer, push_with_layers_elsewhere)
 from converting_service import registry, served  # noqa: F401  (fixtures)
 from needs import needs
 from registry_calls import Calls
@@ -263,3 +264,19 @@ def test_a_hot_pack_has_sixty_four_mebibytes_at_most(registry, call, tmp_path):
     size = recorded(call, told.image)["layers"][-1]["size"]
 
     assert 63 << 20 < size < 65 << 20, "with the image's metadata"
+
+
+def test_none_is_made_for_an_image_whose_layer_the_repository_does_not_have_any_more(registry, call, tmp_path):
+    first = registry.push(one_layer(tmp_path / "image"), f"{REPOSITORY}:first")
+    image = push_with_layers_elsewhere(call, REPOSITORY, first, "v1")
+    (artifact,) = converted(call, REPOSITORY, image)
+    described, made = read(call, artifact)
+    assert call("DELETE", f"/v2/{REPOSITORY}/manifests/{first}").status == 202
+    (layer,) = manifest(call, REPOSITORY, image)["layers"]
+    assert call("DELETE", f"/v2/{REPOSITORY}/blobs/{layer['digest']}").status == 202
+
+    tell(call, image, described, chunks_of(made, "d/noise"))
+
+    line = f"{REPOSITORY}@{image}: no new boot blob: RESOURCE_NOT_FOUND"
+    daemons.wait_until(lambda: line in registry.log, 60, line)
+    assert artifacts(call, REPOSITORY, image) == [artifact]

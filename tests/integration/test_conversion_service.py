@@ -14,7 +14,8 @@ import pytest
 from converting import tar
 from converting import runnel as run_runnel
 from converting_service import (ARTIFACT, artifacts, ask, converted, ended, files_of, manifest,
-                                noise, one_layer, operation, push_index, referrers, slow_image)
+                                noise, one_layer, operation, push_index,
+                                push_with_layers_elsewhere, referrers, slow_image)
 from converting_service import registry, served  # noqa: F401  (fixtures)
 from needs import needs
 from registry_calls import Calls, descriptor, digest, image, push_blob, push_manifest
@@ -343,6 +344,46 @@ def test_a_blob_that_is_lost_is_an_unknown_error_and_the_log_says_more(registry,
     assert failure(call, app)["code"] == "UNKNOWN_ERROR"
     assert layer in registry.log
     assert artifacts(call, REPOSITORY, app) == []
+
+
+def test_a_layer_that_went_while_the_conversion_waited_is_not_opened(registry, call, tmp_path):
+    """Whoever else has it."""
+    ask(call, "other/app", registry.push(slow_image(tmp_path / "slow"), "other/app:v1"))
+    worker = registry.hold_worker()
+    made = one_layer(tmp_path / "app")
+    for repository in (REPOSITORY, "other/has-it"):
+        registry.push(made, f"{repository}:v1")
+    name = push_with_layers_elsewhere(call, REPOSITORY, made.manifest_digest, "v2")
+    (layer,) = manifest(call, REPOSITORY, name)["layers"]
+    identity = ask(call, REPOSITORY, name)
+    assert call("DELETE", f"/v2/{REPOSITORY}/manifests/{made.manifest_digest}").status == 202
+    assert call("DELETE", f"/v2/{REPOSITORY}/blobs/{layer['digest']}").status == 202
+
+    os.kill(worker, signal.SIGCONT)
+
+    assert ended(call, REPOSITORY, identity)["error"]["code"] == "RESOURCE_NOT_FOUND"
+    assert call("HEAD", f"/v2/other/has-it/blobs/{layer['digest']}").status == 200
+    assert f"{REPOSITORY}@{name}: its blob {layer['digest']} is not in the repository" in registry.log
+
+
+def test_a_sparse_manifest_opens_no_blob_of_another_repository(start, tmp_path):
+    registry = start("sparse_manifests = true\n")
+    call = Calls(registry.host)
+    registry.push(one_layer(tmp_path / "app"), "other/app:v1")
+    body = call("GET", "/v2/other/app/manifests/v1").body
+    name = digest(body)
+    push_manifest(call, REPOSITORY, "v1", body)
+    assert failure(call, name)["code"] == "RESOURCE_NOT_FOUND"
+
+    config = json.loads(body)["config"]["digest"]
+    push_blob(call, REPOSITORY, call("GET", f"/v2/other/app/blobs/{config}").body)
+    assert failure(call, name)["code"] == "RESOURCE_NOT_FOUND"
+    of_index = push_index(call, REPOSITORY, "multi", [(name, AMD64)])
+    assert failure(call, of_index)["code"] == "RESOURCE_NOT_FOUND"
+
+    for layer in json.loads(body)["layers"]:
+        push_blob(call, REPOSITORY, call("GET", f"/v2/other/app/blobs/{layer['digest']}").body)
+    assert len(converted(call, REPOSITORY, of_index)) == 1
 
 
 def test_only_the_configured_platforms_are_converted(start, tmp_path):

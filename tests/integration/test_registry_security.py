@@ -6,13 +6,17 @@ Each of the second half is named after what somebody found elsewhere and tried h
 from __future__ import annotations
 
 import base64
+import gzip
+import io
 import json
 import re
+import tarfile
 from urllib.parse import quote
 
 import pytest
-from registry_calls import (IMAGE, Calls, basic, bcrypt, digest, image, push_blob, push_image,
-                            push_manifest, target_of, with_query)
+from converting_service import artifacts, ask, converted, ended, manifest
+from registry_calls import (IMAGE, Calls, basic, bcrypt, descriptor, digest, image, push_blob,
+                            push_image, push_manifest, target_of, with_query)
 from sandbox import services
 
 OUTSIDE = "https://registry.example:8443"
@@ -432,6 +436,58 @@ def test_a_blob_of_another_repository_is_not_found_by_its_digest(login):
     assert absent.body.replace(b"no/where", b"R") == hidden.body.replace(b"other/secret", b"R")
     # What refers to something there is not seen either.
     assert login("reader")("GET", f"/v2/other/secret/referrers/{name}").json()["manifests"] == []
+
+
+LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+FAR = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+
+
+def layer_with(secret: bytes) -> tuple[bytes, str]:
+    """A layer with that in its one file, and its diff ID."""
+    plain = io.BytesIO()
+    with tarfile.open(fileobj=plain, mode="w") as out:
+        entry = tarfile.TarInfo("secret")
+        entry.size = len(secret)
+        out.addfile(entry, io.BytesIO(secret))
+    return gzip.compress(plain.getvalue()), digest(plain.getvalue())
+
+
+def config_with(diff_id: str) -> bytes:
+    return json.dumps({"os": "linux", "architecture": "amd64",
+                       "rootfs": {"type": "layers", "diff_ids": [diff_id]}}).encode()
+
+
+@pytest.mark.parametrize(("way", "media_type", "more"), [
+    ("urls", LAYER, {"urls": ["https://elsewhere.example/layer"]}), ("type", FAR, {})])
+def test_a_conversion_opens_no_layer_of_another_repository(login, way, media_type, more):
+    """A layer that may lie elsewhere is no reason to refuse a manifest, so it can name any."""
+    other, writer = login("other"), login("writer")
+    data, diff_id = layer_with(b"not for the team " + way.encode())
+    source, target = f"other/{way}", f"team/{way}"
+    push_blob(other, source, data)
+    (made,) = converted(other, source, push_image(other, source, "v1", config_with(diff_id),
+                                                  layers=[descriptor(data, LAYER)]))
+    of_it = [each["digest"] for each in manifest(other, source, made)["layers"]]
+
+    told = set()
+    for named, said in ((data, digest(b"a guess")), (data, diff_id), (b"absent", diff_id)):
+        name = push_image(writer, target, "v1", config_with(said),
+                          layers=[descriptor(named, media_type, **more)])
+        done = ended(writer, target, ask(writer, target, name))
+        assert done["status"] == "Failed" and done["error"]["code"] == "RESOURCE_NOT_FOUND", done
+        assert artifacts(writer, target, name) == []
+        told.add(done["details"])
+
+    assert len(told) == 1  # the same as of a layer that nobody has
+    for each in (digest(data), *of_it):
+        assert writer("HEAD", f"/v2/{target}/blobs/{each}").status == 404
+
+    # With the layer, the same image is converted: what was made of it already is taken.
+    push_blob(writer, target, data)
+    name = push_image(writer, target, "v1", config_with(diff_id),
+                      layers=[descriptor(data, media_type, **more)])
+    (own,) = converted(writer, target, name)
+    assert [each["digest"] for each in manifest(writer, target, own)["layers"]][:-1] == of_it[:-1]
 
 
 def test_a_blob_that_was_deleted_does_not_come_back_with_another_repository(login):

@@ -1,0 +1,157 @@
+#include "registry/conversion_source.h"
+
+#include <gtest/gtest.h>
+
+#include "oci/document.h"
+#include "oci/media_types.h"
+#include "registry/new_manifest.h"
+#include "support/fake_clock.h"
+#include "support/memory_blob_store.h"
+#include "support/memory_metadata_store.h"
+
+namespace runnel::registry {
+namespace {
+
+constexpr std::string_view kLayer = "bytes of a layer";
+constexpr std::string_view kConfig =
+    R"({"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":[)"
+    R"("sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"]}})";
+
+// The image of one layer is in repository "a"; its blobs are in the store, whoever has them.
+class ConversionSourceTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    store(kLayer);
+    store(kConfig);
+  }
+
+  oci::Digest store(std::string_view bytes) {
+    const auto digest = oci::Digest::of(as_bytes(bytes));
+    auto upload = blobs_.open_upload("upload", 0).value();
+    EXPECT_TRUE(upload->append(as_bytes(bytes)));
+    EXPECT_TRUE(upload->commit(digest));
+    return digest;
+  }
+  void link(const std::string& repository, std::string_view bytes) {
+    ASSERT_TRUE(metadata_.link_blob(repository, oci::Digest::of(as_bytes(bytes)), bytes.size()));
+  }
+
+  static oci::Descriptor descriptor(std::string_view media_type, std::string_view bytes) {
+    oci::Descriptor made;
+    made.media_type = media_type;
+    made.digest = oci::Digest::of(as_bytes(bytes));
+    made.size = bytes.size();
+    return made;
+  }
+  // With a layer that may lie elsewhere, so that nobody asks for it when the image is pushed.
+  static oci::Manifest image() {
+    oci::Manifest made;
+    made.media_type = oci::kOciManifest;
+    made.config = descriptor(oci::kOciConfig, kConfig);
+    made.layers = {descriptor(oci::kOciLayerGzip, kLayer)};
+    made.layers[0].urls = {"https://example.com/layer"};
+    return made;
+  }
+  oci::Digest push(std::string_view text, std::string_view media_type, bool blobs_required = true) {
+    auto made = new_manifest(as_bytes(text), media_type, oci::Algorithm::kSha256).value();
+    made.blobs_required = blobs_required;
+    EXPECT_TRUE(metadata_.put_manifest("a", made)->missing.empty());
+    return made.digest;
+  }
+  oci::Digest push(const oci::Manifest& manifest, bool blobs_required = true) {
+    return push(oci::to_json(manifest), oci::kOciManifest, blobs_required);
+  }
+
+  Convertible<ConversionSource> read(const oci::Digest& digest) {
+    return read_conversion_source(metadata_, blobs_, "a", digest, {});
+  }
+  std::string failure(const oci::Digest& digest) {
+    const auto found = read(digest);
+    return found ? "" : found.error().code;
+  }
+
+  test::FakeClock clock_;
+  test::MemoryBlobStore blobs_;
+  test::MemoryMetadataStore metadata_{test::MemoryMetadataStore::new_data(), clock_};
+};
+
+TEST_F(ConversionSourceTest, IsAnImageWhoseBlobsTheRepositoryHas) {
+  link("a", kConfig);
+  link("a", kLayer);
+
+  const auto source = read(push(image()));
+
+  ASSERT_TRUE(source) << source.error().message;
+  ASSERT_EQ(source->images.size(), 1u);
+  EXPECT_EQ(source->images[0].manifest.layers[0].digest, oci::Digest::of(as_bytes(kLayer)));
+}
+
+TEST_F(ConversionSourceTest, HasNoLayerThatOnlyAnotherRepositoryHas) {
+  link("a", kConfig);
+  link("b", kLayer);
+
+  EXPECT_EQ(failure(push(image())), "RESOURCE_NOT_FOUND");
+}
+
+TEST_F(ConversionSourceTest, SaysTheSameOfALayerThatNobodyHas) {
+  link("a", kConfig);
+  auto of_absent = image();
+  of_absent.layers[0].digest = oci::Digest::of(as_bytes("absent"));
+  const auto of_another = push(image());
+
+  const auto absent = read(push(of_absent));
+  const auto another = read(of_another);
+
+  ASSERT_FALSE(absent);
+  ASSERT_FALSE(another);
+  EXPECT_EQ(absent.error().code, another.error().code);
+  EXPECT_EQ(absent.error().message, another.error().message);
+}
+
+TEST_F(ConversionSourceTest, HasNoConfigurationThatOnlyAnotherRepositoryHas) {
+  link("a", kLayer);
+  link("b", kConfig);
+
+  EXPECT_EQ(failure(push(image(), /*blobs_required=*/false)), "RESOURCE_NOT_FOUND");
+}
+
+TEST_F(ConversionSourceTest, AsksForTheBlobsOfAnIndexesImagesToo) {
+  link("a", kConfig);
+  link("b", kLayer);
+  const auto text = oci::to_json(image());
+  push(text, oci::kOciManifest);
+  oci::Index index;
+  index.media_type = oci::kOciIndex;
+  index.manifests = {descriptor(oci::kOciManifest, text)};
+  const auto digest = push(oci::to_json(index), oci::kOciIndex);
+
+  EXPECT_EQ(failure(digest), "RESOURCE_NOT_FOUND");
+
+  link("a", kLayer);
+  EXPECT_EQ(failure(digest), "");
+}
+
+TEST_F(ConversionSourceTest, DoesNotHaveALayerAnyMoreThatWasUnlinked) {
+  link("a", kConfig);
+  link("a", kLayer);
+  const auto digest = push(image());
+  ASSERT_EQ(metadata_.unlink_blob("a", oci::Digest::of(as_bytes(kLayer))).value(),
+            meta::UnlinkOutcome::kRemoved);
+
+  EXPECT_EQ(failure(digest), "RESOURCE_NOT_FOUND");
+}
+
+// Its layers lie elsewhere as a rule, and are not what is wrong with it.
+TEST_F(ConversionSourceTest, SaysOfAnotherPlatformThatItIsOne) {
+  std::string config(kConfig);
+  config.replace(config.find("linux"), 5, "windows");
+  store(config);
+  link("a", config);
+  auto windows = image();
+  windows.config = descriptor(oci::kOciConfig, config);
+
+  EXPECT_EQ(failure(push(windows)), "UNSUPPORTED_PLATFORM");
+}
+
+}  // namespace
+}  // namespace runnel::registry
