@@ -114,6 +114,7 @@ net::awaitable<Answer> receive_manifest(Services& services, const Caller& caller
   const auto bytes = co_await read_whole(body, oci::kMaxDocumentBytes);
   if (!bytes) co_return std::unexpected(body_refusal(bytes.error()));
   auto work = [&]() -> Answer {
+    RUNNEL_DO(check_pushed_names(route, request));
     const auto tags = request.query.all("tag");
     RUNNEL_DO(begin_names_anew(services.metadata, route, tags));
     RUNNEL_DO(check_attributes(services.metadata, Attribute::kWrite, route, tags));

@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "oci/digest.h"
+#include "oci/reference.h"
 
 namespace runnel::registry {
 
@@ -37,6 +38,11 @@ Result<Attributes> read_document(const meta::Document& document) {
 
 bool is_digest(std::string_view reference) {
   return reference.find(':') != std::string_view::npos;
+}
+
+// What a push can begin. Not "*": that is the repository's own document.
+bool is_name(std::string_view reference) {
+  return oci::is_valid_tag(reference) || oci::Digest::parse(reference);
 }
 
 Refusal switched_off(std::string_view repository, std::string_view reference, Attribute attribute) {
@@ -133,6 +139,7 @@ std::vector<std::string> names_of(const meta::Deletion& deletion) {
 
 Result<void> forget_if_absent(meta::MetadataStore& metadata, std::string_view repository,
                               std::string_view reference) {
+  if (!is_name(reference)) return {};
   RUNNEL_TRY(const auto info, metadata.manifest_info(repository, manifest_name(reference)));
   if (info) return {};
   RUNNEL_DO(metadata.delete_document(kKind, document_name(repository, reference)));

@@ -80,7 +80,8 @@ std::expected<Attributes, Refusal> change_attributes(meta::MetadataStore& metada
                                                      const ChangeAttributes& change);
 
 // Forgets what is switched off for names that the push to `route` and `tags` begins anew: the
-// repository, the tags or the manifest, where there is none.
+// repository, the tags or the manifest, where there is none. Texts that are no such names begin
+// nothing.
 Result<void> begin_names_anew(meta::MetadataStore& metadata, const Route& route,
                               const std::vector<std::string_view>& tags = {});
 

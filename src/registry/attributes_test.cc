@@ -106,6 +106,24 @@ TEST_F(AttributesTest, LoseNoChangeWhenTwoAreMadeAtOnce) {
   EXPECT_FALSE(found.has(Attribute::kDelete));
 }
 
+TEST_F(AttributesTest, OfTheRepositoryAreNotTakenAwayByAPushThatNamesThem) {
+  ASSERT_TRUE(store_->link_blob("a", oci::Digest::of({}), 0));
+  off("a", "*", Attribute::kWrite);
+  off("a", "v1", Attribute::kList);
+  Route route;
+  route.kind = Route::Kind::kManifest;
+  route.repository = "a";
+  route.target = "*";
+  ASSERT_TRUE(begin_names_anew(*store_, route));
+  EXPECT_FALSE(of("a").own().has(Attribute::kWrite));
+
+  // The tag that is not there is begun anew, and nothing else is.
+  route.target = "v1";
+  ASSERT_TRUE(begin_names_anew(*store_, route, {"*"}));
+  EXPECT_FALSE(of("a").own().has(Attribute::kWrite));
+  EXPECT_EQ(of("a").all().size(), 1u);
+}
+
 TEST_F(AttributesTest, AreRefusedWithTheRule) {
   off("a/b", "v1", Attribute::kDelete);
   Route route;

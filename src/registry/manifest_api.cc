@@ -137,6 +137,12 @@ Answer get_manifest(Services& services, const Route& route, const net::Request& 
   return response;
 }
 
+std::expected<void, Refusal> check_pushed_names(const Route& route, const net::Request& request) {
+  RUNNEL_DO(manifest_name(route.target));
+  RUNNEL_DO(tag_parameters(request));
+  return {};
+}
+
 Answer put_manifest(Services& services, const Caller& caller, const Route& route,
                     const net::Request& request, Bytes bytes) {
   RUNNEL_TRY(const auto name, manifest_name(route.target));

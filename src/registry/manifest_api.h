@@ -1,7 +1,7 @@
 // Manifests, tags, the catalog and referrers. The calls block.
 #pragma once
 
-#include <string>
+#include <expected>
 
 #include "registry/caller.h"
 #include "registry/reply.h"
@@ -11,6 +11,9 @@
 namespace runnel::registry {
 
 Answer get_manifest(Services& services, const Route& route, const net::Request& request);
+// The refusal when what a push is to, or one of its "?tag=", is no tag and no digest. To be asked
+// before anything is changed for these names.
+std::expected<void, Refusal> check_pushed_names(const Route& route, const net::Request& request);
 // `bytes` is the request's body.
 Answer put_manifest(Services& services, const Caller& caller, const Route& route,
                     const net::Request& request, Bytes bytes);

@@ -80,6 +80,25 @@ def test_a_repository_that_is_not_written_takes_nothing(call):
     assert call("POST", "/v2/at/frozen/blobs/uploads/").status == 202
 
 
+@pytest.mark.parametrize("target", ["%2A", "*", "{name}?tag=%2A", "v1?tag=v2&tag=*"])
+def test_a_push_to_what_is_no_name_takes_no_lock_away(call, target):
+    """"*" is what the repository's own attributes are kept under."""
+    repository = f"at/star{len(target)}"
+    name = push_image(call, repository, "v1")
+    switch(call, f"{repository}/_tags/v1", listEnabled=False)  # so that names are looked at one by one
+    switch(call, repository, writeEnabled=False, readEnabled=False, deleteEnabled=False)
+    before = call("GET", f"/acr/v1/{repository}").json()["changeableAttributes"]
+    body = image(annotations={"other": "1"})
+
+    answer = call("PUT", f"/v2/{repository}/manifests/{target.format(name=name)}", body, {"Content-Type": IMAGE})
+
+    assert (answer.status, answer.code) == (400, "TAG_INVALID")
+    assert call("GET", f"/acr/v1/{repository}").json()["changeableAttributes"] == before
+    assert not before["writeEnabled"]
+    answer = call("PUT", f"/v2/{repository}/manifests/v1", body, {"Content-Type": IMAGE})
+    assert (answer.status, answer.code) == (403, "DENIED")
+
+
 def test_what_is_not_deleted_is_not_deleted_by_another_name(call):
     name = push_image(call, "at/keep", "v1", annotations={"keep": "1"})
     push_manifest(call, "at/keep", "v2", image(annotations={"keep": "1"}))
