@@ -55,6 +55,13 @@ struct StoredManifest {
   std::string bytes;
 };
 
+struct DocumentName {
+  std::string kind;
+  std::string name;
+
+  bool operator==(const DocumentName&) const = default;
+};
+
 struct NewManifest {
   oci::Digest digest;
   std::string media_type;
@@ -66,6 +73,17 @@ struct NewManifest {
   oci::Descriptor descriptor;  // what the subject's referrers list says of it
   std::vector<std::string> tags;
   Undo undo = Undo::kNever;  // of what a tag pointed to that now points here
+  // Documents that are deleted with it, in one. They may be gone already.
+  std::vector<DocumentName> replaces;
+};
+
+// A tag that is to point to a manifest later. A document stands for it until then.
+struct WaitingTag {
+  DocumentName document;
+  std::string repository;
+  std::string tag;
+  oci::Digest digest;
+  Undo undo = Undo::kNever;  // of what the tag points to until then
 };
 
 struct PutManifestOutcome {
@@ -188,6 +206,9 @@ class MetadataStore {
   // comes back, with its streaming artifacts; one whose stored bytes are others gets these.
   virtual Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                                   const NewManifest& manifest) = 0;
+  // Deletes the document, and points the tag if the document was there and the manifest is: whoever
+  // deleted one of the two wanted something else. Whether the tag points to it now.
+  virtual Result<bool> point_waiting_tag(const WaitingTag& waiting) = 0;
   virtual Result<std::optional<ManifestInfo>> manifest_info(std::string_view repository,
                                                             const ManifestName& name) = 0;
   virtual Result<std::optional<StoredManifest>> manifest(std::string_view repository,

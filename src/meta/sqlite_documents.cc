@@ -57,6 +57,11 @@ Result<int64_t> SqliteStore::put_document(std::string_view kind, std::string_vie
   return now_version;
 }
 
+Result<int64_t> SqliteStore::remove_document(const DocumentName& document) {
+  return writer_->run("DELETE FROM documents WHERE kind = ? AND name = ?",
+                      {document.kind, document.name});
+}
+
 Result<bool> SqliteStore::delete_document(std::string_view kind, std::string_view name) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(const int64_t removed,

@@ -106,8 +106,32 @@ Result<PutManifestOutcome> SqliteStore::put_manifest(std::string_view repository
   outcome.created = manifest_row.second;
   for (const auto& tag : manifest.tags)
     RUNNEL_DO(point_tag(repository_id, tag, manifest_row.first, manifest.undo));
+  for (const auto& each : manifest.replaces) RUNNEL_DO(remove_document(each));
   RUNNEL_DO(transaction.commit());
   return outcome;
+}
+
+Result<bool> SqliteStore::point_waiting_tag(const WaitingTag& waiting) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  RUNNEL_TRY(const int64_t waited, remove_document(waiting.document));
+  if (waited == 0) return false;
+  int64_t repository = 0;
+  int64_t manifest = 0;
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT m.repository, m.id FROM manifests m "
+                                         "JOIN repositories r ON r.id = m.repository "
+                                         "WHERE r.name = ? AND m.digest = ? AND m.deletion IS NULL",
+                                         {waiting.repository, waiting.digest.to_string()}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (found) {
+      repository = rows.integer(0);
+      manifest = rows.integer(1);
+    }
+  }
+  if (manifest != 0) RUNNEL_DO(point_tag(repository, waiting.tag, manifest, waiting.undo));
+  RUNNEL_DO(transaction.commit());
+  return manifest != 0;
 }
 
 Result<std::pair<int64_t, bool>> SqliteStore::have_manifest(int64_t repository,

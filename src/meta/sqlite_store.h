@@ -67,6 +67,7 @@ class SqliteStore final : public MetadataStore {
 
   Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                           const NewManifest& manifest) override;
+  Result<bool> point_waiting_tag(const WaitingTag& waiting) override;
   Result<std::optional<ManifestInfo>> manifest_info(std::string_view repository,
                                                     const ManifestName& name) override;
   Result<std::optional<StoredManifest>> manifest(std::string_view repository,
@@ -130,6 +131,8 @@ class SqliteStore final : public MetadataStore {
   Result<int64_t> insert_manifest(int64_t repository, const NewManifest& manifest);
   // The manifest's row, and whether it was made or brought back now.
   Result<std::pair<int64_t, bool>> have_manifest(int64_t repository, const NewManifest& manifest);
+  // Within a write transaction. How many there were: one or none.
+  Result<int64_t> remove_document(const DocumentName& document);
   Result<void> point_tag(int64_t repository, std::string_view tag, int64_t manifest, Undo undo);
   // The repository's row if it is there.
   Result<std::optional<int64_t>> live_repository(std::string_view name);

@@ -153,10 +153,7 @@ Result<void> Conversions::pushed(const std::string& repository, const oci::Diges
                                  const std::vector<std::string>& tags, const PushPlan& plan,
                                  const std::string& principal) {
   if (tags.empty()) return {};
-  if (plan.hold > Duration())
-    RUNNEL_DO(held_tags_.hold(repository, tags, digest, plan.hold));
-  else
-    RUNNEL_DO(held_tags_.forget(repository, tags));
+  if (plan.hold > Duration()) RUNNEL_DO(held_tags_.hold(repository, tags, digest, plan.hold));
   if (!plan.convert) return {};
   const auto enqueued = request({.repository = repository,
                                  .digest = digest,
@@ -167,10 +164,6 @@ Result<void> Conversions::pushed(const std::string& repository, const oci::Diges
     log::error("{}@{} will not be converted by itself: {}", repository, digest,
                enqueued.error().message);
   return {};
-}
-
-Result<void> Conversions::forget_tag(const std::string& repository, const std::string& tag) {
-  return held_tags_.forget(repository, {tag});
 }
 
 std::string Conversions::metrics_text() const {

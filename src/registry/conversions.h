@@ -43,12 +43,11 @@ class Conversions {
     Duration hold{};       // how long its tags wait for the artifact; 0: they do not
   };
   Result<PushPlan> plan_push(const std::string& repository, const meta::NewManifest& manifest);
-  // The manifest is there, without these tags if they are to wait.
+  // The manifest is there; without these tags if they are to wait, and in place of what waited for
+  // them if not.
   Result<void> pushed(const std::string& repository, const oci::Digest& digest,
                       const std::vector<std::string>& tags, const PushPlan& plan,
                       const std::string& principal);
-  // Somebody takes a tag away: nothing that waits comes over that.
-  Result<void> forget_tag(const std::string& repository, const std::string& tag);
 
   // runnel_registry_conversions_total and the like.
   std::string metrics_text() const;

@@ -10,7 +10,7 @@
 #include "registry/attributes.h"
 #include "registry/authorize.h"
 #include "registry/blob_api.h"
-#include "registry/conversions.h"
+#include "registry/held_tags.h"
 #include "registry/public_name.h"
 #include "registry/request_body.h"
 #include "registry/utc_time.h"
@@ -178,8 +178,7 @@ Answer restore(const Call& call, std::string_view repository, std::string_view r
         .kind = Route::Kind::kManifest, .repository = std::string(repository), .target = tag};
     RUNNEL_DO(check_attributes(metadata, Attribute::kWrite, route));
     RUNNEL_TRY(const auto policy, call.services.soft_delete());
-    if (call.services.conversions != nullptr)
-      RUNNEL_DO(call.services.conversions->forget_tag(std::string(repository), tag));
+    RUNNEL_DO(forget_held(metadata, route.repository, {tag}));
     RUNNEL_TRY([[maybe_unused]] const bool went,
                metadata.delete_tag(repository, tag, policy.undo()));
   }

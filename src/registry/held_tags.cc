@@ -4,7 +4,6 @@
 #include <optional>
 
 #include "base/log.h"
-#include "registry/new_manifest.h"
 
 namespace runnel::registry {
 
@@ -23,6 +22,26 @@ int64_t milliseconds(WallTime time) {
 }
 
 }  // namespace
+
+Result<std::vector<meta::DocumentName>> held_for(meta::MetadataStore& metadata,
+                                                 const std::string& repository,
+                                                 const std::vector<std::string>& tags) {
+  std::vector<meta::DocumentName> found;
+  for (const auto& tag : tags) {
+    const auto prefix = fmt::format("{} {} ", repository, tag);
+    RUNNEL_TRY(const auto held, metadata.documents(kKind, prefix, kPage));
+    for (const auto& each : held)
+      if (each.name.starts_with(prefix)) found.push_back({std::string(kKind), each.name});
+  }
+  return found;
+}
+
+Result<void> forget_held(meta::MetadataStore& metadata, const std::string& repository,
+                         const std::vector<std::string>& tags) {
+  RUNNEL_TRY(const auto held, held_for(metadata, repository, tags));
+  for (const auto& each : held) RUNNEL_DO(metadata.delete_document(each.kind, each.name));
+  return {};
+}
 
 struct HeldTags::Held {
   std::string name;  // the document's
@@ -50,22 +69,12 @@ struct HeldTags::Held {
 
 Result<void> HeldTags::hold(const std::string& repository, const std::vector<std::string>& tags,
                             const oci::Digest& digest, Duration time) {
-  RUNNEL_DO(forget(repository, tags));
+  RUNNEL_DO(forget_held(metadata_, repository, tags));
   const auto until = std::to_string(milliseconds(clock_.wall() + time));
   for (const auto& tag : tags) {
     const auto put = metadata_.put_document(kKind, name_of(repository, tag, digest), until, 0);
     // Another push of the same was faster: its tag is held already.
     if (!put && put.error().code != Code::kConflict) return std::unexpected(put.error());
-  }
-  return {};
-}
-
-Result<void> HeldTags::forget(const std::string& repository, const std::vector<std::string>& tags) {
-  for (const auto& tag : tags) {
-    const auto prefix = fmt::format("{} {} ", repository, tag);
-    std::string after = prefix;
-    RUNNEL_TRY(const auto held, page(prefix, after));
-    for (const auto& each : held) RUNNEL_DO(metadata_.delete_document(kKind, each.name));
   }
   return {};
 }
@@ -84,22 +93,13 @@ Result<std::vector<HeldTags::Held>> HeldTags::page(std::string_view prefix, std:
   return found;
 }
 
-// The tag is pointed before the document goes: a crash in between points it twice rather than
-// never.
 Result<void> HeldTags::point(const Held& held) {
-  RUNNEL_TRY(const auto there, metadata_.document(kKind, held.name));
-  if (!there) return {};
-  RUNNEL_TRY(const auto stored, metadata_.manifest(held.repository, held.digest));
-  if (stored) {
-    RUNNEL_TRY(auto manifest, new_manifest(as_bytes(stored->bytes), stored->info.media_type,
-                                           held.digest.algorithm()));
-    manifest.blobs_required = false;  // it is there: this only points the tag
-    RUNNEL_TRY(const auto policy, soft_delete_policy(metadata_, configured_));
-    manifest.undo = policy.undo();
-    manifest.tags = {held.tag};
-    RUNNEL_DO(metadata_.put_manifest(held.repository, manifest));
-  }
-  RUNNEL_DO(metadata_.delete_document(kKind, held.name));
+  RUNNEL_TRY(const auto policy, soft_delete_policy(metadata_, configured_));
+  RUNNEL_DO(metadata_.point_waiting_tag({.document = {std::string(kKind), held.name},
+                                         .repository = held.repository,
+                                         .tag = held.tag,
+                                         .digest = held.digest,
+                                         .undo = policy.undo()}));
   return {};
 }
 

@@ -4,7 +4,8 @@
 // repository can have pushed tags held: the manifest is there by its digest at once, its tags when
 // its conversion has ended, however it did, or when the time is over. Until then a tag points to
 // what it pointed to before. Held tags are documents of the metadata store: any process lets them
-// go.
+// go, and a tag is pointed only together with the end of its document. So who pushes or deletes a
+// tag takes what is held for it away, and knows that it does not come later.
 #pragma once
 
 #include <string>
@@ -17,6 +18,15 @@
 
 namespace runnel::registry {
 
+// What is held for these tags. A push that points them replaces it (meta::NewManifest::replaces):
+// one that is refused leaves it waiting.
+Result<std::vector<meta::DocumentName>> held_for(meta::MetadataStore& metadata,
+                                                 const std::string& repository,
+                                                 const std::vector<std::string>& tags);
+// Before somebody deletes the tags: after that, what was held for them does not come any more.
+Result<void> forget_held(meta::MetadataStore& metadata, const std::string& repository,
+                         const std::vector<std::string>& tags);
+
 // Any thread; calls block. The references must outlive it.
 class HeldTags {
  public:
@@ -28,8 +38,6 @@ class HeldTags {
   // forgotten.
   Result<void> hold(const std::string& repository, const std::vector<std::string>& tags,
                     const oci::Digest& digest, Duration time);
-  // Somebody pushed or deleted the tags: what was held for them must not come over that.
-  Result<void> forget(const std::string& repository, const std::vector<std::string>& tags);
 
   // Lets go what waits for this manifest.
   Result<void> release(const std::string& repository, const oci::Digest& digest);

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
+
 #include "oci/document.h"
 #include "oci/media_types.h"
 #include "registry/new_manifest.h"
@@ -12,11 +14,17 @@ namespace runnel::registry {
 namespace {
 
 constexpr auto kTime = std::chrono::seconds(30);
+// More than what is done here asks of the store.
+constexpr int kCalls = 12;
 
 class HeldTagsTest : public testing::Test {
  protected:
-  // Stores a manifest without tags; its digest.
+  // Pushes a manifest; its digest.
   oci::Digest store(const std::string& note, const std::vector<std::string>& tags = {}) {
+    return store_in(metadata_, note, tags);
+  }
+  static oci::Digest store_in(meta::MetadataStore& metadata, const std::string& note,
+                              const std::vector<std::string>& tags) {
     oci::Manifest made;
     made.media_type = oci::kOciManifest;
     made.config.media_type = oci::kOciConfig;
@@ -28,8 +36,23 @@ class HeldTagsTest : public testing::Test {
         new_manifest(as_bytes(text), oci::kOciManifest, oci::Algorithm::kSha256).value();
     manifest.blobs_required = false;
     manifest.tags = tags;
-    EXPECT_TRUE(metadata_.put_manifest("a", manifest));
+    manifest.replaces = held_for(metadata, "a", tags).value();
+    EXPECT_TRUE(metadata.put_manifest("a", manifest));
     return manifest.digest;
+  }
+  // Does the one in a process of its own, and the other just before the first one's call number
+  // `at` of the store; or after it, when it makes fewer.
+  void do_both(int at, const std::function<void(meta::MetadataStore&)>& one,
+               const std::function<void()>& other) {
+    int calls = 0;
+    test::MemoryMetadataStore process(data_, clock_, [&] {
+      if (calls++ == at) other();
+    });
+    one(process);
+    if (calls <= at) other();
+  }
+  void release_in(meta::MetadataStore& metadata, const oci::Digest& digest) {
+    EXPECT_TRUE(HeldTags(metadata, clock_, kPolicy).release("a", digest));
   }
   // What the tag points to; "" for nothing.
   std::string target(const std::string& tag) {
@@ -37,9 +60,12 @@ class HeldTagsTest : public testing::Test {
     return info ? info->digest.to_string() : "";
   }
 
+  static constexpr SoftDeletePolicy kPolicy{.enabled = false, .kept = {}, .updated = {}};
+
   test::FakeClock clock_;
-  test::MemoryMetadataStore metadata_{test::MemoryMetadataStore::new_data(), clock_};
-  HeldTags held_{metadata_, clock_, SoftDeletePolicy{.enabled = false, .kept = {}, .updated = {}}};
+  std::shared_ptr<test::MemoryMetadataStore::Data> data_ = test::MemoryMetadataStore::new_data();
+  test::MemoryMetadataStore metadata_{data_, clock_};
+  HeldTags held_{metadata_, clock_, kPolicy};
 };
 
 TEST_F(HeldTagsTest, LetsATagGoWhenItsManifestIsReady) {
@@ -85,11 +111,77 @@ TEST_F(HeldTagsTest, LeavesATagAloneThatSomebodyTook) {
   const auto held = store("one");
   ASSERT_TRUE(held_.hold("a", {"v1"}, held, kTime));
   const auto pushed = store("two", {"v1"});
-  ASSERT_TRUE(held_.forget("a", {"v1"}));
 
   ASSERT_TRUE(held_.release("a", held));
 
   EXPECT_EQ(target("v1"), pushed.to_string());
+}
+
+TEST_F(HeldTagsTest, ComesOverNoPushThatMeetsItsRelease) {
+  const auto held = store("held");
+  const auto pushed = store("pushed");
+  for (int at = 0; at < kCalls; ++at) {
+    const auto tag = fmt::format("v{}", at);
+    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    do_both(at, [&](auto& process) { release_in(process, held); }, [&] { store("pushed", {tag}); });
+    EXPECT_EQ(target(tag), pushed.to_string()) << "pushed before the release's call " << at;
+
+    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    do_both(
+        at, [&](auto& process) { store_in(process, "pushed", {tag}); },
+        [&] { release_in(metadata_, held); });
+    EXPECT_EQ(target(tag), pushed.to_string()) << "released before the push's call " << at;
+  }
+}
+
+TEST_F(HeldTagsTest, BringsNoTagBackWhoseDeletionMeetsItsRelease) {
+  const auto held = store("held");
+  const auto delete_in = [](meta::MetadataStore& metadata, const std::string& tag) {
+    EXPECT_TRUE(forget_held(metadata, "a", {tag}));
+    EXPECT_TRUE(metadata.delete_tag("a", tag, meta::Undo::kNever));
+  };
+  for (int at = 0; at < kCalls; ++at) {
+    const auto tag = fmt::format("v{}", at);
+    store("before", {tag});
+    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    do_both(
+        at, [&](auto& process) { release_in(process, held); }, [&] { delete_in(metadata_, tag); });
+    EXPECT_EQ(target(tag), "") << "deleted before the release's call " << at;
+
+    store("before", {tag});
+    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    do_both(
+        at, [&](auto& process) { delete_in(process, tag); }, [&] { release_in(metadata_, held); });
+    EXPECT_EQ(target(tag), "") << "released before the deletion's call " << at;
+  }
+}
+
+TEST_F(HeldTagsTest, BringsNoManifestBackWhoseDeletionMeetsItsRelease) {
+  for (int at = 0; at < kCalls; ++at) {
+    const auto held = store(fmt::format("held {}", at));
+    ASSERT_TRUE(held_.hold("a", {"v1"}, held, kTime));
+    do_both(
+        at, [&](auto& process) { release_in(process, held); },
+        [&] { EXPECT_TRUE(metadata_.delete_manifest("a", held, meta::Undo::kPossible).value()); });
+    EXPECT_EQ(target("v1"), "") << "deleted before the release's call " << at;
+    EXPECT_EQ(metadata_.manifest_info("a", held).value(), std::nullopt) << at;
+  }
+}
+
+TEST_F(HeldTagsTest, WaitsOnWhenAPushOverItIsRefused) {
+  const auto held = store("one");
+  ASSERT_TRUE(held_.hold("a", {"v1"}, held, kTime));
+  meta::NewManifest refused;
+  refused.digest = oci::Digest::of(as_bytes("refused"));
+  refused.blobs = {oci::Digest::of(as_bytes("absent"))};
+  refused.tags = {"v1"};
+  refused.replaces = held_for(metadata_, "a", refused.tags).value();
+  ASSERT_EQ(refused.replaces.size(), 1u);
+  ASSERT_FALSE(metadata_.put_manifest("a", refused)->missing.empty());
+
+  ASSERT_TRUE(held_.release("a", held));
+
+  EXPECT_EQ(target("v1"), held.to_string());
 }
 
 TEST_F(HeldTagsTest, ForgetsATagWhoseManifestIsGone) {

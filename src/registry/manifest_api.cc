@@ -10,6 +10,7 @@
 #include "registry/blob_api.h"
 #include "registry/boot_hint.h"
 #include "registry/conversions.h"
+#include "registry/held_tags.h"
 #include "registry/new_manifest.h"
 #include "registry/pushed_layers.h"
 
@@ -166,7 +167,11 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
     RUNNEL_TRY(plan, services.conversions->plan_push(route.repository, manifest));
   }
   const auto tags = manifest.tags;
-  if (plan.hold > Duration()) manifest.tags.clear();
+  if (plan.hold > Duration()) {
+    manifest.tags.clear();
+  } else {
+    RUNNEL_TRY(manifest.replaces, held_for(services.metadata, route.repository, tags));
+  }
   RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));
   if (!outcome.missing.empty()) return missing_blobs(route, outcome.missing);
   if (services.conversions != nullptr) {
@@ -190,9 +195,8 @@ Answer delete_manifest(Services& services, const Route& route) {
   const auto* digest = std::get_if<oci::Digest>(&name);
   RUNNEL_TRY(const auto soft_delete, services.soft_delete());
   const auto undo = soft_delete.undo();
-  if (services.conversions != nullptr && digest == nullptr && !route.hidden) {
-    RUNNEL_DO(services.conversions->forget_tag(route.repository, route.target));
-  }
+  if (digest == nullptr && !route.hidden)
+    RUNNEL_DO(forget_held(services.metadata, route.repository, {route.target}));
   RUNNEL_TRY(const bool existed,
              digest != nullptr ? services.metadata.delete_manifest(route.key(), *digest, undo)
                                : services.metadata.delete_tag(route.key(), route.target, undo));

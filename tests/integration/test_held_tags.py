@@ -89,6 +89,26 @@ def test_a_tag_that_is_deleted_does_not_appear_later(registry, call, tmp_path):
     assert target(call, REPOSITORY, "v1") is None
 
 
+def test_a_push_to_a_registry_that_does_not_convert_is_not_undone_later(registry, call, tmp_path):
+    hold(call, 600)
+    held = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
+    registry.hold_worker()
+    call.close()
+
+    registry.stop()
+    registry.text = "[conversion]\nenabled = false\n"
+    registry.start()
+    pushed = registry.push(one_layer(tmp_path / "app", seed=3), f"{REPOSITORY}:v1")
+    registry.stop()
+    registry.text = ""
+    registry.start()
+
+    again = Calls(registry.host)
+    last = again("GET", f"/acr/v1/{REPOSITORY}/_streaming/{held}").json()["id"]
+    assert ended(again, REPOSITORY, last)["status"] == "Succeeded"
+    assert target(again, REPOSITORY, "v1") == pushed
+
+
 def test_an_image_that_has_its_artifact_is_tagged_at_once(registry, call, tmp_path):
     image = one_layer(tmp_path / "app")
     name = registry.push(image, f"{REPOSITORY}:v1")

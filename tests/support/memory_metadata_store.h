@@ -42,6 +42,7 @@ class MemoryMetadataStore final : public meta::MetadataStore {
                                   const std::function<Result<void>()>& remove) override;
   Result<meta::PutManifestOutcome> put_manifest(Text repository,
                                                 const meta::NewManifest& manifest) override;
+  Result<bool> point_waiting_tag(const meta::WaitingTag& waiting) override;
   Result<std::optional<meta::ManifestInfo>> manifest_info(Text repository,
                                                           const meta::ManifestName& name) override;
   Result<std::optional<meta::StoredManifest>> manifest(Text repository,

@@ -342,7 +342,18 @@ inline Result<meta::PutManifestOutcome> MemoryMetadataStore::put_manifest(
   stored.stored.info.size = manifest.bytes.size();
   for (const auto& tag : manifest.tags)
     data_->point(std::string(repository), tag, manifest.digest, manifest.undo, clock_.wall());
+  for (const auto& each : manifest.replaces)
+    data_->documents.erase(in_memory::Key(each.kind, each.name));
   return outcome;
+}
+
+inline Result<bool> MemoryMetadataStore::point_waiting_tag(const meta::WaitingTag& waiting) {
+  const auto lock = enter();
+  const auto& [kind, name] = waiting.document;
+  if (data_->documents.erase(in_memory::Key(kind, name)) == 0) return false;
+  if (data_->live_manifest(waiting.repository, waiting.digest) == nullptr) return false;
+  data_->point(waiting.repository, waiting.tag, waiting.digest, waiting.undo, clock_.wall());
+  return true;
 }
 
 inline Result<std::optional<meta::ManifestInfo>> MemoryMetadataStore::manifest_info(

@@ -226,6 +226,57 @@ TEST_P(MetadataStoreConformance, MovesATag) {
   EXPECT_EQ(bytes_of("a", digest("one")), "one");
 }
 
+TEST_P(MetadataStoreConformance, PointsAWaitingTagWhileItsDocumentIsThere) {
+  put("a", manifest("one", {"v"}));
+  put("a", manifest("two"));
+  const WaitingTag waiting{{"waits", "x"}, "a", "v", digest("two"), Undo::kPossible};
+  EXPECT_FALSE(store().point_waiting_tag(waiting).value());
+  EXPECT_EQ(bytes_of("a", "v"), "one");
+
+  ASSERT_TRUE(store().put_document("waits", "x", "", 0));
+  EXPECT_TRUE(store().point_waiting_tag(waiting).value());
+
+  EXPECT_EQ(bytes_of("a", "v"), "two");
+  EXPECT_EQ(store().document("waits", "x").value(), std::nullopt);
+  const auto overwritten = store().deletions("a", kFirstPage, 10).value();
+  ASSERT_EQ(overwritten.size(), 1u);
+  EXPECT_EQ(overwritten[0].digest, digest("one"));
+  EXPECT_FALSE(store().point_waiting_tag(waiting).value());
+}
+
+TEST_P(MetadataStoreConformance, PointsNoWaitingTagToAManifestThatIsGone) {
+  put("a", manifest("kept"));
+  put("a", manifest("deleted"));
+  ASSERT_TRUE(store().delete_manifest("a", digest("deleted"), Undo::kPossible).value());
+
+  for (const auto* const gone : {"deleted", "never"}) {
+    ASSERT_TRUE(store().put_document("waits", "x", "", 0));
+    const WaitingTag waiting{{"waits", "x"}, "a", "v", digest(gone), Undo::kPossible};
+    EXPECT_FALSE(store().point_waiting_tag(waiting).value()) << gone;
+    EXPECT_EQ(store().document("waits", "x").value(), std::nullopt) << gone;
+    EXPECT_EQ(bytes_of("a", digest(gone)), "absent");
+  }
+
+  EXPECT_EQ(store().tags("a", "", 10).value(), Names{});
+}
+
+TEST_P(MetadataStoreConformance, DeletesDocumentsWithTheManifestThatReplacesThem) {
+  ASSERT_TRUE(store().put_document("waits", "x", "", 0));
+  ASSERT_TRUE(store().put_document("waits", "y", "", 0));
+  auto made = manifest("m", {"v"});
+  made.replaces = {{"waits", "x"}, {"waits", "absent"}};
+  made.blobs = {digest("blob")};
+  ASSERT_FALSE(store().put_manifest("a", made)->missing.empty());
+  EXPECT_EQ(store().documents("waits", "", 10)->size(), 2u);
+
+  made.blobs_required = false;
+  put("a", made);
+
+  const auto left = store().documents("waits", "", 10).value();
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left[0].name, "y");
+}
+
 TEST_P(MetadataStoreConformance, ListsTagsInTheOrderOfTheirBytes) {
   put("a", manifest("m", {"b", "B", "a", "aa", "1"}));
   put("other", manifest("m", {"x"}));
