@@ -95,13 +95,27 @@ std::unexpected<Refusal> missing_blobs(const Route& route,
   return std::unexpected(std::move(refusal));
 }
 
-// Those whose bytes the store has lost: the client is told to push them as if they were unknown.
-Result<std::vector<oci::Digest>> lost_blobs(blob::BlobStore& blobs,
+Result<bool> stores_all(blob::BlobStore& blobs, const std::vector<oci::Digest>& digests) {
+  for (const auto& digest : digests) {
+    RUNNEL_TRY(const auto stored, blobs.size(digest));
+    if (!stored) return false;
+  }
+  return true;
+}
+
+// If the store has lost bytes of the manifest's blobs, all that the client is to push: those, as if
+// they were unknown, and what the repository does not link. Of that it is not told what the store
+// has.
+Result<std::vector<oci::Digest>> lost_blobs(const Services& services, const std::string& repository,
                                             const meta::NewManifest& manifest) {
   std::vector<oci::Digest> lost;
+  RUNNEL_TRY(const bool complete, stores_all(services.blobs, manifest.blobs));
+  if (complete) return lost;
   for (const auto& digest : manifest.blobs) {
-    RUNNEL_TRY(const auto stored, blobs.size(digest));
-    if (!stored && std::ranges::find(lost, digest) == lost.end()) lost.push_back(digest);
+    RUNNEL_TRY(const auto stored, services.blobs.size(digest));
+    RUNNEL_TRY(const auto linked, services.metadata.blob_size(repository, digest));
+    const bool there = stored && linked;
+    if (!there && std::ranges::find(lost, digest) == lost.end()) lost.push_back(digest);
   }
   return lost;
 }
@@ -159,7 +173,7 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   if (const auto* tag = std::get_if<std::string>(&name)) manifest.tags.push_back(*tag);
 
   if (manifest.blobs_required) {
-    RUNNEL_TRY(const auto lost, lost_blobs(services.blobs, manifest));
+    RUNNEL_TRY(const auto lost, lost_blobs(services, route.repository, manifest));
     if (!lost.empty()) return missing_blobs(route, lost);
   }
   Conversions::PushPlan plan;

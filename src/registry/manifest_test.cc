@@ -98,6 +98,20 @@ TEST_P(Manifests, NeedTheirBlobs) {
   EXPECT_EQ(get("/v2/a/manifests/v1").status, 404);
 }
 
+// Which blobs others have is not to be found out beside one that nobody has.
+TEST_P(Manifests, NameEveryBlobThatTheirRepositoryLacks) {
+  push_blob("a", "{}");
+  push_blob("other", "layer");
+  const auto bytes = oci::to_json(image({"layer", "absent"}));
+
+  const auto answer = put_manifest("a", "v1", bytes, kManifestType);
+
+  EXPECT_EQ(answer.status, 400);
+  EXPECT_NE(answer.body.find(digest_of("layer")), std::string::npos) << answer.body;
+  EXPECT_NE(answer.body.find(digest_of("absent")), std::string::npos) << answer.body;
+  EXPECT_EQ(answer.body.find(digest_of("{}")), std::string::npos) << answer.body;
+}
+
 TEST_P(Manifests, MayLackBlobsWhenTheConfigurationSaysSo) {
   config_.sparse_manifests = true;
   restart();
