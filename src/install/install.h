@@ -3,7 +3,9 @@
 //   toml_text.h    edits of TOML that keep every other byte
 //   plan.h         files before → files after: what an install changes. No I/O
 //   diff.h         how a person sees a change
+//   text_file.h    a configuration file as a whole text
 //   transaction.h  file changes that can be taken back byte for byte, by a later process too
+//   rollback.h     takes them back, and loses nobody's edit
 //   command.h      runs other programs
 //   machine.h      this machine's containerd and node, asked and told
 //

@@ -10,6 +10,7 @@
 #include "install/install.h"
 #include "install/machine.h"
 #include "install/plan.h"
+#include "install/rollback.h"
 #include "install/transaction.h"
 #include "snapshot/cri_images.h"
 
@@ -122,7 +123,7 @@ Result<void> Install::take_back_interrupted(const Transactions& transactions) {
   RUNNEL_TRY(const auto all, transactions.all());
   for (auto each = all.rbegin(); each != all.rend() && !each->committed(); ++each) {
     options_.say("an earlier install was interrupted: taking it back first");
-    RUNNEL_DO(each->rollback(options_.force));
+    RUNNEL_DO(roll_back({&*each, 1}, options_.force, options_.say));
     RUNNEL_DO(restart_containerd(options_));
   }
   return {};
@@ -243,7 +244,7 @@ Error Install::take_back(Transaction* transaction, const Error& why) {
     if (!done) trouble += "; and on the way back: " + done.error().message;
   };
   if (unpacked_) note(release_layers(options_));
-  if (transaction != nullptr) note(transaction->rollback(true));
+  if (transaction != nullptr) note(roll_back({transaction, 1}, true, options_.say));
   if (restarted_) note(restart_containerd(options_));
   if (node_started_) {
     if (auto ran = run_shell(options_.stop_command, minutes(2)); !ran)

@@ -16,6 +16,7 @@
 #include "base/fd.h"
 #include "base/quote.h"
 #include "install/command.h"
+#include "install/text_file.h"
 #include "net/client.h"
 
 namespace runnel::install {
@@ -28,7 +29,6 @@ using snapshot::ContainerdClient;
 using std::chrono::minutes;
 using std::chrono::seconds;
 
-constexpr uint64_t kMaxFile = 16 << 20;
 constexpr size_t kMaxAnswer = 64 << 20;
 constexpr const char* kSnapshotLabel = "containerd.io/gc.ref.snapshot.runnel";
 
@@ -96,13 +96,6 @@ Result<void> parse_version(Containerd& containerd) {
   }
   return fail(Code::kUnsupported, "containerd says that its version is {}",
               quote(containerd.version));
-}
-
-Result<std::optional<std::string>> read_if_there(const std::string& path) {
-  const auto bytes = read_file(path, kMaxFile);
-  if (bytes) return std::string(as_text(*bytes));
-  if (bytes.error().code == Code::kNotFound) return std::nullopt;
-  return std::unexpected(bytes.error());
 }
 
 Result<Found::Hosts> read_hosts(const std::string& certs, const Registry& registry) {

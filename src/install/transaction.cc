@@ -11,7 +11,6 @@
 #include <filesystem>
 
 #include "base/durable.h"
-#include "codec/sha256.h"
 
 namespace runnel::install {
 
@@ -20,20 +19,7 @@ namespace {
 namespace fs = std::filesystem;
 namespace json = boost::json;
 
-constexpr uint64_t kMaxFile = 16 << 20;
 constexpr size_t kMaxTransactions = 1000;
-
-std::string hash_of(const std::string& text) {
-  return to_hex(codec::sha256(as_bytes(text)));
-}
-
-// The content, nothing when there is no such file.
-Result<std::optional<std::string>> read_if_there(const std::string& path) {
-  const auto bytes = read_file(path, kMaxFile);
-  if (bytes) return std::string(as_text(*bytes));
-  if (bytes.error().code == Code::kNotFound) return std::nullopt;
-  return std::unexpected(bytes.error());
-}
 
 // A file that a symbolic link names is changed where it is; the link stays.
 std::string resolved(const std::string& path) {
@@ -53,22 +39,6 @@ std::vector<std::string> missing_directories(const std::string& path) {
   }
   std::ranges::reverse(missing);
   return missing;
-}
-
-Result<void> write_like(const std::string& path, const std::string& text, unsigned mode,
-                        unsigned uid, unsigned gid) {
-  RUNNEL_DO(make_directories(fs::path(path).parent_path().string()));
-  // Not readable by more than may read it in the end, at any time.
-  const auto next = path + ".runnel-new";
-  RUNNEL_DO(replace_file(next, as_bytes(text), 0600));
-  if (::chown(next.c_str(), uid, gid) != 0) return fail_errno("chown {}", next);
-  if (::chmod(next.c_str(), mode) != 0) return fail_errno("chmod {}", next);
-  return durable_rename(next, path);
-}
-
-Result<void> remove_durably(const std::string& path) {
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) return fail_errno("unlink {}", path);
-  return sync_directory(fs::path(path).parent_path().string());
 }
 
 }  // namespace
@@ -98,11 +68,8 @@ Result<Transaction> Transaction::begin(const std::string& directory,
     if (now) {
       struct stat info;
       if (::stat(file.path.c_str(), &info) != 0) return fail_errno("stat {}", file.path);
-      file.existed = true;
       file.before_hash = hash_of(*now);
-      file.mode = info.st_mode & 07777;
-      file.uid = info.st_uid;
-      file.gid = info.st_gid;
+      file.owner = {.mode = info.st_mode & 07777, .uid = info.st_uid, .gid = info.st_gid};
       RUNNEL_DO(replace_file(fmt::format("{}/{}", directory, files.size()), as_bytes(*now), 0600));
     }
     files.push_back(std::move(file));
@@ -118,12 +85,12 @@ Result<void> Transaction::write_journal() const {
   for (const auto& file : files_) {
     list.push_back(
         {{"path", file.path},
-         {"existed", file.existed},
+         {"existed", file.existed()},
          {"before_sha256", file.before_hash},
          {"after_sha256", file.after_hash},
-         {"mode", file.mode},
-         {"uid", file.uid},
-         {"gid", file.gid},
+         {"mode", file.owner.mode},
+         {"uid", file.owner.uid},
+         {"gid", file.owner.gid},
          {"directories", json::array(file.directories.begin(), file.directories.end())}});
   }
   const auto text = json::serialize(
@@ -132,7 +99,7 @@ Result<void> Transaction::write_journal() const {
 }
 
 Result<Transaction> Transaction::load(const std::string& directory) {
-  RUNNEL_TRY(const auto bytes, read_file(directory + "/journal.json", kMaxFile));
+  RUNNEL_TRY(const auto bytes, read_file(directory + "/journal.json", kMaxTextFile));
   try {
     const auto journal = json::parse(std::string(as_text(bytes))).as_object();
     if (journal.at("version").to_number<int>() != 1) {
@@ -144,12 +111,11 @@ Result<Transaction> Transaction::load(const std::string& directory) {
       const auto& entry = each.as_object();
       File file;
       file.path = entry.at("path").as_string();
-      file.existed = entry.at("existed").as_bool();
-      file.before_hash = entry.at("before_sha256").as_string();
+      if (entry.at("existed").as_bool()) file.before_hash = entry.at("before_sha256").as_string();
       file.after_hash = entry.at("after_sha256").as_string();
-      file.mode = entry.at("mode").to_number<unsigned>();
-      file.uid = entry.at("uid").to_number<unsigned>();
-      file.gid = entry.at("gid").to_number<unsigned>();
+      file.owner = {.mode = entry.at("mode").to_number<unsigned>(),
+                    .uid = entry.at("uid").to_number<unsigned>(),
+                    .gid = entry.at("gid").to_number<unsigned>()};
       for (const auto& made : entry.at("directories").as_array())
         file.directories.emplace_back(made.as_string());
       files.push_back(std::move(file));
@@ -162,7 +128,7 @@ Result<Transaction> Transaction::load(const std::string& directory) {
 
 Result<void> Transaction::apply(size_t index) const {
   const auto& file = files_[index];
-  return write_like(file.path, file.after, file.mode, file.uid, file.gid);
+  return write_text(file.path, file.after, file.owner);
 }
 
 Result<void> Transaction::commit() {
@@ -170,42 +136,25 @@ Result<void> Transaction::commit() {
   return write_journal();
 }
 
-Result<Transaction::Content> Transaction::content_of(const File& file) {
-  RUNNEL_TRY(const auto now, read_if_there(file.path));
-  if (!now) return file.existed ? Content::kEdited : Content::kBefore;
-  const auto hash = hash_of(*now);
-  if (file.existed && hash == file.before_hash) return Content::kBefore;
-  return hash == file.after_hash ? Content::kAfter : Content::kEdited;
-}
-
-Result<std::vector<std::string>> Transaction::edited() const {
-  std::vector<std::string> found;
-  for (const auto& file : files_) {
-    RUNNEL_TRY(const auto content, content_of(file));
-    if (content == Content::kEdited) found.push_back(file.path);
-  }
-  return found;
+Result<std::string> Transaction::read_copy(size_t index) const {
+  const auto& file = files_[index];
+  RUNNEL_TRY(const auto bytes, read_file(copy_path(index), kMaxTextFile));
+  std::string before(as_text(bytes));
+  if (hash_of(before) == file.before_hash) return before;
+  return fail(Code::kInvalid, "{}, the copy of {}, is damaged", copy_path(index), file.path);
 }
 
 Result<void> Transaction::restore(size_t index) const {
   const auto& file = files_[index];
-  RUNNEL_TRY(const auto content, content_of(file));
-  if (content == Content::kEdited) {
-    RUNNEL_TRY(const auto now, read_if_there(file.path));
-    if (now) RUNNEL_DO(replace_file(file.path + ".runnel-saved", as_bytes(*now), 0600));
+  RUNNEL_TRY(const auto now, read_if_there(file.path));
+  if (file.existed() && (!now || hash_of(*now) != file.before_hash)) {
+    RUNNEL_TRY(const auto before, read_copy(index));
+    RUNNEL_DO(write_text(file.path, before, file.owner));
   }
-  if (file.existed && content != Content::kBefore) {
-    RUNNEL_TRY(const auto bytes, read_file(copy_path(index), kMaxFile));
-    const std::string before(as_text(bytes));
-    if (hash_of(before) != file.before_hash) {
-      return fail(Code::kInvalid, "{}, the copy of {}, is damaged", copy_path(index), file.path);
-    }
-    RUNNEL_DO(write_like(file.path, before, file.mode, file.uid, file.gid));
-  }
-  ::unlink((file.path + ".runnel-new").c_str());  // of a crash between writing and renaming
+  remove_half_written(file.path);  // of a crash between writing and renaming
   std::error_code error;
-  if (!file.existed && fs::exists(fs::path(file.path).parent_path(), error)) {
-    RUNNEL_DO(remove_durably(file.path));
+  if (!file.existed() && fs::exists(fs::path(file.path).parent_path(), error)) {
+    RUNNEL_DO(remove_text(file.path));
   }
   for (auto made = file.directories.rbegin(); made != file.directories.rend(); ++made) {
     ::rmdir(made->c_str());  // stays when somebody has put something into it
@@ -213,19 +162,8 @@ Result<void> Transaction::restore(size_t index) const {
   return {};
 }
 
-Result<void> Transaction::rollback(bool force) const {
-  if (!force) {
-    RUNNEL_TRY(const auto changed, edited());
-    if (!changed.empty()) {
-      return fail(Code::kConflict,
-                  "{} was edited after the install: undo that, or give --force, "
-                  "which restores what was there before and keeps the present content as "
-                  "{}.runnel-saved",
-                  fmt::join(changed, ", "), changed.front());
-    }
-  }
-  for (size_t i = files_.size(); i-- > 0;) RUNNEL_DO(restore(i));
-  RUNNEL_DO(remove_durably(journal_path()));
+Result<void> Transaction::forget() const {
+  RUNNEL_DO(remove_text(journal_path()));
   std::error_code error;
   fs::remove_all(directory_, error);
   return {};

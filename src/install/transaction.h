@@ -4,9 +4,8 @@
 //   ROOT/install/0001/0, 1, …        the bytes before, one file for each that existed
 //
 // The journal and the copies are durable before the first file is touched, and the journal goes
-// last: a crash at any point leaves either nothing or something that rollback() takes back. Each
-// install is one such directory; taking back the newest first restores the first install's
-// beginning. One process at a time (see Transactions).
+// last: a crash at any point leaves either nothing or something that can be taken back (see
+// rollback.h). Each install is one such directory. One process at a time (see Transactions).
 #pragma once
 
 #include <memory>
@@ -16,11 +15,23 @@
 #include "base/error.h"
 #include "base/fd.h"
 #include "install/plan.h"
+#include "install/text_file.h"
 
 namespace runnel::install {
 
 class Transaction {
  public:
+  struct File {
+    std::string path;
+    std::string before_hash;  // "": there was no such file
+    std::string after_hash;
+    Ownership owner;
+    std::string after;                     // until it is written; not in the journal
+    std::vector<std::string> directories;  // made for it, uppermost first
+
+    bool existed() const { return !before_hash.empty(); }
+  };
+
   // Notes what shall be changed and copies what is there. kConflict when a file is not what the
   // plan saw.
   static Result<Transaction> begin(const std::string& directory,
@@ -28,45 +39,29 @@ class Transaction {
   // One that an earlier process left.
   static Result<Transaction> load(const std::string& directory);
 
+  size_t size() const { return files_.size(); }
+  const File& file(size_t index) const { return files_[index]; }
+
   // Writes the change of that index, with the mode and owner that the file had.
   Result<void> apply(size_t index) const;
-  size_t size() const { return files_.size(); }
-  const std::string& path(size_t index) const { return files_[index].path; }
 
   // Everything is in place and shall stay.
   Result<void> commit();
   bool committed() const { return committed_; }
 
-  // Files that are neither what was there before nor what was written: somebody edited them since.
-  Result<std::vector<std::string>> edited() const;
-
-  // Restores every file byte for byte and removes the journal. A file that was edited since is
-  // saved as PATH.runnel-saved first with `force`;
-  // without, nothing at all is touched and the error is kConflict. Can be repeated.
-  Result<void> rollback(bool force) const;
+  // Puts back what was there before, over whatever is there now.
+  Result<void> restore(size_t index) const;
+  // Removes the journal and the copies: there is nothing to take back any more.
+  Result<void> forget() const;
 
  private:
-  struct File {
-    std::string path;
-    bool existed = false;
-    std::string before_hash;
-    std::string after_hash;
-    unsigned mode = 0644;
-    unsigned uid = 0;
-    unsigned gid = 0;
-    std::string after;                     // until it is written; not in the journal
-    std::vector<std::string> directories;  // made for it, uppermost first
-  };
-  enum class Content { kBefore, kAfter, kEdited };
-
   Transaction(std::string directory, std::vector<File> files, bool committed)
       : directory_(std::move(directory)), files_(std::move(files)), committed_(committed) {}
 
   std::string copy_path(size_t index) const;
   std::string journal_path() const;
   Result<void> write_journal() const;
-  static Result<Content> content_of(const File& file);
-  Result<void> restore(size_t index) const;
+  Result<std::string> read_copy(size_t index) const;
 
   std::string directory_;
   std::vector<File> files_;

@@ -6,6 +6,7 @@
 
 #include "base/durable.h"
 #include "base/fd.h"
+#include "install/rollback.h"
 #include "support/temp_dir.h"
 
 namespace runnel::install {
@@ -56,7 +57,7 @@ TEST_F(InstallTransaction, RestoresEveryByteAndLeavesNothing) {
   ASSERT_TRUE(all);
   ASSERT_EQ(all->size(), 1u);
   EXPECT_TRUE(all->front().committed());
-  ASSERT_TRUE(all->front().rollback(false));
+  ASSERT_TRUE(roll_back(*all, false));
 
   EXPECT_EQ(read(old_), "before");
   EXPECT_FALSE(exists(directory_.path() + "/a"));
@@ -76,7 +77,7 @@ TEST_F(InstallTransaction, IsTakenBackByALaterProcessWhereverItStopped) {
     ASSERT_EQ(all.size(), 1u);
     EXPECT_FALSE(all[0].committed());
 
-    ASSERT_TRUE(all[0].rollback(false)) << applied;
+    ASSERT_TRUE(roll_back({&all[0], 1}, false)) << applied;
 
     EXPECT_EQ(read(old_), "before") << applied;
     EXPECT_FALSE(exists(directory_.path() + "/a")) << applied;
@@ -89,13 +90,13 @@ TEST_F(InstallTransaction, TouchesNothingThatWasEditedSince) {
   for (size_t i = 0; i < made.size(); ++i) ASSERT_TRUE(made.apply(i));
   ASSERT_TRUE(replace_file(old_, as_bytes("edited")));
 
-  const auto refused = made.rollback(false);
+  const auto refused = roll_back({&made, 1}, false);
 
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, Code::kConflict);
   EXPECT_NE(refused.error().message.find(old_), std::string::npos);
   EXPECT_EQ(read(new_), "new");
-  ASSERT_TRUE(made.rollback(true));
+  ASSERT_TRUE(roll_back({&made, 1}, true));
   EXPECT_EQ(read(old_), "before");
   EXPECT_EQ(read(old_ + ".runnel-saved"), "edited");
 }
@@ -132,9 +133,9 @@ TEST_F(InstallTransaction, TakesTheNewestBackFirst) {
 
   const auto all = *transactions.all();
   ASSERT_EQ(all.size(), 2u);
-  ASSERT_TRUE(all[1].rollback(false));
+  ASSERT_TRUE(roll_back({&all[1], 1}, false));
   EXPECT_EQ(read(old_), "one");
-  ASSERT_TRUE(all[0].rollback(false));
+  ASSERT_TRUE(roll_back({&all[0], 1}, false));
   EXPECT_EQ(read(old_), "before");
 }
 

@@ -10,6 +10,7 @@
 #include "install/command.h"
 #include "install/install.h"
 #include "install/machine.h"
+#include "install/rollback.h"
 #include "install/transaction.h"
 
 namespace runnel::install {
@@ -48,9 +49,7 @@ class Uninstall {
  private:
   Result<void> step(std::string_view name) const;
   Result<void> prepare(const std::vector<Transaction>& all) const;
-  Result<void> check_edits(const std::vector<Transaction>& all) const;
   Result<void> complete_mounts(size_t containers) const;
-  Result<void> restore(const std::vector<Transaction>& all) const;
   Result<void> detach_containers() const;
   Result<void> finish(const Transactions& transactions) const;
   Result<void> purge_alone() const;
@@ -63,18 +62,6 @@ Result<void> Uninstall::step(std::string_view name) const {
   if (options_.fail_at == name) return fail(Code::kUnavailable, "told to fail before {}", name);
   if (options_.fail_at == fmt::format("crash:{}", name)) ::raise(SIGKILL);
   return {};
-}
-
-// Before anything is touched. Only the newest content of a file can have been edited.
-Result<void> Uninstall::check_edits(const std::vector<Transaction>& all) const {
-  if (options_.force || all.empty()) return {};
-  RUNNEL_TRY(const auto edited, all.back().edited());
-  if (edited.empty()) return {};
-  return fail(
-      Code::kConflict,
-      "{} was edited after the install: undo that, or give --force, which restores what was "
-      "there before and keeps the present content as {}.runnel-saved",
-      fmt::join(edited, ", "), edited.front());
 }
 
 // So that what runs needs no registry any more, only the node's process.
@@ -97,15 +84,6 @@ Result<void> Uninstall::complete_mounts(size_t containers) const {
   }
   if (state.complete) return {};
   return fail(Code::kUnavailable, "{}", state.error.empty() ? "it did not end" : state.error);
-}
-
-Result<void> Uninstall::restore(const std::vector<Transaction>& all) const {
-  for (size_t i = all.size(); i-- > 0;) {
-    for (size_t file = 0; file < all[i].size(); ++file)
-      options_.say("restoring " + all[i].path(file));
-    RUNNEL_DO(all[i].rollback(options_.force));
-  }
-  return {};
 }
 
 // Without its snapshotter containerd could not remove such a container: it asks for its snapshot to
@@ -168,7 +146,7 @@ Result<void> Uninstall::purge_alone() const {
 
 // Up to the point from which there is only forward.
 Result<void> Uninstall::prepare(const std::vector<Transaction>& all) const {
-  RUNNEL_DO(check_edits(all));
+  if (!options_.force) RUNNEL_DO(check_unedited(all));
   RUNNEL_TRY(const auto containers, our_containers(options_));
   if (!containers.empty()) {
     const auto completed = complete_mounts(containers.size());
@@ -199,7 +177,7 @@ Result<void> Uninstall::run() {
   if (!all.empty() || stage == "restoring") {
     RUNNEL_DO(set_retired(options_, "restoring"));
     RUNNEL_DO(step("restore"));
-    RUNNEL_DO(restore(all));
+    RUNNEL_DO(roll_back(all, options_.force, options_.say));
     RUNNEL_DO(step("restart"));
     options_.say("restarting containerd: " + options_.restart_command);
     RUNNEL_DO(restart_containerd(options_));

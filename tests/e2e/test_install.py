@@ -274,6 +274,41 @@ def test_edited_files_are_not_overwritten(machine):
     assert "# mine" not in config.read_text()
 
 
+def test_an_edit_of_a_file_that_the_last_install_left_alone_is_not_overwritten(machine):
+    before = machine.files()
+    succeeded(machine.install())
+    succeeded(machine.install("--registry", "other.example"))
+    config = machine.containerd.directory / "config.toml"
+    mine = config.read_text() + "\n# mine\n"
+    config.write_text(mine)
+    edited = machine.files()
+
+    refused = machine.uninstall()
+
+    assert refused.returncode == 1
+    assert str(config) in refused.stderr and "--force" in refused.stderr
+    assert machine.files() == edited
+    assert not (machine.node.root / "install/retired").exists(), "it can still be left alone"
+    saved = config.parent / "config.toml.runnel-saved"
+    assert f"kept as {saved}" in succeeded(machine.uninstall("--force"))
+    assert saved.read_text() == mine
+    saved.unlink()
+    assert machine.files() == before
+
+
+def test_what_is_kept_of_edits_is_never_overwritten(machine):
+    config = machine.containerd.directory / "config.toml"
+    before = config.read_text()
+    for mine in ("# first\n", "# second\n"):
+        succeeded(machine.install())
+        config.write_text(mine + config.read_text())
+        succeeded(machine.uninstall("--force", stop="true"))
+
+    assert config.read_text() == before
+    assert config.with_name("config.toml.runnel-saved").read_text().startswith("# first\n")
+    assert config.with_name("config.toml.runnel-saved.1").read_text().startswith("# second\n")
+
+
 def test_what_cannot_be_merged_is_refused_with_a_sentence(machine):
     hosts = machine.containerd.certs / machine.lab.registry.host / "hosts.toml"
     hosts.write_text('host = { "http://x" = { capabilities = ["pull"] } }\n')
