@@ -4,6 +4,19 @@
 
 namespace runnel {
 
+namespace {
+
+// A flag of the commands that make a document of an answer. There is none to write or pick from
+// here, and a script that reads one should hear that at once.
+void refuse_flag(CLI::App& command, const char* flag) {
+  const auto why = [](const std::string&) {
+    return std::string("check-health prints lines only, no document: leave this flag out");
+  };
+  command.get_option(flag)->group("")->check(why, "");
+}
+
+}  // namespace
+
 void add_check_health_command(CLI::App& app, Action& action) {
   const auto added = add_api_command<cli::CheckHealthOptions>(
       app, action, "check-health", "what has to work between this machine and a registry",
@@ -16,6 +29,8 @@ void add_check_health_command(CLI::App& app, Action& action) {
                    "to private addresses")
       ->type_name("NAME or ID");
   add_yes_flag(*added.command, added.options->api);
+  refuse_flag(*added.command, "--output");
+  refuse_flag(*added.command, "--query");
 }
 
 }  // namespace runnel

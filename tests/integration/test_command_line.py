@@ -456,6 +456,13 @@ def test_health_tells_whether_a_registry_is_reached_within_a_network(run, served
         said="CONNECTIVITY_DNS_ERROR: DNS routing to private endpoint: \"192.0.2.1\" leads to 192.0.2.1")
 
 
+@pytest.mark.parametrize("flag", [("-o", "json"), ("--output", "table"), ("--query", "status")])
+def test_health_is_no_document_to_pick_from(run, served, tools, flag):
+    said = run("check-health", "-n", served.host, *flag, code=2,
+               said="check-health prints lines only", PATH=tools())
+    assert said == "", "nothing was looked at"
+
+
 def test_health_has_what_a_login_gives(run, guarded, tools):
     said = run("check-health", "-n", guarded.host, "-u", "owner", "-p", PEOPLE["owner"],
                PATH=tools())
