@@ -69,7 +69,8 @@ void add_control_flags(CLI::App& command, std::string& into) {
   command
       .add_option_function<std::string>(
           "--root", [&into](const std::string& root) { into = root + "/control.sock"; },
-          "the node's root directory, in which the control socket is then sought")
+          "short for --control DIR/control.sock; a node listens there only if it was told to")
+      ->type_name("DIR")
       ->excludes(control);
 }
 
@@ -167,15 +168,7 @@ void add_node_commands(CLI::App& node, Action& action) {
                     " --control /run/runnel/control.sock");
     auto options = std::make_shared<cli::NodeOptions>();
     if (of_image) command->add_option("IMAGE", options->image, "as it was pulled")->required();
-    auto* control = command->add_option("--control", options->control, "the node's control socket")
-                        ->envname("RUNNEL_CONTROL")
-                        ->capture_default_str();
-    command
-        ->add_option_function<std::string>(
-            "--root",
-            [options](const std::string& root) { options->control = root + "/control.sock"; },
-            "the node's root directory, in which the control socket is then sought")
-        ->excludes(control);
+    add_control_flags(*command, options->control);
     command->add_flag("--json", options->json, "print JSON");
     command->callback(
         [&action, options, run] { action = [options, run] { return run(*options); }; });

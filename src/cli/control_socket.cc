@@ -1,6 +1,9 @@
 #include "cli/control_socket.h"
 
+#include <unistd.h>
+
 #include <boost/json.hpp>
+#include <cerrno>
 
 #include "net/client.h"
 
@@ -20,6 +23,17 @@ std::string words_of(const std::string& body) {
   return error != nullptr && error->is_string() ? std::string(error->get_string()) : body;
 }
 
+// What the message of an error begins with, and what to do about it.
+Error nobody_answers(const std::string& socket, const Error& why) {
+  if (::access(socket.c_str(), F_OK) == 0 || errno != ENOENT)
+    return why.in(fmt::format("{}: is the node running? (runnel node)", socket));
+  return {
+      why.code,
+      fmt::format("there is no socket {}: the node does not run, or listens elsewhere. Start it "
+                  "(runnel node), or give the --control that it was started with",
+                  socket)};
+}
+
 }  // namespace
 
 Result<std::string> ask_node(const std::string& socket, const char* method, const char* path,
@@ -30,10 +44,7 @@ Result<std::string> ask_node(const std::string& socket, const char* method, cons
   request.stall_timeout = kStall;
   if (!body.empty()) request.body = body;
   auto answer = client.fetch(std::move(request), kMaxAnswer);
-  if (!answer) {
-    return std::unexpected(
-        answer.error().in(fmt::format("{}: is the node running? (runnel node)", socket)));
-  }
+  if (!answer) return std::unexpected(nobody_answers(socket, answer.error()));
   auto text = std::string(as_text(answer->body));
   if (answer->head.status != 200)
     return fail(Code::kUnavailable, "the node refuses: {}", words_of(text));

@@ -402,6 +402,18 @@ def test_control_socket_processes_and_mirror_of_a_node(node):
     assert json.loads(body)["errors"][0]["message"]
 
 
+@pytest.mark.parametrize("command", [("status",), ("clear",), ("why", "app"),
+                                     ("check-registry", "127.0.0.1:9/team/app:v1")])
+def test_root_is_short_for_a_control_socket_which_is_named_when_it_is_missing(command, tmp_path):
+    assert "short for --control DIR/control.sock" in " ".join(help_of("node", *command).split())
+
+    done = runnel("node", *command, "--root", str(tmp_path))
+
+    assert done.returncode == 1
+    assert f"there is no socket {tmp_path}/control.sock" in done.stderr.decode()
+    assert "give the --control" in done.stderr.decode()
+
+
 def test_install_and_units():
     install = help_of("node", "install")
     assert "--registry" in install and "--dry-run" in install
