@@ -111,8 +111,10 @@ Result<Found::Hosts> read_hosts(const std::string& certs, const Registry& regist
   hosts.path = directory + "/hosts.toml";
   RUNNEL_TRY(hosts.text, read_if_there(hosts.path));
   if (hosts.text) return hosts;
-  for (const auto& entry : fs::directory_iterator(directory, error))
-    hosts.other_files.push_back(entry.path().filename());
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const auto name = entry.path().filename().string();
+    if (!is_saved_name(name)) hosts.other_files.push_back(name);
+  }
   RUNNEL_TRY(hosts.default_text, read_if_there(certs + "/_default/hosts.toml"));
   return hosts;
 }

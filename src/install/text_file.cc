@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <filesystem>
 
 #include "base/durable.h"
@@ -69,6 +70,13 @@ Result<std::string> save_beside(const std::string& path, const std::string& text
     RUNNEL_DO(replace_file(name, as_bytes(text), 0600));
     return name;
   }
+}
+
+bool is_saved_name(std::string_view name) {
+  const auto suffix = name.rfind(kSaved);
+  if (suffix == std::string_view::npos) return false;
+  const auto rest = name.substr(suffix + std::strlen(kSaved));
+  return rest.empty() || rest.starts_with('.');
 }
 
 }  // namespace runnel::install

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "base/error.h"
 
@@ -37,5 +38,8 @@ void remove_half_written(const std::string& path);
 // there: PATH.runnel-saved, or that and ".1", ".2" and so on when the names before are taken by
 // other texts. So nothing that was kept before is lost, and the same text is kept once.
 Result<std::string> save_beside(const std::string& path, const std::string& text);
+
+// Whether a file's name is one that save_beside() gives. Nothing but people reads those files.
+bool is_saved_name(std::string_view name);
 
 }  // namespace runnel::install

@@ -57,4 +57,12 @@ TEST_F(TextFile, IsSavedOnceWhenItIsTheSame) {
   EXPECT_EQ(*save_beside(path_, "second"), path_ + ".runnel-saved.1");
 }
 
+TEST_F(TextFile, IsKnownByTheNameItIsSavedUnder) {
+  EXPECT_TRUE(is_saved_name("hosts.toml.runnel-saved"));
+  EXPECT_TRUE(is_saved_name("hosts.toml.runnel-saved.12"));
+  EXPECT_FALSE(is_saved_name("hosts.toml"));
+  EXPECT_FALSE(is_saved_name("ca.crt"));
+  EXPECT_FALSE(is_saved_name("hosts.toml.runnel-savedly"));
+}
+
 }  // namespace runnel::install

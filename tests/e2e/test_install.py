@@ -309,6 +309,20 @@ def test_what_is_kept_of_edits_is_never_overwritten(machine):
     assert config.with_name("config.toml.runnel-saved.1").read_text().startswith("# second\n")
 
 
+def test_a_registry_whose_edited_hosts_file_was_kept_can_be_installed_again(machine):
+    hosts = machine.containerd.certs / "other.example/hosts.toml"
+    succeeded(machine.install("--registry", "other.example"))
+    hosts.write_text(hosts.read_text() + "# mine\n")
+    succeeded(machine.uninstall("--force", stop="true"))
+    kept = hosts.with_name("hosts.toml.runnel-saved")
+    assert not hosts.exists() and kept.read_text().endswith("# mine\n")
+
+    succeeded(machine.install("--registry", "other.example"))
+
+    assert hosts.exists() and kept.exists()
+    succeeded(machine.uninstall())
+
+
 def test_what_cannot_be_merged_is_refused_with_a_sentence(machine):
     hosts = machine.containerd.certs / machine.lab.registry.host / "hosts.toml"
     hosts.write_text('host = { "http://x" = { capabilities = ["pull"] } }\n')
