@@ -41,6 +41,21 @@ constexpr Prefix kPrefixes[] = {
     {4, "trusted.", false}, {6, "security.", false},
 };
 
+// Null for what split_xattr_name() cannot have given.
+const Prefix* prefix_of(const XattrName& name) {
+  for (const Prefix& prefix : kPrefixes) {
+    if (prefix.number != name.prefix || name.rest.empty() != prefix.whole_name) continue;
+    const bool fits = prefix.text.size() + name.rest.size() <= kMaxXattrNameSize;
+    return fits && !name.rest.contains('\0') ? &prefix : nullptr;
+  }
+  return nullptr;
+}
+
+std::unexpected<Error> no_xattr_name(const XattrName& name) {
+  return fail(Code::kInvalid, "xattr name of {} bytes with prefix number {}", name.rest.size(),
+              name.prefix);
+}
+
 }  // namespace
 
 void store_superblock(std::byte* at, const Superblock& superblock) {
@@ -128,17 +143,24 @@ Result<XattrName> split_xattr_name(std::string_view full) {
               quote(full));
 }
 
-Result<std::string> join_xattr_name(uint8_t number, std::string_view rest) {
-  for (const Prefix& prefix : kPrefixes) {
-    if (prefix.number != number || rest.empty() != prefix.whole_name) continue;
-    if (rest.contains('\0') || prefix.text.size() + rest.size() > kMaxXattrNameSize) break;
-    return std::string(prefix.text) + std::string(rest);
-  }
-  return fail(Code::kInvalid, "xattr name of {} bytes with prefix number {}", rest.size(), number);
+Result<std::string> join_xattr_name(const XattrName& name) {
+  const Prefix* prefix = prefix_of(name);
+  if (prefix == nullptr) return no_xattr_name(name);
+  return std::string(prefix->text) + std::string(name.rest);
+}
+
+Result<void> check_xattr_name(const XattrName& name) {
+  if (prefix_of(name) == nullptr) return no_xattr_name(name);
+  return {};
 }
 
 bool is_posix_acl(std::string_view full_name) {
   return full_name == kAccessAcl || full_name == kDefaultAcl;
+}
+
+bool is_posix_acl(const XattrName& name) {
+  const Prefix* prefix = prefix_of(name);
+  return prefix != nullptr && is_posix_acl(prefix->text);
 }
 
 }  // namespace runnel::erofs

@@ -177,13 +177,18 @@ uint8_t dirent_type(uint16_t mode);
 struct XattrName {
   uint8_t prefix = 0;
   std::string_view rest;
+
+  auto operator<=>(const XattrName&) const = default;
 };
 // kUnsupported for a name that EROFS has no prefix for, kInvalid for an empty, too long or
 // NUL-bearing one.
 Result<XattrName> split_xattr_name(std::string_view full);
-// The inverse; kInvalid when split_xattr_name() cannot have given these.
-Result<std::string> join_xattr_name(uint8_t prefix, std::string_view rest);
+// The inverse; kInvalid when split_xattr_name() cannot have given it.
+Result<std::string> join_xattr_name(const XattrName& name);
+// Whether join_xattr_name() would give a name, without making it.
+Result<void> check_xattr_name(const XattrName& name);
 // One of the two whose values the kernel parses.
 bool is_posix_acl(std::string_view full_name);
+bool is_posix_acl(const XattrName& name);
 
 }  // namespace runnel::erofs

@@ -5,9 +5,6 @@
 #include <algorithm>
 #include <cstring>
 
-#include "base/quote.h"
-#include "erofs/acl.h"
-
 namespace runnel::erofs {
 namespace {
 
@@ -34,29 +31,6 @@ Result<void> check_fields(const Reader& reader, const Node& node) {
   if (node.disk.mtime_ns >= 1'000'000'000) {
     return bad(node, "mtime has {} nanoseconds", node.disk.mtime_ns);
   }
-  return {};
-}
-
-Result<void> check_xattrs(const Reader& reader, const Node& node) {
-  if (node.xattr_size == 0) return {};
-  RUNNEL_TRY(const Bytes header,
-             reader.bytes(reader.inode_at(node.nid) + kInodeSize, kXattrHeaderSize));
-  if (node.xattr_size == kXattrHeaderSize) return bad(node, "has a body without xattrs");
-  if (!all_zero(header.first(4)) || !all_zero(header.subspan(5))) {
-    return bad(node, "reserved bytes of the xattr body are set");
-  }
-  if (header[4] != std::byte{0} && reader.superblock().xattr_block == 0) {
-    return bad(node, "has shared xattrs, and the image has no area for them");
-  }
-  RUNNEL_TRY(std::vector<XattrView> xattrs, reader.xattrs(node));
-  for (const XattrView& xattr : xattrs) {
-    if (!is_posix_acl(xattr.name)) continue;
-    const auto acl = check_posix_acl(xattr.value);
-    if (!acl) return bad(node, "{}", acl.error().message);
-  }
-  std::ranges::sort(xattrs, {}, &XattrView::name);
-  const auto twice = std::ranges::adjacent_find(xattrs, {}, &XattrView::name);
-  if (twice != xattrs.end()) return bad(node, "has xattr {} twice", quote(twice->name));
   return {};
 }
 
@@ -128,47 +102,14 @@ Result<Footprint> check_special(const Node& node) {
 
 }  // namespace
 
-Result<Footprint> check_node(const Reader& reader, const Node& node) {
+Result<Footprint> check_node(const Reader& reader, XattrCheck& xattrs, const Node& node) {
   RUNNEL_DO(check_fields(reader, node));
-  RUNNEL_DO(check_xattrs(reader, node));
+  const auto right = xattrs.check(node);
+  if (!right) return bad(node, "{}", right.error().message);
   if (node.is_directory()) return check_content(reader, node);
   if (node.is_symlink()) return check_symlink(reader, node);
   if (node.is_regular()) return check_file(reader, node);
   return check_special(node);
-}
-
-Result<void> check_directory(const Reader& reader, const Node& directory, uint64_t parent,
-                             std::vector<Dirent>& entries) {
-  entries.clear();
-  const uint64_t blocks = div_up(directory.disk.size, kBlockSize);
-  for (uint64_t i = 0; i < blocks; ++i) {
-    RUNNEL_TRY(const Bytes block, reader.content_block(directory, i));
-    const auto loaded = load_directory_block(block, entries);
-    if (!loaded) return bad(directory, "{}", loaded.error().message);
-
-    const std::string_view last = entries.back().name;
-    const auto* end = reinterpret_cast<const std::byte*>(last.data() + last.size());
-    const Bytes rest = block.subspan(end - block.data());
-    if (!all_zero(rest) || (i + 1 == blocks && !rest.empty())) {
-      return bad(directory, "block {} goes on behind its names", i);
-    }
-  }
-  const auto ascending = [](const Dirent& a, const Dirent& b) { return a.name >= b.name; };
-  if (std::ranges::adjacent_find(entries, ascending) != entries.end()) {
-    return bad(directory, "entries are out of order or there twice");
-  }
-
-  const auto is_dots = [](const Dirent& e) { return e.name == "." || e.name == ".."; };
-  for (const Dirent& entry : entries) {
-    if (!is_dots(entry)) continue;
-    if (entry.nid != (entry.name == "." ? directory.nid : parent) ||
-        entry.type != dirent_type(S_IFDIR)) {
-      return bad(directory, "{} leads to inode {}", quote(entry.name), entry.nid);
-    }
-  }
-  const size_t dots = std::erase_if(entries, is_dots);
-  if (dots != 2) return bad(directory, "has {} of \".\" and \"..\"", dots);
-  return {};
 }
 
 }  // namespace runnel::erofs

@@ -1,10 +1,9 @@
 // What the validator asks of a single inode, whatever names it.
 #pragma once
 
-#include <vector>
-
 #include "base/error.h"
 #include "erofs/reader.h"
+#include "erofs/xattr_check.h"
 
 namespace runnel::erofs {
 
@@ -18,11 +17,6 @@ struct Footprint {
 
 // kInvalid unless the inode has one of the shapes that the writer gives to its type. Directories'
 // entries are not looked at.
-Result<Footprint> check_node(const Reader& reader, const Node& node);
-
-// Makes `entries` the directory's, without dots. kInvalid unless all names ascend, "." is the
-// directory and ".." is `parent`, and no byte behind the names is set.
-Result<void> check_directory(const Reader& reader, const Node& directory, uint64_t parent,
-                             std::vector<Dirent>& entries);
+Result<Footprint> check_node(const Reader& reader, XattrCheck& xattrs, const Node& node);
 
 }  // namespace runnel::erofs

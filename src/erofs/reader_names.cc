@@ -3,6 +3,7 @@
 
 #include "base/quote.h"
 #include "erofs/reader.h"
+#include "erofs/xattr_entry.h"
 
 namespace runnel::erofs {
 namespace {
@@ -14,29 +15,6 @@ Result<uint64_t> directory_blocks(const Node& directory) {
     return fail(Code::kInvalid, "erofs: inode {} is no directory", directory.nid);
   }
   return div_up(directory.disk.size, kBlockSize);
-}
-
-// One xattr entry of an inode, and where the next may start.
-struct RawXattr {
-  XattrView view;
-  uint64_t size = 0;
-};
-
-Result<RawXattr> load_xattr(Bytes from) {
-  if (from.size() < kXattrEntrySize) {
-    return fail(Code::kInvalid, "xattr entry is cut off");
-  }
-  const uint64_t name_size = load_le<uint8_t>(from.data());
-  const uint64_t value_size = load_le<uint16_t>(from.data() + 2);
-  if (from.size() - kXattrEntrySize < name_size + value_size) {
-    return fail(Code::kInvalid, "xattr of {} and {} bytes is cut off", name_size, value_size);
-  }
-  RawXattr xattr;
-  RUNNEL_TRY(xattr.view.name, join_xattr_name(load_le<uint8_t>(from.data() + 1),
-                                              as_text(from.subspan(kXattrEntrySize, name_size))));
-  xattr.view.value = from.subspan(kXattrEntrySize + name_size, value_size);
-  xattr.size = round_up(kXattrEntrySize + name_size + value_size, 4);
-  return xattr;
 }
 
 }  // namespace
@@ -117,6 +95,11 @@ Result<std::vector<XattrView>> Reader::xattrs(const Node& node) const {
   const auto invalid = [&](const Error& error) {
     return std::unexpected(error.in(fmt::format("erofs: inode {}", node.nid)));
   };
+  const auto add = [&xattrs](const XattrEntry& entry) -> Result<void> {
+    RUNNEL_TRY(std::string name, join_xattr_name(entry.name));
+    xattrs.push_back({.name = std::move(name), .value = entry.value});
+    return {};
+  };
 
   const uint64_t shared_count = load_le<uint8_t>(body.data() + 4);
   body = body.subspan(kXattrHeaderSize);
@@ -129,16 +112,16 @@ Result<std::vector<XattrView>> Reader::xattrs(const Node& node) const {
     const uint64_t at = area + uint64_t{load_le<uint32_t>(body.data() + 4 * i)} * 4;
     RUNNEL_TRY(const Bytes all, bytes(0, image_.size()));
     if (at >= all.size()) return fail(Code::kInvalid, "erofs: shared xattr past the image");
-    auto xattr = load_xattr(all.subspan(at));
+    const auto xattr = load_xattr(all.subspan(at));
     if (!xattr) return invalid(xattr.error());
-    xattrs.push_back(std::move(xattr->view));
+    RUNNEL_DO(add(*xattr));
   }
   for (body = body.subspan(shared_count * 4); !body.empty();) {
-    auto xattr = load_xattr(body);
+    const auto xattr = load_xattr(body);
     if (!xattr) return invalid(xattr.error());
     if (xattr->size > body.size()) return fail(Code::kInvalid, "erofs: xattr padding is cut off");
     body = body.subspan(xattr->size);
-    xattrs.push_back(std::move(xattr->view));
+    RUNNEL_DO(add(*xattr));
   }
   return xattrs;
 }

@@ -3,9 +3,11 @@
 #include <algorithm>
 
 #include "base/quote.h"
+#include "erofs/directory_check.h"
 #include "erofs/node_check.h"
 #include "erofs/reader.h"
 #include "erofs/slot_map.h"
+#include "erofs/xattr_check.h"
 
 namespace runnel::erofs {
 namespace {
@@ -13,6 +15,8 @@ namespace {
 // An image is larger than the processor's caches, and its inodes stand in another order.
 constexpr size_t kInodesAhead = 8;
 constexpr uint64_t kInodesBeforeRest = uint64_t{1} << 15;
+// The numbers of its inodes have 32 bits: the writer makes no larger one.
+constexpr uint64_t kMaxImageBytes = (uint64_t{1} << 32) * kInodeSlotSize;
 
 class Validator {
  public:
@@ -22,20 +26,24 @@ class Validator {
         limits_(limits),
         rest_(rest),
         image_size_(image_size),
+        xattrs_(reader),
         seen_(image_size),
         claimed_(image_size) {}
 
   Result<void> check_head();
+  Result<void> check_shared_xattrs() { return xattrs_.read_shared(image_size_); }
   Result<void> walk();
   Summary summary() && { return std::move(summary_); }
 
  private:
+  // One that is to be walked. Small: there may be as many as inodes.
   struct Directory {
-    uint64_t nid;
-    uint64_t parent;
-    uint64_t depth;
+    uint32_t nid;
+    uint32_t parent;
+    uint32_t depth;
   };
 
+  Result<void> meet_all(const std::vector<Dirent>& entries, const Directory& directory);
   Result<void> meet(const Dirent& entry, const Directory& directory);
   Result<void> accept(const Node& node, uint64_t parent, uint64_t depth);
   Result<void> claim(const Node& node, uint64_t at, uint64_t size);
@@ -44,6 +52,7 @@ class Validator {
   const Limits& limits_;
   const std::function<void()>& rest_;
   const uint64_t image_size_;
+  XattrCheck xattrs_;
   SlotMap seen_;     // inodes that have been accepted, by nid
   SlotMap claimed_;  // bytes that belong to something
   std::vector<Directory> waiting_;
@@ -92,24 +101,32 @@ Result<void> Validator::walk() {
   if (!root.is_directory()) return fail(Code::kInvalid, "erofs: the root is no directory");
   RUNNEL_DO(accept(root, root.nid, 0));
 
-  std::vector<Dirent> entries;  // of one directory after the other
+  std::vector<Dirent> entries;  // of one block after the other
   while (!waiting_.empty()) {
     const Directory directory = waiting_.back();
     waiting_.pop_back();
     RUNNEL_TRY(const Node node, reader_.node(directory.nid));
-    RUNNEL_DO(check_directory(reader_, node, directory.parent, entries));
-    summary_.entries += entries.size();
-    for (size_t i = 0; i < std::min(kInodesAhead, entries.size()); ++i) {
-      reader_.prefetch(entries[i].nid);
-    }
-    for (size_t i = 0; i < entries.size(); ++i) {
-      if (i + kInodesAhead < entries.size()) reader_.prefetch(entries[i + kInodesAhead].nid);
-      RUNNEL_DO(meet(entries[i], directory));
+    DirectoryCheck check(reader_, node, directory.parent);
+    while (!check.at_end()) {
+      RUNNEL_DO(check.next(entries));
+      RUNNEL_DO(meet_all(entries, directory));
     }
   }
   if (summary_.inodes != reader_.superblock().inode_count) {
     return fail(Code::kInvalid, "erofs: superblock says {} inodes, there are {}",
                 reader_.superblock().inode_count, summary_.inodes);
+  }
+  return {};
+}
+
+Result<void> Validator::meet_all(const std::vector<Dirent>& entries, const Directory& directory) {
+  summary_.entries += entries.size();
+  for (size_t i = 0; i < std::min(kInodesAhead, entries.size()); ++i) {
+    reader_.prefetch(entries[i].nid);
+  }
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (i + kInodesAhead < entries.size()) reader_.prefetch(entries[i + kInodesAhead].nid);
+    RUNNEL_DO(meet(entries[i], directory));
   }
   return {};
 }
@@ -120,7 +137,7 @@ Result<void> Validator::meet(const Dirent& entry, const Directory& directory) {
     return fail(Code::kInvalid, "erofs: inode {}: entry {} has type {}, its inode mode {:o}",
                 directory.nid, quote(entry.name), entry.type, node.disk.mode);
   }
-  return accept(node, directory.nid, directory.depth + 1);
+  return accept(node, directory.nid, uint64_t{directory.depth} + 1);
 }
 
 Result<void> Validator::accept(const Node& node, uint64_t parent, uint64_t depth) {
@@ -136,14 +153,16 @@ Result<void> Validator::accept(const Node& node, uint64_t parent, uint64_t depth
                 limits_.depth);
   }
   if (rest_ && summary_.inodes % kInodesBeforeRest == 0) rest_();
-  RUNNEL_TRY(const Footprint footprint, check_node(reader_, node));
+  RUNNEL_TRY(const Footprint footprint, check_node(reader_, xattrs_, node));
   RUNNEL_DO(claim(node, reader_.inode_at(node.nid), footprint.inline_size));
   RUNNEL_DO(claim(node, footprint.block * kBlockSize, footprint.blocks * kBlockSize));
 
   summary_.depth = std::max(summary_.depth, depth);
   if (node.is_directory()) {
     ++summary_.directories;
-    waiting_.push_back({node.nid, parent, depth});
+    waiting_.push_back({.nid = static_cast<uint32_t>(node.nid),
+                        .parent = static_cast<uint32_t>(parent),
+                        .depth = static_cast<uint32_t>(depth)});
   }
   summary_.device_blocks_used += footprint.device_blocks;
   return {};
@@ -165,9 +184,9 @@ Result<void> Validator::claim(const Node& node, uint64_t at, uint64_t size) {
 }  // namespace
 
 Result<Summary> validate(Bytes image, const Limits& limits, const std::function<void()>& rest) {
-  if (image.size() > limits.image_bytes) {
-    return fail(Code::kExhausted, "erofs: image of {} bytes; at most {}", image.size(),
-                limits.image_bytes);
+  const uint64_t most = std::min(limits.image_bytes, kMaxImageBytes);
+  if (image.size() > most) {
+    return fail(Code::kExhausted, "erofs: image of {} bytes; at most {}", image.size(), most);
   }
   if (image.size() % kBlockSize != 0) {
     return fail(Code::kInvalid, "erofs: image of {} bytes is not whole blocks", image.size());
@@ -175,6 +194,7 @@ Result<Summary> validate(Bytes image, const Limits& limits, const std::function<
   RUNNEL_TRY(const Reader reader, Reader::open(image));
   Validator validator(reader, image.size(), limits, rest);
   RUNNEL_DO(validator.check_head());
+  RUNNEL_DO(validator.check_shared_xattrs());
   RUNNEL_DO(validator.walk());
   return std::move(validator).summary();
 }
