@@ -29,10 +29,6 @@ Result<void> make_key(const std::string& path) {
   const int error = errno;
   ::unlink(temporary.c_str());
   if (!linked && error != EEXIST) return std::unexpected(system_error(error, "make " + path));
-  // A restored registry without its key would otherwise seem to work until a node refuses.
-  if (linked)
-    log::info("{} is a new key: nodes with trusted_keys take what it signs once they have it",
-              path);
   return sync_directory(path.substr(0, path.rfind('/')));
 }
 
