@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <ctime>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -34,13 +35,16 @@ constexpr const char* kRequests = "requests";
 constexpr const char* kRestartsVariable = "RUNNEL_WORKER_RESTARTS";
 constexpr int kTickMs = 1000;
 constexpr int kRefusalsPerTick = 50;
-constexpr int kStopSeconds = 30;
+constexpr int64_t kStopMs = 30'000;
+// What was killed is gone by then, unless the kernel keeps it: for a disk that hangs, or in the
+// freezer of cgroup v1. Nobody waits longer for its end.
+constexpr int64_t kDeathMs = 10'000;
 // A worker that was killed after so long had started well; one that gave up by itself before
 // kStartMs had not, on a slow machine too.
 constexpr int64_t kSettledMs = 200;
 constexpr int64_t kStartMs = 5000;
 constexpr int kFreeRestarts = 3;  // in a row and at once, of workers that did not start well
-constexpr int kCheckSeconds = 10;
+constexpr int64_t kCheckMs = 10'000;
 // Short at first: containerd gives up a handshake after a second, and takes seconds to try again.
 constexpr int kFirstPauseMs = 50;
 // A start takes a twentieth of it. Readers wait meanwhile, and each worker may have time for some.
@@ -161,6 +165,7 @@ class Holder {
       const pid_t worker = start_child(worker_.data(), self, inherited_);
       if (worker < 0) return 1;
       watch_.worker_started();
+      kill_at_.reset();
       const int code = watch(worker);
       if (stopping_) return 0;
       if (reloading_) {
@@ -179,18 +184,32 @@ class Holder {
   }
 
  private:
-  // Hands signals on until the worker has ended.
+  // Hands signals on until the worker has ended; readers are looked after meanwhile, also while it
+  // ends. For a new version one that cannot be killed is waited for, or two would serve one
+  // connection; a stop ends the connection, and goes on without it.
   int watch(pid_t worker) {
     for (;;) {
-      const bool ending = stopping_ || reloading_;
-      const int signal = wait_for_signal(signals_, ending ? kStopSeconds * 1000 : tick_ms());
-      if (signal < 0 && ending) ::kill(worker, SIGKILL);
-      if (signal < 0 && !ending) look_after(worker);
+      const int signal = wait_for_signal(signals_, tick_ms());
+      if (signal < 0) look_after(worker);
       if (signal == SIGTERM || signal == SIGINT) stopping_ = true;
-      if (signal == SIGHUP && !stopping_ && !reloading_) reloading_ = may_reload();
-      if (signal != SIGCHLD && signal > 0 && (stopping_ || reloading_)) ::kill(worker, SIGTERM);
+      if (signal == SIGHUP && !stopping_ && !reloading_) reloading_ = may_reload(worker);
+      if (signal != SIGCHLD && signal > 0 && (stopping_ || reloading_)) tell_to_end(worker);
       if (const int code = reap(worker); code >= 0) return code;
+      const int64_t late = kill_at_ ? milliseconds_now() - *kill_at_ : -1;
+      if (late >= 0) ::kill(worker, SIGKILL);
+      if (stopping_ && late >= kDeathMs) {
+        log::error("worker {} cannot be killed; stopping without its end", worker);
+        return 128 + SIGKILL;
+      }
     }
+  }
+
+  // Its time counts from the first time.
+  void tell_to_end(pid_t worker) {
+    ::kill(worker, SIGTERM);
+    if (kill_at_) return;
+    kill_at_ = milliseconds_now() + kStopMs;
+    watch_.worker_ends();
   }
 
   // The kernel repeats what was refused page by page, and a reader waits for all of them.
@@ -225,22 +244,42 @@ class Holder {
   }
 
   // Asks the program that would replace this one. Its own trouble must not become ours.
-  bool may_reload() {
+  bool may_reload(pid_t worker) {
     if (reload_[0] == nullptr) return false;
-    const pid_t child = start_child(check_.data(), ::getpid(), inherited_);
-    if (child < 0) return false;
-    const auto until = milliseconds_now() + kCheckSeconds * 1000;
+    if (stuck_check_ > 0 && reap(stuck_check_) < 0) {
+      log::error("no reload: process {}, which was asked the last time, has not ended yet",
+                 stuck_check_);
+      return false;
+    }
+    stuck_check_ = 0;
+    const pid_t check = start_child(check_.data(), ::getpid(), inherited_);
+    if (check < 0) return false;
+    const int code = end_of_check(check, worker);
+    if (code < 0) {
+      stuck_check_ = check;
+      log::error("no reload: the new version, process {}, does not answer and cannot be killed",
+                 check);
+    } else if (code != 0) {
+      log::error("no reload: the new version refuses its configuration ({})", code);
+    }
+    return code == 0;
+  }
+
+  // Its exit code; -1 when it cannot be killed. The worker's readers are looked after meanwhile.
+  int end_of_check(pid_t check, pid_t worker) {
+    const auto kill_at = milliseconds_now() + kCheckMs;
+    auto next_tick = milliseconds_now() + tick_ms();
     for (;;) {
-      const int code = reap(child);
-      if (code >= 0) {
-        if (code != 0)
-          log::error("no reload: the new version refuses its configuration ({})", code);
-        return code == 0;
-      }
-      if (milliseconds_now() > until) ::kill(child, SIGKILL);
       // Not the set of all signals: a worker's end, or the wish to stop, is for watch() to see.
-      const timespec tick{.tv_sec = 0, .tv_nsec = 10'000'000};
-      ::nanosleep(&tick, nullptr);
+      const timespec pause{.tv_sec = 0, .tv_nsec = 10'000'000};
+      ::nanosleep(&pause, nullptr);
+      if (const int code = reap(check); code >= 0) return code;
+      const auto now = milliseconds_now();
+      if (now >= kill_at) ::kill(check, SIGKILL);
+      if (now >= kill_at + kDeathMs) return -1;
+      if (now < next_tick) continue;
+      look_after(worker);
+      next_tick = now + tick_ms();
     }
   }
 
@@ -270,7 +309,7 @@ class Holder {
       const int tick = tick_ms();
       const int signal = wait_for_signal(signals_, std::min(tick, static_cast<int>(until - now)));
       if (signal == SIGTERM || signal == SIGINT) return true;
-      if (signal == SIGHUP && may_reload()) exec_new_version();
+      if (signal == SIGHUP && may_reload(0)) exec_new_version();
       if (signal < 0 && until - now >= tick) look_after(0);
     }
     return false;
@@ -289,6 +328,9 @@ class Holder {
   const std::vector<char*> reload_;
   bool stopping_ = false;
   bool reloading_ = false;
+  std::optional<int64_t>
+      kill_at_;            // the worker, that was told to end; as milliseconds_now() counts
+  pid_t stuck_check_ = 0;  // one that could not be killed, or 0
   bool refusing_ = false;
   int refusals_ = 0;    // rounds of them, as long as it refuses
   uint32_t beats_ = 0;  // at the last tick of the watch

@@ -11,7 +11,8 @@
 //
 // SIGHUP starts a new version: the program at the same path is asked whether it can run (`check`),
 // the worker is told to end, and the holder replaces itself by exec(2), descriptors and all.
-// Whoever reads or calls meanwhile waits.
+// Whoever reads or calls meanwhile waits; a read not longer than otherwise (watch.h), whatever
+// keeps the worker from its end.
 #pragma once
 
 #include <string>
@@ -33,10 +34,11 @@ struct HolderOptions {
   int read_timeout_s = 60;          // how long a worker may show no sign of life; see watch.h
 };
 
-// Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end) or until the
-// worker ends by itself with exit code 0 or 2, or fails before it ever ran for five seconds.
-// Returns the exit code of the program. `handover` is what an earlier holder or systemd kept, and
-// what else the workers need (listening sockets). Call it before any thread is started.
+// Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end; one that
+// cannot be killed ten seconds later is left to the kernel) or until the worker ends by itself with
+// exit code 0 or 2, or fails before it ever ran for five seconds. Returns the exit code of the
+// program. `handover` is what an earlier holder or systemd kept, and what else the workers need
+// (listening sockets). Call it before any thread is started.
 int run_holder(const HolderOptions& options, Handover handover);
 
 // In the worker: takes the FUSE connection that the holder handed over. kNotFound when this process

@@ -22,6 +22,7 @@ Watch::Verdict Watch::tick(SignsOfLife signs) {
 }
 
 bool Watch::stands_still() const {
+  if (ends_) return breathless_ > patience_;
   if (serves_) return quiet_ > patience_;
   return breathless_ > std::max(patience_, kBreathlessTicks) || age_ > kStartTicks;
 }

@@ -25,8 +25,14 @@ class Watch {
   };
 
   void worker_started() {
-    serves_ = killed_ = false;
+    serves_ = ends_ = killed_ = false;
     age_ = breathless_ = 0;
+  }
+  // It was told to end. Its beats end before it does (it syncs without them, and has its caller's
+  // time for that), so what it shows from now on is that it breathes.
+  void worker_ends() {
+    ends_ = true;
+    breathless_ = 0;
   }
   // To be called at equal intervals, whether a worker runs or not.
   Verdict tick(SignsOfLife signs);
@@ -47,6 +53,7 @@ class Watch {
   uint32_t age_ = 0;         // of this worker, in ticks
   uint32_t breathless_ = 0;  // ticks since this worker's last breath
   bool serves_ = false;      // this worker has shown a beat
+  bool ends_ = false;        // this worker was told to
   bool killed_ = false;
 };
 

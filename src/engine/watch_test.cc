@@ -101,6 +101,36 @@ TEST(Watch, KillsAWorkerThatBreathesAndNeverBeginsToServe) {
   EXPECT_EQ(breathing(watch, signs, 100), Verdict::kRefuse) << "once";
 }
 
+TEST(Watch, LetsAWorkerEndThatBreathesAndAnswersForItMeanwhile) {
+  Watch watch(10);
+  watch.worker_started();
+  SignsOfLife signs{.beats = 1};
+  watch.tick(signs);
+  watch.worker_ends();
+
+  EXPECT_EQ(breathing(watch, signs, 15), Verdict::kFine);
+  EXPECT_EQ(breathing(watch, signs, 1), Verdict::kRefuse) << "readers have waited long enough";
+  EXPECT_EQ(breathing(watch, signs, 1000), Verdict::kRefuse);
+}
+
+TEST(Watch, KillsAWorkerThatStandsStillInsteadOfEnding) {
+  Watch watch(10);
+  watch.worker_started();
+  const SignsOfLife signs{.beats = 1, .breaths = 1};
+  watch.tick(signs);
+  still(watch, signs, 9);
+  watch.worker_ends();
+
+  EXPECT_EQ(still(watch, signs, 6), Verdict::kFine);
+  EXPECT_EQ(still(watch, signs, 4), Verdict::kRefuse) << "its readers have waited since before";
+  EXPECT_EQ(still(watch, signs, 1), Verdict::kKill);
+  EXPECT_EQ(still(watch, signs, 100), Verdict::kRefuse) << "once";
+
+  watch.worker_started();
+  EXPECT_EQ(watch.tick({.beats = 2, .breaths = 1}), Verdict::kFine);
+  EXPECT_EQ(still(watch, {.beats = 2, .breaths = 1}, 11), Verdict::kKill) << "the next one serves";
+}
+
 TEST(Watch, CountsOverWorkersThatDieBeforeTheyServe) {
   Watch watch(10);
   watch.worker_started();

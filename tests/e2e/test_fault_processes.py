@@ -188,6 +188,14 @@ def test_without_a_holder_reads_fail_and_never_show_zeros(lab, pushed, engine, e
         assert isinstance(readers, Readers) and readers.errors.total() == 0
 
 
+def stand_still(worker: int, how: str, group: Group) -> None:
+    if how == "SIGSTOP":
+        return os.kill(worker, signal.SIGSTOP)
+    group.add(worker)
+    group.freeze()
+    daemons.wait_until(group.frozen, 30, "the worker is frozen")
+
+
 @on("erofs-file")
 @pytest.mark.parametrize("how", [pytest.param("SIGSTOP", marks=pytest.mark.heavy), "v2", "v1"])
 def test_a_worker_that_stands_still_is_replaced_or_answered_for(lab, pushed, engine, entry, how):
@@ -199,12 +207,7 @@ def test_a_worker_that_stands_still_is_replaced_or_answered_for(lab, pushed, eng
             now.forget_cache()
             worker = now.worker()
             readers.progress(5, 60)
-            if how == "SIGSTOP":
-                os.kill(worker, signal.SIGSTOP)
-            else:
-                group.add(worker)
-                group.freeze()
-                daemons.wait_until(group.frozen, 30, "the worker is frozen")
+            stand_still(worker, how, group)
             entry.faults[f"worker stopped ({how})"] += 1
             if how == "v1":
                 readers.wait_for_errors(60, 10)
@@ -214,3 +217,57 @@ def test_a_worker_that_stands_still_is_replaced_or_answered_for(lab, pushed, eng
             readers.recovered(60)
         assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
         assert readers.slowest < 60, readers.describe()
+
+
+@on("erofs-file")
+@pytest.mark.parametrize("how", ["SIGSTOP", "v1"])
+def test_a_worker_that_stands_still_under_a_reload_is_replaced_or_answered_for(lab, pushed, engine,
+                                                                               entry, how):
+    """It was told to end, and neither does that nor serves. With 3 seconds to a read its time to end, 30, is
+    what readers would wait otherwise; what the freezer of version 1 holds has no end before the thaw."""
+    with scene(lab, pushed, engine, entry, seed=29, read_timeout=3) as now, \
+            Group("freezer" if how == "v1" else "v2", f"reload-{engine}") as group:
+        with now.readers("read,pread", "mmap") as readers:
+            readers.progress(20, 60)
+            now.forget_cache()
+            holder, worker = now.node.daemon.pid, now.worker()
+            readers.progress(5, 60)
+            stand_still(worker, how, group)
+            os.kill(holder, signal.SIGHUP)
+            entry.faults[f"worker stopped ({how}), reload"] += 1
+            if how == "v1":
+                readers.wait_for_errors(30, 10)
+                assert now.worker() == worker, "two workers on one connection"
+                group.thaw()
+            now.side.wait_for_another_worker(worker, seconds=20)
+            readers.recovered(60)
+        assert now.node.daemon.pid == holder
+        assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
+        assert readers.slowest < 25, readers.describe()
+
+
+@on("erofs-file")
+def test_a_stop_ends_the_reads_of_a_worker_that_cannot_be_killed(lab, pushed, engine, entry):
+    """The holder answers for it while it has time to end, and goes before the service manager loses its
+    patience: what is left of the worker has the connection open, and nobody else would end it."""
+    with scene(lab, pushed, engine, entry, seed=30, read_timeout=3) as now, \
+            Group("freezer", f"stop-{engine}") as group:
+        with now.readers("read,pread", "mmap") as readers:
+            readers.progress(20, 60)
+            now.forget_cache()
+            holder, worker = now.node.daemon.pid, now.worker()
+            readers.progress(5, 60)
+            stand_still(worker, "v1", group)
+            os.kill(holder, signal.SIGTERM)
+            entry.faults["worker stopped (v1), stop"] += 1
+            readers.wait_for_errors(30, 10)
+            assert now.node.daemon.pid == holder
+            daemons.wait_until(lambda: now.node.daemon.pid is None, 55, "the holder ends")
+            assert daemons.is_running(worker)
+            readers.wait_for_errors(30, 10)
+            assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
+            assert readers.slowest < 25, readers.describe()
+        group.thaw()
+        daemons.wait_until(lambda: not daemons.is_running(worker), 30, "the worker is gone")
+        now.node.start()
+        now.side.wait_for_containerd()

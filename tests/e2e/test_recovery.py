@@ -10,9 +10,11 @@ import os
 import random
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
+from cgroups import Group
 from hashing_readers import FILES, Readers, kill_worker, push
 from sandbox import daemons
 from sandbox.containerd import drop_page_cache
@@ -71,6 +73,17 @@ def replace(program, add: bytes) -> int:
     return program.stat().st_ino
 
 
+def replace_by_script(program, line: str) -> None:
+    script = program.with_suffix(".new")
+    script.write_text(f"#!/bin/sh\n{line}\n")
+    script.chmod(0o755)
+    os.replace(script, program)
+
+
+def children(pid: int) -> set[int]:
+    return {int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+
+
 def runs(pid: int, inode: int) -> bool:
     try:
         return os.stat(f"/proc/{pid}/exe").st_ino == inode
@@ -117,10 +130,7 @@ def test_a_new_version_that_cannot_run_is_not_started(fresh_streaming, pushed, o
     side = fresh_streaming("erofs-file")
     side.pull(pushed.reference)
     holder, worker = side.node.daemon.pid, side.node.worker
-    broken = own_program.with_suffix(".new")
-    broken.write_text("#!/bin/sh\nexit 3\n")
-    broken.chmod(0o755)
-    os.replace(broken, own_program)
+    replace_by_script(own_program, "exit 3")
 
     os.kill(holder, signal.SIGHUP)
 
@@ -128,3 +138,40 @@ def test_a_new_version_that_cannot_run_is_not_started(fresh_streaming, pushed, o
     assert side.node.daemon.pid == holder
     assert side.node.worker == worker
     assert len(side.containerd.snapshots()) == len(pushed.image.chain_ids)
+
+
+def test_a_new_version_that_hangs_and_cannot_be_killed_holds_up_nobody(fresh_streaming, pushed, own_program):
+    """As on a disk that hangs, for which the freezer of cgroup v1 stands: it holds SIGKILL back too."""
+    side = fresh_streaming("erofs-file", more_arguments=("--read-timeout", "3"))
+    side.pull(pushed.reference)
+    holder, worker = side.node.daemon.pid, side.node.worker
+    good = shutil.copy2(own_program, own_program.with_suffix(".good"))
+    replace_by_script(own_program, "exec sleep 1000")
+
+    def says(words: str) -> None:
+        daemons.wait_until(lambda: words in side.node.daemon.last_words(), 30, f"it says: {words}")
+
+    with Group("freezer", "check") as group:
+        os.kill(holder, signal.SIGHUP)
+        daemons.wait_until(lambda: len(children(holder)) > 1, 10, "the new version is asked")
+        (check,) = children(holder) - {worker}
+        group.add(check)
+        group.freeze()
+        daemons.wait_until(group.frozen, 30, "it is frozen")
+        os.kill(worker, signal.SIGSTOP)
+        daemons.wait_until(lambda: not daemons.is_running(worker), 12, "the worker is killed meanwhile")
+        says("does not answer and cannot be killed")
+        side.wait_for_containerd()
+        with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+            assert readers.progress(20, 60), "no worker serves"
+        os.kill(holder, signal.SIGHUP)
+        says("has not ended yet")
+        group.thaw()
+        daemons.wait_until(lambda: not daemons.is_running(check), 30, "it is gone")
+
+    os.replace(good, own_program)
+    os.kill(holder, signal.SIGHUP)
+
+    daemons.wait_until(lambda: runs(holder, own_program.stat().st_ino), 40, "the new version runs")
+    assert readers.wrong == []
+    assert readers.errors == []
