@@ -343,8 +343,8 @@ void Engine::remember(const std::string& name, const MountRecord& record) {
   mounted_[name] = record;
 }
 
-std::map<std::string, bool> Engine::served_layers() const {
-  std::map<std::string, bool> layers;
+Engine::ServedLayers Engine::served_layers() const {
+  ServedLayers layers;
   const std::lock_guard lock(mounted_mutex_);
   for (const auto& [name, record] : mounted_) {
     for (const auto& layer : record.layers) layers.try_emplace(layer, false);

@@ -121,8 +121,10 @@ class Engine {
   cache::Cache::ScrubStatus scrub_status() const { return cache_->scrub_status(); }
 
   // The layers that are devices of mounts, by digest: whether one of them reads the layer through
-  // this process, and not from its plain file. Does not wait for a disk.
-  std::map<std::string, bool> served_layers() const;
+  // this process, and not from its plain file. Does not wait for a disk, but goes through every
+  // layer of every mount under a lock that mounts need: for many layers it is to be asked once.
+  using ServedLayers = std::map<std::string, bool>;
+  ServedLayers served_layers() const;
 
  private:
   struct MountRecord;

@@ -91,6 +91,7 @@ Result<std::vector<ContainerStatus>> list_containers(const snapshot::Store& stor
   Records records;
   for (auto& record : list) records[record.info.name] = std::move(record);
   const auto known = images.status();
+  const auto mounted = engine.served_layers();
   const std::string way = to_string(engine.status().way);
 
   std::vector<ContainerStatus> containers;
@@ -114,7 +115,7 @@ Result<std::vector<ContainerStatus>> list_containers(const snapshot::Store& stor
     status.verdict = verdict_on(image, streamed != chain.end(), known, status.reference);
     if (streamed != chain.end()) {
       if (image != nullptr) status.fetched = image->boot_bytes;
-      for (const auto& layer : images.layers_of((*streamed)->chain_id)) {
+      for (const auto& layer : images.layers_of((*streamed)->chain_id, mounted)) {
         status.bytes += layer.bytes;
         status.present += layer.present;
         status.fetched += layer.fetched;

@@ -125,7 +125,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // layer's pages.
   void add_page_cache(std::vector<ImageStatus>& statuses);
   // The layers below and with a chain ID, of any image that streams and has it; empty for others.
-  std::vector<LayerStatus> layers_of(const std::string& chain_id) const;
+  // `mounted` is what the engine says of all layers.
+  std::vector<LayerStatus> layers_of(const std::string& chain_id,
+                                     const engine::Engine::ServedLayers& mounted) const;
 
   // What was read first of the image since it was mounted, within 30 s of the first read. kNotFound
   // when no image of that reference streams. Layers that another image had brought to read before
@@ -221,8 +223,9 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   void hurry(const StreamedImage& image);
   static ImageStatus status_of(const Image& image);
   void add_layers(const StreamedImage& image, bool only_by_token, bool disk_full,
-                  ImageStatus& status) const;
-  std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count) const;
+                  const engine::Engine::ServedLayers& mounted, ImageStatus& status) const;
+  std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count,
+                                     const engine::Engine::ServedLayers& mounted) const;
   void leave_alone(const std::string& reference, const std::string& host);
   Result<void> read_config(Image& image, const remote::Repository& repository,
                            const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);

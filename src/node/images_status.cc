@@ -9,16 +9,16 @@ namespace runnel::node {
 namespace {
 
 using LayerStatus = Images::LayerStatus;
+using engine::Engine;
 
-LayerStatus::Mounted how_mounted(const std::map<std::string, bool>& mounted,
-                                 const std::string& digest) {
+LayerStatus::Mounted how_mounted(const Engine::ServedLayers& mounted, const std::string& digest) {
   const auto found = mounted.find(digest);
   if (found == mounted.end()) return LayerStatus::Mounted::kNo;
   return found->second ? LayerStatus::Mounted::kServed : LayerStatus::Mounted::kPlain;
 }
 
 LayerStatus layer_status(const std::string& digest, const cache::Layer& layer,
-                         const std::map<std::string, bool>& mounted) {
+                         const Engine::ServedLayers& mounted) {
   auto stats = layer.stats();
   return {.digest = digest,
           .bytes = layer.size(),
@@ -35,9 +35,9 @@ LayerStatus layer_status(const std::string& digest, const cache::Layer& layer,
 
 }  // namespace
 
-std::vector<LayerStatus> Images::layers_of(const StreamedImage& image, size_t count) const {
+std::vector<LayerStatus> Images::layers_of(const StreamedImage& image, size_t count,
+                                           const Engine::ServedLayers& mounted) const {
   std::vector<LayerStatus> layers;
-  const auto mounted = engine_.served_layers();
   for (const auto& digest : device_digests(image.boot, count)) {
     const auto layer = engine_.layer(digest);
     if (layer) layers.push_back(layer_status(digest.to_string(), *layer, mounted));
@@ -45,9 +45,10 @@ std::vector<LayerStatus> Images::layers_of(const StreamedImage& image, size_t co
   return layers;
 }
 
-std::vector<LayerStatus> Images::layers_of(const std::string& chain_id) const {
+std::vector<LayerStatus> Images::layers_of(const std::string& chain_id,
+                                           const Engine::ServedLayers& mounted) const {
   const auto place = find(chain_id);
-  return place ? layers_of(*place->image, place->layers) : std::vector<LayerStatus>();
+  return place ? layers_of(*place->image, place->layers, mounted) : std::vector<LayerStatus>();
 }
 
 Images::ImageStatus Images::status_of(const Image& image) {
@@ -63,9 +64,9 @@ Images::ImageStatus Images::status_of(const Image& image) {
 
 // What the layers of an image that streams say.
 void Images::add_layers(const StreamedImage& image, bool only_by_token, bool disk_full,
-                        ImageStatus& status) const {
+                        const Engine::ServedLayers& mounted, ImageStatus& status) const {
   status.boot_bytes = image.artifact.boot_size;
-  status.layers = layers_of(image, image.chain_ids.size());
+  status.layers = layers_of(image, image.chain_ids.size(), mounted);
   if (std::ranges::all_of(status.layers, &LayerStatus::complete)) return;
   if (only_by_token) status.readable_until = registries_.token_end(image.host, image.repository);
   if (auto words = registries_.denied(image.host, image.repository))
@@ -101,9 +102,11 @@ std::vector<Images::ImageStatus> Images::status() const {
     }
   }
   const bool disk_full = engine_.cache_status().state == cache::Budget::State::kFull;
+  const auto mounted = engine_.served_layers();
   std::vector<ImageStatus> statuses;
   for (auto& each : seen) {
-    if (each.streamed) add_layers(*each.streamed, each.only_by_token, disk_full, each.status);
+    if (each.streamed)
+      add_layers(*each.streamed, each.only_by_token, disk_full, mounted, each.status);
     statuses.push_back(std::move(each.status));
   }
   std::ranges::move(left_alone, std::back_inserter(statuses));

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import socket
 import urllib.request
 
 from corpus import layers
@@ -78,16 +76,6 @@ def test_an_image_that_nobody_pulls_is_let_go_after_a_while(lab, fresh_streaming
         assert (root / "f").read_bytes() == b"looked-at" * 9_000
 
 
-def completeness(side) -> dict:
-    """GET /complete of the control socket."""
-    with socket.socket(socket.AF_UNIX) as control:
-        control.settimeout(30)
-        control.connect(str(side.node.control))
-        control.sendall(b"GET /complete HTTP/1.0\r\nHost: node\r\n\r\n")
-        answer = b"".join(iter(lambda: control.recv(65536), b""))
-    return json.loads(answer.partition(b"\r\n\r\n")[2])
-
-
 def test_a_mount_goes_whose_worker_died_before_anybody_pulled_the_image(lab, fresh_streaming):
     looked_at, pulled = (
         lab.push(name, layers(lab.directory(name),
@@ -105,7 +93,7 @@ def test_a_mount_goes_whose_worker_died_before_anybody_pulled_the_image(lab, fre
 
     daemons.wait_until(lambda: daemons.replies_on(side.node.control), 60, "the next worker answers")
     assert len(mounts_of(side)) == 1, "nobody would ask for the other one again"
-    assert not completeness(side).get("error")
+    assert not side.node.ask("/complete").get("error")
     with side.containerd.view(pulled.image.chain_ids[-1]) as root:
         assert (root / "f").read_bytes() == b"died-pulled" * 9_000
     side.wait_for_containerd()

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import signal
+import time
 import urllib.request
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from corpus import layers
 from runnel_env import Streaming
 from sandbox import cri, daemons, services
 from sandbox.containerd import run
+from test_already_unpacked import mounts_of
 from test_fallback import artifact_blobs, damage
 
 SIZE = 300_000
@@ -138,6 +140,41 @@ def test_containers_tell_their_image_engine_and_bytes(lab, streaming, pushed):
     assert 0 < one["bytes_present"] <= one["bytes"]
     assert (two["engine"], two["reason"], two["streamed_layers"]) == ("overlayfs", "NoArtifact", 0)
     assert re.search(rf"{streamed} +k8s.io +{streaming.node.engine} +Streaming +3 of 3", text), text
+
+
+MANY = 100
+
+
+def seconds_to_list_containers(side, number: int) -> float:
+    """The best of some."""
+    def one() -> float:
+        begin = time.monotonic()
+        assert len(side.node.ask("/containers")["containers"]) == number
+        return time.monotonic() - begin
+    return min(one() for _ in range(10))
+
+
+def test_a_list_of_many_containers_looks_at_the_mounts_as_often_as_one_of_few(lab, fresh_streaming):
+    """Every lower part of the image is mounted: 5,000 layers, which take more time than a hundred containers on
+    the lowest layer do."""
+    pushed = lab.push("seen-many", layers(lab.directory("many"), *(
+        lambda t, n=number: t.file(f"f{n}", content("many", str(n))[:5000]) for number in range(MANY))))
+    services.convert(pushed.reference)
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    lowest, *others = pushed.image.chain_ids
+    for chain_id in others:  # the collector may take the view again; the mount stays for a while
+        side.containerd.ctr("snapshots", "--snapshotter", "runnel", "view", f"on-{chain_id}", chain_id)
+    side.containerd.new_snapshot("runnel", "prepare", "container", lowest)
+    one = seconds_to_list_containers(side, 1)
+    for number in range(1, MANY):
+        side.containerd.new_snapshot("runnel", "prepare", f"container-{number}", lowest)
+
+    many = seconds_to_list_containers(side, MANY)
+
+    print(f"{len(mounts_of(side))} mounts: {one * 1e3:.1f} ms for one container, {many * 1e3:.1f} ms for {MANY}")
+    assert len(mounts_of(side)) >= MANY
+    assert many < 4 * one
 
 
 def test_a_running_container_is_found_by_its_id(lab, streaming, converted_recipe):

@@ -231,7 +231,7 @@ class Containerd:
         key = f"{verb}-{os.getpid()}-{time.monotonic_ns()}"
         target = self.directory / "mnt" / key
         target.mkdir(parents=True)
-        self._new_snapshot(name, verb, key, parent)
+        self.new_snapshot(name, verb, key, parent)
         try:
             self.mount_snapshot(key, target, name)
             try:
@@ -243,7 +243,7 @@ class Containerd:
                 self.ctr("snapshots", "--snapshotter", name, "rm", key)
             target.rmdir()
 
-    def _new_snapshot(self, snapshotter: str, verb: str, key: str, parent: str) -> None:
+    def new_snapshot(self, snapshotter: str, verb: str, key: str, parent: str) -> None:
         """ctr takes no lease, so a collection that runs between the two calls removes the key."""
         for attempt in range(5):
             self.ctr("snapshots", "--snapshotter", snapshotter, verb, key, parent)
