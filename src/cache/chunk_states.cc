@@ -20,10 +20,10 @@ void ChunkStates::written(uint32_t chunk) {
 
 void ChunkStates::checked(uint32_t chunk) {
   if (states_[chunk] != State::kSuspect) return;
-  states_[chunk] = State::kDurable;
+  states_[chunk] = State::kWritten;
   present_bytes_ += table_.at(chunk).size();
   --suspects_;
-  ++durable_;
+  unsynced_.push_back(chunk);
 }
 
 void ChunkStates::drop(uint32_t chunk) {
@@ -73,12 +73,15 @@ std::vector<uint32_t> ChunkStates::lost(const Round& round) {
   std::vector<uint32_t> gone;
   const auto lose = [&](uint32_t chunk) {
     const State state = states_[chunk];
-    if (state != State::kWritten && state != State::kSyncing) return;
+    if (state == State::kAbsent || state == State::kDurable) return;
     drop(chunk);
     gone.push_back(chunk);
   };
   for (const uint32_t chunk : round.data) lose(chunk);
   for (const uint32_t chunk : std::exchange(unsynced_, {})) lose(chunk);
+  for (uint32_t chunk = 0; suspects_ > 0; ++chunk) {
+    if (states_[chunk] == State::kSuspect) lose(chunk);
+  }
   return gone;
 }
 

@@ -1,7 +1,11 @@
 // Where each chunk of a layer stands, and what the next sync has to do about it. No I/O.
 //
 //   absent ──written()──▶ written ──begin_sync()──▶ syncing ──synced()──▶ durable
-//   suspect ──checked()──▶ durable                  any ──drop()──▶ absent
+//   suspect ──checked()──▶ written                  any ──drop()──▶ absent
+//
+// A suspect chunk that is right in the file is not durable for that: an earlier process may have
+// written it, over one that was wrong, and have died before it synced; then it is right in the page
+// cache and wrong on disk. So it takes the same way as one that this process wrote.
 //
 // `syncing` is a state of its own because a chunk may be dropped and written again while a sync
 // runs: that sync says nothing about the second write.
@@ -30,7 +34,7 @@ class ChunkStates {
   void found(uint32_t chunk, bool trusted);
   // Its bytes were handed to the file.
   void written(uint32_t chunk);
-  // Its bytes on disk are right. Tells nothing about an unsynced one.
+  // Its bytes in the file are right. Tells nothing about one that is not suspect.
   void checked(uint32_t chunk);
   // What is on disk of it is not to be used.
   void drop(uint32_t chunk);
@@ -45,8 +49,9 @@ class ChunkStates {
   void put_back(const Round& round);
   // Returns the chunks that are durable now.
   std::vector<uint32_t> synced(const Round& round);
-  // The data may be lost, and so may what was written while the sync ran: the kernel reports a
-  // lost write once. Returns the chunks that are absent now.
+  // The data may be lost, and so may what was written while the sync ran, and what an earlier
+  // process wrote of the suspects: the kernel reports a lost write once. Returns the chunks that
+  // are absent now.
   std::vector<uint32_t> lost(const Round& round);
 
   uint64_t present_bytes() const { return present_bytes_; }
@@ -56,7 +61,7 @@ class ChunkStates {
  private:
   const artifact::ChunkTable& table_;
   std::vector<State> states_;
-  std::vector<uint32_t> unsynced_;  // written since the last round began
+  std::vector<uint32_t> unsynced_;  // written or checked since the last round began
   std::vector<uint32_t> untrue_;    // their bits on disk must go before the next clean stop
   uint64_t present_bytes_ = 0;
   uint32_t durable_ = 0;

@@ -67,6 +67,29 @@ TEST_F(ChunkStatesOfASample, AreLostWithAFailedSyncAndWhatCameWhileItRan) {
   EXPECT_TRUE(states_.begin_sync().data.empty());
 }
 
+TEST_F(ChunkStatesOfASample, AreNotDurableForBeingRightInTheFile) {
+  states_.found(1, false);
+
+  states_.checked(1);
+
+  EXPECT_EQ(states_.of(1), State::kWritten);
+  EXPECT_EQ(states_.present_bytes(), chunk_bytes_);
+  EXPECT_EQ(states_.begin_sync().data, Chunks{1});
+}
+
+TEST_F(ChunkStatesOfASample, AreLostWithAFailedSyncWhenTheyWereNotLookedAt) {
+  states_.found(0, false);
+  states_.found(1, false);
+  states_.checked(1);
+  states_.written(2);
+
+  EXPECT_EQ(states_.lost(states_.begin_sync()), (Chunks{1, 2, 0}));
+
+  EXPECT_EQ(states_.of(0), State::kAbsent);
+  EXPECT_EQ(states_.suspects(), 0u);
+  EXPECT_EQ(states_.begin_sync().untrue, (Chunks{1, 2, 0}));
+}
+
 TEST_F(ChunkStatesOfASample, ComeAgainInTheNextRoundWhenNothingWasDone) {
   states_.found(0, false);
   states_.drop(0);
@@ -87,8 +110,10 @@ TEST_F(ChunkStatesOfASample, AreAllDurableWhenNoneIsMissingOrSuspect) {
 
   states_.checked(3);
 
-  EXPECT_TRUE(states_.all_durable());
   EXPECT_EQ(states_.suspects(), 0u);
+  EXPECT_FALSE(states_.all_durable());
+  EXPECT_EQ(states_.synced(states_.begin_sync()), Chunks{3});
+  EXPECT_TRUE(states_.all_durable());
   states_.drop(3);
   EXPECT_FALSE(states_.all_durable());
 }

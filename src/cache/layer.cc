@@ -31,12 +31,12 @@ Result<std::shared_ptr<Layer>> Layer::open(std::unique_ptr<Storage> storage,
   RUNNEL_TRY(const bool marked, layer->storage_->take_mark());
   RUNNEL_TRY(layer->device_, layer->storage_->open("device"));
   RUNNEL_TRY(const uint64_t found, layer->device_->size());
-  const bool trusted = marked && found == layer->size();  // else somebody was at it
+  layer->trusted_ = marked && found == layer->size();  // else somebody was at it
   RUNNEL_DO(layer->device_->resize(layer->size()));
   RUNNEL_TRY(auto validity, layer->storage_->open("validity"));
   RUNNEL_TRY(layer->validity_, Validity::open(std::move(validity), layer->table_));
   for (uint32_t chunk = 0; chunk < layer->table_.size(); ++chunk) {
-    if (layer->validity_->has(chunk)) layer->states_.found(chunk, trusted);
+    if (layer->validity_->has(chunk)) layer->states_.found(chunk, layer->trusted_);
   }
   return layer;
 }
@@ -53,6 +53,9 @@ Result<void> Layer::close() {
     const std::lock_guard lock(mutex_);
     if (states_.suspects() > 0) return {};
   }
+  // Bits that an earlier process cleared and did not sync, or whose sync failed, would be back after
+  // a power failure; and with the mark they would be believed.
+  if (!trusted_) RUNNEL_DO(validity_->write_all());
   return storage_->set_mark();
 }
 

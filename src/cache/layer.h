@@ -4,7 +4,7 @@
 // Every chunk is in one of these states:
 //
 //   absent ──fetch, SHA-256──▶ (arrived) ──pwrite──▶ written ──fdatasync, bit──▶ durable
-//   suspect ──read, SHA-256──▶ durable, or absent                     (chunk_states.h has them)
+//   suspect ──read, SHA-256──▶ written, or absent                     (chunk_states.h has them)
 //
 // However many readers want a chunk, it is fetched once; a reader that comes while it is under way
 // joins, and one that is more urgent has it fetched by itself, ahead of the queue.
@@ -12,7 +12,9 @@
 // Only a durable chunk is read from the file without a look at its bytes: a write that "succeeded"
 // may still be lost on its way to the disk, and then the file has zeros there until fdatasync says
 // so. A written chunk is answered from memory, or hashed again. A sync error makes every chunk
-// since the last good one absent. After an unclean stop every bit is suspect. A failed write costs
+// since the last good one absent. After an unclean stop every bit is suspect, and what is found
+// right in the file is written, not durable: it may be right in the page cache only, where a worker
+// left it that was killed before its sync. A failed write costs
 // the cache, not the reader; below the budget's reserve nothing is fetched any more (kExhausted).
 // So does a disk that takes less than the network brings: what is verified when too much waits to
 // be written (kMostKept) goes to its readers, and is absent again.
@@ -370,6 +372,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // sync() alone uses these, after open().
   std::optional<Validity> validity_;
   bool names_durable_ = false;
+  bool trusted_ = false;  // the last user closed it
 };
 
 }  // namespace runnel::cache

@@ -38,7 +38,7 @@ struct Tally {
 class Machine {
  public:
   Machine(unsigned seed, bool garbage, Tally& tally)
-      : disk_(seed, garbage), random_(seed), tally_(tally) {
+      : garbage_(garbage), disk_(seed, garbage), random_(seed), tally_(tally) {
     // Garbage in the bits is nobody's doing; that it does no harm is what the reads show.
     if (!garbage) disk_.on_change = [this] { expect_bits_to_be_true(); };
   }
@@ -72,7 +72,12 @@ class Machine {
     settle(verify, write);
     // A clean stop, a SIGKILL (what was written stays in the page cache), or a power cut.
     if (layer && one_in(3)) (void)(*layer)->close();
-    if (!one_in(4)) disk_.power_cycle();
+    if (one_in(4)) return;
+    disk_.power_cycle();
+    // What the disk itself changes is found as long as nothing is believed.
+    if (garbage_ && !disk_.has_mark() && one_in(3)) {
+      disk_.damage("device", random_() % sample().device.size());
+    }
   }
 
   bool failed() const { return testing::Test::HasFailure(); }
@@ -139,10 +144,145 @@ class Machine {
     }
   }
 
+  const bool garbage_;
   LossyDisk disk_;
   std::mt19937 random_;
   Tally& tally_;
 };
+
+// One process on a disk, which does what the test says and is killed.
+class Process {
+ public:
+  explicit Process(LossyDisk& disk)
+      : layer(Layer::open(disk.storage(), sample().parse_table(), source,
+                          {.verify = verify_,
+                           .write = write_,
+                           .rescue = write_,
+                           .clock = clock_,
+                           .kept_bytes = kept_,
+                           .budget = budget_})
+                  .value()) {}
+  ~Process() {
+    source->shutdown();
+    settle();
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
+
+  // Returns when what came is written, too.
+  Result<Buffer> read(uint32_t first, uint32_t chunks) {
+    std::promise<Result<Buffer>> promise;
+    layer->read(first * kChunkBytes, chunks * kChunkBytes, Priority::kDemand,
+                clock_.now() + std::chrono::seconds(20),
+                [&](Result<Buffer> bytes) { promise.set_value(std::move(bytes)); });
+    auto bytes = promise.get_future().get();
+    settle();
+    return bytes;
+  }
+  bool reads_all_right() { return read(0, kChunks).value() == sample().device; }
+
+ private:
+  void settle() {
+    for (auto* pool : {&verify_, &write_}) {
+      std::promise<void> reached;
+      pool->submit([&] { reached.set_value(); });
+      reached.get_future().wait();
+    }
+  }
+
+  std::atomic<uint64_t> kept_ = 0;
+  const SystemClock clock_;
+  Budget budget_{Limits{}};
+  WorkerPool verify_{1};
+  WorkerPool write_{1};
+
+ public:
+  const std::shared_ptr<FakeRangeSource> source = std::make_shared<FakeRangeSource>(sample().blob);
+  const std::shared_ptr<Layer> layer;
+};
+
+// A disk on which all chunks but these are absent, and the last of these is wrong.
+void keep_and_damage(LossyDisk& disk, const std::vector<uint32_t>& chunks) {
+  {
+    Process process(disk);
+    for (const uint32_t chunk : chunks) ASSERT_TRUE(process.read(chunk, 1));
+    ASSERT_TRUE(process.layer->sync());
+  }
+  disk.damage("device", chunks.back() * kChunkBytes + 100);
+}
+
+const std::vector<uint32_t> kAll{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+
+// What arrives of writes that were on their way is drawn from a seed.
+constexpr unsigned kDraws = 50;
+
+TEST(PowerLoss, MakesNothingDurableThatOnlyThePageCacheHasRight) {
+  for (unsigned seed = 0; seed < kDraws; ++seed) {
+    SCOPED_TRACE(seed);
+    LossyDisk disk(seed, false);
+    ASSERT_NO_FATAL_FAILURE(keep_and_damage(disk, kAll));
+    ASSERT_TRUE(Process(disk).reads_all_right()) << "killed when it had written the chunk anew";
+    {
+      Process process(disk);
+      ASSERT_TRUE(process.reads_all_right());
+      ASSERT_TRUE(process.source->reads().empty()) << "all of it is right in the page cache";
+      EXPECT_FALSE(process.layer->complete());
+      ASSERT_TRUE(process.layer->close());
+    }
+
+    disk.power_cycle();
+
+    ASSERT_TRUE(Process(disk).reads_all_right());
+  }
+}
+
+TEST(PowerLoss, BelievesNothingThatAFailedSyncMayHaveLost) {
+  for (unsigned seed = 0; seed < kDraws; ++seed) {
+    SCOPED_TRACE(seed);
+    LossyDisk disk(seed, false);
+    ASSERT_NO_FATAL_FAILURE(keep_and_damage(disk, kAll));
+    ASSERT_TRUE(Process(disk).reads_all_right()) << "killed when it had written the chunk anew";
+    {
+      Process process(disk);
+      ASSERT_TRUE(process.read(0, 1));
+      disk.fail_next_sync();  // for what the other one wrote, and nobody else will hear of it
+      ASSERT_FALSE(process.layer->sync());
+      ASSERT_TRUE(process.reads_all_right());
+      ASSERT_TRUE(process.layer->close());
+    }
+
+    disk.power_cycle();
+
+    ASSERT_TRUE(Process(disk).reads_all_right());
+  }
+}
+
+TEST(PowerLoss, BringsNoBitBackThatWasClearedBeforeACleanStop) {
+  const Error down(Code::kUnavailable, "down");
+  for (unsigned seed = 0; seed < kDraws; ++seed) {
+    SCOPED_TRACE(seed);
+    LossyDisk disk(seed, false);
+    ASSERT_NO_FATAL_FAILURE(keep_and_damage(disk, {0, 11}));  // their bits are not in one byte
+    {
+      Process killed(disk);
+      killed.source->fail(down);
+      ASSERT_FALSE(killed.read(11, 1));
+      disk.fail_next_sync();
+      ASSERT_FALSE(killed.layer->sync()) << "the bit is cleared, but not for good";
+    }
+    {
+      Process process(disk);
+      process.source->fail(down);
+      ASSERT_TRUE(process.read(0, 1));
+      ASSERT_FALSE(process.read(11, 1));
+      ASSERT_TRUE(process.layer->close());
+    }
+
+    disk.power_cycle();
+
+    ASSERT_TRUE(Process(disk).reads_all_right());
+  }
+}
 
 TEST(PowerLoss, NeverGivesAWrongByte) {
   constexpr unsigned kSeeds = 2000;

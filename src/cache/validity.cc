@@ -56,14 +56,22 @@ Result<void> Validity::clear(std::span<const uint32_t> chunks) {
   return write_back(chunks);
 }
 
+Result<void> Validity::write_all() {
+  return bits_.empty() ? Result<void>() : write_bytes(0, bits_.size() - 1);
+}
+
 Result<void> Validity::write_back(std::span<const uint32_t> chunks) {
   if (chunks.empty()) return {};
+  const auto [low, high] = std::ranges::minmax(chunks);
+  return write_bytes(low / 8, high / 8);
+}
+
+// And all between them.
+Result<void> Validity::write_bytes(size_t first, size_t last) {
   if (const int injected = fault("bits")) {
     return std::unexpected(system_error(injected, "write validity bits (injected)"));
   }
-  const auto [low, high] = std::ranges::minmax(chunks);
-  const auto changed = Bytes(bits_).subspan(low / 8, high / 8 - low / 8 + 1);
-  RUNNEL_DO(file_->write(changed, kBitsOffset + low / 8));
+  RUNNEL_DO(file_->write(Bytes(bits_).subspan(first, last - first + 1), kBitsOffset + first));
   fault("between-bitmap-and-sync");
   return file_->sync();
 }

@@ -27,11 +27,16 @@ class Validity {
   // Sets the bits and makes them durable.
   Result<void> set(std::span<const uint32_t> chunks);
   Result<void> clear(std::span<const uint32_t> chunks);
+  // Makes all of them durable as they are here. They were read from the page cache, and the disk
+  // may have others: an earlier process may not have lived to sync its last change, or have been
+  // told that it is lost.
+  Result<void> write_all();
 
  private:
   Validity(std::unique_ptr<File> file, Buffer bits)
       : file_(std::move(file)), bits_(std::move(bits)) {}
   Result<void> write_back(std::span<const uint32_t> chunks);
+  Result<void> write_bytes(size_t first, size_t last);
 
   std::unique_ptr<File> file_;
   Buffer bits_;

@@ -4,7 +4,7 @@
 // the writes since the last sync; at a power cut any subset of their sectors arrives, each whole or
 // as some other bytes, whatever the order of the writes; and all files may be gone whose names were
 // not synced. A sync may fail once, as Linux does it: the error comes once, sectors are lost behind
-// it, and the next sync succeeds.
+// it, and the next sync succeeds and does not write them either: their pages are clean.
 #pragma once
 
 #include <algorithm>
@@ -46,6 +46,15 @@ class LossyDisk {
     fail_sync_ = true;
   }
 
+  // One byte of the file is another from now on, on the platter and for whoever reads it.
+  void damage(const std::string& name, uint64_t offset) {
+    const std::lock_guard lock(mutex_);
+    auto& file = files_[name];
+    for (auto* bytes : {&file.seen, &file.platter}) {
+      if (offset < bytes->size()) (*bytes)[offset] ^= std::byte{1};
+    }
+  }
+
   // Called with the lock held after each change of what is on the platter.
   std::function<void()> on_change;
 
@@ -54,6 +63,7 @@ class LossyDisk {
   const Buffer& seen(const std::string& name) { return files_[name].seen; }
   const Buffer& on_platter(const std::string& name) { return files_[name].platter; }
   bool names_durable() const { return names_durable_; }
+  bool has_mark() const { return mark_; }
 
  private:
   static constexpr uint64_t kSector = 512;
@@ -129,7 +139,7 @@ class LossyDisk::LossyFile final : public cache::File {
       disk_.changed_locked();
       return fail(Code::kUnavailable, "the disk lost a write");
     }
-    file_.platter = file_.seen;
+    for (const auto& write : file_.unsynced) put(file_.platter, write.offset, write.bytes);
     file_.unsynced.clear();
     disk_.changed_locked();
     return {};
