@@ -60,7 +60,10 @@ Cache::~Cache() {
   for (auto* thread : {&tender_, &deadlines_}) {
     if (thread->joinable()) thread->join();
   }
-  verify_.reset();  // hands its last chunks to behind_ and write_, its last losses to rescue_
+  // A source that was shut down still answers, on a thread of its own and later, and the last work
+  // of these threads asks once more: with a fill, or for a chunk that is wrong.
+  at_work_.wait();
+  verify_.reset();  // has handed its last chunks to behind_ and write_, its last losses to rescue_
   behind_.reset();
   write_.reset();
   rescue_.reset();
@@ -111,7 +114,8 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
                           .budget = budget_,
                           .read_ahead = options_.read_ahead,
                           .chunks = options_.share_chunks ? &chunks_ : nullptr,
-                          .behind = behind_.get()}));
+                          .behind = behind_.get(),
+                          .at_work = &at_work_}));
   chunks_.add(layer);
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[digest];

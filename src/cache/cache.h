@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fd.h"
+#include "base/wait_group.h"
 #include "base/worker_pool.h"
 #include "cache/budget.h"
 #include "cache/layer.h"
@@ -63,8 +64,9 @@ class Cache {
   // kConflict when another process uses ROOT/cache. `clock` must outlive the cache.
   static Result<std::unique_ptr<Cache>> open(const std::string& root, const Options& options,
                                              const Clock& clock);
-  // Every RangeSource must have been shut down: their answers use the cache's threads. Syncs, and
-  // marks the layers for which that succeeded as clean.
+  // Every RangeSource must have been shut down. Waits for the answers that they still owe to
+  // layers, which use the cache's threads; then syncs, and marks the layers for which that
+  // succeeded as clean.
   ~Cache();
 
   // The layer of that blob digest, opened or created; the same object for the same digest. kInvalid
@@ -160,6 +162,7 @@ class Cache {
   std::unique_ptr<WorkerPool> write_;
   std::unique_ptr<WriteBehind> behind_;
   std::unique_ptr<WorkerPool> verify_;
+  WaitGroup at_work_;  // of layers, on verify_ or on the way there
 
   std::mutex tending_;        // one round at a time; before all others
   std::mutex room_;           // so that nobody deletes for an excess that is gone; before opening_

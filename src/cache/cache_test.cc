@@ -119,6 +119,36 @@ TEST(Cache, EndsReadsAtTheirDeadline) {
   source->shutdown();
 }
 
+// The answers come on the source's thread, which uses the cache's.
+TEST(Cache, WaitsAtItsEndForTheAnswersOfItsSources) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  Cache::Options options;
+  options.measure = [](const std::string&) -> Result<Cache::Disk> {
+    return Cache::Disk{.bytes = uint64_t{1} << 40, .free = uint64_t{1} << 40};
+  };
+  auto cache = Cache::open(root.path(), options, kClock).value();
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  source->hold();
+  cache->pin("a mount", {sample.digest()});
+  auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+  std::promise<Result<Buffer>> promise;
+  auto answer = promise.get_future();
+  layer->read(0, 10, fetch::Priority::kDemand, kClock.now() + std::chrono::seconds(20),
+              [&](Result<Buffer> bytes) { promise.set_value(std::move(bytes)); });
+  cache->tend_once();
+  source->wait_for_waiting(2);
+  layer.reset();
+
+  auto ended = std::async(std::launch::async, [&] { cache.reset(); });
+
+  EXPECT_EQ(ended.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  source->shutdown();
+  ended.get();
+  ASSERT_EQ(answer.wait_for(std::chrono::seconds(0)), std::future_status::ready);
+  EXPECT_EQ(answer.get().error().code, Code::kCancelled);
+}
+
 TEST(Cache, RemovesWhatNobodyNeeds) {
   const test::TempDir root;
   const auto kept = SampleLayer::make(4, 8, 1);

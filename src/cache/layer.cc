@@ -47,14 +47,27 @@ log::Fields Layer::about() const {
   return {{"layer", "sha256:" + directory.substr(directory.rfind('/') + 1)}};
 }
 
+// Itself, for a task of the threads that verify, and for a source whose answer will be one. These
+// threads stay until all of what is returned is gone, and the layer goes before that.
+std::shared_ptr<Layer> Layer::at_work() {
+  auto self = shared_from_this();
+  auto* const group = workers_.at_work;
+  if (group == nullptr) return self;
+  group->enter();
+  return {this, [self = std::move(self), group](Layer*) mutable {
+            self.reset();
+            group->leave();
+          }};
+}
+
 Result<void> Layer::close() {
   RUNNEL_DO(sync());
   {
     const std::lock_guard lock(mutex_);
     if (states_.suspects() > 0) return {};
   }
-  // Bits that an earlier process cleared and did not sync, or whose sync failed, would be back after
-  // a power failure; and with the mark they would be believed.
+  // Bits that an earlier process cleared and did not sync, or whose sync failed, would be back
+  // after a power failure; and with the mark they would be believed.
   if (!trusted_) RUNNEL_DO(validity_->write_all());
   return storage_->set_mark();
 }

@@ -42,6 +42,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/log.h"
+#include "base/wait_group.h"
 #include "base/worker_pool.h"
 #include "cache/budget.h"
 #include "cache/chunk_bytes.h"
@@ -68,6 +69,7 @@ struct Workers {
   bool read_ahead = true;
   ChunkIndex* chunks = nullptr;   // of all layers; null: none takes from another
   WriteBehind* behind = nullptr;  // for the writes of hot packs; null: none of them waits
+  WaitGroup* at_work = nullptr;   // what is on `verify`, or will come to it; null: nobody asks
 };
 
 struct LayerStats {
@@ -286,6 +288,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void give(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain, Read& read) const;
   Error too_late_locked(const Read& read, const Pending& pending) const;
   void start(const Wanted& wanted, fetch::Priority priority, SteadyTime deadline);
+  std::shared_ptr<Layer> at_work();
   struct FillRun;
   static std::vector<Run> runs_of(const std::vector<uint32_t>& chunks);
   bool can_borrow(uint32_t chunk) const;

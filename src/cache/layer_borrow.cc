@@ -35,7 +35,7 @@ std::vector<uint32_t> Layer::borrow(const std::vector<uint32_t>& chunks, Priorit
     }
     note_fetch({.first = chunk, .last = chunk}, priority, deadline);
     workers_.verify.submit(
-        [self = shared_from_this(), chunk, place = *std::move(place), priority, deadline, fill] {
+        [self = at_work(), chunk, place = *std::move(place), priority, deadline, fill] {
           if (self->take(chunk, place, fill)) return;
           auto part = self->part_of({.first = chunk, .last = chunk}, fill);
           self->source_->read(part.offset, part.length, priority, deadline, std::move(part.done));

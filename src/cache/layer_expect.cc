@@ -115,7 +115,7 @@ Result<void> Layer::insert(uint32_t chunk, Bytes frame) {
 }
 
 void Layer::insert_later(uint32_t chunk, Buffer frame, std::function<void(Result<void>)> done) {
-  workers_.verify.submit([self = shared_from_this(), chunk,
+  workers_.verify.submit([self = at_work(), chunk,
                           kept = std::make_shared<const Buffer>(std::move(frame)),
                           done = std::move(done)] { done(self->insert(chunk, *kept)); });
 }

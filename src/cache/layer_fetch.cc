@@ -37,7 +37,7 @@ void Layer::note_fetch(Run run, Priority priority, SteadyTime deadline) {
 // What to ask of the source, now.
 fetch::RangeSource::Part Layer::part_of(Run run, const std::shared_ptr<FillRun>& fill) {
   asked_at_ = workers_.clock.now();
-  auto came = [self = shared_from_this(), run, fill](Result<Buffer> frames) {
+  auto came = [self = at_work(), run, fill](Result<Buffer> frames) {
     auto shared = std::make_shared<Result<Buffer>>(std::move(frames));
     const auto now = self->workers_.clock.now();
     if (*shared) self->came(run);

@@ -141,7 +141,7 @@ void Layer::give(uint32_t chunk, const std::shared_ptr<const ChunkBytes>& plain,
 
 void Layer::start(const Wanted& wanted, Priority priority, SteadyTime deadline) {
   for (const uint32_t chunk : wanted.unchecked) {
-    workers_.verify.submit([self = shared_from_this(), chunk] { self->check_on_disk(chunk); });
+    workers_.verify.submit([self = at_work(), chunk] { self->check_on_disk(chunk); });
   }
   fetch_each(wanted.overtaken, priority, deadline);
   for (const Run& run : runs_of(wanted.missing)) {
