@@ -180,7 +180,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void hurry();
 
   // Makes what has been written durable. One caller at a time. On an error what was written since
-  // the last success counts as absent.
+  // the last success counts as absent, and the fill pauses.
   Result<void> sync();
 
   // Compares the chunk on the disk itself with its digest, if it is there; a damaged one is absent
@@ -335,6 +335,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   void want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,
                           std::vector<uint32_t>& ahead) const;
   bool may_fill_locked() const;
+  void pause_fill_locked();
   bool is_hurried_locked() const;
   unsigned fills_allowed_locked() const;
   void fill_next();

@@ -1,6 +1,9 @@
 // Layer: the background fill.
 #include <gtest/gtest.h>
 
+#include <cerrno>
+
+#include "cache/fault.h"
 #include "cache/layer.h"
 #include "support/open_layer.h"
 
@@ -12,6 +15,8 @@ using test::OpenLayer;
 
 class LayerFill : public testing::Test {
  protected:
+  ~LayerFill() override { set_faults({}); }
+
   std::vector<test::FakeRangeSource::Read> reads() const { return open_.source->reads(); }
   bool read(uint32_t chunk) { return open_.read(chunk).get().value() == open_.expected(chunk); }
 
@@ -57,6 +62,37 @@ TEST_F(LayerFill, WaitsWhileOthersWaitForBytes) {
 
   open_.source->set_takes_background(true);
   open_.complete();
+}
+
+// What it brings would be lost a second later, and fetched again, for ever.
+TEST_F(LayerFill, PausesWhenASyncHasFailed) {
+  layer_.fill(true);
+  open_.settle();
+  ASSERT_EQ(layer_.stats().bytes_present, layer_.size());
+  set_faults([](std::string_view point) { return point == "fdatasync" ? EIO : 0; });
+  ASSERT_FALSE(layer_.sync());
+  set_faults({});
+  const auto asked = reads().size();
+
+  layer_.fill(true);
+  EXPECT_EQ(reads().size(), asked);
+
+  open_.clock.skip(std::chrono::minutes(1));
+  open_.complete();
+}
+
+TEST_F(LayerFill, PausesAsLongAsBitsCannotBeCleared) {
+  layer_.fill(true);
+  open_.settle();
+  set_faults([](std::string_view point) { return point == "bits" ? EIO : 0; });
+  ASSERT_FALSE(layer_.sync()) << "nothing is true of what has come";
+  open_.clock.skip(std::chrono::minutes(1));
+  ASSERT_FALSE(layer_.sync()) << "and that cannot be written either";
+  const auto asked = reads().size();
+
+  layer_.fill(true);
+
+  EXPECT_EQ(reads().size(), asked);
 }
 
 TEST_F(LayerFill, ComesWithReadersOfAThirdOfALayer) {

@@ -11,6 +11,7 @@ using fetch::Priority;
 
 namespace {
 
+// Of the fill: what it brings would be lost again a second later, for as long as the disk does it.
 constexpr auto kPauseAfterWriteError = std::chrono::seconds(60);
 
 }  // namespace
@@ -76,12 +77,15 @@ void Layer::write(uint32_t chunk, Bytes plain) {
   workers_.kept_bytes -= plain.size();
   if (written) return;
   stats_.last_error = written.error().message;
-  const auto now = workers_.clock.now();
-  if (now >= fill_after_) {
+  if (workers_.clock.now() >= fill_after_) {
     log::error(about(), "cannot keep chunk {}: {}; reads go on from memory", chunk,
                written.error().message);
   }
-  fill_after_ = now + kPauseAfterWriteError;
+  pause_fill_locked();
+}
+
+void Layer::pause_fill_locked() {
+  fill_after_ = workers_.clock.now() + kPauseAfterWriteError;
 }
 
 Result<void> Layer::write_to_device(uint32_t chunk, Bytes plain) {
@@ -101,12 +105,16 @@ Result<void> Layer::sync() {
   if (auto cleared = validity_->clear(round.untrue); !cleared) {
     const std::lock_guard lock(mutex_);
     states_.put_back(round);
+    pause_fill_locked();
     return cleared;
   }
   if (round.data.empty()) return {};
   const auto outcome = make_durable(round);
   const std::lock_guard lock(mutex_);
-  if (!outcome) ++sync_failures_;
+  if (!outcome) {
+    ++sync_failures_;
+    pause_fill_locked();
+  }
   for (const uint32_t chunk : outcome ? states_.synced(round) : states_.lost(round)) {
     forget_recent_locked(chunk);
     if (outcome) count_repaired_locked(chunk);

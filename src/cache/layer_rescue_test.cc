@@ -10,6 +10,7 @@
 #include "cache/layer.h"
 #include "support/fake_range_source.h"
 #include "support/sample_layer.h"
+#include "support/skipping_clock.h"
 #include "support/tar_builder.h"
 #include "support/temp_dir.h"
 
@@ -27,17 +28,6 @@ constexpr uint32_t kBlocks = 4;
 constexpr uint64_t kChunkBytes = kBlocks * artifact::kBlockSize;
 
 const Error kGone(Code::kNotFound, "404");
-
-// Goes on by itself, and further when it is told.
-class SkippingClock final : public Clock {
- public:
-  SteadyTime now() const override { return std::chrono::steady_clock::now() + skipped_.load(); }
-  WallTime wall() const override { return std::chrono::system_clock::now() + skipped_.load(); }
-  void skip(Duration duration) { skipped_ = skipped_.load() + duration; }
-
- private:
-  std::atomic<Duration> skipped_{};
-};
 
 // A layer, its blob, and the layer that it was made from.
 class LayerRescue : public testing::Test {
@@ -118,7 +108,7 @@ class LayerRescue : public testing::Test {
   }
 
   test::TempDir directory_;
-  SkippingClock clock_;
+  test::SkippingClock clock_;
   Budget budget_{Limits{}};
   std::atomic<uint64_t> kept_bytes_ = 0;
   const SampleLayer sample_ = SampleLayer::make(kChunks, kBlocks);

@@ -10,6 +10,7 @@
 #include "cache/layer.h"
 #include "support/fake_range_source.h"
 #include "support/sample_layer.h"
+#include "support/skipping_clock.h"
 #include "support/temp_dir.h"
 
 namespace runnel::test {
@@ -70,6 +71,16 @@ class OpenLayer {
     }
   }
 
+  // Until everything that was asked for has come, or not, and is written.
+  void settle() {
+    source->wait_until_quiet();
+    for (auto* pool : {&verify_, &write_}) {
+      std::promise<void> reached;
+      pool->submit([&] { reached.set_value(); });
+      reached.get_future().wait();
+    }
+  }
+
   // What its source has of the chunk.
   Bytes frame(uint32_t chunk) const {
     const auto at = layer->table().at(chunk);
@@ -77,7 +88,7 @@ class OpenLayer {
   }
 
   // What the threads' last tasks use outlives them.
-  SystemClock clock;
+  SkippingClock clock;
   cache::Budget budget{cache::Limits{}};
 
  private:
