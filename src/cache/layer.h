@@ -49,6 +49,7 @@
 #include "cache/chunk_index.h"
 #include "cache/chunk_states.h"
 #include "cache/read_bytes.h"
+#include "cache/refusals.h"
 #include "cache/rescue.h"
 #include "cache/storage.h"
 #include "cache/touches.h"
@@ -172,8 +173,9 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool is_ahead_of_disk() const { return keeps(kMostKept / 2); }
 
   // Starts background reads of what is missing, as long as `enabled`; call it from time to time: a
-  // failed one is not tried again before the next call. They wait until nobody waits for bytes, but
-  // for a layer of which readers missed a third: they are going to want the rest.
+  // failed one is not tried again before the next call, and later each time when the source refuses
+  // (refusals.h). They wait until nobody waits for bytes, but for a layer of which readers missed a
+  // third: they are going to want the rest.
   void fill(bool enabled);
 
   // Fills from now on whatever fill() is told, and faster: the source may soon be out of reach.
@@ -370,6 +372,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool hurried_ = false;
   uint64_t missed_bytes_ = 0;  // first read, and brought by no hot pack
   SteadyTime fill_after_{};
+  Refusals refusals_;  // of the source, as the fill takes them
   uint32_t fill_cursor_ = 0;
   unsigned fills_in_flight_ = 0;
 

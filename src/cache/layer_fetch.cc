@@ -117,6 +117,7 @@ void Layer::arrived(Run run, const Result<Buffer>& frames, SteadyTime came) {
 void Layer::source_worked() {
   const std::lock_guard lock(mutex_);
   rescue_.source_worked(workers_.clock.now());
+  refusals_.end();
 }
 
 // One fetch of the chunk has ended. False when another one was faster.

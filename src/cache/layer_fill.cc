@@ -48,9 +48,10 @@ unsigned Layer::fills_allowed_locked() const {
 }
 
 bool Layer::may_fill_locked() const {
+  const auto now = workers_.clock.now();
   return filling_ && fills_in_flight_ < fills_allowed_locked() && !keeps_much() &&
-         (is_hurried_locked() || source_->takes_background()) &&
-         workers_.clock.now() >= fill_after_ && workers_.budget.may_fill();
+         (is_hurried_locked() || source_->takes_background()) && now >= fill_after_ &&
+         !refusals_.rests(now) && workers_.budget.may_fill();
 }
 
 // One chunk of the run.

@@ -122,5 +122,65 @@ TEST_F(LayerFill, TakesNoHotPackForWhatWasMissed) {
   EXPECT_TRUE(reads().empty());
 }
 
+// A source that has refused the fill so often that it rests for a minute now.
+class LayerFillRefused : public LayerFill {
+ protected:
+  void be_refused() {
+    for (int i = 0; i < 7; ++i) {
+      open_.clock.skip(std::chrono::minutes(1));
+      EXPECT_GT(fill(), 0u);
+    }
+  }
+  // How often the source is asked: for what is wrong, three times.
+  size_t fill() {
+    const auto before = reads().size();
+    layer_.fill(true);
+    for (int attempt = 0; attempt < 3; ++attempt) open_.settle();
+    return reads().size() - before;
+  }
+};
+
+TEST_F(LayerFillRefused, AsksAgainInAMinute) {
+  for (const auto code : {Code::kNotFound, Code::kDenied, Code::kInvalid, Code::kUnsupported}) {
+    open_.source->fail(Error(code, "no"));
+    be_refused();
+
+    EXPECT_EQ(fill(), 0u);
+
+    open_.clock.skip(std::chrono::minutes(1));
+    EXPECT_GT(fill(), 0u);
+    open_.source->succeed();
+  }
+  open_.clock.skip(std::chrono::minutes(1));
+  open_.complete();
+}
+
+TEST_F(LayerFillRefused, AsksForWrongBytesAgainInAMinute) {
+  open_.source->corrupt();
+  be_refused();
+
+  EXPECT_EQ(fill(), 0u);
+}
+
+TEST_F(LayerFillRefused, GoesOnWhenSomebodyBringsACredential) {
+  open_.source->fail(Error(Code::kDenied, "401"));
+  be_refused();
+  open_.source->succeed();
+
+  layer_.credentials_changed();
+
+  EXPECT_GT(fill(), 0u);
+}
+
+TEST_F(LayerFillRefused, GoesOnWhenAReaderHasHadAChunk) {
+  open_.source->fail(Error(Code::kNotFound, "404"));
+  be_refused();
+  open_.source->succeed();
+
+  ASSERT_TRUE(read(0));
+
+  EXPECT_GT(fill(), 0u);
+}
+
 }  // namespace
 }  // namespace runnel::cache

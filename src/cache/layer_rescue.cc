@@ -26,6 +26,7 @@ void Layer::add_original(const Original& original) {
 void Layer::credentials_changed() {
   const std::lock_guard lock(mutex_);
   rescue_.credentials_changed();
+  refusals_.end();
 }
 
 // The source refuses the chunk, or gives it wrong. It waits for the original, if there is one, and
@@ -40,6 +41,7 @@ void Layer::lose(uint32_t chunk, const Error& error) {
     const auto at = pending_.find(chunk);
     if (at == pending_.end() || at->second.plain || at->second.fetches > 0) return;
     Pending& pending = at->second;
+    refusals_.refused(now);
     rescue_.want(Rescue::Cause::kLoss, !pending.waiting.empty());
     pending.denied = error.code == Code::kDenied;
     const bool refused = pending.denied && rescue_.denied() && rescue_.rests(now);
