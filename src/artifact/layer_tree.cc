@@ -13,6 +13,16 @@ namespace {
 constexpr std::string_view kMagic{"RNLTREE\0", 8};
 constexpr uint32_t kVersion = 1;
 constexpr size_t kMinInodeSize = 8;  // a FIFO of root's
+constexpr size_t kMinEntrySize = 3;
+constexpr size_t kMinExtentSize = 3;
+
+// What the parts of a tree take of memory: here, in the tree that a merge makes of it, and in the
+// tables of the merge and of the image's writer.
+constexpr uint64_t kInodeMemory = 2 * sizeof(erofs::Inode) + 96;
+constexpr uint64_t kEntryMemory = 2 * sizeof(erofs::DirEntry) + 160;
+constexpr uint64_t kXattrMemory = 2 * sizeof(std::pair<std::string, Buffer>) + 128;
+constexpr uint64_t kTextCopies = 2;
+constexpr uint64_t kXattrCopies = 3;
 
 uint64_t zigzag(int64_t value) {
   return (static_cast<uint64_t>(value) << 1) ^ static_cast<uint64_t>(value >> 63);
@@ -144,6 +154,7 @@ class Parser {
         count_ > reader_.remaining() / kMinInodeSize) {
       return fail(Code::kInvalid, "layer tree: {} inodes", count_);
     }
+    RUNNEL_DO(hold(count_ * kInodeMemory));
     tree_.inodes.reserve(count_);
     tree_.flags.reserve(count_);
     return {};
@@ -194,7 +205,11 @@ class Parser {
     if (out.size > erofs::kMaxFileSize) return fail(Code::kInvalid, "{} bytes", out.size);
     const uint64_t file_blocks = div_up(out.size, erofs::kBlockSize);
     RUNNEL_TRY(const uint64_t count, reader_.varint());
-    if (count > reader_.remaining()) return fail(Code::kInvalid, "{} extents", count);
+    if (count > reader_.remaining() / kMinExtentSize) {
+      return fail(Code::kInvalid, "{} extents", count);
+    }
+    RUNNEL_DO(hold(count * sizeof(erofs::Extent)));
+    out.extents.reserve(count);
     uint64_t next_block = 0;
     for (uint64_t i = 0; i < count; ++i) {
       erofs::Extent extent;
@@ -216,7 +231,11 @@ class Parser {
 
   Result<void> directory(erofs::Inode& out, uint32_t number) {
     RUNNEL_TRY(const uint64_t count, reader_.varint());
-    if (count > reader_.remaining()) return fail(Code::kInvalid, "{} entries", count);
+    if (count > reader_.remaining() / kMinEntrySize) {
+      return fail(Code::kInvalid, "{} entries", count);
+    }
+    RUNNEL_DO(hold(count * kEntryMemory));
+    out.entries.reserve(count);
     for (uint64_t i = 0; i < count; ++i) {
       erofs::DirEntry entry;
       RUNNEL_TRY(entry.name, text(1, erofs::kMaxNameSize));
@@ -236,12 +255,13 @@ class Parser {
 
   Result<void> xattrs(erofs::Inode& out) {
     RUNNEL_TRY(const uint64_t count, reader_.varint());
-    if (count > reader_.remaining()) return fail(Code::kInvalid, "{} xattrs", count);
+    if (count > limits_.max_xattrs) return fail(Code::kInvalid, "{} xattrs", count);
     for (uint64_t i = 0; i < count; ++i) {
       RUNNEL_TRY(std::string name, text(1, 255));
       RUNNEL_TRY(const uint64_t size, reader_.varint());
       if (size > erofs::kMaxXattrValueSize) return fail(Code::kInvalid, "xattr of {} bytes", size);
       RUNNEL_TRY(const Bytes value, reader_.bytes(size));
+      RUNNEL_DO(hold(kXattrMemory + kXattrCopies * size));
       if (name.starts_with("trusted.")) {
         return fail(Code::kInvalid, "xattr {} would be obeyed by overlayfs", quote(name));
       }
@@ -291,7 +311,16 @@ class Parser {
     RUNNEL_TRY(const uint64_t size, reader_.varint());
     if (size < min || size > max) return fail(Code::kInvalid, "a name of {} bytes", size);
     RUNNEL_TRY(const Bytes bytes, reader_.bytes(size));
+    RUNNEL_DO(hold(kTextCopies * size));
     return std::string(as_text(bytes));
+  }
+
+  // Before as much memory is taken.
+  Result<void> hold(uint64_t bytes) {
+    tree_.memory += bytes;
+    if (tree_.memory <= limits_.max_memory) return {};
+    return fail(Code::kExhausted, "layer tree: takes more than {} bytes of memory",
+                limits_.max_memory);
   }
 
   ByteReader reader_;

@@ -38,19 +38,28 @@ struct TreeLimits {
   uint64_t max_bytes = uint64_t{1} << 30;
   uint32_t max_inodes = 16u << 20;
   uint32_t max_depth = 1024;
+  uint32_t max_xattrs = 1024;  // of an inode
+  // Of LayerTree::memory. A few bytes may say what takes a hundred: the converter has its process
+  // limited, a node says here what it can spare.
+  uint64_t max_memory = uint64_t{16} << 30;
 };
 
 // `inodes[i]` and `flags[i]` belong together. Extents have device 0: it is this layer's own.
 struct LayerTree {
   std::vector<erofs::Inode> inodes;
   std::vector<uint8_t> flags;
+  // What it may take while it is merged and written as an image, at most: some 700 bytes a file.
+  // Counted by parse_layer_tree().
+  uint64_t memory = 0;
 };
 
 // The stored form; equal trees give equal bytes. Drops inodes that no entry reaches, sorts entries
 // and xattrs, and numbers inodes in preorder.
 Buffer serialize(const LayerTree& tree);
 
-// Checks every rule above, and that extents ascend and stay within `device_blocks`.
+// Checks every rule above, and that extents ascend and stay within `device_blocks`. kExhausted when
+// there are more bytes, or they ask for more memory, than the limits allow; what would be too much
+// is refused before it is taken.
 Result<LayerTree> parse_layer_tree(Bytes bytes, uint64_t device_blocks,
                                    const TreeLimits& limits = {});
 

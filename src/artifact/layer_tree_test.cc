@@ -90,6 +90,49 @@ TEST(LayerTree, RefusesADirectoryWithTwoNames) {
   EXPECT_FALSE(parse_layer_tree(serialize(tree), 7));
 }
 
+TEST(LayerTree, RefusesMoreXattrsThanAnInodeMayHave) {
+  const auto with_xattrs = [](int count) {
+    auto tree = sample();
+    tree.inodes[3].xattrs.clear();
+    for (int i = 0; i < count; ++i) {
+      tree.inodes[3].xattrs.emplace_back(fmt::format("user.{}", i), Buffer());
+    }
+    return serialize(tree);
+  };
+
+  EXPECT_TRUE(parse_layer_tree(with_xattrs(1024), 7));
+  EXPECT_FALSE(parse_layer_tree(with_xattrs(1025), 7));
+}
+
+TEST(LayerTree, RefusesWhatTakesMoreMemoryThanItMay) {
+  const auto bytes = serialize(sample());
+  TreeLimits limits;
+  limits.max_memory = parse_layer_tree(bytes, 7)->memory;
+
+  EXPECT_TRUE(parse_layer_tree(bytes, 7, limits));
+  --limits.max_memory;
+  EXPECT_EQ(parse_layer_tree(bytes, 7, limits).error().code, Code::kExhausted);
+}
+
+TEST(LayerTree, CountsWhatAFewBytesTakeOfMemory) {
+  LayerTree whiteouts;
+  whiteouts.inodes.emplace_back().mode = S_IFDIR | 0755;
+  whiteouts.flags = {0};
+  LayerTree extents = whiteouts;
+  for (int i = 0; i < 1000; ++i) {
+    whiteouts.inodes[0].entries.push_back({fmt::format("{:04}", i), kWhiteout});
+  }
+  extents.inodes[0].entries = {{"file", 1}};
+  auto& file = extents.inodes.emplace_back();
+  file.mode = S_IFREG | 0644;
+  file.size = 1000 * 4096;
+  for (uint64_t i = 0; i < 1000; ++i) file.extents.push_back({i, 0, 1, 0});
+  extents.flags.push_back(0);
+
+  EXPECT_GE(parse_layer_tree(serialize(whiteouts), 7)->memory, 1000 * sizeof(erofs::DirEntry));
+  EXPECT_GE(parse_layer_tree(serialize(extents), 7)->memory, 1000 * sizeof(erofs::Extent));
+}
+
 TEST(LayerTree, NeverCrashesOnTruncatedOrChangedBytes) {
   const auto bytes = serialize(sample());
   int refused = 0;

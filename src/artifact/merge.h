@@ -7,10 +7,11 @@
 // found through that layer's symbolic links alone, unless what it has there is no directory.
 #pragma once
 
-#include <span>
+#include <cstdint>
 #include <vector>
 
 #include "artifact/layer_tree.h"
+#include "base/error.h"
 #include "erofs/tree.h"
 
 namespace runnel::artifact {
@@ -22,7 +23,16 @@ struct MergeLayer {
   uint16_t slot = 0;
 };
 
-// Consumes the trees (they may be large).
-erofs::Tree merge(std::vector<MergeLayer> layers);
+// What the look-ups of implied directories may take, all of them together. In an image without any
+// other, each is looked for in each layer below and its path walked; links on that path, which the
+// image's author makes up, are what could take days.
+struct MergeLimits {
+  uint64_t max_steps = uint64_t{1} << 27;          // through names: some ten seconds
+  uint64_t max_xattr_bytes = uint64_t{256} << 20;  // that are given to them
+};
+
+// Consumes the trees (they may be large). kExhausted when a limit is passed; all else is linear in
+// the trees, and their memory is counted when they are parsed.
+Result<erofs::Tree> merge(std::vector<MergeLayer> layers, const MergeLimits& limits = {});
 
 }  // namespace runnel::artifact

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <map>
 
 namespace runnel::artifact {
 namespace {
@@ -51,12 +52,16 @@ class Layer {
   LayerTree tree_;
 };
 
-erofs::Tree merged(std::initializer_list<Layer*> layers) {
+std::vector<MergeLayer> parts_of(std::initializer_list<Layer*> layers) {
   std::vector<MergeLayer> parts;
   for (auto* layer : layers) {
     parts.push_back({.tree = layer->take(), .slot = static_cast<uint16_t>(parts.size() + 1)});
   }
-  return merge(std::move(parts));
+  return parts;
+}
+
+erofs::Tree merged(std::initializer_list<Layer*> layers) {
+  return merge(parts_of(layers)).value();
 }
 
 // The inode at "a/b/c", or null.
@@ -174,6 +179,76 @@ TEST(Merge, LeavesAnImpliedDirectoryAloneWhereTheLowerOneWasRemoved) {
   const auto tree = merged({&lowest, &middle, &upper});
 
   EXPECT_EQ(at(tree, "dir")->mode, S_IFDIR | 0755);
+}
+
+TEST(Merge, WalksThroughALinkAndGoesOnBehindIt) {
+  Layer lower, upper;
+  const auto usr = lower.directory(0, "usr");
+  lower.directory(lower.directory(usr, "lib"), "x", 0, 0700);
+  lower.symlink(usr, "link", "../usr/./lib");
+  upper.file(upper.directory(upper.directory(upper.directory(0, "usr"), "link"), "x", kImplied),
+             "new");
+
+  const auto tree = merged({&lower, &upper});
+
+  EXPECT_EQ(at(tree, "usr/link/x")->mode, S_IFDIR | 0700);
+}
+
+TEST(Merge, PutsTheLowerDirectorysXattrsInPlaceOfItsOwn) {
+  Layer lower, upper;
+  lower[lower.directory(0, "dir")].xattrs = {{"user.a", Buffer(1)}, {"user.b", Buffer(1)}};
+  const auto directory = upper.directory(0, "dir", kImplied);
+  upper[directory].xattrs = {{"user.b", Buffer(2)}, {"user.c", Buffer(2)}};
+
+  const auto tree = merged({&lower, &upper});
+
+  std::map<std::string, size_t> sizes;
+  for (const auto& [name, value] : at(tree, "dir")->xattrs) sizes[name] = value.size();
+  EXPECT_EQ(at(tree, "dir")->xattrs.size(), 3u);
+  EXPECT_EQ(sizes, (std::map<std::string, size_t>{{"user.a", 1}, {"user.b", 1}, {"user.c", 2}}));
+}
+
+// Names below a link of the lower layer that goes up and down for long, and leads nowhere.
+std::vector<MergeLayer> layers_with_a_long_link(int names) {
+  Layer lower, upper;
+  lower.directory(0, "d");
+  std::string target;
+  while (target.size() < 4000) target += "d/../";
+  lower.symlink(0, "link", target + "none");
+  const auto link = upper.directory(0, "link");
+  for (int i = 0; i < names; ++i) {
+    upper.directory(link, fmt::format("name{:03}", i), kImplied);
+  }
+  return parts_of({&lower, &upper});
+}
+
+TEST(Merge, EndsWhenLookUpsTakeTooManySteps) {
+  const MergeLimits limits{.max_steps = 100'000};
+
+  EXPECT_TRUE(merge(layers_with_a_long_link(10), limits));
+  const auto tree = merge(layers_with_a_long_link(100), limits);
+
+  ASSERT_FALSE(tree);
+  EXPECT_EQ(tree.error().code, Code::kExhausted);
+}
+
+TEST(Merge, EndsWhenImpliedDirectoriesTakeTooManyXattrs) {
+  const auto layers = [](int names) {
+    Layer lower, upper;
+    lower[lower.directory(0, "dir")].xattrs = {{"user.large", Buffer(60'000)}};
+    for (int i = 0; i < names; ++i) {
+      lower.symlink(0, fmt::format("link{:03}", i), "dir");
+      upper.directory(0, fmt::format("link{:03}", i), kImplied);
+    }
+    return parts_of({&lower, &upper});
+  };
+  const MergeLimits limits{.max_xattr_bytes = 1'000'000};
+
+  EXPECT_TRUE(merge(layers(10), limits));
+  const auto tree = merge(layers(100), limits);
+
+  ASSERT_FALSE(tree);
+  EXPECT_EQ(tree.error().code, Code::kExhausted);
 }
 
 }  // namespace

@@ -21,7 +21,6 @@ constexpr std::string_view kDefaultAcl = "system.posix_acl_default";
 constexpr std::string_view kCapability = "security.capability";
 constexpr int kMaxLinks = 255;         // as containerd's path resolution
 constexpr size_t kMaxSteps = 16384;    // of one path, with those of its links' targets
-constexpr size_t kMaxXattrs = 1024;    // of one inode
 constexpr size_t kMaxPathSize = 4095;  // PATH_MAX without its NUL
 constexpr uint32_t kMaxMajor = 0xfff;  // MAJOR and MINOR have 12 and 20 bits in Linux
 constexpr uint32_t kMaxMinor = 0xfffff;
@@ -408,8 +407,8 @@ Result<void> TreeBuilder::set_xattr(erofs::Inode& inode, const std::string& name
   }
   remove_xattr(inode, name);
   const bool removes = acl && value.size() <= 4;
-  if (inode.xattrs.size() >= kMaxXattrs) {
-    return fail(Code::kUnsupported, "more than {} xattrs", kMaxXattrs);
+  if (inode.xattrs.size() >= TreeLimits{}.max_xattrs) {
+    return fail(Code::kUnsupported, "more than {} xattrs", TreeLimits{}.max_xattrs);
   }
   if (!removes) inode.xattrs.emplace_back(name, value);
   return {};

@@ -199,8 +199,8 @@ std::vector<artifact::LayerRecord> records_of(const std::vector<const LayerFile*
   return records;
 }
 
-erofs::Tree merged(std::vector<artifact::LayerTree> trees,
-                   const std::vector<artifact::LayerRecord>& records) {
+Result<erofs::Tree> merged(std::vector<artifact::LayerTree> trees,
+                           const std::vector<artifact::LayerRecord>& records) {
   std::vector<artifact::MergeLayer> parts;
   parts.reserve(trees.size());
   for (size_t i = 0; i < trees.size(); ++i)
@@ -250,7 +250,7 @@ Result<BootBlob> build_boot_blob(const std::vector<const LayerFile*>& layers,
   }
   const auto with_tables = artifact::records_with_tables(head.layers);
   RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
-  erofs::Tree tree = merged(std::move(trees), head.layers);
+  RUNNEL_TRY(erofs::Tree tree, merged(std::move(trees), head.layers));
   for (const size_t i : with_tables) {
     tree.devices.push_back(
         {.blocks = head.layers[i].device_blocks, .tag = to_hex(head.layers[i].blob_digest)});
@@ -288,7 +288,7 @@ Result<std::vector<HotRange>> hot_ranges(const std::vector<const LayerFile*>& la
   const auto records = records_of(layers);
   const auto with_tables = artifact::records_with_tables(records);
   RUNNEL_TRY(const auto tables, open_tables(layers, with_tables));
-  const auto tree = merged(std::move(trees), records);
+  RUNNEL_TRY(const auto tree, merged(std::move(trees), records));
   // By the profile's layers; 0 is no slot.
   std::vector<uint16_t> slots(profile.layers.size(), 0);
   for (size_t i = 0; i < profile.layers.size(); ++i)

@@ -105,10 +105,11 @@ class ArtifactVerification {
   // The EROFS image that a node mounts.
   Result<void> merged(const Boot& boot) {
     std::vector<artifact::MergeLayer> parts;
+    parts.reserve(artifact_.layers.size());
     for (size_t i = 0; i < artifact_.layers.size(); ++i)
       parts.push_back({.tree = proofs_.at(artifact_.layers[i].source).second.tree,
                        .slot = boot.head.layers[i].slot});
-    auto expected = artifact::merge(std::move(parts));
+    RUNNEL_TRY(auto expected, artifact::merge(std::move(parts)));
     for (const size_t i : artifact::records_with_tables(boot.head.layers))
       expected.devices.push_back({.blocks = boot.head.layers[i].device_blocks,
                                   .tag = to_hex(boot.head.layers[i].blob_digest)});

@@ -149,6 +149,10 @@ void ImageWriter::write_chunks(const Inode& file, const ChunkPlan& chunks, std::
 
 Result<Buffer> write_image(const Tree& tree, const WriteOptions& options) {
   RUNNEL_TRY(Plan plan, Plan::make(tree));
+  if (plan.image_size() > options.max_bytes) {
+    return fail(Code::kExhausted, "erofs: an image of {} bytes of metadata; at most {}",
+                plan.image_size(), options.max_bytes);
+  }
   return ImageWriter(tree, options, plan).write();
 }
 

@@ -50,6 +50,14 @@ TEST(Writer, StoresUuidAndBuildTime) {
   EXPECT_EQ(superblock.build_time, options.build_time);
 }
 
+TEST(Writer, RefusesAnImageOfMoreBytesThanItMay) {
+  const Tree tree = test::rich_tree();
+  const uint64_t size = image_size(tree).value();
+
+  EXPECT_TRUE(write_image(tree, {.max_bytes = size}));
+  EXPECT_EQ(write_image(tree, {.max_bytes = size - 1}).error().code, Code::kExhausted);
+}
+
 TEST(Writer, LeavesOutWhatNoEntryReaches) {
   Tree tree = empty_tree();
   add(tree, 0, "kept", file(0));

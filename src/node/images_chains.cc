@@ -247,7 +247,7 @@ Result<std::string> Images::prefix_metadata(const Place& place) {
     RUNNEL_TRY(auto tree, load_tree(records[i], sources, clock_));
     layers.push_back({.tree = std::move(tree), .slot = records[i].slot});
   }
-  auto tree = artifact::merge(std::move(layers));
+  RUNNEL_TRY(auto tree, artifact::merge(std::move(layers)));
   for (const size_t i : artifact::records_with_tables(records)) {
     tree.devices.push_back(
         {.blocks = records[i].device_blocks, .tag = to_hex(records[i].blob_digest)});
