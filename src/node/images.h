@@ -244,6 +244,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                            fetch::Priority priority) const;
   Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
+  Result<std::unique_lock<std::timed_mutex>> turn_to_merge();
 
   // images_stream.cc
   // An image's artifacts while its registry is asked for them.
@@ -329,7 +330,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::map<std::string, SteadyTime> failed_look_ups_;  // references, and when
   std::map<std::string, Verdict> left_alone_;          // references, never asked about
 
-  std::mutex prefix_mutex_;  // one merge at a time
+  std::timed_mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
   ArtifactLookups lookups_;
   EarlyBoots early_boots_;

@@ -4,12 +4,11 @@
 
 #include <algorithm>
 
-#include "artifact/merge.h"
 #include "base/durable.h"
 #include "base/log.h"
 #include "convert/find_artifact.h"
-#include "erofs/writer.h"
 #include "node/images.h"
+#include "node/prefix_merge.h"
 #include "oci/document.h"
 #include "oci/reference.h"
 
@@ -18,6 +17,7 @@ namespace runnel::node {
 namespace {
 
 constexpr size_t kMostFailedLookUps = 256;
+constexpr auto kMergeTurn = std::chrono::seconds(60);  // how long a merge waits for another one
 
 constexpr const char* kImageRefLabels[] = {
     "containerd.io/snapshot/cri.image-ref",
@@ -224,9 +224,10 @@ TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,
 }
 
 // Brings the trees here that a merge of some of the image's layers may need one day. The last layer
-// is in no merge but the boot blob's.
+// is in no merge but the boot blob's, and layers of too many bytes are in none.
 Result<void> Images::keep_trees(const StreamedImage& image) const {
-  for (size_t i = 0; i + 1 < image.chain_ids.size(); ++i) {
+  const size_t mergeable = mergeable_layers(image.boot.head.layers);
+  for (size_t i = 0; i < mergeable && i + 1 < image.chain_ids.size(); ++i) {
     if (::access(image.directory.c_str(), F_OK) != 0) return {};  // dropped meanwhile
     const auto sources = tree_sources(image, i, fetch::Priority::kBackground);
     RUNNEL_DO(keep_tree(image.boot.head.layers[i], sources, clock_));
@@ -237,24 +238,30 @@ Result<void> Images::keep_trees(const StreamedImage& image) const {
 // The merge of the lowest layers alone, made from their trees the first time it is asked for.
 Result<std::string> Images::prefix_metadata(const Place& place) {
   const auto path = fmt::format("{}/{}.erofs", place.image->directory, place.layers);
-  const std::lock_guard lock(prefix_mutex_);
   if (::access(path.c_str(), F_OK) == 0) return path;
-  auto records = place.image->boot.head.layers;
-  records.resize(place.layers);
-  std::vector<artifact::MergeLayer> layers;
-  for (size_t i = 0; i < records.size(); ++i) {
-    auto sources = tree_sources(*place.image, i, fetch::Priority::kDemand);
-    RUNNEL_TRY(auto tree, load_tree(records[i], sources, clock_));
-    layers.push_back({.tree = std::move(tree), .slot = records[i].slot});
-  }
-  RUNNEL_TRY(auto tree, artifact::merge(std::move(layers)));
-  for (const size_t i : artifact::records_with_tables(records)) {
-    tree.devices.push_back(
-        {.blocks = records[i].device_blocks, .tag = to_hex(records[i].blob_digest)});
-  }
-  RUNNEL_TRY(const Buffer image, erofs::write_image(tree));
+  RUNNEL_TRY(const auto turn, turn_to_merge());
+  if (::access(path.c_str(), F_OK) == 0) return path;
+  const auto records = std::span(place.image->boot.head.layers).first(place.layers);
+  const auto load = [&](size_t layer, const artifact::TreeLimits& limits) {
+    const auto sources = tree_sources(*place.image, layer, fetch::Priority::kDemand);
+    return load_tree(records[layer], sources, clock_, limits);
+  };
+  RUNNEL_TRY(const Buffer image, merge_prefix(records, load));
   RUNNEL_DO(replace_file(path, image));
   return path;
+}
+
+// A merge may wait for the network, and one image's must not be all that others wait for.
+Result<std::unique_lock<std::timed_mutex>> Images::turn_to_merge() {
+  std::unique_lock turn(prefix_mutex_, std::defer_lock);
+  const auto deadline = clock_.now() + kMergeTurn;
+  while (!turn.try_lock_for(std::chrono::seconds(1))) {
+    if (is_stopping()) return fail(Code::kCancelled, "the node stops");
+    if (clock_.now() >= deadline) {
+      return fail(Code::kUnavailable, "layers of another image are being merged for too long");
+    }
+  }
+  return turn;
 }
 
 Result<snapshot::Usage> Images::usage(const std::string& chain_id) {

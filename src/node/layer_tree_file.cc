@@ -91,11 +91,11 @@ Result<Stored> bring(const LayerRecord& layer, const TreeSources& sources, const
 }  // namespace
 
 Result<LayerTree> load_tree(const LayerRecord& layer, const TreeSources& sources,
-                            const Clock& clock) {
+                            const Clock& clock, const artifact::TreeLimits& limits) {
   auto stored = from_file(layer, sources.path);
   if (!stored) stored = bring(layer, sources, clock);
   if (!stored) return std::unexpected(stored.error());
-  return artifact::parse_layer_tree(stored->plain, layer.device_blocks);
+  return artifact::parse_layer_tree(stored->plain, layer.device_blocks, limits);
 }
 
 Result<void> keep_tree(const LayerRecord& layer, const TreeSources& sources, const Clock& clock) {

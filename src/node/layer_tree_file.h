@@ -26,9 +26,11 @@ struct TreeSources {
 
 // The tree that `layer` says, verified: from the file, a copy, the layer blob, or the layer that
 // this was made from, in that order. What did not come from the file is kept in it. Blocks, for the
-// time that the network takes; the errors are of the last way.
+// time that the network takes; the errors are of the last way. Its bytes are in memory as they are
+// stored and plain: who asks for it has looked at how many `layer` says that there are.
 Result<artifact::LayerTree> load_tree(const artifact::LayerRecord& layer,
-                                      const TreeSources& sources, const Clock& clock);
+                                      const TreeSources& sources, const Clock& clock,
+                                      const artifact::TreeLimits& limits = {});
 
 // Sees to it that the file is there, for a load_tree() later. What comes is verified and not taken
 // apart, which is most of the work: the digest is the boot blob's, so no other source would have a
