@@ -156,7 +156,7 @@ def test_every_fixed_key_of_the_node_is_read(tmp_path):
     values = {"address": '"/a"', "control": '"/c"', "mirror": '"127.0.0.1:1"', "root": '"/r"',
               "engine": '"erofs-loop"', "background_fill": "false", "read_ahead": "false", "tell_starts": "false",
               "direct_io": "true",
-              "read_timeout_s": "9",
+              "read_timeout_s": "9", "keep_unused_s": "9",
               "hosts_dir": '"/h"', "metrics": '"off"', "log_level": '"error"',
               "log_format": '"json"', "streaming_registries": '["loopback"]', "[trusted_keys]": "",
               "[credentials]": "", "[cache]": "",
