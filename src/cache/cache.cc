@@ -64,6 +64,8 @@ Cache::~Cache() {
   // of these threads asks once more: with a fill, or for a chunk that is wrong.
   at_work_.wait();
   verify_.reset();  // has handed its last chunks to behind_ and write_, its last losses to rescue_
+  behind_->expire(SteadyTime::max());
+  write_->finish();  // whoever writes a chunk asks behind_ how much waits
   behind_.reset();
   write_.reset();
   rescue_.reset();
