@@ -35,6 +35,7 @@ void Layer::hurry() {
   {
     const std::lock_guard lock(mutex_);
     hurried_ = true;
+    refusals_.end();  // the time that there is may be less than the rest
   }
   fill(true);
 }

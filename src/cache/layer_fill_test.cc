@@ -172,6 +172,17 @@ TEST_F(LayerFillRefused, GoesOnWhenSomebodyBringsACredential) {
   EXPECT_GT(fill(), 0u);
 }
 
+TEST_F(LayerFillRefused, GoesOnWhenItIsToHurry) {
+  open_.source->fail(Error(Code::kNotFound, "404"));
+  be_refused();
+  open_.source->succeed();
+  const auto before = reads().size();
+
+  layer_.hurry();
+
+  EXPECT_GT(reads().size(), before);
+}
+
 TEST_F(LayerFillRefused, GoesOnWhenAReaderHasHadAChunk) {
   open_.source->fail(Error(Code::kNotFound, "404"));
   be_refused();
