@@ -27,7 +27,7 @@ struct MergeLayer {
 // other, each is looked for in each layer below and its path walked; links on that path, which the
 // image's author makes up, are what could take days.
 struct MergeLimits {
-  uint64_t max_steps = uint64_t{1} << 27;          // through names: some ten seconds
+  uint64_t max_steps = uint64_t{1} << 27;          // through names, 23 ns each: three seconds
   uint64_t max_xattr_bytes = uint64_t{256} << 20;  // that are given to them
 };
 

@@ -328,8 +328,8 @@ class Holder {
   const std::vector<char*> reload_;
   bool stopping_ = false;
   bool reloading_ = false;
-  std::optional<int64_t>
-      kill_at_;            // the worker, that was told to end; as milliseconds_now() counts
+  // The worker, that was told to end; as milliseconds_now() counts.
+  std::optional<int64_t> kill_at_;
   pid_t stuck_check_ = 0;  // one that could not be killed, or 0
   bool refusing_ = false;
   int refusals_ = 0;    // rounds of them, as long as it refuses
