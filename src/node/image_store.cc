@@ -118,6 +118,10 @@ Result<void> check_metadata(const artifact::Boot& boot, const std::string& path)
 
 }  // namespace
 
+std::string mount_name(const StreamedImage& image, size_t layers) {
+  return fmt::format("{}-{}", image.subject.hex(), layers);
+}
+
 std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers) {
   std::vector<oci::Digest> digests;
   for (const size_t i : artifact::records_with_tables(std::span(boot.head.layers).first(layers))) {

@@ -41,6 +41,9 @@ struct StreamedImage {
   std::string name() const { return place() + "@" + subject.to_string(); }
 };
 
+// What a mount of its lowest `layers` layers is called, be they all.
+std::string mount_name(const StreamedImage& image, size_t layers);
+
 // The blobs of the lowest `layers` layers that have content, in the order of their slots.
 std::vector<oci::Digest> device_digests(const artifact::Boot& boot, size_t layers);
 

@@ -84,7 +84,7 @@ Result<void> Images::restore(const std::set<std::string>& held) {
   for (auto& stored : attached) {
     const auto chain_ids = texts_of(stored.chain_ids);
     const auto is_mounted = [&](size_t layers) {
-      return engine_.has_mounted(fmt::format("{}-{}", stored.subject.hex(), layers));
+      return engine_.has_mounted(mount_name(stored, layers));
     };
     if (needs.needs(chain_ids, is_mounted)) {
       streams_again(std::move(stored));

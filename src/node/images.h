@@ -178,8 +178,6 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   struct Place {
     std::shared_ptr<const StreamedImage> image;
     size_t layers = 0;
-
-    std::string mount_name() const;
   };
   // While somebody mounts what he found: the image stays until the mount tells that it is used.
   class Mounting {
@@ -232,7 +230,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   // images_chains.cc
   bool is_pulled_though_unpacked_locked(const Image& image) const;
-  void prepare_after_all_locked(const std::string& chain_id);
+  void prepare_after_all_locked(const std::string& chain_id, std::set<oci::Digest>& begun);
   bool knows_locked(const std::string& chain_id) const;
   std::string look_up_label_locked(const std::string& chain_id, const snapshot::Labels& labels);
   void look_up(const std::string& reference);

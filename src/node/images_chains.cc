@@ -30,24 +30,22 @@ std::unexpected<Error> no_such_chain(const std::string& chain_id) {
 
 }  // namespace
 
-std::string Images::Place::mount_name() const {
-  return fmt::format("{}-{}", image->subject.hex(), layers);
-}
-
 // Whether all of the image was found to be unpacked by the pull that goes on now, or just before.
 bool Images::is_pulled_though_unpacked_locked(const Image& image) const {
   return !image.preparing && image.verdict.reason == Reason::kAlreadyUnpacked &&
-         !image.manifest.config.digest.empty() &&  // of an image that an earlier worker brought
+         !image.manifest.config.digest.empty() &&  // or nobody has pulled it since this worker runs
          clock_.now() - image.decided <= options_.offer_timeout;
 }
 
 // Somebody asks for a layer of an image of which all is unpacked: in another of containerd's
 // namespaces, or its snapshots were removed. So it may stream after all. Not whatever was pulled
-// some day on the same base: nobody asks for these.
-void Images::prepare_after_all_locked(const std::string& chain_id) {
+// some day on the same base: nobody asks for these. `begun` are those that are not begun again, and
+// then those that were begun, too.
+void Images::prepare_after_all_locked(const std::string& chain_id, std::set<oci::Digest>& begun) {
   for (const auto& [subject, image] : images_) {
     if (!is_pulled_though_unpacked_locked(*image)) continue;
     if (std::ranges::find(image->chain_ids, chain_id) == image->chain_ids.end()) continue;
+    if (!begun.insert(subject).second) continue;
     begin_locked(image, Prepare::kAlways);
   }
 }
@@ -90,8 +88,9 @@ Result<bool> Images::offer(const std::string& chain_id, const std::string&,
   const auto deadline = clock_.now() + options_.offer_timeout;
   std::unique_lock lock(mutex_);
   const auto reference = look_up_label_locked(chain_id, labels);
+  std::set<oci::Digest> begun;
   for (;;) {
-    prepare_after_all_locked(chain_id);
+    prepare_after_all_locked(chain_id, begun);
     if (find_locked(chain_id)) {
       held_.insert(chain_id);
       return true;
@@ -186,7 +185,7 @@ Result<std::string> Images::mount(const std::string& chain_id) {
   const auto found = find_locked(chain_id);
   if (!found) return no_such_chain(chain_id);
   const Place& place = *found;
-  const auto name = place.mount_name();
+  const auto name = mount_name(*place.image, place.layers);
   const Mounting mounting(*this, name);
   lock.unlock();
   auto metadata = place.image->metadata_path();

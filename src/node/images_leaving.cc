@@ -42,7 +42,7 @@ ImageNeeds Images::needs_locked() const {
 // Of an image that streams: whether a snapshot needs it.
 bool Images::is_needed_locked(const ImageNeeds& needs, const Image& image) const {
   return needs.needs(image.chain_ids, [&](size_t layers) {
-    const auto name = Place{.image = image.streamed, .layers = layers}.mount_name();
+    const auto name = mount_name(*image.streamed, layers);
     return mounting_.contains(name) || engine_.has_mounted(name);
   });
 }
@@ -137,7 +137,7 @@ void Images::give_up_locked(std::shared_ptr<BootDownload> download) {
 // Takes its mounts and what is stored of it away; the cache keeps the layers.
 void Images::drop(const StreamedImage& image) {
   for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
-    const auto name = fmt::format("{}-{}", image.subject.hex(), layers);
+    const auto name = mount_name(image, layers);
     if (auto done = idle_mounts_.unmount(name); !done) {
       log::warning(log::Fields{{"image", image.name()}}, "{}", done.error().message);
     }
@@ -184,7 +184,7 @@ void Images::idle(const std::string& chain_id) {
       const auto found = std::ranges::find(image->chain_ids, chain_id);
       if (!image->streamed || found == image->chain_ids.end()) continue;
       const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
-      mounts.push_back(Place{.image = image->streamed, .layers = layers}.mount_name());
+      mounts.push_back(mount_name(*image->streamed, layers));
     }
   }
   for (const auto& name : mounts) {

@@ -159,7 +159,7 @@ bool Images::is_promised(const StreamedImage& image) const {
   for (size_t layers = 1; layers <= image.chain_ids.size(); ++layers) {
     if (!held_.contains(image.chain_ids[layers - 1].to_string())) continue;
     if (layers == image.chain_ids.size()) return true;
-    if (engine_.has_mounted(fmt::format("{}-{}", image.subject.hex(), layers))) return true;
+    if (engine_.has_mounted(mount_name(image, layers))) return true;
   }
   return false;
 }
@@ -177,9 +177,9 @@ Result<void> Images::mount_written(const std::shared_ptr<const StreamedImage>& i
   const auto mounting = step("mount");
   if (const int injected = cache::fault("mount-image"))
     return std::unexpected(system_error(injected, "mount " + image->name() + " (injected)"));
-  const Place whole{.image = image, .layers = image->chain_ids.size()};
-  RUNNEL_DO(engine_.mount(whole.mount_name(), image->metadata_path(),
-                          device_digests(image->boot, whole.layers)));
+  const size_t all = image->chain_ids.size();
+  RUNNEL_DO(engine_.mount(mount_name(*image, all), image->metadata_path(),
+                          device_digests(image->boot, all)));
   return {};
 }
 

@@ -16,7 +16,7 @@ struct KnownImages {
   std::set<std::string> chain_ids;  // of those that were loaded
 };
 
-// Those of `mounts` ("HEX-LAYERS", Place::mount_name()) that no image may need. `held` are the
+// Those of `mounts` ("HEX-LAYERS", mount_name()) that no image may need. `held` are the
 // chain IDs that have a snapshot: when one is of no known image, any of the mounts may be its, and
 // none is left. A container's overlay does not keep its lower mount busy, so nobody else would
 // notice.
