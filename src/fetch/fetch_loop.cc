@@ -66,7 +66,6 @@ std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
   made->lane = lane;
   made->digest = digest;
   made->size = size;
-  made->url = fmt::format("{}/v2/{}/blobs/{}", lane->endpoint.url, lane->repository, digest);
   known = made;
   if (blobs_.size() > kManyBlobs)
     std::erase_if(blobs_, [](const auto& entry) { return entry.second.expired(); });
@@ -338,14 +337,28 @@ void FetchLoop::make_room(SteadyTime now) {
   abandon_group(*first);
 }
 
+// Whether nothing may be sent to the lane's registry: the pieces are tried again then, for the file
+// that is to blame is looked at anew. As long as that is so no worker asks for the lane's token,
+// and so none reads the endpoint meanwhile.
+bool FetchLoop::put_off_refused(Lane& lane, const Pieces& pieces, SteadyTime now) {
+  if (!lane.endpoint.refused) return false;
+  lane.endpoint = gateway_->hosts.endpoint(lane.endpoint.host);
+  if (!lane.endpoint.refused) return false;
+  const Error error(Code::kUnavailable, lane.endpoint.refused->message);
+  pause_host(*lane.host, error.message, now);
+  for (const auto& piece : pieces) try_again(piece, error, now, Duration::zero());
+  return true;
+}
+
 void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {
   Blob& blob = *pieces.front()->blob;
+  if (put_off_refused(*blob.lane, pieces, now)) return;
   Group group;
   group.priority = priority;
   // One that was just got is used, however short its life.
   group.redirected =
       !blob.redirect.empty() && (now < blob.redirect_until || pieces.front()->redirects > 0);
-  group.url = group.redirected ? blob.redirect : blob.url;
+  group.url = group.redirected ? blob.redirect : blob.url();
   if (!group.redirected) {
     auto known = gateway_->authorizer.known(blob.lane->endpoint.host, blob.lane->scope);
     if (known.needs_work && blob.lane->token_requests == 0) ask_for_token(blob.lane);

@@ -91,6 +91,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   bool somebody_waits() const;
   SteadyTime gives_way_at(const Group& group) const;
   void make_room(SteadyTime now);
+  bool put_off_refused(Lane& lane, const Pieces& pieces, SteadyTime now);
   void launch(Pieces pieces, Priority priority, SteadyTime now);
   net::ClientRequest request_for(const Group& group) const;
   bool is_far_behind(const Piece& piece, Priority priority) const;

@@ -3,8 +3,10 @@
 
 #include <algorithm>
 
+#include "base/durable.h"
 #include "fetch/fetcher.h"
 #include "support/fetcher_fixture.h"
+#include "support/temp_dir.h"
 
 namespace runnel::fetch {
 namespace {
@@ -15,6 +17,25 @@ using test::Fault;
 using test::ReadAnswer;
 
 class FetcherAccess : public test::FetcherFixture {};
+
+TEST_F(FetcherAccess, ReadsGoOnWhenAHostsFileCanBeFollowedAgain) {
+  const test::TempDir hosts;
+  const auto file = hosts.path() + "/" + registry_.host() + "/hosts.toml";
+  ASSERT_TRUE(make_directories(hosts.path() + "/" + registry_.host()));
+  ASSERT_TRUE(replace_file(file, as_bytes("server = \"https://harbor.example/v2/hub\"\n")));
+  hosts_.set_directory(hosts.path());
+  publish(1000);
+
+  const auto refused = start(0, 10, Priority::kDemand, 50ms).wait();
+
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kUnavailable);
+  EXPECT_TRUE(refused.error().message.contains("a path other than /v2")) << refused.error().message;
+  EXPECT_TRUE(registry_.seen().empty());
+
+  ASSERT_TRUE(replace_file(file, as_bytes("server = \"http://" + registry_.host() + "\"\n")));
+  expect_bytes(start(0, 10), 0, 10);
+}
 
 // --- Redirects
 

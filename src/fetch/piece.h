@@ -48,7 +48,6 @@ struct Blob {
   std::shared_ptr<Lane> lane;
   oci::Digest digest;
   uint64_t size = 0;
-  std::string url;
   // Where the registry sent us last; empty for nowhere.
   std::string redirect;
   SteadyTime redirect_until{};
@@ -56,6 +55,9 @@ struct Blob {
   // Everything that waits or is in flight, by offset and length.
   std::map<std::pair<uint64_t, uint64_t>, std::shared_ptr<Piece>> pieces;
 
+  std::string url() const {
+    return fmt::format("{}/v2/{}/blobs/{}", lane->endpoint.url, lane->repository, digest);
+  }
   // "registry.example/a/b: blob sha256:…".
   std::string name() const {
     return fmt::format("{}/{}: blob {}", lane->endpoint.host, lane->repository, digest);

@@ -190,6 +190,8 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
   if (!target) co_return error_response(404, "NAME_UNKNOWN", "neither a manifest nor a blob");
 
   const auto endpoint = hosts_.endpoint(host);
+  // containerd goes on with the same file by itself.
+  if (endpoint.refused) co_return error_response(503, "UNAVAILABLE", endpoint.refused->message);
   if (!may_lend(endpoint)) {
     co_return error_response(503, "DENIED",
                              host +

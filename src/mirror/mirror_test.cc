@@ -5,7 +5,9 @@
 #include <future>
 #include <mutex>
 
+#include "base/durable.h"
 #include "oci/media_types.h"
+#include "support/temp_dir.h"
 
 namespace runnel::mirror {
 namespace {
@@ -171,6 +173,20 @@ TEST_F(MirrorTest, HandsAManifestOnAndTellsTheObserver) {
   EXPECT_FALSE(upstream_.seen[0].headers.has("Cookie"));
   const auto digest = oci::Digest::of(as_bytes(kManifest)).to_string();
   EXPECT_EQ(recorder_.names, std::vector<std::string>{host_ + "/team/app@" + digest});
+}
+
+TEST_F(MirrorTest, AsksNobodyWhenTheHostsFileOfTheRegistryCannotBeFollowed) {
+  const test::TempDir hosts;
+  ASSERT_TRUE(make_directories(hosts.path() + "/" + host_));
+  ASSERT_TRUE(replace_file(hosts.path() + "/" + host_ + "/hosts.toml",
+                           as_bytes("server = \"https://harbor.example/v2/hub\"\n")));
+  hosts_.set_directory(hosts.path());
+
+  const auto response = get("/v2/app/manifests/v1" + ns());
+
+  EXPECT_EQ(response.head.status, 503) << "containerd goes on with its own file";
+  EXPECT_TRUE(as_text(response.body).contains("a path other than /v2")) << as_text(response.body);
+  EXPECT_TRUE(upstream_.seen.empty());
 }
 
 TEST_F(MirrorTest, NeverAnswersADigestWithOtherBytes) {

@@ -154,6 +154,8 @@ Result<TokenDesk::Realm> TokenDesk::realm_of(const std::string& host) {
 
 // Blocks. The JSON that the client gets.
 Result<std::string> TokenDesk::exchange(const std::string& host, const Asked& asked) {
+  auto endpoint = hosts_.endpoint(host);
+  if (endpoint.refused) return std::unexpected(*endpoint.refused);
   RUNNEL_TRY(const auto realm, realm_of(host));
   const std::vector<std::string_view> scopes(asked.scopes.begin(), asked.scopes.end());
   const remote::TokenRequest request{
@@ -161,7 +163,6 @@ Result<std::string> TokenDesk::exchange(const std::string& host, const Asked& as
       .service = asked.service.empty() ? realm.service : asked.service,
       .scope = remote::Scope::of(scopes),
       .credential = asked.credential};
-  auto endpoint = hosts_.endpoint(host);
   endpoint.tls = endpoint.tls_elsewhere;  // our own certificate is not the client's
   RUNNEL_TRY(const auto token, remote::fetch_token(client_, endpoint, request, kTimeout));
   remember(token.value.reveal(), Issued{.host = host, .credential = asked.credential});

@@ -5,9 +5,11 @@
 #include <boost/json.hpp>
 
 #include "base/base64.h"
+#include "base/durable.h"
 #include "mirror/mirror.h"
 #include "remote/challenge.h"
 #include "support/fake_registry.h"
+#include "support/temp_dir.h"
 
 namespace runnel::mirror {
 namespace {
@@ -139,6 +141,20 @@ TEST_F(TokenDeskTest, AsksTheRegistryForItsRealmWhenItHasNotSeenIt) {
   const auto url = base_ + std::string(TokenDesk::kPath) + "?ns=" + registry_.host() + scope_;
 
   EXPECT_FALSE(token_of(get(url, basic("user:password"))).empty());
+}
+
+TEST_F(TokenDeskTest, SendsAPasswordNowhereWhenTheHostsFileCannotBeFollowed) {
+  const test::TempDir hosts;
+  ASSERT_TRUE(make_directories(hosts.path() + "/" + registry_.host()));
+  ASSERT_TRUE(replace_file(hosts.path() + "/" + registry_.host() + "/hosts.toml",
+                           as_bytes("server = \"https://harbor.example/v2/hub\"\n")));
+  hosts_.set_directory(hosts.path());
+  const auto url = base_ + std::string(TokenDesk::kPath) + "?ns=" + registry_.host() + scope_;
+
+  const auto answer = get(url, basic("user:password"));
+
+  EXPECT_EQ(answer.head.status, 503);
+  EXPECT_TRUE(registry_.seen().empty());
 }
 
 TEST_F(TokenDeskTest, KeepsATokenThatCameFromElsewhereAsAToken) {

@@ -252,8 +252,9 @@ Result<Authorizer::Held> Authorizer::fetch_bearer(const std::string& host, const
                                                   std::optional<Credential> credential) {
   const TokenRequest request{
       .realm = way.realm, .service = way.service, .scope = scope, .credential = credential};
-  RUNNEL_TRY(const Token token,
-             fetch_token(client_, hosts_.endpoint(host), request, token_timeout_));
+  const auto endpoint = hosts_.endpoint(host);
+  if (endpoint.refused) return std::unexpected(*endpoint.refused);
+  RUNNEL_TRY(const Token token, fetch_token(client_, endpoint, request, token_timeout_));
   // A quarter of its life ahead, at most half a minute: time to try more than once.
   const Duration ahead = std::min<Duration>(token.lifetime / 4, std::chrono::seconds(30));
   const SteadyTime expires = clock_.now() + token.lifetime;

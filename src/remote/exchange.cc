@@ -98,6 +98,7 @@ Result<std::string> Exchange::follow(const Answer& redirect, const std::string& 
 }
 
 Result<OpenAnswer> Exchange::open(const Call& call) const {
+  if (endpoint_.refused) return std::unexpected(endpoint_.refused->in(where(call.what)));
   auto authorization = gateway_->authorizer.authorize(endpoint_.host, call.scope);
   if (!authorization) return std::unexpected(authorization.error().in(where(call.what)));
 

@@ -113,22 +113,21 @@ class HostsDirectory {
  public:
   explicit HostsDirectory(std::string path) : path_(std::move(path)) {}
 
-  // Null when there is no file, or one that cannot be read: that is logged, and the registry is
-  // reached as if there were none.
-  std::shared_ptr<const HostsFile> find(std::string_view host, bool defaults) {
+  // Null when there is no file.
+  using Found = Result<std::shared_ptr<const HostsFile>>;
+  Found find(std::string_view host, bool defaults) {
     const auto key = std::pair(std::string(host), defaults);
     const auto now = std::chrono::steady_clock::now();
     const std::lock_guard lock(mutex_);
     if (known_.size() > kMaxKnown) known_.clear();
     auto& known = known_[key];
-    if (known.read_at && now - *known.read_at < kLife) return known.file;
+    if (known.read_at && now - *known.read_at < kLife) return known.found;
     known.read_at = now;
-    auto file = read_hosts_file(path_, host, defaults);
-    if (!file && file.error().code != Code::kNotFound && file.error().message != known.complaint)
-      log::warning("{}", file.error().message);
-    known.complaint = file ? "" : file.error().message;
-    known.file = file ? std::make_shared<const HostsFile>(*std::move(file)) : nullptr;
-    return known.file;
+    auto found = read(host, defaults);
+    const bool said = !found && !known.found && found.error() == known.found.error();
+    if (!found && !said) log::warning("{}", found.error().message);
+    known.found = std::move(found);
+    return known.found;
   }
 
  private:
@@ -136,9 +135,15 @@ class HostsDirectory {
   static constexpr size_t kMaxKnown = 4096;
   struct Known {
     std::optional<std::chrono::steady_clock::time_point> read_at;
-    std::shared_ptr<const HostsFile> file;
-    std::string complaint;
+    Found found;
   };
+
+  Found read(std::string_view host, bool defaults) const {
+    auto file = read_hosts_file(path_, host, defaults);
+    if (file) return std::make_shared<const HostsFile>(*std::move(file));
+    if (file.error().code == Code::kNotFound) return nullptr;
+    return std::unexpected(std::move(file).error());
+  }
 
   const std::string path_;
   std::mutex mutex_;
@@ -156,12 +161,16 @@ void Hosts::set_directory(std::string directory) {
 Endpoint Hosts::endpoint(std::string_view host) const {
   const auto found = hosts_.find(host);
   HostSettings settings = found == hosts_.end() ? otherwise_ : found->second;
-  if (found == hosts_.end() && directory_ != nullptr) {
-    if (const auto file = directory_->find(host, true)) settings = file->settings;
-  }
-
   Endpoint endpoint;
   endpoint.host = host;
+  if (found == hosts_.end() && directory_ != nullptr) {
+    const auto file = directory_->find(host, true);
+    if (!file) {
+      endpoint.refused = file.error();
+      return endpoint;
+    }
+    if (*file != nullptr) settings = (*file)->settings;
+  }
   endpoint.plain_http = settings.plain_http.value_or(is_loopback(host));
   endpoint.url = (endpoint.plain_http ? "http://" : "https://") + oci::registry_host(host);
   if (!settings.origin.empty()) {
@@ -183,7 +192,7 @@ bool Hosts::is_configured(std::string_view host, const std::vector<std::string>&
   if (hosts_.contains(host)) return true;
   if (directory_ == nullptr) return false;
   const auto file = directory_->find(host, false);
-  return file != nullptr && std::ranges::any_of(file->mirrors, [&](const auto& one) {
+  return file && *file != nullptr && std::ranges::any_of((*file)->mirrors, [&](const auto& one) {
            return std::ranges::find(mirrors, one) != mirrors.end();
          });
 }

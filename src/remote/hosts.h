@@ -8,6 +8,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/error.h"
 #include "net/headers.h"
 #include "net/tls.h"
 
@@ -32,6 +33,10 @@ struct Endpoint {
   std::shared_ptr<const net::TlsSettings> tls;
   std::shared_ptr<const net::TlsSettings> tls_elsewhere;
   net::Headers headers;  // for requests to `url` itself
+  // Why nothing may be sent there: the host's hosts.toml cannot be followed, and where the registry
+  // would be without that file is not where its owner sends people. `url` is empty then, which no
+  // request takes.
+  std::optional<Error> refused;
 };
 
 class HostsDirectory;
@@ -45,7 +50,8 @@ class Hosts {
 
   void set(std::string host, HostSettings settings);
   // Hosts that were not set() are looked up there; see remote/hosts_file.h. Files are read again
-  // when they are a few seconds old, so that a change is seen.
+  // when they are a few seconds old, so that a change is seen. One that cannot be followed is
+  // logged once.
   void set_directory(std::string directory);
 
   Endpoint endpoint(std::string_view host) const;

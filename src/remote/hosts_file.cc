@@ -111,8 +111,10 @@ Result<HostsFile> read(const toml::table& table, const std::string& path) {
 Result<HostsFile> parse_hosts_file(std::string_view text, const std::string& path) {
   RUNNEL_TRY(const auto table, parse(text, path));
   auto file = read(table, path);
-  if (!file) return std::unexpected(file.error().in(path));
-  return file;
+  if (file) return file;
+  auto error = file.error().in(path);
+  if (error.code == Code::kNotFound) error.code = Code::kInvalid;  // what it names, not itself
+  return std::unexpected(std::move(error));
 }
 
 Result<HostsFile> read_hosts_file(const std::string& directory, std::string_view host,

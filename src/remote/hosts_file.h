@@ -28,11 +28,13 @@ struct HostsFile {
 };
 
 // The file of `host`, found as containerd finds it: DIR/HOST_PORT_, DIR/HOST:PORT; with `defaults`
-// also DIR/_default. kNotFound when there is none, kInvalid when it makes no sense.
+// also DIR/_default. kNotFound only when there is none; otherwise as parse_hosts_file().
 Result<HostsFile> read_hosts_file(const std::string& directory, std::string_view host,
                                   bool defaults);
 
 // The same from a text; `path` stands in messages, and relative paths are seen from its directory.
+// Reads the files of `ca`. kInvalid when it makes no sense or names a file that is not there,
+// kUnsupported when we cannot do what it says.
 Result<HostsFile> parse_hosts_file(std::string_view text, const std::string& path);
 
 }  // namespace runnel::remote

@@ -104,8 +104,26 @@ TEST_F(HostsFiles, ThatMakeNoSenseAreErrorsWithTheirPlace) {
               std::string::npos)
         << file.error().message;
   }
+}
+
+TEST_F(HostsFiles, ThatCannotBeFollowedSendNobodyElsewhere) {
+  const std::string kMirror = "\n[host.\"http://127.0.0.1:8578\"]\n";
+  write("docker.io/hosts.toml", "server = \"https://harbor.example/v2/hub\"" + kMirror);
   write("broken/hosts.toml", "= 1");
-  EXPECT_EQ(hosts().endpoint("broken").url, "https://broken") << "as if there were none";
+  write("no.certificate/hosts.toml", "ca = \"/no/such/file.pem\"" + kMirror);
+  const Hosts made = hosts();
+
+  for (const char* host : {"docker.io", "broken", "no.certificate"}) {
+    const auto endpoint = made.endpoint(host);
+    ASSERT_TRUE(endpoint.refused) << host;
+    EXPECT_NE(endpoint.refused->message.find(host), std::string::npos) << endpoint.refused->message;
+    EXPECT_EQ(endpoint.url, "") << "a caller that does not look sends nothing either";
+    EXPECT_FALSE(made.is_configured(host, {"http://127.0.0.1:8578"}));
+  }
+  EXPECT_FALSE(made.endpoint("other").refused);
+
+  write("_default/hosts.toml", "server = \"https://harbor.example/v2/all\"");
+  EXPECT_TRUE(hosts().endpoint("other").refused) << "containerd would follow the default";
 }
 
 }  // namespace

@@ -5,7 +5,9 @@
 #include <future>
 #include <thread>
 
+#include "base/durable.h"
 #include "support/repository_fixture.h"
+#include "support/temp_dir.h"
 
 namespace runnel::remote {
 namespace {
@@ -39,6 +41,21 @@ TEST_F(RemoteRepository, ResolvesWithGetWhereHeadDoesNotDo) {
     EXPECT_EQ(resolved->digest, digest);
     EXPECT_EQ(resolved->size, json.size());
   }
+}
+
+TEST_F(RemoteRepository, AsksNobodyWhenTheHostsFileCannotBeFollowed) {
+  const test::TempDir hosts;
+  ASSERT_TRUE(make_directories(hosts.path() + "/" + registry_.host()));
+  ASSERT_TRUE(replace_file(hosts.path() + "/" + registry_.host() + "/hosts.toml",
+                           as_bytes("server = \"https://harbor.example/v2/hub\"\n")));
+  hosts_.set_directory(hosts.path());
+
+  const auto got = repository().manifest("v1");
+
+  ASSERT_FALSE(got);
+  EXPECT_NE(got.error().message.find("a path other than /v2"), std::string::npos)
+      << got.error().message;
+  EXPECT_TRUE(registry_.seen().empty());
 }
 
 TEST_F(RemoteRepository, AnAbsentManifestIsNotFoundInTheRegistrysWords) {

@@ -33,6 +33,7 @@ Result<void> judge(const Endpoint& endpoint, const net::BufferedResponse& answer
 
 Result<void> try_credential(net::Client& client, const Endpoint& endpoint,
                             const Credential& credential) {
+  if (endpoint.refused) return std::unexpected(*endpoint.refused);
   RUNNEL_TRY(const auto answer, ping(client, endpoint, ""));
   if (answer.head.status != 401) return judge(endpoint, answer);
   bool basic = false;

@@ -17,7 +17,7 @@ class FetcherFixture : public ::testing::Test {
  protected:
   fetch::Fetcher& fetcher() {
     if (!fetcher_) {
-      gateway_ = std::make_shared<remote::Gateway>(client_, remote::Hosts(), credentials_, clock_);
+      gateway_ = std::make_shared<remote::Gateway>(client_, hosts_, credentials_, clock_);
       fetcher_ = std::make_unique<fetch::Fetcher>(gateway_, options_);
     }
     return *fetcher_;
@@ -58,6 +58,7 @@ class FetcherFixture : public ::testing::Test {
   }
 
   FakeRegistry registry_;
+  remote::Hosts hosts_;  // before the first use of fetcher()
   net::Client client_;
   SystemClock clock_;
   std::shared_ptr<remote::CredentialSource> credentials_ = std::make_shared<remote::Anonymous>();

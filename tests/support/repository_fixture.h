@@ -31,7 +31,7 @@ class RemoteRepository : public ::testing::Test {
       options.retry = {.attempts = 4, .first_delay = 1ms, .longest_delay = 5ms};
       options.stall_timeout = stall_;
       options.small_timeout = small_;
-      gateway_ = std::make_shared<Gateway>(client_, Hosts(), credentials_, clock_, options);
+      gateway_ = std::make_shared<Gateway>(client_, hosts_, credentials_, clock_, options);
     }
     return gateway_;
   }
@@ -70,6 +70,7 @@ class RemoteRepository : public ::testing::Test {
 
   FakeRegistry registry_;
   net::Client client_;
+  Hosts hosts_;  // before the first use of gateway()
   SystemClock clock_;
   std::shared_ptr<CredentialSource> credentials_ = std::make_shared<Anonymous>();
   Duration stall_ = 10s;
