@@ -274,30 +274,32 @@ Result<std::vector<StoredBlob>> DirectoryStore::list(const oci::Digest& after, s
       const auto prefix = fmt::format("{:02x}", first_byte);
       if (!after.empty() && algorithm == after.algorithm() && prefix < after.hex().substr(0, 2))
         continue;
-      RUNNEL_TRY(auto part, list_directory(algorithm, prefix));
-      for (auto& blob : part)
-        if (blob.digest > after && found.size() < limit) found.push_back(std::move(blob));
+      RUNNEL_DO(list_directory(algorithm, prefix, after, limit, found));
     }
   }
   return found;
 }
 
-// In the order of the digests; files that are not named like blobs are none.
-Result<std::vector<StoredBlob>> DirectoryStore::list_directory(oci::Algorithm algorithm,
-                                                               const std::string& prefix) const {
-  std::vector<StoredBlob> found;
+// In the order of the digests; files that are not named like blobs are none. A directory of a large
+// store is read for many pages, so only what this one gives is looked at.
+Result<void> DirectoryStore::list_directory(oci::Algorithm algorithm, const std::string& prefix,
+                                            const oci::Digest& after, size_t limit,
+                                            std::vector<StoredBlob>& found) const {
   const auto path = fmt::format("{}/blobs/{}/{}", root_, oci::to_string(algorithm), prefix);
   auto names = names_in(path);
-  if (!names && names.error().code == Code::kNotFound) return found;
+  if (!names && names.error().code == Code::kNotFound) return {};
   if (!names) return std::unexpected(std::move(names).error());
+  if (!after.empty() && algorithm == after.algorithm())
+    std::erase_if(*names, [&](const auto& name) { return name <= after.hex(); });
   std::ranges::sort(*names);
   for (const auto& name : *names) {
+    if (found.size() >= limit) break;
     auto digest = oci::Digest::parse(fmt::format("{}:{}", oci::to_string(algorithm), name));
     struct stat info;
     if (!digest || ::stat(fmt::format("{}/{}", path, name).c_str(), &info) != 0) continue;
     found.push_back(stored_blob(*digest, info));
   }
-  return found;
+  return {};
 }
 
 Result<std::unique_ptr<UploadWriter>> DirectoryStore::open_upload(const std::string& id,

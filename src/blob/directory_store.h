@@ -58,8 +58,10 @@ class DirectoryStore final : public BlobStore {
   Result<void> check_writable() const;
   // Syncs, and takes no more writes when the disk fails at that.
   Result<void> sync_file(int file, const std::string& path);
-  Result<std::vector<StoredBlob>> list_directory(oci::Algorithm algorithm,
-                                                 const std::string& prefix) const;
+  // Adds those after `after`, until `found` has `limit`.
+  Result<void> list_directory(oci::Algorithm algorithm, const std::string& prefix,
+                              const oci::Digest& after, size_t limit,
+                              std::vector<StoredBlob>& found) const;
   // Makes the directory of this blob, durably.
   Result<void> make_blob_directory(const oci::Digest& digest);
 

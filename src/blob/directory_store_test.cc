@@ -6,6 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <filesystem>
 #include <thread>
 
@@ -14,6 +15,18 @@
 #include "support/blob_store_conformance.h"
 #include "support/memory_blob_store.h"
 #include "support/temp_dir.h"
+
+namespace {
+
+std::atomic<size_t> looks_at_files = 0;
+
+}  // namespace
+
+// In place of libc's: counts what this program looks at.
+extern "C" int stat(const char* path, struct stat* info) noexcept {
+  ++looks_at_files;
+  return ::fstatat(AT_FDCWD, path, info, 0);
+}
 
 namespace runnel::blob {
 namespace {
@@ -51,6 +64,29 @@ INSTANTIATE_TEST_SUITE_P(Memory, BlobStoreConformance,
                          testing::Values([]() -> std::unique_ptr<test::BlobStoreFixture> {
                            return std::make_unique<MemoryFixture>();
                          }));
+
+TEST(DirectoryStore, LooksOnceAtEachBlobOfADirectoryThatIsListedInManyPages) {
+  const test::TempDir directory;
+  const auto store = DirectoryStore::open(directory.path()).value();
+  const auto blobs = directory.path() + "/blobs/sha256/ab/";
+  std::filesystem::create_directories(blobs);
+  constexpr size_t kBlobs = 60;
+  for (size_t i = 0; i < kBlobs; ++i)
+    ASSERT_TRUE(replace_file(blobs + fmt::format("ab{:062x}", i), as_bytes("x")));
+  ASSERT_TRUE(replace_file(blobs + "no blob", as_bytes("x")));
+  looks_at_files = 0;
+
+  size_t listed = 0;
+  for (oci::Digest after;;) {
+    const auto page = store->list(after, 7).value();
+    if (page.empty()) break;
+    listed += page.size();
+    after = page.back().digest;
+  }
+
+  EXPECT_EQ(listed, kBlobs);
+  EXPECT_EQ(looks_at_files, kBlobs);
+}
 
 TEST(DirectoryStore, RefusesADirectoryThatHoldsSomethingElse) {
   const test::TempDir directory;
