@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <cstdlib>
 
 #include "api_commands.h"
 #include "cli/cli.h"
@@ -61,11 +62,13 @@ void add_registry(CLI::App& app, Action& action) {
   });
 }
 
-// --control or --root of a command that asks the node.
+// --control or --root of a command that asks the node. Either goes over the environment: as an
+// option's `envname` the variable would count as given, and exclude --root.
 void add_control_flags(CLI::App& command, std::string& into) {
-  auto* control = command.add_option("--control", into, "the node's control socket")
-                      ->envname("RUNNEL_CONTROL")
-                      ->capture_default_str();
+  if (const char* set = std::getenv("RUNNEL_CONTROL"); set != nullptr && *set != '\0') into = set;
+  auto* control =
+      command.add_option("--control", into, "the node's control socket (Env:RUNNEL_CONTROL)")
+          ->capture_default_str();
   command
       .add_option_function<std::string>(
           "--root", [&into](const std::string& root) { into = root + "/control.sock"; },
@@ -181,9 +184,11 @@ void add_node_commands(CLI::App& node, Action& action) {
   status
       ->add_flag("--containers", status_options->containers, "the containers instead of the images")
       ->excludes(layers);
-  add("profile", "what an image's start read, for runnel convert --profile", cli::node_profile,
-      true);
-  add("clear", "empty the cache of everything that no image needs", cli::node_clear);
+  add("profile",
+      "what an image's start read, for runnel convert --profile; without a digest, of the "
+      "repository's image that streams since last",
+      cli::node_profile, true);
+  add("clear", "empty the cache of all that no container has mounted", cli::node_clear);
   add_why(node, action);
   add_install_commands(node, action);
   add_check_registry(node, action);

@@ -414,6 +414,16 @@ def test_root_is_short_for_a_control_socket_which_is_named_when_it_is_missing(co
     assert "give the --control" in done.stderr.decode()
 
 
+def test_the_environments_control_socket_is_taken_unless_root_or_control_is_given(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUNNEL_CONTROL", f"{tmp_path}/of-environment.sock")
+    assert f"no socket {tmp_path}/of-environment.sock" in runnel("node", "status").stderr.decode()
+
+    given = runnel("node", "status", "--root", str(tmp_path))
+    assert f"no socket {tmp_path}/control.sock" in given.stderr.decode()
+    given = runnel("node", "status", "--control", f"{tmp_path}/given.sock")
+    assert f"no socket {tmp_path}/given.sock" in given.stderr.decode()
+
+
 def test_install_and_units():
     install = help_of("node", "install")
     assert "--registry" in install and "--dry-run" in install
