@@ -8,8 +8,10 @@ namespace runnel::fetch {
 
 namespace {
 
-constexpr size_t kTokenWorkers = 2;
-// Beyond this many, blobs that nobody reads any more are forgotten.
+constexpr size_t kTokenWorkers = 4;
+constexpr size_t kTokenWorkersOfOneHost = 2;
+// With as many known, and again with twice as many as were left then, blobs that nobody reads any
+// more are forgotten.
 constexpr size_t kManyBlobs = 512;
 
 SteadyTime now_steady() {
@@ -19,10 +21,10 @@ SteadyTime now_steady() {
 }  // namespace
 
 FetchLoop::FetchLoop(std::shared_ptr<remote::Gateway> gateway, FetcherOptions options)
-    : gateway_(std::move(gateway)), options_(options) {}
+    : gateway_(std::move(gateway)), options_(options), many_blobs_(kManyBlobs) {}
 
 void FetchLoop::start() {
-  workers_ = std::make_unique<WorkerPool>(kTokenWorkers);
+  workers_ = std::make_unique<KeyedPool>(kTokenWorkers, kTokenWorkersOfOneHost);
   thread_ = std::thread([this] { run(); });
 }
 
@@ -46,8 +48,15 @@ void FetchLoop::stop() {
 
 std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
                                       const oci::Digest& digest, uint64_t size) {
-  const std::lock_guard lock(mutex_);
   const std::string lane_key = host + "/" + repository;
+  std::unique_lock lock(mutex_);
+  remote::Endpoint endpoint;
+  if (!lanes_.contains(lane_key)) {
+    // Reads containerd's files, whose disk may keep it waiting: nobody waits with it.
+    lock.unlock();
+    endpoint = gateway_->hosts.endpoint(host);
+    lock.lock();
+  }
   auto& known = blobs_[fmt::format("{}@{}:{}", lane_key, digest, size)];
   if (auto found = known.lock()) return found;
 
@@ -57,7 +66,7 @@ std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
   if (!lane) {
     lane = std::make_shared<Lane>();
     lane->host = host_slot;
-    lane->endpoint = gateway_->hosts.endpoint(host);
+    lane->endpoint = std::move(endpoint);
     lane->scope = remote::Scope::pull(repository);
     lane->repository = std::move(repository);
     queue_.add_lane(lane);
@@ -67,9 +76,14 @@ std::shared_ptr<Blob> FetchLoop::blob(std::string host, std::string repository,
   made->digest = digest;
   made->size = size;
   known = made;
-  if (blobs_.size() > kManyBlobs)
-    std::erase_if(blobs_, [](const auto& entry) { return entry.second.expired(); });
+  forget_unread_blobs();
   return made;
+}
+
+void FetchLoop::forget_unread_blobs() {
+  if (blobs_.size() <= many_blobs_) return;
+  std::erase_if(blobs_, [](const auto& entry) { return entry.second.expired(); });
+  many_blobs_ = std::max(kManyBlobs, 2 * blobs_.size());
 }
 
 void FetchLoop::read_each(const std::shared_ptr<Blob>& blob, std::vector<RangeSource::Part> parts,

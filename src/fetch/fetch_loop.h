@@ -9,6 +9,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,7 +18,7 @@
 #include <variant>
 #include <vector>
 
-#include "base/worker_pool.h"
+#include "base/keyed_pool.h"
 #include "fetch/background_gate.h"
 #include "fetch/deadlines.h"
 #include "fetch/fetcher.h"
@@ -76,6 +77,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   };
 
   // fetch_loop.cc. All but run() and post() with the mutex held.
+  void forget_unread_blobs();
   void read(const std::shared_ptr<Blob>& blob, RangeSource::Part part, Priority priority,
             SteadyTime deadline);
   void run();
@@ -114,6 +116,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   void rest_host(Host& host, Duration asked, const std::string& why, SteadyTime now);
   void pause_host(Host& host, const std::string& why, SteadyTime now);
   void ask_for_token(const std::shared_ptr<Lane>& lane);
+  void get_token(const std::shared_ptr<Lane>& lane, std::function<Result<remote::Secret>()> get);
   void token_came(Token& event, SteadyTime now);
 
   FetchStats::Counts& counts(const Piece& piece) { return stats_[piece.priority]; }
@@ -138,6 +141,7 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   std::map<std::string, std::shared_ptr<Host>> hosts_;
   std::map<std::string, std::shared_ptr<Lane>> lanes_;
   std::map<std::string, std::weak_ptr<Blob>> blobs_;
+  size_t many_blobs_;  // of them, expired ones included, are too many
   FetchStats stats_;
   BackgroundGate gate_;
   size_t holds_ = 0;  // of hold_background()
@@ -145,7 +149,8 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
 
   std::thread thread_;
   // Token servers and credential helpers are asked here, where waiting holds up nothing.
-  std::unique_ptr<WorkerPool> workers_;
+  // One registry's that are slow leave threads for the others.
+  std::unique_ptr<KeyedPool> workers_;
 };
 
 }  // namespace runnel::fetch

@@ -213,17 +213,28 @@ void FetchLoop::unauthorized(Group& group, const net::ResponseHead& head, const 
   ++lane->token_requests;
   std::vector<std::string> challenges;
   for (const auto line : head.headers.all("WWW-Authenticate")) challenges.emplace_back(line);
-  workers_->submit([self = shared_from_this(), lane, challenges, sent = group.sent] {
+  get_token(lane, [gateway = gateway_, lane, challenges, sent = group.sent] {
     const std::vector<std::string_view> lines(challenges.begin(), challenges.end());
-    self->post(Token{
-        lane, self->gateway_->authorizer.answer(lane->endpoint.host, lane->scope, lines, sent)});
+    return gateway->authorizer.answer(lane->endpoint.host, lane->scope, lines, sent);
   });
 }
 
 void FetchLoop::ask_for_token(const std::shared_ptr<Lane>& lane) {
   ++lane->token_requests;
-  workers_->submit([self = shared_from_this(), lane] {
-    self->post(Token{lane, self->gateway_->authorizer.authorize(lane->endpoint.host, lane->scope)});
+  get_token(lane, [gateway = gateway_, lane] {
+    return gateway->authorizer.authorize(lane->endpoint.host, lane->scope);
+  });
+}
+
+// Not when it is shut down meanwhile: what waits for its turn then would hold up the end.
+void FetchLoop::get_token(const std::shared_ptr<Lane>& lane,
+                          std::function<Result<remote::Secret>()> get) {
+  workers_->submit(lane->endpoint.host, [self = shared_from_this(), lane, get = std::move(get)] {
+    {
+      const std::lock_guard lock(self->mutex_);
+      if (self->shut_down_) return;
+    }
+    self->post(Token{lane, get()});
   });
 }
 

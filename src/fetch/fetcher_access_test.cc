@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <thread>
 
 #include "base/durable.h"
 #include "fetch/fetcher.h"
@@ -198,6 +199,33 @@ TEST_F(FetcherAccess, WaitsForATokenServerThatIsAway) {
   expect_bytes(start(0, 10), 0, 10);
 
   EXPECT_EQ(registry_.count("/token"), 4u);
+}
+
+TEST_F(FetcherAccess, ASlowTokenServerHoldsUpNoOtherRegistry) {
+  constexpr size_t kRepositories = 8;
+  FakeRegistry other;
+  for (auto* registry : {&registry_, &other})
+    registry->set({.auth = FakeRegistry::Auth::kBearer, .anonymous_pull = true});
+  registry_.inject("/token", {.delay_ms = 300}, 1000);
+  publish(1000);
+  other.add_blob(bytes_);
+  std::vector<std::shared_ptr<RangeSource>> sources;
+  const auto read = [&](const std::string& host, const std::string& repository) {
+    ReadAnswer answer;
+    sources.push_back(fetcher().source(host, repository, digest_, 1000));
+    sources.back()->read(0, 10, Priority::kDemand, std::chrono::steady_clock::now() + 30s,
+                         answer.done());
+    return answer;
+  };
+  std::vector<ReadAnswer> slow;
+  for (size_t i = 0; i < kRepositories; ++i)
+    slow.push_back(read(registry_.host(), fmt::format("team/app{}", i)));
+  while (registry_.count("/token") == 0) std::this_thread::yield();
+
+  expect_bytes(read(other.host(), "team/app"), 0, 10);
+
+  EXPECT_LT(registry_.count("/token"), kRepositories) << "these are not waited for";
+  for (auto& answer : slow) expect_bytes(std::move(answer), 0, 10);
 }
 
 }  // namespace
