@@ -77,7 +77,7 @@ void Layer::fill_next() {
   Priority priority = Priority::kBackground;
   {
     const std::lock_guard lock(mutex_);
-    if (!may_fill_locked()) return;
+    if (states_.all_durable() || !may_fill_locked()) return;
     if (is_hurried_locked()) priority = Priority::kPrefetch;
     const auto idle = [&](uint32_t chunk, State state) {
       return states_.of(chunk) == state && !pending_.contains(chunk);

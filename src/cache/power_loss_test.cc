@@ -284,6 +284,26 @@ TEST(PowerLoss, BringsNoBitBackThatWasClearedBeforeACleanStop) {
   }
 }
 
+TEST(PowerLoss, ANewLayerWaitsForNoDiskAndKeepsWhatWasSyncedAllTheSame) {
+  for (unsigned seed = 0; seed < kDraws; ++seed) {
+    SCOPED_TRACE(seed);
+    LossyDisk disk(seed, false);
+    {
+      Process process(disk);
+      EXPECT_EQ(disk.syncs(), 0u);
+      ASSERT_TRUE(process.read(0, 1));
+      ASSERT_TRUE(process.layer->sync());
+    }
+
+    disk.power_cycle();
+
+    Process process(disk);
+    process.source->fail(Error(Code::kUnavailable, "down"));
+    EXPECT_TRUE(process.read(0, 1));
+    EXPECT_FALSE(process.read(1, 1));
+  }
+}
+
 TEST(PowerLoss, NeverGivesAWrongByte) {
   constexpr unsigned kSeeds = 2000;
   constexpr int kLives = 4;

@@ -27,6 +27,14 @@ Buffer header_of(const artifact::ChunkTable& table) {
 Result<Validity> Validity::open(std::unique_ptr<File> file, const artifact::ChunkTable& table) {
   const Buffer header = header_of(table);
   Buffer found(kBitsOffset + div_up(table.size(), 8));
+  RUNNEL_TRY(const uint64_t size, file->size());
+  // There are no bits that are not its own, so whatever of this a power loss leaves is right; and
+  // it is synced with the first bit that is set.
+  if (size == 0) {
+    RUNNEL_DO(file->resize(found.size()));
+    RUNNEL_DO(file->write(header, 0));
+    return Validity(std::move(file), Buffer(found.size() - kBitsOffset));
+  }
   const auto read = file->read(found, 0);
   Buffer bits(found.begin() + kBitsOffset, found.end());
   if (read && std::ranges::equal(Bytes(found).first(kBitsOffset), header)) {

@@ -20,7 +20,7 @@ namespace runnel::cache {
 // One thread at a time.
 class Validity {
  public:
-  // One that belongs to another table, or is damaged, starts empty.
+  // One that belongs to another table, or is damaged, starts empty. A new one costs no disk.
   static Result<Validity> open(std::unique_ptr<File> file, const artifact::ChunkTable& table);
 
   bool has(uint32_t chunk) const;

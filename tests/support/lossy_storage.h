@@ -64,6 +64,8 @@ class LossyDisk {
   const Buffer& on_platter(const std::string& name) { return files_[name].platter; }
   bool names_durable() const { return names_durable_; }
   bool has_mark() const { return mark_; }
+  // How often a file was to be durable.
+  unsigned syncs() const { return syncs_; }
 
  private:
   static constexpr uint64_t kSector = 512;
@@ -105,6 +107,7 @@ class LossyDisk {
   bool fail_sync_ = false;
   bool counting_ = false;
   unsigned operations_left_ = 0;
+  unsigned syncs_ = 0;
 };
 
 class LossyDisk::LossyFile final : public cache::File {
@@ -130,6 +133,7 @@ class LossyDisk::LossyFile final : public cache::File {
   }
   Result<void> sync() override {
     const std::lock_guard lock(disk_.mutex_);
+    ++disk_.syncs_;
     RUNNEL_DO(disk_.operate_locked());
     if (std::exchange(disk_.fail_sync_, false)) {
       disk_.lose_some_locked(file_, false);
