@@ -254,6 +254,15 @@ Result<Filters> Filters::parse(std::span<const std::string> filters) {
   return out;
 }
 
+std::optional<std::string> Filters::parent() const {
+  if (any_.size() != 1) return std::nullopt;
+  const auto said = std::ranges::find_if(any_.front(), [](const Selector& selector) {
+    return selector.field == Field::kParent && selector.op == Operator::kEqual;
+  });
+  if (said == any_.front().end()) return std::nullopt;
+  return said->value;
+}
+
 bool Filters::match(const Info& info) const {
   if (any_.empty()) return true;
   return std::ranges::any_of(any_, [&](const All& all) {

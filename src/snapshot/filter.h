@@ -12,6 +12,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -32,6 +33,9 @@ class Filters {
   static Result<Filters> parse(std::span<const std::string> filters);
 
   bool match(const Info& info) const;
+  // The parent that everything has which matches, if they say one. containerd asks so for each
+  // layer of a pull, and need not look at all that there is.
+  std::optional<std::string> parent() const;
 
  private:
   class Parser;

@@ -30,6 +30,19 @@ TEST(Filters, FindWhatContainerdAsksForAfterAStreamedPrepare) {
   EXPECT_FALSE(matches({R"(labels."containerd.io/snapshot.ref"==sha256:b,parent=="p")"}));
 }
 
+TEST(Filters, SayTheParentThatEverythingHasThatMatches) {
+  const auto parent = [](const std::vector<std::string>& filters) {
+    return Filters::parse(filters).value().parent();
+  };
+  EXPECT_EQ(parent({R"(labels.x==1,parent=="p")"}), "p");
+  EXPECT_EQ(parent({R"(parent=="")"}), "");
+  EXPECT_EQ(parent({}), std::nullopt);
+  EXPECT_EQ(parent({"parent!=p"}), std::nullopt);
+  EXPECT_EQ(parent({"parent~=p"}), std::nullopt);
+  EXPECT_EQ(parent({"name==p"}), std::nullopt);
+  EXPECT_EQ(parent({"parent==p", "name==a"}), std::nullopt) << "one of them is enough";
+}
+
 TEST(Filters, KnowEveryOperatorAndField) {
   EXPECT_TRUE(matches({"kind==committed"}));
   EXPECT_TRUE(matches({"kind!=active"}));

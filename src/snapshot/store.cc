@@ -16,6 +16,7 @@ namespace json = boost::json;
 
 constexpr int kSchemaVersion = 1;
 constexpr size_t kMaxNameSize = 4096;
+constexpr size_t kListedAtOnce = 128;   // some milliseconds
 constexpr size_t kMaxLabelSize = 4096;  // as containerd's API says
 constexpr const char* kSchema = R"(
   CREATE TABLE snapshots (
@@ -350,10 +351,10 @@ Result<Record> Store::remove(const std::string& name) {
   Transaction transaction(*this);
   RUNNEL_DO(transaction.begin());
   RUNNEL_TRY(auto record, get(name));
-  RUNNEL_TRY(const auto children, select("parent = ?", {name}));
-  if (!children.empty()) {
+  RUNNEL_TRY(const auto standing, children(name));
+  if (!standing.empty()) {
     return fail(Code::kConflict, "cannot remove snapshot {}: it has {} children, {} is one",
-                quote(name), children.size(), quote(children[0].info.name));
+                quote(name), standing.size(), quote(standing[0].info.name));
   }
   Statement statement(*this, "DELETE FROM snapshots WHERE number = ?");
   statement.bind(record.number);
@@ -389,7 +390,31 @@ Result<std::vector<Record>> Store::chain(const std::string& name) const {
 }
 
 Result<std::vector<Record>> Store::list() const {
-  return select("1", {});
+  std::vector<Record> all;
+  for (int64_t last = 0;;) {
+    const size_t before = all.size();
+    RUNNEL_DO(list_page(last, all));
+    if (all.size() == before) return all;
+    last = all.back().number;
+  }
+}
+
+Result<std::vector<Record>> Store::children(const std::string& parent) const {
+  return select("parent = ?", {parent});
+}
+
+Result<void> Store::list_page(int64_t after, std::vector<Record>& into) const {
+  const std::lock_guard lock(mutex_);
+  Statement statement(
+      *this, fmt::format("SELECT {} FROM snapshots WHERE number > ? ORDER BY number LIMIT {}",
+                         kColumns, kListedAtOnce));
+  statement.bind(after);
+  for (;;) {
+    RUNNEL_TRY(const bool row, statement.step());
+    if (!row) return {};
+    RUNNEL_TRY(auto record, statement.record());
+    into.push_back(std::move(record));
+  }
 }
 
 Result<std::optional<Record>> Store::find_streamed(const std::string& chain_id,

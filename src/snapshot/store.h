@@ -65,7 +65,10 @@ class Store {
   // `name`, its parent, and so on to the first that streams, which shows all that is below it, or
   // to the lowest.
   Result<std::vector<Record>> chain(const std::string& name) const;
+  // By number. Other calls get their turn in between: of what changes meanwhile some may be seen.
   Result<std::vector<Record>> list() const;
+  // What stands directly on that snapshot; on none when it is empty.
+  Result<std::vector<Record>> children(const std::string& parent) const;
   // The streamed snapshot of that chain ID on that parent, if there is one.
   Result<std::optional<Record>> find_streamed(const std::string& chain_id,
                                               const std::string& parent) const;
@@ -85,6 +88,7 @@ class Store {
   Result<void> execute(const char* sql) const;
   Result<Record> insert(const Record& record);
   Result<std::optional<Record>> find(const std::string& name) const;
+  Result<void> list_page(int64_t after, std::vector<Record>& into) const;
   Result<std::vector<Record>> select(const char* where,
                                      const std::vector<std::string>& values) const;
 

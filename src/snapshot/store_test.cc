@@ -3,6 +3,9 @@
 #include <gtest/gtest.h>
 #include <sqlite3.h>
 
+#include <algorithm>
+#include <functional>
+
 #include "support/temp_dir.h"
 
 namespace runnel::snapshot {
@@ -54,6 +57,19 @@ TEST_F(StoreTest, NeverUsesANumberTwiceEvenAfterRemovalAndRestart) {
   open();
 
   EXPECT_GT(create(Kind::kActive, "b", "").value().number, first.number);
+}
+
+TEST_F(StoreTest, ListsAllThatIsThereHoweverMuch) {
+  constexpr size_t kMany = 300;
+  committed("A", "");
+  for (size_t i = 1; i < kMany; ++i) ASSERT_TRUE(create(Kind::kView, fmt::format("v{}", i), "A"));
+
+  const auto all = store_->list().value();
+
+  ASSERT_EQ(all.size(), kMany);
+  EXPECT_TRUE(std::ranges::is_sorted(all, std::less_equal(), &Record::number));
+  EXPECT_EQ(store_->children("A")->size(), kMany - 1);
+  EXPECT_EQ(store_->children("")->size(), 1u);
 }
 
 TEST_F(StoreTest, KeepsAllItWasToldOverARestart) {
