@@ -338,6 +338,22 @@ bool Engine::has_mounted(const std::string& name) const {
   return mounted_.contains(name);
 }
 
+std::optional<std::string> Engine::mounted_at(const std::string& name,
+                                              const std::vector<oci::Digest>& layers) const {
+  {
+    const std::lock_guard lock(mounted_mutex_);
+    const auto found = mounted_.find(name);
+    if (found == mounted_.end()) return std::nullopt;
+    const auto& record = found->second;
+    if (!record.fuse_device.empty() && record.fuse_device != fuse_device_) return std::nullopt;
+    if (!std::ranges::equal(record.layers, layers, {}, {}, &oci::Digest::to_string))
+      return std::nullopt;
+  }
+  auto target = target_of(name);
+  if (!is_mount_point(target).value_or(false)) return std::nullopt;
+  return target;
+}
+
 void Engine::remember(const std::string& name, const MountRecord& record) {
   const std::lock_guard lock(mounted_mutex_);
   mounted_[name] = record;
@@ -365,7 +381,7 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, E
   const bool outlived =
       alive && existing == Existing::kIdle && wanted.served.empty() && !record->served.empty();
   if (outlived) {
-    const auto gone = unmount_image(target, kUnmountTimeout);
+    const auto gone = unmount_image(target, kUnmountTimeout, WhenBusy::kAnswer);
     if (gone) return false;
     if (gone.error().code != Code::kConflict) return std::unexpected(gone.error());
   }
@@ -378,11 +394,11 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, E
   return false;
 }
 
-Result<void> Engine::unmount(const std::string& name) {
+Result<void> Engine::unmount(const std::string& name, WhenBusy when_busy) {
   RUNNEL_DO(check_name(name));
   const std::lock_guard lock(mount_mutex_);
   const auto target = target_of(name);
-  auto unmounted = unmount_image(target, kUnmountTimeout);
+  auto unmounted = unmount_image(target, kUnmountTimeout, when_busy);
   if (!unmounted && unmounted.error().code != Code::kNotFound) return unmounted;
   if (const auto record = MountRecord::read(record_path(name)); record && record->tree != 0) {
     devices_->remove_tree(record->tree);

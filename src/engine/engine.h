@@ -24,6 +24,7 @@
 #include "base/fd.h"
 #include "cache/cache.h"
 #include "engine/device_fs.h"
+#include "engine/mounter.h"
 #include "engine/probe.h"
 #include "engine/way.h"
 #include "fetch/range_source.h"
@@ -81,8 +82,12 @@ class Engine {
                             const std::vector<oci::Digest>& layers,
                             Existing existing = Existing::kUsed);
   bool has_mounted(const std::string& name) const;
+  // Where this worker has mounted the image, of these layers, and it is there and alive: they are
+  // pinned, and nothing is left to do. Waits for no other mount.
+  std::optional<std::string> mounted_at(const std::string& name,
+                                        const std::vector<oci::Digest>& layers) const;
   // kConflict while something uses it; no error when it is not mounted.
-  Result<void> unmount(const std::string& name);
+  Result<void> unmount(const std::string& name, WhenBusy when_busy = WhenBusy::kTryAgain);
 
   // The layers of everything that is mounted, each once. kConflict when one of them was not added.
   Result<std::vector<std::shared_ptr<cache::Layer>>> mounted_layers() const;

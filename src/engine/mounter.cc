@@ -173,7 +173,7 @@ Result<void> mount_image(const ImageMount& mount, Duration timeout) {
   return std::unexpected(std::move(error));
 }
 
-Result<void> unmount_image(const std::string& target, Duration timeout) {
+Result<void> unmount_image(const std::string& target, Duration timeout, WhenBusy when_busy) {
   const SystemClock clock;
   const auto deadline = clock.now() + timeout;
   for (;;) {
@@ -190,7 +190,8 @@ Result<void> unmount_image(const std::string& target, Duration timeout) {
       return fail(Code::kNotFound, "{} is not mounted", target);
     if (*error != EBUSY)
       return std::unexpected(system_error(*error, fmt::format("unmount {}", target)));
-    if (clock.now() >= deadline) return fail(Code::kConflict, "{} is in use", target);
+    if (when_busy == WhenBusy::kAnswer || clock.now() >= deadline)
+      return fail(Code::kConflict, "{} is in use", target);
     std::this_thread::sleep_for(kUnmountPause);
   }
 }

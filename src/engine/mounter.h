@@ -5,6 +5,7 @@
 // finish dying. So it is done by a child that runs system calls and nothing else.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -37,11 +38,15 @@ struct ImageMount {
 // kernel said.
 Result<void> mount_image(const ImageMount& mount, Duration timeout);
 
-// kConflict when something still uses it after some attempts within `timeout`; kNotFound when
-// nothing is mounted there. The kernel lets a mount go when what it reads ahead for readers that
-// are gone has ended, and who unmounts cannot be killed meanwhile, so this too is done beside;
-// after `timeout` it is nobody's any more, and success.
-Result<void> unmount_image(const std::string& target, Duration timeout);
+// What a container had open is closed a moment after it has ended.
+enum class WhenBusy : uint8_t { kTryAgain, kAnswer };
+
+// kConflict when something uses it, with kTryAgain only when it still does after `timeout`;
+// kNotFound when nothing is mounted there. The kernel lets a mount go when what it reads ahead for
+// readers that are gone has ended, and who unmounts cannot be killed meanwhile, so this too is done
+// beside; after `timeout` it is nobody's any more, and success.
+Result<void> unmount_image(const std::string& target, Duration timeout,
+                           WhenBusy when_busy = WhenBusy::kTryAgain);
 
 // Takes a mount out of the tree while something uses it; what is open stays open. For mounts whose
 // devices are dead, and logged by the caller.

@@ -24,6 +24,13 @@ Result<std::string> IdleMounts::use(const std::string& name, const Mount& mount)
   return target;
 }
 
+std::optional<std::string> IdleMounts::use_too(
+    const std::string& name, const std::function<std::optional<std::string>()>& find) {
+  letting_go_.wanted(name);
+  const std::lock_guard lock(mutex_);
+  return idle_.contains(name) ? std::nullopt : find();
+}
+
 void IdleMounts::idle(const std::string& name) {
   const std::lock_guard lock(mutex_);
   idle_.insert(name);
@@ -31,7 +38,7 @@ void IdleMounts::idle(const std::string& name) {
 
 Result<void> IdleMounts::unmount(const std::string& name) {
   const std::lock_guard lock(mutex_);
-  auto done = unmount_(name);
+  auto done = unmount_(name, engine::WhenBusy::kTryAgain);
   if (done) {
     idle_.erase(name);
   } else {
@@ -43,7 +50,9 @@ Result<void> IdleMounts::unmount(const std::string& name) {
 bool IdleMounts::unmount_idle() {
   const std::unique_lock lock(mutex_, std::try_to_lock);
   if (!lock.owns_lock()) return false;
-  return std::erase_if(idle_, [&](const auto& name) { return unmount_(name).has_value(); }) > 0;
+  return std::erase_if(idle_, [&](const auto& name) {
+           return unmount_(name, engine::WhenBusy::kAnswer).has_value();
+         }) > 0;
 }
 
 std::vector<std::string> IdleMounts::names() const {
@@ -51,11 +60,12 @@ std::vector<std::string> IdleMounts::names() const {
   return {idle_.begin(), idle_.end()};
 }
 
-// Whether it was, and went. What something still holds on to (a shell in it) stays idle.
+// Whether it was, and went. What something still holds on to (a shell in it) stays idle, and no
+// start of a container waits for it.
 Result<bool> IdleMounts::unmount_if_idle(const std::string& name) {
   const std::lock_guard lock(mutex_);
   if (!idle_.contains(name)) return false;
-  RUNNEL_DO(unmount_(name));
+  RUNNEL_DO(unmount_(name, engine::WhenBusy::kAnswer));
   idle_.erase(name);
   return true;
 }

@@ -6,12 +6,14 @@
 
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "engine/mounter.h"
 #include "node/letting_go.h"
 
 namespace runnel::node {
@@ -21,7 +23,7 @@ namespace runnel::node {
 class IdleMounts {
  public:
   // No error when nothing is mounted there; kConflict while something uses it.
-  using Unmount = std::function<Result<void>(const std::string& name)>;
+  using Unmount = std::function<Result<void>(const std::string& name, engine::WhenBusy)>;
   // `idle`: nobody used it until now.
   using Mount = std::function<Result<std::string>(bool idle)>;
 
@@ -37,13 +39,16 @@ class IdleMounts {
   // Somebody is about to use it: returns what `mount` gives. From then on it stays until idle(),
   // unless that was an error.
   Result<std::string> use(const std::string& name, const Mount& mount);
+  // The same for one that is used already: what `find` gives, and nothing when it was idle.
+  std::optional<std::string> use_too(const std::string& name,
+                                     const std::function<std::optional<std::string>()>& find);
   // Nobody uses it any more.
   void idle(const std::string& name);
   // It goes now, idle or not. What cannot is idle from then on, and is tried again: a scanner may
   // have a directory open.
   Result<void> unmount(const std::string& name);
-  // The idle ones go now. Returns whether one did; none does while something is being mounted, for
-  // which this does not wait.
+  // The idle ones go now, but for those that something has open after all. Returns whether one did;
+  // none does while something is being mounted, for which this does not wait.
   bool unmount_idle();
 
  private:
@@ -51,7 +56,7 @@ class IdleMounts {
   Result<bool> unmount_if_idle(const std::string& name);
 
   const Unmount unmount_;
-  mutable std::mutex mutex_;  // held over `mount` and `unmount`
+  mutable std::mutex mutex_;  // held over `mount`, `find` and `unmount`
   std::set<std::string> idle_;
   LettingGo<std::string> letting_go_;
 };

@@ -29,7 +29,10 @@ class IdleMountsTest : public testing::Test {
   test::FakeClock clock_;
   std::set<std::string> busy_;
   std::vector<std::string> unmounted_;
-  IdleMounts mounts_{clock_, minutes(5), [this](const std::string& name) -> Result<void> {
+  std::vector<engine::WhenBusy> when_busy_;
+  IdleMounts mounts_{clock_, minutes(5),
+                     [this](const std::string& name, engine::WhenBusy when_busy) -> Result<void> {
+                       when_busy_.push_back(when_busy);
                        if (busy_.contains(name)) return fail(Code::kConflict, "{} is busy", name);
                        unmounted_.push_back(name);
                        return {};
@@ -115,6 +118,28 @@ TEST_F(IdleMountsTest, AsksAgainForOneThatSomethingHoldsOnTo) {
   EXPECT_TRUE(mounts_.unmount_idle());
 
   EXPECT_EQ(unmounted_, std::vector<std::string>{"a"});
+}
+
+TEST_F(IdleMountsTest, HoldsNobodyUpForAnIdleOneThatIsBusy) {
+  mounts_.idle("a");
+  mounts_.look();
+  grow_old(minutes(5));
+  mounts_.idle("b");
+  mounts_.unmount_idle();
+
+  EXPECT_EQ(when_busy_, std::vector(2, engine::WhenBusy::kAnswer));
+}
+
+TEST_F(IdleMountsTest, GivesOneThatIsUsedAlreadyToAnother) {
+  const auto find = [] { return std::optional<std::string>("/there"); };
+  mounts_.look();
+  EXPECT_EQ(mounts_.use_too("a", find), "/there");
+
+  mounts_.idle("a");
+
+  EXPECT_EQ(mounts_.use_too("a", find), std::nullopt) << "it may have to be made anew";
+  EXPECT_TRUE(use("a"));
+  EXPECT_EQ(mounts_.use_too("a", find), "/there");
 }
 
 TEST_F(IdleMountsTest, UnmountsAnyThatIsTold) {

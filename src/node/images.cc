@@ -57,7 +57,9 @@ Images::Images(Options options, ImageStore store, Registries& registries, engine
           clock_, options_.keep_unused, [this] { return unused(); },
           [this](const oci::Digest& manifest) { let_go({manifest}); }),
       idle_mounts_(clock_, options_.keep_unused,
-                   [this](const std::string& name) { return engine_.unmount(name); }) {}
+                   [this](const std::string& name, engine::WhenBusy when_busy) {
+                     return engine_.unmount(name, when_busy);
+                   }) {}
 
 Result<std::unique_ptr<Images>> Images::open(Options options, const std::string& root,
                                              const std::set<std::string>& held,
