@@ -4,7 +4,6 @@
 
 #include <algorithm>
 
-#include "base/durable.h"
 #include "base/log.h"
 #include "convert/find_artifact.h"
 #include "node/images.h"
@@ -18,6 +17,7 @@ namespace {
 
 constexpr size_t kMostFailedLookUps = 256;
 constexpr auto kMergeTurn = std::chrono::seconds(60);  // how long a merge waits for another one
+constexpr auto kMergeTime = std::chrono::minutes(5);   // for all that a merge reads
 
 constexpr const char* kImageRefLabels[] = {
     "containerd.io/snapshot/cri.image-ref",
@@ -26,6 +26,10 @@ constexpr const char* kImageRefLabels[] = {
 
 std::unexpected<Error> no_such_chain(const std::string& chain_id) {
   return fail(Code::kNotFound, "no streamed image has the chain {}", chain_id);
+}
+
+std::string tree_path_in(const StreamedImage& image, const oci::Digest& layer) {
+  return fmt::format("{}/{}.tree", image.directory, layer.hex());
 }
 
 }  // namespace
@@ -188,12 +192,14 @@ Result<std::string> Images::mount(const std::string& chain_id) {
   const auto name = mount_name(*place.image, place.layers);
   const Mounting mounting(*this, name);
   lock.unlock();
+  const auto digests = device_digests(place.image->boot, place.layers);
+  const auto there = idle_mounts_.use_too(name, [&] { return engine_.mounted_at(name, digests); });
+  if (there) return *there;
   auto metadata = place.image->metadata_path();
   if (place.layers < place.image->chain_ids.size()) {
     RUNNEL_TRY(metadata, prefix_metadata(place));
   }
   RUNNEL_DO(attach(*place.image));  // the cache may have been cleared meanwhile
-  const auto digests = device_digests(place.image->boot, place.layers);
   return idle_mounts_.use(name, [&](bool idle) {
     return engine_.mount(name, metadata, digests,
                          idle ? engine::Existing::kIdle : engine::Existing::kUsed);
@@ -204,11 +210,8 @@ TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,
                                  fetch::Priority priority) const {
   const auto& record = image.boot.head.layers[layer];
   const auto digest = oci::Digest::from_sha256(record.blob_digest);
-  const auto path_in = [&digest](const StreamedImage& each) {
-    return fmt::format("{}/{}.tree", each.directory, digest.hex());
-  };
   TreeSources sources{
-      .path = path_in(image),
+      .path = tree_path_in(image, digest),
       .copies = {},
       .blob = registries_.source(image.host, image.repository, digest, record.blob_size),
       .original = std::nullopt,
@@ -217,7 +220,7 @@ TreeSources Images::tree_sources(const StreamedImage& image, size_t layer,
   const std::lock_guard lock(mutex_);
   for (const auto& [subject, other] : images_) {
     if (other->streamed && subject != image.subject)
-      sources.copies.push_back(path_in(*other->streamed));
+      sources.copies.push_back(tree_path_in(*other->streamed, digest));
   }
   return sources;
 }
@@ -228,6 +231,8 @@ Result<void> Images::keep_trees(const StreamedImage& image) const {
   const size_t mergeable = mergeable_layers(image.boot.head.layers);
   for (size_t i = 0; i < mergeable && i + 1 < image.chain_ids.size(); ++i) {
     if (::access(image.directory.c_str(), F_OK) != 0) return {};  // dropped meanwhile
+    const auto digest = oci::Digest::from_sha256(image.boot.head.layers[i].blob_digest);
+    if (::access(tree_path_in(image, digest).c_str(), F_OK) == 0) continue;
     const auto sources = tree_sources(image, i, fetch::Priority::kBackground);
     RUNNEL_DO(keep_tree(image.boot.head.layers[i], sources, clock_));
   }
@@ -237,16 +242,22 @@ Result<void> Images::keep_trees(const StreamedImage& image) const {
 // The merge of the lowest layers alone, made from their trees the first time it is asked for.
 Result<std::string> Images::prefix_metadata(const Place& place) {
   const auto path = fmt::format("{}/{}.erofs", place.image->directory, place.layers);
-  if (::access(path.c_str(), F_OK) == 0) return path;
+  if (is_merge_kept(path)) return path;
   RUNNEL_TRY(const auto turn, turn_to_merge());
-  if (::access(path.c_str(), F_OK) == 0) return path;
+  if (is_merge_kept(path)) return path;
   const auto records = std::span(place.image->boot.head.layers).first(place.layers);
+  const auto goes_on = [this, deadline = clock_.now() + kMergeTime]() -> Result<void> {
+    if (is_stopping()) return fail(Code::kCancelled, "the node stops");
+    if (clock_.now() < deadline) return {};
+    return fail(Code::kUnavailable, "the layers to be merged do not come in time");
+  };
   const auto load = [&](size_t layer, const artifact::TreeLimits& limits) {
-    const auto sources = tree_sources(*place.image, layer, fetch::Priority::kDemand);
+    auto sources = tree_sources(*place.image, layer, fetch::Priority::kDemand);
+    sources.goes_on = goes_on;
     return load_tree(records[layer], sources, clock_, limits);
   };
   RUNNEL_TRY(const Buffer image, merge_prefix(records, load));
-  RUNNEL_DO(replace_file(path, image));
+  RUNNEL_DO(keep_merge(path, image));
   return path;
 }
 

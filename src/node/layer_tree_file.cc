@@ -16,7 +16,7 @@ namespace {
 using artifact::LayerRecord;
 using artifact::LayerTree;
 
-constexpr auto kBlobTimeout = std::chrono::seconds(20);  // then the original is asked
+constexpr auto kPieceTimeout = std::chrono::seconds(20);  // of a blob: then the original is asked
 
 // A tree as it is kept, and what its digest is of.
 struct Stored {
@@ -46,9 +46,10 @@ Result<Stored> from_blob(const LayerRecord& layer, const TreeSources& sources, c
   const fetch::ReadThrough part{.priority = sources.priority,
                                 .from = layer.parts.tree_offset,
                                 .to = layer.parts.tree_offset + layer.parts.tree_stored,
-                                .piece_timeout = kBlobTimeout};
+                                .piece_timeout = kPieceTimeout};
   Buffer frame;
   RUNNEL_DO(fetch::read_through(*sources.blob, clock, part, [&](Bytes bytes) -> Result<void> {
+    RUNNEL_DO(sources.goes_on());
     frame.insert(frame.end(), bytes.begin(), bytes.end());
     return {};
   }));
@@ -60,8 +61,12 @@ Result<Stored> from_original(const LayerRecord& layer, const TreeSources& source
   const auto& original = *sources.original;
   artifact::LayerLayout layout(original.diff_id, artifact::kChunkSize,
                                [](const Buffer&) { return Result<void>(); });
-  RUNNEL_DO(fetch::read_through(*original.source, clock, {.priority = sources.priority},
-                                [&](Bytes bytes) { return layout.feed(bytes); }));
+  RUNNEL_DO(fetch::read_through(*original.source, clock,
+                                {.priority = sources.priority, .piece_timeout = kPieceTimeout},
+                                [&](Bytes bytes) -> Result<void> {
+                                  RUNNEL_DO(sources.goes_on());
+                                  return layout.feed(bytes);
+                                }));
   RUNNEL_TRY(const auto tree, layout.finish());
   Buffer plain = artifact::serialize(tree);
   if (codec::sha256(plain) != layer.parts.tree_digest) {

@@ -1,6 +1,7 @@
 // A layer's tree on this node: what a merge needs that is not in the image's boot blob.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,6 +23,8 @@ struct TreeSources {
   std::shared_ptr<fetch::RangeSource> blob;  // the layer blob
   std::optional<cache::Original> original;
   fetch::Priority priority = fetch::Priority::kDemand;
+  // Asked after each piece of a blob or an original that came: an error ends the reading.
+  std::function<Result<void>()> goes_on = [] { return Result<void>(); };
 };
 
 // The tree that `layer` says, verified: from the file, a copy, the layer blob, or the layer that

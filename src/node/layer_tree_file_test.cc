@@ -102,6 +102,19 @@ TEST_F(LayerTreeFile, IsNotBelievedWhenTheFileIsDamaged) {
   EXPECT_EQ(blob_->reads().size(), 2u);
 }
 
+TEST_F(LayerTreeFile, IsNotReadToTheEndWhenWhoWantsItGivesUp) {
+  auto given_up = sources();
+  given_up.goes_on = [] { return fail(Code::kCancelled, "the node stops"); };
+
+  EXPECT_EQ(load_tree(record_, given_up, clock_).error().code, Code::kCancelled);
+  EXPECT_TRUE(original_->reads().empty());
+
+  given_up.goes_on = [] { return fail(Code::kUnavailable, "too late"); };
+  EXPECT_EQ(load_tree(record_, given_up, clock_).error().code, Code::kUnavailable);
+  EXPECT_EQ(original_->reads().size(), 1u);
+  expect_right();
+}
+
 TEST_F(LayerTreeFile, IsKeptAheadOfUse) {
   ASSERT_TRUE(keep_tree(record_, sources(), clock_));
   ASSERT_TRUE(keep_tree(record_, sources(), clock_));

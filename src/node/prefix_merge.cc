@@ -3,9 +3,19 @@
 #include <algorithm>
 
 #include "artifact/merge.h"
+#include "base/durable.h"
+#include "base/fd.h"
+#include "base/mapped_file.h"
+#include "codec/sha256.h"
 #include "erofs/writer.h"
 
 namespace runnel::node {
+
+namespace {
+
+constexpr std::string_view kDigestSuffix = ".sha256";
+
+}  // namespace
 
 size_t mergeable_layers(std::span<const artifact::LayerRecord> layers) {
   uint64_t left = kMaxMergedTreeBytes;
@@ -43,6 +53,22 @@ Result<Buffer> merge_prefix(std::span<const artifact::LayerRecord> layers, const
         {.blocks = layers[i].device_blocks, .tag = to_hex(layers[i].blob_digest)});
   }
   return erofs::write_image(tree, {.max_bytes = kMaxMergedImageBytes});
+}
+
+Result<void> keep_merge(const std::string& path, Bytes merge) {
+  const auto digest = to_hex(codec::sha256(merge));
+  RUNNEL_DO(replace_file(path + std::string(kDigestSuffix), as_bytes(digest)));
+  return replace_file(path, merge);
+}
+
+bool is_merge_kept(const std::string& path) {
+  const auto digest = read_file(path + std::string(kDigestSuffix), 64);
+  if (!digest) return false;
+  const auto merge = MappedFile::open(path, kMaxMergedImageBytes);
+  if (!merge) return false;
+  const bool right = to_hex(codec::sha256((*merge)->bytes())) == as_text(*digest);
+  (*merge)->let_go();
+  return right;
 }
 
 }  // namespace runnel::node

@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <span>
+#include <string>
 
 #include "artifact/boot_blob.h"
 #include "artifact/layer_tree.h"
@@ -30,5 +31,11 @@ using LoadTree =
 // The metadata of a file system that has these layers. kExhausted when they are more than
 // mergeable_layers(), before any is loaded, and when one of the other limits is passed.
 Result<Buffer> merge_prefix(std::span<const artifact::LayerRecord> layers, const LoadTree& load);
+
+// Keeps a merge in the file at `path`, durably, and its SHA-256 in PATH.sha256, in hexadecimal.
+Result<void> keep_merge(const std::string& path, Bytes merge);
+// Whether it is there as it was kept. Nobody else can say what a merge should be: the artifact does
+// not have it, and the kernel believes what it mounts.
+bool is_merge_kept(const std::string& path);
 
 }  // namespace runnel::node

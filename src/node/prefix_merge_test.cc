@@ -2,8 +2,11 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
+#include "base/durable.h"
 #include "erofs/validator.h"
+#include "support/temp_dir.h"
 
 namespace runnel::node {
 namespace {
@@ -127,6 +130,26 @@ TEST(PrefixMerge, EndsWhenSparseFilesNeedTooLargeAnImage) {
   layers.add(tree, 1);
 
   EXPECT_EQ(layers.merge().error().code, Code::kExhausted);
+}
+
+TEST(PrefixMerge, IsMadeAnewWhenItIsNotAsItWasKept) {
+  const test::TempDir directory;
+  const auto path = directory.path() + "/2.erofs";
+  const Buffer merge(3 * erofs::kBlockSize, std::byte{7});
+  EXPECT_FALSE(is_merge_kept(path));
+
+  ASSERT_TRUE(keep_merge(path, merge));
+  EXPECT_TRUE(is_merge_kept(path));
+
+  Buffer other = merge;
+  other[5000] ^= std::byte{1};
+  ASSERT_TRUE(replace_file(path, other));
+  EXPECT_FALSE(is_merge_kept(path));
+  ASSERT_TRUE(replace_file(path, Bytes(merge).first(erofs::kBlockSize)));
+  EXPECT_FALSE(is_merge_kept(path));
+  ASSERT_TRUE(replace_file(path, merge));
+  ASSERT_EQ(::unlink((path + ".sha256").c_str()), 0);
+  EXPECT_FALSE(is_merge_kept(path)) << "nobody says what it was";
 }
 
 }  // namespace

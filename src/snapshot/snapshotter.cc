@@ -107,13 +107,22 @@ class Snapshotter::NewDirectory {
 
 class Snapshotter::ChainLock {
  public:
-  ChainLock(Snapshotter& snapshotter, std::string chain_id)
-      : snapshotter_(snapshotter), chain_id_(std::move(chain_id)) {
-    std::unique_lock lock(snapshotter_.chains_mutex_);
-    snapshotter_.chains_changed_.wait(
-        lock, [this] { return !snapshotter_.busy_chains_.contains(chain_id_); });
-    snapshotter_.busy_chains_.insert(chain_id_);
+  // For what has to be done: waits for as long as whoever has it takes, which Streaming bounds.
+  ChainLock(Snapshotter& snapshotter, const std::string& chain_id)
+      : ChainLock(snapshotter, chain_id, std::unique_lock(snapshotter.chains_mutex_)) {}
+
+  // For what the caller can ask again: many that wait would take all of the service's threads.
+  static Result<std::unique_ptr<ChainLock>> soon(Snapshotter& snapshotter,
+                                                 const std::string& chain_id) {
+    std::unique_lock lock(snapshotter.chains_mutex_);
+    if (!snapshotter.chains_changed_.wait_for(lock, snapshotter.chain_patience_, [&] {
+          return !snapshotter.busy_chains_.contains(chain_id);
+        })) {
+      return fail(Code::kUnavailable, "another call is about {} for too long: ask again", chain_id);
+    }
+    return std::unique_ptr<ChainLock>(new ChainLock(snapshotter, chain_id, std::move(lock)));
   }
+
   ~ChainLock() {
     const std::lock_guard lock(snapshotter_.chains_mutex_);
     snapshotter_.busy_chains_.erase(chain_id_);
@@ -123,18 +132,27 @@ class Snapshotter::ChainLock {
   ChainLock& operator=(const ChainLock&) = delete;
 
  private:
+  ChainLock(Snapshotter& snapshotter, const std::string& chain_id,
+            std::unique_lock<std::mutex> lock)
+      : snapshotter_(snapshotter), chain_id_(chain_id) {
+    snapshotter_.chains_changed_.wait(
+        lock, [this] { return !snapshotter_.busy_chains_.contains(chain_id_); });
+    snapshotter_.busy_chains_.insert(chain_id_);
+  }
+
   Snapshotter& snapshotter_;
   const std::string chain_id_;
 };
 
 Result<std::unique_ptr<Snapshotter>> Snapshotter::open(const std::string& root, Store& store,
-                                                       Streaming& streaming) {
+                                                       Streaming& streaming,
+                                                       Duration chain_patience) {
   RUNNEL_DO(check_option_path(root));
   const auto directory = root + "/s";
   RUNNEL_DO(make_directories(directory, 0700));
   RUNNEL_TRY(auto early_sync, EarlySync::open(directory));
   std::unique_ptr<Snapshotter> snapshotter(
-      new Snapshotter(directory, store, streaming, std::move(early_sync)));
+      new Snapshotter(directory, store, streaming, std::move(early_sync), chain_patience));
   RUNNEL_DO(snapshotter->settle_spare_directories());
   RUNNEL_DO(snapshotter->cleanup());
   RUNNEL_DO(snapshotter->tell_what_is_idle());
@@ -208,7 +226,7 @@ Result<std::vector<Mount>> Snapshotter::view(const std::string& key, const std::
 // Whether a streamed snapshot of the chain stands on that parent, now or from now on.
 Result<bool> Snapshotter::streams(const std::string& target, const std::string& parent,
                                   const Labels& labels) {
-  const ChainLock lock(*this, target);
+  RUNNEL_TRY(const auto lock, ChainLock::soon(*this, target));
   RUNNEL_TRY(const auto existing, store_.find_streamed(target, parent));
   if (existing) return true;
   std::string parent_chain;
@@ -247,8 +265,10 @@ Result<std::vector<Mount>> Snapshotter::create(Kind kind, const std::string& key
                                                const std::string& parent, const Labels& labels) {
   RUNNEL_TRY(const auto mapping, id_mapping_of(labels));
   RUNNEL_TRY(const auto parents, committed_chain(parent));
-  std::optional<ChainLock> lock;
-  if (!parents.empty() && parents.back().streamed()) lock.emplace(*this, parents.back().chain_id);
+  std::unique_ptr<ChainLock> lock;
+  if (!parents.empty() && parents.back().streamed()) {
+    RUNNEL_TRY(lock, ChainLock::soon(*this, parents.back().chain_id));
+  }
 
   const bool has_directory = kind == Kind::kActive || parents.empty() || mapping;
   const auto spare = has_directory ? spare_directories_->take() : std::nullopt;
@@ -480,7 +500,8 @@ Result<Info> Snapshotter::update(const Info& info, const std::vector<std::string
 
 Result<std::vector<Info>> Snapshotter::list(const std::vector<std::string>& filters) const {
   RUNNEL_TRY(const auto wanted, Filters::parse(filters));
-  RUNNEL_TRY(auto records, store_.list());
+  const auto parent = wanted.parent();
+  RUNNEL_TRY(auto records, parent ? store_.children(*parent) : store_.list());
   std::vector<Info> infos;
   for (auto& record : records) {
     if (wanted.match(record.info)) infos.push_back(std::move(record.info));

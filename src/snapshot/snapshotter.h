@@ -26,6 +26,7 @@
 #include <string>
 #include <vector>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "snapshot/early_sync.h"
 #include "snapshot/id_mapping.h"
@@ -39,12 +40,17 @@ namespace runnel::snapshot {
 // Any thread may call any method.
 class Snapshotter {
  public:
+  static constexpr Duration kChainPatience = std::chrono::seconds(60);
+
   // Creates ROOT/s and cleans up. kInvalid when overlayfs's options cannot carry the path (':', ','
   // and '\\' mean something there). The references must outlive it.
+  // `chain_patience`: how long a call waits for another one about the same chain.
   static Result<std::unique_ptr<Snapshotter>> open(const std::string& root, Store& store,
-                                                   Streaming& streaming);
+                                                   Streaming& streaming,
+                                                   Duration chain_patience = kChainPatience);
 
   // kExists also when the chain that the target label names streams: the caller need not unpack it.
+  // kUnavailable, as for view(), when another call is about that chain for too long.
   Result<std::vector<Mount>> prepare(const std::string& key, const std::string& parent,
                                      const Labels& labels);
   Result<std::vector<Mount>> view(const std::string& key, const std::string& parent,
@@ -70,11 +76,12 @@ class Snapshotter {
   class NewDirectory;
 
   Snapshotter(std::string directory, Store& store, Streaming& streaming,
-              std::unique_ptr<EarlySync> early_sync)
+              std::unique_ptr<EarlySync> early_sync, Duration chain_patience)
       : directory_(std::move(directory)),
         store_(store),
         streaming_(streaming),
-        early_sync_(std::move(early_sync)) {}
+        early_sync_(std::move(early_sync)),
+        chain_patience_(chain_patience) {}
 
   Result<bool> streams(const std::string& target, const std::string& parent, const Labels& labels);
   void forget_unless_held(const std::string& chain_id);
@@ -101,6 +108,7 @@ class Snapshotter {
   Store& store_;
   Streaming& streaming_;
   const std::unique_ptr<EarlySync> early_sync_;  // of what is written into active snapshots
+  const Duration chain_patience_;
 
   std::mutex new_mutex_;
   std::set<int64_t> new_directories_;

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <filesystem>
 #include <functional>
+#include <future>
 #include <map>
 #include <thread>
 
@@ -172,6 +173,30 @@ TEST_F(SnapshotterTest, TakesTheOrdinaryWayWhenTheChainDoesNotStream) {
 
   ASSERT_TRUE(mounts);
   EXPECT_EQ((*mounts)[0].type, "bind");
+}
+
+TEST_F(SnapshotterTest, WaitsForAnotherCallAboutAChainForABoundedTime) {
+  snapshotter_.reset();
+  snapshotter_ =
+      Snapshotter::open(dir_.path(), *store_, streaming_, std::chrono::milliseconds(1)).value();
+  streaming_.chains = {"sha256:one"};
+  std::promise<void> asked;
+  std::promise<void> answer;
+  streaming_.while_offered = [&] {
+    asked.set_value();
+    answer.get_future().wait();
+  };
+  std::thread slow([&] {
+    EXPECT_EQ(snapshotter_->prepare("k1", "", target("sha256:one")).error().code, Code::kExists);
+  });
+  asked.get_future().wait();
+
+  const auto hasty = snapshotter_->prepare("k2", "", target("sha256:one"));
+  EXPECT_EQ(hasty.error().code, Code::kUnavailable);
+
+  answer.set_value();
+  slow.join();
+  EXPECT_EQ(snapshotter_->prepare("k2", "", target("sha256:one")).error().code, Code::kExists);
 }
 
 TEST_F(SnapshotterTest, FailsInsteadOfTheOrdinaryWayWhenTheProcessEnds) {
