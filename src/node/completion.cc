@@ -107,9 +107,9 @@ Completion::~Completion() = default;
 void Completion::start() {
   const std::lock_guard lock(mutex_);
   if (running_) return;
-  running_ = true;
   error_.clear();
   thread_ = std::jthread([this](const std::stop_token& stop) { run(stop); });
+  running_ = true;  // it waits for the lock before it says that it has ended
 }
 
 void Completion::run(const std::stop_token& stop) {

@@ -208,7 +208,10 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<std::vector<StreamedImage>> attach_held(std::vector<StreamedImage> stored);
   void streams_again(StreamedImage stored);
   void unmount_left(const std::set<std::string>& damaged);
-  std::shared_ptr<const Image> latest_locked(const oci::Reference& reference) const;
+  enum class Which : uint8_t { kAny, kStreamed };
+  // Of the images that a reference means (without a digest it means the repository's: a tag is not
+  // kept) the one of which the verdict is newest, or that is being prepared. Null without any.
+  std::shared_ptr<const Image> latest_locked(const oci::Reference& reference, Which which) const;
   // kAlways although all of it is unpacked.
   enum class Prepare : uint8_t { kWhenOfUse, kAlways };
   void begin_locked(const std::shared_ptr<Image>& image, Prepare when);

@@ -73,13 +73,9 @@ Result<artifact::Profile> Images::profile(const oci::Reference& reference) const
   SteadyTime mounted;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [subject, each] : images_) {
-      const bool meant = each->streamed && each->host == reference.host &&
-                         each->repository == reference.repository &&
-                         (!reference.digest || *reference.digest == subject);
-      if (!meant) continue;
-      image = each->streamed;
-      mounted = each->decided;
+    if (const auto latest = latest_locked(reference, Which::kStreamed)) {
+      image = latest->streamed;
+      mounted = latest->decided;
     }
   }
   if (!image) return fail(Code::kNotFound, "{} does not stream here", reference.to_string());

@@ -118,11 +118,13 @@ timeline::Request request_of(const net::TransferReport& report, const std::vecto
 
 }  // namespace
 
-std::shared_ptr<const Images::Image> Images::latest_locked(const oci::Reference& reference) const {
+std::shared_ptr<const Images::Image> Images::latest_locked(const oci::Reference& reference,
+                                                           Which which) const {
   std::shared_ptr<const Image> found;
   for (const auto& [subject, each] : images_) {
     const bool meant = each->host == reference.host && each->repository == reference.repository &&
-                       (!reference.digest || *reference.digest == subject);
+                       (!reference.digest || *reference.digest == subject) &&
+                       (each->streamed || which == Which::kAny);
     if (meant && (!found || each->decided > found->decided || each->preparing)) found = each;
   }
   return found;
@@ -137,7 +139,7 @@ Result<timeline::Events> Images::start_events(
   std::vector<Part> parts;
   {
     const std::lock_guard lock(mutex_);
-    const auto image = latest_locked(reference);
+    const auto image = latest_locked(reference, Which::kAny);
     if (!image)
       return fail(Code::kNotFound, "{}: this node did not see it pulled, or has let it go",
                   reference.to_string());

@@ -70,6 +70,24 @@ def test_a_start_is_told_once_nothing_new_is_read(fresh_streaming, pushed):
     assert re.fullmatch("[0-9a-f]{32}", node_id)
 
 
+def test_a_tag_means_the_image_of_the_repository_that_streams_since_last(fresh_streaming, lab):
+    versions = []
+    for tag in ("v1", "v2"):
+        content = random.Random(f"version {tag}").randbytes(SIZE)
+        versions.append(lab.push("versions-of-one", layers(
+            lab.directory("versions"), lambda t, content=content: t.file("read", content)), tag=tag))
+        services.convert(versions[-1].reference)
+    side = fresh_streaming("erofs-file")
+    by_digest = sorted(versions, key=lambda pushed: pushed.image.manifest_digest)
+
+    for pushed in (by_digest[1], by_digest[0]):
+        side.pull(pushed.reference)
+        with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+            assert len((root / "read").read_bytes()) == SIZE
+        profile = json.loads(side.node.profile(pushed.reference))
+        assert pushed.image.manifest_digest in profile["image"] and profile["chunks"]
+
+
 def test_who_reads_a_whole_image_does_not_vote(fresh_streaming, pushed):
     side = fresh_streaming("erofs-file", more_arguments=("--tell-starts", "--log-level", "debug"))
     side.pull(pushed.reference)
