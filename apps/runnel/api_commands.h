@@ -20,7 +20,7 @@ enum class RegistryFlag : bool { kAlone, kAlsoName };
 void add_registry_flags(CLI::App& command, cli::RegistryOptions& options);
 // --registry, credentials, --output, --query.
 void add_api_flags(CLI::App& command, cli::ApiOptions& options, RegistryFlag registry);
-// --name and --registry, without the variable of the environment, and credentials.
+// --name and --registry, and credentials.
 void add_login_flags(CLI::App& command, cli::ApiOptions& options);
 void add_yes_flag(CLI::App& command, cli::ApiOptions& options);
 // --delete-enabled and its like.

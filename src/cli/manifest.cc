@@ -97,8 +97,8 @@ Outcome<void> remove(const ManifestOptions& options) {
   const auto& repository = opened.image.repository;
   RUNNEL_TRY(const auto digest, opened.session.resolve(opened.image));
   RUNNEL_DO(confirm(options.api.yes,
-                    fmt::format("Are you sure you want to delete the artifact '{}' and all "
-                                "manifests that refer to it?",
+                    fmt::format("Are you sure you want to delete the artifact '{}' and its "
+                                "streaming artifacts?",
                                 opened.image.text())));
   remote::ApiCall call;
   call.method = "DELETE";

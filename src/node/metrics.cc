@@ -100,8 +100,8 @@ void add_page_cache(MetricsPage& page, const std::vector<Images::ImageStatus>& i
 void add_calls(MetricsPage& page, const snapshot::CallCounts::Snapshot& calls) {
   for (const auto& [which, count] : calls.counts) {
     page.counter("runnel_node_snapshotter_calls_total",
-                 "Calls of containerd, by how they ended; Prepare with \"exists\" is a layer that "
-                 "streams.",
+                 "Calls of containerd, by how they ended; Prepare with \"already exists\" is a "
+                 "layer that streams.",
                  count, {{"call", which.first}, {"code", which.second}});
   }
   for (const auto& [call, durations] : calls.durations) {

@@ -24,7 +24,7 @@ class CallObserver {
 // Any thread may call any method.
 class CallCounts {
  public:
-  // `call` and `code` are of small, fixed sets: "Prepare", "ALREADY_EXISTS".
+  // `call` and `code` are of small, fixed sets: "Prepare", "already exists".
   void add(const std::string& call, const std::string& code, Duration duration);
 
   struct Snapshot {
