@@ -64,11 +64,11 @@ Cache::~Cache() {
   // of these threads asks once more: with a fill, or for a chunk that is wrong.
   at_work_.wait();
   verify_.reset();  // has handed its last chunks to behind_ and write_, its last losses to rescue_
+  rescue_.reset();  // whoever writes a chunk, these too, asks behind_ how much waits
   behind_->expire(SteadyTime::max());
-  write_->finish();  // whoever writes a chunk asks behind_ how much waits
+  write_->finish();
   behind_.reset();
   write_.reset();
-  rescue_.reset();
   for (const auto& layer : open_layers()) {
     if (auto closed = layer->close(); !closed) log::error("{}", closed.error().message);
   }

@@ -2,11 +2,14 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <future>
 
+#include "cache/fault.h"
 #include "support/fake_clock.h"
 #include "support/fake_range_source.h"
 #include "support/sample_layer.h"
+#include "support/tar_builder.h"
 #include "support/temp_dir.h"
 
 namespace runnel::cache {
@@ -147,6 +150,56 @@ TEST(Cache, WaitsAtItsEndForTheAnswersOfItsSources) {
   ended.get();
   ASSERT_EQ(answer.wait_for(std::chrono::seconds(0)), std::future_status::ready);
   EXPECT_EQ(answer.get().error().code, Code::kCancelled);
+}
+
+// It writes chunks itself, and asks then how much waits to be written behind: that goes after it,
+// so what waits there is not written before.
+TEST(Cache, LetsARescueUnderWayEndBeforeWhatItAsks) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  const auto tar = test::TarBuilder().file("f", as_text(sample.device)).end().bytes();
+  Cache::Options options = kQuiet;
+  options.write_behind.longest = std::chrono::hours(1);
+  options.measure = [](const std::string&) -> Result<Cache::Disk> {
+    return Cache::Disk{.bytes = uint64_t{1} << 40, .free = uint64_t{1} << 40};
+  };
+  std::promise<void> rescued;
+  std::promise<void> go;
+  std::atomic<int> writes = 0;
+  set_faults([&](std::string_view point) {
+    if (point == "before-write" && writes++ == 0) {
+      rescued.set_value();
+      go.get_future().wait();
+    }
+    return 0;
+  });
+  auto cache = Cache::open(root.path(), options, kClock).value();
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  auto original = std::make_shared<FakeRangeSource>(tar);
+  auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+  layer->add_original({.name = "registry/app",
+                       .digest = oci::Digest::of(tar),
+                       .diff_id = oci::Digest::of(tar),
+                       .source = original});
+  const auto last = layer->table().at(3);
+  ASSERT_TRUE(layer->insert(3, Bytes(sample.blob).subspan(last.blob_offset, last.stored_size)));
+  source->fail(Error(Code::kNotFound, "404"));
+  layer->read(0, 10, fetch::Priority::kDemand, kClock.now() + std::chrono::seconds(20),
+              [](const Result<ReadBytes>&) {});
+  rescued.get_future().wait();
+  layer.reset();
+  source->shutdown();
+  original->shutdown();
+
+  auto ended = std::async(std::launch::async, [&] { cache.reset(); });
+
+  // It has its chance to go on too early.
+  EXPECT_EQ(ended.wait_for(std::chrono::milliseconds(300)), std::future_status::timeout);
+  EXPECT_EQ(writes, 1);
+  go.set_value();
+  ended.get();
+  EXPECT_EQ(writes, 4) << "of the rescue, and the one that waited";
+  set_faults({});
 }
 
 TEST(Cache, RemovesWhatNobodyNeeds) {
