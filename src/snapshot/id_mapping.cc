@@ -80,12 +80,32 @@ Result<UniqueFd> user_namespace(const IdMapping& mapping) {
   return made_namespace;
 }
 
-// Whether `path` is a mount point: its device, or what it is, differs from its parent's.
-bool is_mount_point(const std::string& path) {
+// Without asking the file system, which nobody may serve any more.
+std::optional<struct statx> look_at(const std::string& path) {
   struct statx here{};
-  return ::statx(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW, STATX_TYPE, &here) == 0 &&
-         (here.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0 &&
+  const int flags = AT_SYMLINK_NOFOLLOW | AT_STATX_DONT_SYNC;
+  if (::statx(AT_FDCWD, path.c_str(), flags, STATX_TYPE, &here) != 0) return std::nullopt;
+  return here;
+}
+
+bool is_mount_point(const struct statx& here) {
+  return (here.stx_attributes_mask & STATX_ATTR_MOUNT_ROOT) != 0 &&
          (here.stx_attributes & STATX_ATTR_MOUNT_ROOT) != 0;
+}
+
+// Whether a mount of the source's file system is at `target`. Each mount of an image has a device
+// number of its own, which its clones share.
+bool is_clone(const std::string& target, const std::string& source) {
+  const auto here = look_at(target);
+  const auto there = look_at(source);
+  return here && there && is_mount_point(*here) && here->stx_dev_major == there->stx_dev_major &&
+         here->stx_dev_minor == there->stx_dev_minor;
+}
+
+// All that is mounted at `path`, one on top of the other. Who uses it keeps it.
+void detach(const std::string& path) {
+  while (::umount2(path.c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0) {
+  }
 }
 
 }  // namespace
@@ -133,8 +153,9 @@ Result<std::optional<IdMapping>> id_mapping_of(const Labels& labels) {
 
 Result<void> mount_id_mapped(const std::string& source, const std::string& target,
                              const IdMapping& mapping) {
+  if (is_clone(target, source)) return {};
+  detach(target);
   RUNNEL_DO(make_directories(target, 0711));
-  if (is_mount_point(target)) return {};
   RUNNEL_TRY(const auto users, user_namespace(mapping));
   const UniqueFd tree(::open_tree(AT_FDCWD, source.c_str(), OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
   if (!tree) return fail_errno("clone {}", source);
@@ -146,7 +167,7 @@ Result<void> mount_id_mapped(const std::string& source, const std::string& targe
     return fail(Code::kUnsupported,
                 "this kernel cannot show {} with other owners (an ID-mapped mount of its file "
                 "system): run the container without --remap-labels, and containerd copies the "
-                "image and changes its owners",
+                "image and changes its owners; a pod needs hostUsers: true",
                 source);
   }
   if (::move_mount(tree.get(), "", AT_FDCWD, target.c_str(), MOVE_MOUNT_F_EMPTY_PATH) != 0) {
@@ -157,11 +178,8 @@ Result<void> mount_id_mapped(const std::string& source, const std::string& targe
 
 void unmount_id_mapped(const std::string& directory) {
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    while (is_mount_point(entry.path()) &&
-           ::umount2(entry.path().c_str(), UMOUNT_NOFOLLOW | MNT_DETACH) == 0) {
-    }
-  }
+  for (const auto& entry : std::filesystem::directory_iterator(directory, error))
+    detach(entry.path());
 }
 
 }  // namespace runnel::snapshot

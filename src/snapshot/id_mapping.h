@@ -44,7 +44,8 @@ Result<std::vector<IdRange>> parse_id_ranges(const std::string& text);
 Result<std::optional<IdMapping>> id_mapping_of(const Labels& labels);
 
 // Mounts `source` (a directory, usually a mount) at `target` with its owners mapped. Nothing to do
-// when something is mounted there. kUnsupported when the file system cannot.
+// when its file system is mounted there; another that is goes, because it is of an earlier mount of
+// the source, whose files nobody serves any more. kUnsupported when the file system cannot.
 Result<void> mount_id_mapped(const std::string& source, const std::string& target,
                              const IdMapping& mapping);
 // Unmounts what mount_id_mapped() mounted in `directory`; it need not exist. Who uses it keeps it.

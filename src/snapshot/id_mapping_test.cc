@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,6 +79,42 @@ TEST(IdMapping, ShowsOtherOwnersWithoutChangingAFile) {
   ASSERT_EQ(::stat((source + "/file").c_str(), &original), 0);
   EXPECT_EQ(original.st_uid, 7u);
   EXPECT_NE(::stat((lower + "/0/file").c_str(), &mapped), 0) << "it is still mounted";
+}
+
+TEST(IdMapping, TakesAnEarlierMountOfTheSourceAway) {
+  if (::geteuid() != 0) GTEST_SKIP() << "skipped: needs root";
+  const test::TempDir directory;
+  const auto source = directory.path() + "/source";
+  const auto lower = directory.path() + "/lower";
+  const auto first = lower + "/0";
+  ASSERT_TRUE(make_directories(source));
+  const IdMapping mapping{.users = {{0, 1000, 100}}, .groups = {{0, 2000, 100}}};
+  // As when a holder has died, and the next one has mounted the image anew.
+  const auto mount_anew = [&](const std::string& file) {
+    ::umount2(source.c_str(), MNT_DETACH);
+    return ::mount("none", source.c_str(), "tmpfs", 0, "") == 0 &&
+           replace_file(source + "/" + file, as_bytes("x"));
+  };
+  const auto map_and_look = [&](const std::string& file) -> Result<bool> {
+    RUNNEL_DO(mount_id_mapped(source, first, mapping));
+    return ::access((first + "/" + file).c_str(), F_OK) == 0;
+  };
+
+  ASSERT_TRUE(mount_anew("old"));
+  const auto old = map_and_look("old");
+  ASSERT_TRUE(mount_anew("new"));
+  const auto anew = map_and_look("new");
+  const bool on_top =
+      ::umount2(first.c_str(), MNT_DETACH) == 0 && ::access((first + "/old").c_str(), F_OK) == 0;
+  unmount_id_mapped(lower);
+  ::umount2(source.c_str(), MNT_DETACH);
+
+  if (!old && old.error().code == Code::kUnsupported)
+    GTEST_SKIP() << "skipped: needs a tmpfs with ID-mapped mounts";
+  ASSERT_TRUE(old && anew);
+  EXPECT_TRUE(*old);
+  EXPECT_TRUE(*anew) << "the dead mount is still shown";
+  EXPECT_FALSE(on_top) << "the dead mount is below it";
 }
 
 }  // namespace
