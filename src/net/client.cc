@@ -2,30 +2,13 @@
 
 #include <future>
 
+#include "net/buffer_sink.h"
 #include "net/client_loop.h"
 #include "net/opened_body.h"
 
 namespace runnel::net {
 
 namespace {
-
-class BufferSink final : public ResponseSink {
- public:
-  BufferSink(size_t limit, std::string shown) : limit_(limit), shown_(std::move(shown)) {}
-
-  Result<void> data(Bytes bytes) override {
-    if (bytes.size() > limit_ - body_.size())
-      return fail(Code::kExhausted, "{}: the body is larger than {} bytes", shown_, limit_);
-    body_.insert(body_.end(), bytes.begin(), bytes.end());
-    return {};
-  }
-  Buffer take() { return std::move(body_); }
-
- private:
-  const size_t limit_;
-  const std::string shown_;
-  Buffer body_;
-};
 
 // Somebody else's sink, lent for the time of a blocking call.
 class LentSink final : public ResponseSink {

@@ -5,8 +5,10 @@
 #include <future>
 
 #include "net/client.h"
+#include "net/fetch_async.h"
 #include "support/bodies.h"
 #include "support/raw_socket.h"
+#include "support/run_coroutine.h"
 #include "support/scripted_server.h"
 
 namespace runnel::net {
@@ -81,6 +83,8 @@ TEST(ClientLimits, BoundsABufferedBody) {
 
   EXPECT_TRUE(client.fetch(ClientRequest(server.url("/")), 5));
   EXPECT_EQ(client.fetch(ClientRequest(server.url("/")), 4).error().code, Code::kExhausted);
+  auto too_long = fetch_async(client, ClientRequest(server.url("/")), 4, {});
+  EXPECT_EQ(test::run_coroutine(std::move(too_long)).error().code, Code::kExhausted);
 }
 
 TEST(ClientLimits, GivesUpAServerThatStalls) {

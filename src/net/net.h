@@ -3,6 +3,7 @@
 //
 // server.h  HTTP/1.1 server; a Handler is a coroutine that gets a Request and returns a Response
 // client.h  HTTP client: callbacks, blocking calls, and coroutines with back-pressure
+// fetch_async.h  small responses for coroutines
 // async.h   how a coroutine waits for another thread (blocking work, a callback)
 // body.h    the two ways of a body: pulled by its reader (BodyStream), or a piece of a file
 // headers.h, url.h  the small pieces

@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "net/client.h"
+#include "net/fetch_async.h"
+#include "support/run_coroutine.h"
 #include "support/scripted_server.h"
 
 namespace runnel::net {
@@ -36,6 +38,22 @@ class Heard final : public TransferObserver {
   std::vector<TransferReport> begun_;
   std::vector<TransferReport> ended_;
 };
+
+TEST(TransferReport, IsOfACoroutinesRequestWhatItSays) {
+  Heard heard;
+  const ScriptedServer server(answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"));
+  Client client;
+  const TransferScope other("registry.example/other", "node");
+
+  const auto response = test::run_coroutine(fetch_async(client, ClientRequest(server.url("/token")),
+                                                        100, {"registry.example/a", "token"}));
+
+  ASSERT_TRUE(response) << response.error().message;
+  EXPECT_EQ(as_text(response->body), "hello");
+  ASSERT_EQ(heard.ended().size(), 1u);
+  EXPECT_EQ(heard.ended()[0].about, "registry.example/a");
+  EXPECT_STREQ(heard.ended()[0].purpose, "token");
+}
 
 TEST(TransferReport, TellsWhatARequestTookAndWasAbout) {
   Heard heard;

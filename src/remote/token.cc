@@ -4,6 +4,7 @@
 #include <boost/json.hpp>
 
 #include "base/base64.h"
+#include "net/fetch_async.h"
 #include "net/transfer_report.h"
 #include "net/url.h"
 #include "remote/error_body.h"
@@ -108,23 +109,42 @@ std::string_view repository_of(const Scope& scope) {
   return first.substr(kType.size(), end - kType.size());
 }
 
-Result<net::BufferedResponse> exchange(net::Client& client, const Endpoint& registry,
-                                       const TokenRequest& request, Duration timeout) {
-  const bool own = is_same_origin(request.realm, registry.url);
-  const auto send = [&](net::ClientRequest outgoing) {
-    outgoing.tls = own ? registry.tls : registry.tls_elsewhere;
-    outgoing.max_redirects = 0;  // nobody but the named realm may see the credential
-    outgoing.total_timeout = timeout;
-    const net::TransferScope scope(
-        fmt::format("{}/{}", registry.host, repository_of(request.scope)), "token");
-    outgoing.headers.set("Accept", "application/json");
-    return client.fetch(std::move(outgoing), kMaxAnswerBytes);
-  };
-  if (!has_identity_token(request)) return send(get_request(request));
-  auto response = send(post_request(request));
+// What to send, one after the other for as long as goes_on() says so.
+std::vector<net::ClientRequest> attempts(const Endpoint& registry, const TokenRequest& request,
+                                         Duration timeout) {
+  std::vector<net::ClientRequest> all;
+  if (has_identity_token(request)) all.push_back(post_request(request));
   // Servers without OAuth 2 take the token as a password.
-  const bool no_post = response && (response->head.status == 404 || response->head.status == 405);
-  return no_post ? send(get_request(request)) : response;
+  all.push_back(get_request(request));
+  const bool own = is_same_origin(request.realm, registry.url);
+  for (auto& one : all) {
+    one.tls = own ? registry.tls : registry.tls_elsewhere;
+    one.max_redirects = 0;  // nobody but the named realm may see the credential
+    one.total_timeout = timeout;
+    one.headers.set("Accept", "application/json");
+  }
+  return all;
+}
+
+// After a POST that the server does not know.
+bool goes_on(const Result<net::BufferedResponse>& response) {
+  return response && (response->head.status == 404 || response->head.status == 405);
+}
+
+net::TransferScope::Words words_of(const Endpoint& registry, const TokenRequest& request) {
+  return {.about = fmt::format("{}/{}", registry.host, repository_of(request.scope)),
+          .purpose = "token"};
+}
+
+std::string where(const TokenRequest& request) {
+  return "token server " + net::without_secrets(request.realm.substr(0, 200));
+}
+
+Result<Token> taken(const Result<net::BufferedResponse>& response, const TokenRequest& request) {
+  if (!response) return std::unexpected(response.error().in(where(request)));
+  auto token = interpret(*response, request);
+  if (!token) return std::unexpected(token.error().in(where(request)));
+  return token;
 }
 
 }  // namespace
@@ -168,14 +188,29 @@ std::string Scope::text() const {
 
 Result<Token> fetch_token(net::Client& client, const Endpoint& registry,
                           const TokenRequest& request, Duration timeout) {
-  const std::string where = "token server " + net::without_secrets(request.realm.substr(0, 200));
   if (auto allowed = check_leads_on(registry, request.realm); !allowed)
-    return std::unexpected(allowed.error().in(where));
-  auto response = exchange(client, registry, request, timeout);
-  if (!response) return std::unexpected(response.error().in(where));
-  auto token = interpret(*response, request);
-  if (!token) return std::unexpected(token.error().in(where));
-  return token;
+    return std::unexpected(allowed.error().in(where(request)));
+  const auto words = words_of(registry, request);
+  const net::TransferScope scope(words.about, words.purpose);
+  Result<net::BufferedResponse> response;
+  for (auto& attempt : attempts(registry, request, timeout)) {
+    response = client.fetch(std::move(attempt), kMaxAnswerBytes);
+    if (!goes_on(response)) break;
+  }
+  return taken(response, request);
+}
+
+net::awaitable<Result<Token>> fetch_token_async(net::Client& client, Endpoint registry,
+                                                TokenRequest request, Duration timeout) {
+  if (auto allowed = check_leads_on(registry, request.realm); !allowed)
+    co_return std::unexpected(allowed.error().in(where(request)));
+  const auto words = words_of(registry, request);
+  Result<net::BufferedResponse> response;
+  for (auto& attempt : attempts(registry, request, timeout)) {
+    response = co_await net::fetch_async(client, std::move(attempt), kMaxAnswerBytes, words);
+    if (!goes_on(response)) break;
+  }
+  co_return taken(response, request);
 }
 
 }  // namespace runnel::remote

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/clock.h"
+#include "net/body.h"
 #include "net/client.h"
 #include "remote/credentials.h"
 #include "remote/hosts.h"
@@ -54,5 +55,8 @@ struct Token {
 // not see it (remote/url.h); kUnavailable when it fails in a way that may pass.
 Result<Token> fetch_token(net::Client& client, const Endpoint& registry,
                           const TokenRequest& request, Duration timeout);
+// The same for coroutines, without blocking. The client must live until it has returned.
+net::awaitable<Result<Token>> fetch_token_async(net::Client& client, Endpoint registry,
+                                                TokenRequest request, Duration timeout);
 
 }  // namespace runnel::remote
