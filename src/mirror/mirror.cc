@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "mirror/answers.h"
+#include "mirror/upstream.h"
 #include "net/async.h"
 #include "oci/document.h"
 #include "oci/media_types.h"
@@ -74,6 +75,16 @@ std::optional<oci::Digest> verified_digest(const Target& target, const std::stri
 // could use them through the mirror. containerd has the same hosts.toml and goes there itself.
 bool may_lend(const remote::Endpoint& endpoint) {
   return endpoint.headers.empty() && (!endpoint.tls || endpoint.tls->certificate_file.empty());
+}
+
+net::ClientRequest upstream_request(const net::Request& request, const Target& target,
+                                    const remote::Endpoint& endpoint) {
+  net::ClientRequest upstream(request.method,
+                              endpoint.url + net::percent_encode_path(request.path));
+  upstream.headers = selected(request.headers, kRequestHeaders);
+  if (target.manifest) upstream.headers.add(artifact::kAskHeader, artifact::kAskBootBlob);
+  upstream.connect_timeout = kConnectTimeout;
+  return upstream;
 }
 
 std::optional<artifact::BootHint> boot_hint(const Headers& headers) {
@@ -198,38 +209,33 @@ net::awaitable<Response> Mirror::forward(const net::Request& request, const std:
                                  ": its hosts.toml has a client certificate or headers, which "
                                  "are lent to nobody; ask the registry itself");
   }
-  net::ClientRequest upstream(request.method,
-                              endpoint.url + net::percent_encode_path(request.path));
-  upstream.tls = endpoint.tls;
-  upstream.headers = selected(request.headers, kRequestHeaders);
-  if (target->manifest) upstream.headers.add(artifact::kAskHeader, artifact::kAskBootBlob);
-  upstream.connect_timeout = kConnectTimeout;
-  auto opened = co_await client_.open(std::move(upstream));
-  if (!opened) {
+  auto upstream = upstream_request(request, *target, endpoint);
+  auto answered = co_await ask_upstream(client_, endpoint, std::move(upstream));
+  if (!answered) {
     log::warning("mirror: {} {} of {}: {}", request.method, request.path, host,
-                 opened.error().message);
+                 answered.error().message);
     co_return error_response(503, "UNAVAILABLE",
-                             fmt::format("{}: {}", host, opened.error().message));
+                             fmt::format("{}: {}", host, answered.error().message));
   }
+  auto& opened = answered->response;
 
-  const int status = opened->head.status;
-  Response response(status, selected(opened->head.headers, kResponseHeaders));
+  const int status = opened.head.status;
+  Response response(status, selected(opened.head.headers, kResponseHeaders));
   if (status == 401) send_to_desk(request, host, response);
   const auto authorization = request.headers.first("Authorization");
-  if (authorization && (status == 200 || status == 206))
-    desk_.accepted(host, target->repository, *authorization);
-  response.content_length = content_length(opened->head.headers);
+  if (authorization && answered->taken) desk_.accepted(host, target->repository, *authorization);
+  response.content_length = content_length(opened.head.headers);
   const bool is_head = request.method == "HEAD";
-  const auto& told = opened->head.headers;
+  const auto& told = opened.head.headers;
   if (target->manifest && status == 200 && (is_head || told.has(artifact::kBootBlobHeader)))
     tell_name(host, *target, told);
   if (is_head) co_return response;
   if (!target->manifest || status != 200) {
-    response.body = std::move(opened->body);
+    response.body = std::move(opened.body);
     co_return response;
   }
 
-  auto bytes = co_await read_all(*opened->body, oci::kMaxDocumentBytes);
+  auto bytes = co_await read_all(*opened.body, oci::kMaxDocumentBytes);
   if (!bytes) co_return error_response(503, "UNAVAILABLE", bytes.error().message);
   const auto digest = verified_digest(*target, *bytes);
   if (!digest) {

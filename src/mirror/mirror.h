@@ -1,6 +1,7 @@
 // mirror/ is the HTTP server through which containerd pulls: it hands every request on to the
-// registry that the request's `ns` names, hands the answer back, and tells an observer which
-// manifests went by, so that an image's artifact is looked up while containerd still reads.
+// registry that the request's `ns` names, and to where that redirects it, hands the answer back,
+// and tells an observer which manifests went by, so that an image's artifact is looked up while
+// containerd still reads.
 //
 // It does not hold: anything it has seen (no blob is kept), credentials of the node's own (a
 // request goes on with what its client sent, nothing more), or what the observer does. A registry's

@@ -6,7 +6,8 @@
 #include "base/base64.h"
 #include "base/log.h"
 #include "mirror/answers.h"
-#include "net/async.h"
+#include "mirror/reach.h"
+#include "net/fetch_async.h"
 #include "oci/reference.h"
 #include "remote/challenge.h"
 #include "remote/token.h"
@@ -78,16 +79,24 @@ net::awaitable<Result<std::string>> read_form(net::RequestBody& body) {
 
 }  // namespace
 
+std::optional<TokenDesk::Realm> TokenDesk::learn_realm(const remote::Endpoint& endpoint,
+                                                       std::string_view line) {
+  const auto challenges = remote::parse_challenges(line);
+  const auto* bearer = challenges ? find_bearer(*challenges) : nullptr;
+  if (bearer == nullptr || !check_reach(endpoint, bearer->parameter("realm"))) return std::nullopt;
+  Realm realm{.url = std::string(bearer->parameter("realm")),
+              .service = std::string(bearer->parameter("service"))};
+  remember(endpoint.host, realm);
+  return realm;
+}
+
 std::string TokenDesk::challenge(const std::string& host, std::string_view line,
                                  const std::string& authority) {
-  const auto parsed = remote::parse_challenges(line);
-  const auto* bearer = parsed ? find_bearer(*parsed) : nullptr;
-  if (bearer == nullptr || bearer->parameter("realm").empty()) return std::string(line);
-  remember(host, Realm{.url = std::string(bearer->parameter("realm")),
-                       .service = std::string(bearer->parameter("service"))});
+  if (!learn_realm(hosts_.endpoint(host), line)) return std::string(line);
   auto out = fmt::format("Bearer realm=\"http://{}{}?ns={}\"", authority, kPath,
                          net::percent_encode(host));
-  for (const auto& [name, value] : bearer->parameters)
+  const auto challenges = remote::parse_challenges(line).value();
+  for (const auto& [name, value] : find_bearer(challenges)->parameters)
     if (name != "realm") out += fmt::format(",{}={}", name, quoted(value));
   return out;
 }
@@ -129,47 +138,44 @@ net::awaitable<Result<TokenDesk::Asked>> TokenDesk::read_post(net::RequestBody& 
 }
 
 // Known from the 401 that brought the client here, unless this process is younger than that.
-Result<TokenDesk::Realm> TokenDesk::realm_of(const std::string& host) {
+net::awaitable<Result<TokenDesk::Realm>> TokenDesk::realm_of(const remote::Endpoint& endpoint) {
   {
     const std::lock_guard lock(mutex_);
-    const auto known = realms_.find(host);
-    if (known != realms_.end()) return known->second;
+    const auto known = realms_.find(endpoint.host);
+    if (known != realms_.end()) co_return known->second;
   }
-  const auto endpoint = hosts_.endpoint(host);
   net::ClientRequest ping(endpoint.url + "/v2/");
   ping.tls = endpoint.tls_elsewhere;
+  ping.max_redirects = 0;  // a 401 of somebody else names no token server of the registry's
   ping.total_timeout = kTimeout;
-  RUNNEL_TRY(const auto answer, client_.fetch(std::move(ping), kMaxPing));
-  for (const auto line : answer.head.headers.all("WWW-Authenticate")) {
-    const auto parsed = remote::parse_challenges(line);
-    const auto* bearer = parsed ? find_bearer(*parsed) : nullptr;
-    if (bearer == nullptr || bearer->parameter("realm").empty()) continue;
-    const Realm realm{.url = std::string(bearer->parameter("realm")),
-                      .service = std::string(bearer->parameter("service"))};
-    remember(host, realm);
-    return realm;
-  }
-  return fail(Code::kNotFound, "{} names no token server", host);
+  const net::TransferScope::Words words;
+  RUNNEL_CO_TRY(const auto answer,
+                co_await net::fetch_async(client_, std::move(ping), kMaxPing, words));
+  for (const auto line : answer.head.headers.all("WWW-Authenticate"))
+    if (auto realm = learn_realm(endpoint, line)) co_return *std::move(realm);
+  co_return fail(Code::kNotFound, "{} names no token server that we may ask", endpoint.host);
 }
 
-// Blocks. The JSON that the client gets.
-Result<std::string> TokenDesk::exchange(const std::string& host, const Asked& asked) {
+// The JSON that the client gets.
+net::awaitable<Result<std::string>> TokenDesk::exchange(const std::string& host,
+                                                        const Asked& asked) {
   auto endpoint = hosts_.endpoint(host);
-  if (endpoint.refused) return std::unexpected(*endpoint.refused);
-  RUNNEL_TRY(const auto realm, realm_of(host));
-  const std::vector<std::string_view> scopes(asked.scopes.begin(), asked.scopes.end());
-  const remote::TokenRequest request{
-      .realm = realm.url,
-      .service = asked.service.empty() ? realm.service : asked.service,
-      .scope = remote::Scope::of(scopes),
-      .credential = asked.credential};
+  if (endpoint.refused) co_return std::unexpected(*endpoint.refused);
   endpoint.tls = endpoint.tls_elsewhere;  // our own certificate is not the client's
-  RUNNEL_TRY(const auto token, remote::fetch_token(client_, endpoint, request, kTimeout));
+  RUNNEL_CO_TRY(const auto realm, co_await realm_of(endpoint));
+  const std::vector<std::string_view> scopes(asked.scopes.begin(), asked.scopes.end());
+  remote::TokenRequest request{.realm = realm.url,
+                               .service = asked.service.empty() ? realm.service : asked.service,
+                               .scope = remote::Scope::of(scopes),
+                               .credential = asked.credential};
+  RUNNEL_CO_TRY(const auto token, co_await remote::fetch_token_async(client_, endpoint,
+                                                                     std::move(request), kTimeout));
   remember(token.value.reveal(), Issued{.host = host, .credential = asked.credential});
   const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(token.lifetime).count();
-  return boost::json::serialize(boost::json::object{{"token", token.value.reveal()},
-                                                    {"access_token", token.value.reveal()},
-                                                    {"expires_in", std::max<int64_t>(seconds, 1)}});
+  const boost::json::object answer{{"token", token.value.reveal()},
+                                   {"access_token", token.value.reveal()},
+                                   {"expires_in", std::max<int64_t>(seconds, 1)}};
+  co_return boost::json::serialize(answer);
 }
 
 net::awaitable<Response> TokenDesk::handle(const net::Request& request, net::RequestBody& body,
@@ -181,10 +187,13 @@ net::awaitable<Response> TokenDesk::handle(const net::Request& request, net::Req
   if (asked->scopes.size() > kMaxScopes)
     co_return error_response(400, "UNSUPPORTED", "too many scopes");
 
-  auto work = [this, host, asked = *std::move(asked)] { return exchange(host, asked); };
-  auto token = co_await net::on_pool(pool_, std::move(work));
+  const auto place = waiting_.take(host);
+  if (!place)
+    co_return error_response(503, "UNAVAILABLE",
+                             host + ": too many wait for token servers; ask the registry itself");
+  const auto token = co_await exchange(host, *asked);
   net::Headers headers{{"Content-Type", "application/json"}, {"Cache-Control", "no-store"}};
-  if (token) co_return Response(200, std::move(headers), *std::move(token));
+  if (token) co_return Response(200, std::move(headers), *token);
   log::info("mirror: {}: no token for a client: {}", host, token.error().message);
   const auto message = fmt::format("{}: {}", host, token.error().message);
   switch (token.error().code) {

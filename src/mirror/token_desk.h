@@ -9,6 +9,10 @@
 // (remote/shown_credentials.h), so that the node can read the rest of the image when the token is
 // old. Nothing here is done with credentials of the node's own: no local process gets more rights
 // from the mirror than it has itself. ("_runnel" is in no repository's name.)
+//
+// A registry whose token server is slow holds up its own clients only: waiting takes no thread, and
+// of one registry's requests so many may wait that the others' find a place. One too many is
+// answered 503, after which containerd goes on without the mirror.
 #pragma once
 
 #include <deque>
@@ -18,7 +22,7 @@
 #include <string>
 #include <vector>
 
-#include "base/worker_pool.h"
+#include "mirror/host_shares.h"
 #include "net/client.h"
 #include "net/server.h"
 #include "remote/hosts.h"
@@ -31,11 +35,24 @@ class TokenDesk {
  public:
   static constexpr const char* kPath = "/v2/_runnel/token";
 
-  TokenDesk(net::Client& client, const remote::Hosts& hosts, remote::ShownCredentials& shown)
-      : client_(client), hosts_(hosts), shown_(shown) {}
+  // How many requests may wait for token servers.
+  struct Limits {
+    size_t of_one_host = 64;
+    size_t of_all = 256;
+  };
 
-  // One WWW-Authenticate line of a registry's 401 as the client shall see it: with our realm at
-  // `authority`, where the client reached us. Lines without a Bearer challenge stay as they are.
+  TokenDesk(net::Client& client, const remote::Hosts& hosts, remote::ShownCredentials& shown)
+      : TokenDesk(client, hosts, shown, Limits()) {}
+  TokenDesk(net::Client& client, const remote::Hosts& hosts, remote::ShownCredentials& shown,
+            Limits limits)
+      : client_(client),
+        hosts_(hosts),
+        shown_(shown),
+        waiting_(limits.of_one_host, limits.of_all) {}
+
+  // One WWW-Authenticate line of a registry's own 401 as the client shall see it: with our realm at
+  // `authority`, where the client reached us. Lines without a Bearer challenge stay as they are,
+  // and so do those whose token server is none that we go to for a client (mirror/reach.h).
   std::string challenge(const std::string& host, std::string_view line,
                         const std::string& authority);
 
@@ -43,7 +60,7 @@ class TokenDesk {
   net::awaitable<net::Response> handle(const net::Request& request, net::RequestBody& body,
                                        const std::string& host);
 
-  // The registry took a client's request that had this Authorization header.
+  // The registry itself took a client's request that had this Authorization header.
   void accepted(const std::string& host, const std::string& repository,
                 std::string_view authorization);
 
@@ -64,8 +81,9 @@ class TokenDesk {
 
   static Result<Asked> read_get(const net::Request& request);
   static net::awaitable<Result<Asked>> read_post(net::RequestBody& body);
-  Result<Realm> realm_of(const std::string& host);
-  Result<std::string> exchange(const std::string& host, const Asked& asked);
+  std::optional<Realm> learn_realm(const remote::Endpoint& endpoint, std::string_view line);
+  net::awaitable<Result<Realm>> realm_of(const remote::Endpoint& endpoint);
+  net::awaitable<Result<std::string>> exchange(const std::string& host, const Asked& asked);
   void remember(const std::string& host, Realm realm);
   void remember(std::string token, Issued issued);
 
@@ -78,7 +96,7 @@ class TokenDesk {
   std::map<std::string, Issued> issued_;  // by token
   std::deque<std::string> issued_order_;
 
-  WorkerPool pool_{4};  // asks registries' token servers; last: its tasks use all of the above
+  HostShares waiting_;  // for hosts' token servers
 };
 
 }  // namespace runnel::mirror

@@ -109,6 +109,17 @@ TEST_F(TokenDeskTest, TakesIdentityTokensByPost) {
   EXPECT_EQ(shown()->kind, Credential::Kind::kIdentityToken);
 }
 
+TEST_F(TokenDeskTest, TakesIdentityTokensWhereTheRegistrysServerKnowsNoPost) {
+  behaviour_.oauth_post = false;
+  registry_.set(behaviour_);
+
+  const auto answer = post(realm(),
+                           "grant_type=refresh_token&service=fake&scope=repository%3Ateam"
+                           "%2Fapp%3Apull&refresh_token=identity");
+
+  EXPECT_FALSE(token_of(answer).empty());
+}
+
 TEST_F(TokenDeskTest, TakesPasswordsByPost) {
   const auto answer = post(realm(),
                            "grant_type=password&service=fake&scope=repository%3Ateam%2Fapp"
