@@ -62,6 +62,20 @@ struct DocumentName {
   bool operator==(const DocumentName&) const = default;
 };
 
+// All documents of a kind whose names begin with this, which is not empty.
+struct DocumentPrefix {
+  std::string kind;
+  std::string prefix;
+
+  bool operator==(const DocumentPrefix&) const = default;
+};
+
+struct NewDocument {
+  std::string kind;
+  std::string name;
+  std::string body;
+};
+
 struct NewManifest {
   oci::Digest digest;
   std::string media_type;
@@ -73,8 +87,9 @@ struct NewManifest {
   oci::Descriptor descriptor;  // what the subject's referrers list says of it
   std::vector<std::string> tags;
   Undo undo = Undo::kNever;  // of what a tag pointed to that now points here
-  // Documents that are deleted with it, in one. They may be gone already.
-  std::vector<DocumentName> replaces;
+  // Documents that are deleted with it, if there are any, and then such as are made, or made anew.
+  std::vector<DocumentPrefix> replaces;
+  std::vector<NewDocument> documents;
 };
 
 // A tag that is to point to a manifest later. A document stands for it until then.
@@ -202,8 +217,9 @@ class MetadataStore {
   virtual Result<bool> remove_if_unlinked(const oci::Digest& digest,
                                           const std::function<Result<void>()>& remove) = 0;
 
-  // Stores it if it is new, and points the tags to it. One that was deleted and not yet forgotten
-  // comes back, with its streaming artifacts; one whose stored bytes are others gets these.
+  // Stores it if it is new, points the tags to it, and changes its documents. One that was deleted
+  // and not yet forgotten comes back, with its streaming artifacts; one whose stored bytes are
+  // others gets these.
   virtual Result<PutManifestOutcome> put_manifest(std::string_view repository,
                                                   const NewManifest& manifest) = 0;
   // Deletes the document, and points the tag if the document was there and the manifest is: whoever
@@ -224,7 +240,10 @@ class MetadataStore {
   // What delete_manifest would take now: digests and tags, as texts.
   virtual Result<std::vector<std::string>> taken_with(std::string_view repository,
                                                       const oci::Digest& digest) = 0;
-  virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo) = 0;
+  // With the documents that stand for what waits for it (WaitingTag), which do not come back.
+  // False, and nothing changed, when there was neither.
+  virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo,
+                                  const std::vector<DocumentPrefix>& waiting) = 0;
   // With everything in it.
   virtual Result<bool> delete_repository(std::string_view name, Undo undo) = 0;
 

@@ -158,19 +158,25 @@ Result<std::vector<std::string>> SqliteStore::taken_with(std::string_view reposi
   return found;
 }
 
-Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag, Undo undo) {
+Result<int64_t> SqliteStore::target_of(int64_t repository, std::string_view tag) {
+  RUNNEL_TRY(auto rows,
+             writer_->query("SELECT manifest FROM tags WHERE repository = ? AND name = ?",
+                            {repository, tag}));
+  RUNNEL_TRY(const bool found, rows.next());
+  return found ? rows.integer(0) : 0;
+}
+
+Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag, Undo undo,
+                                     const std::vector<DocumentPrefix>& waiting) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const auto repository_id, live_repository(repository));
   if (!repository_id) return false;
-  int64_t manifest = 0;
-  {
-    RUNNEL_TRY(auto rows,
-               writer_->query("SELECT manifest FROM tags WHERE repository = ? AND name = ?",
-                              {*repository_id, tag}));
-    RUNNEL_TRY(const bool found, rows.next());
-    if (!found) return false;
-    manifest = rows.integer(0);
+  RUNNEL_TRY(const int64_t waited, remove_documents(waiting));
+  RUNNEL_TRY(const int64_t manifest, target_of(*repository_id, tag));
+  if (manifest == 0) {
+    RUNNEL_DO(transaction.commit());
+    return waited != 0;
   }
   RUNNEL_TRY(const int64_t id, insert_deletion(Deletion::Kind::kTag, *repository_id, manifest));
   RUNNEL_DO(writer_->run("INSERT INTO deleted_tags (deletion, name, manifest) VALUES (?, ?, ?)",

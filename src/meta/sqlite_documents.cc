@@ -6,6 +6,12 @@ namespace runnel::meta {
 
 namespace {
 
+// What sorts behind all that begin with the prefix, and before all others.
+std::string behind(std::string prefix) {
+  ++prefix.back();
+  return prefix;
+}
+
 Document document_of(const Query& row) {
   return {.name = std::string(row.text(0)),
           .body = std::string(row.text(1)),
@@ -60,6 +66,24 @@ Result<int64_t> SqliteStore::put_document(std::string_view kind, std::string_vie
 Result<int64_t> SqliteStore::remove_document(const DocumentName& document) {
   return writer_->run("DELETE FROM documents WHERE kind = ? AND name = ?",
                       {document.kind, document.name});
+}
+
+Result<int64_t> SqliteStore::remove_documents(const std::vector<DocumentPrefix>& all) {
+  int64_t removed = 0;
+  for (const auto& [kind, prefix] : all) {
+    RUNNEL_TRY(const int64_t count,
+               writer_->run("DELETE FROM documents WHERE kind = ? AND name >= ? AND name < ?",
+                            {kind, prefix, behind(prefix)}));
+    removed += count;
+  }
+  return removed;
+}
+
+Result<void> SqliteStore::insert_documents(const std::vector<NewDocument>& all) {
+  for (const auto& [kind, name, body] : all)
+    RUNNEL_DO(writer_->run("INSERT OR REPLACE INTO documents (kind, name, body) VALUES (?, ?, ?)",
+                           {kind, name, body}));
+  return {};
 }
 
 Result<bool> SqliteStore::delete_document(std::string_view kind, std::string_view name) {

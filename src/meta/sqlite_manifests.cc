@@ -106,7 +106,8 @@ Result<PutManifestOutcome> SqliteStore::put_manifest(std::string_view repository
   outcome.created = manifest_row.second;
   for (const auto& tag : manifest.tags)
     RUNNEL_DO(point_tag(repository_id, tag, manifest_row.first, manifest.undo));
-  for (const auto& each : manifest.replaces) RUNNEL_DO(remove_document(each));
+  RUNNEL_DO(remove_documents(manifest.replaces));
+  RUNNEL_DO(insert_documents(manifest.documents));
   RUNNEL_DO(transaction.commit());
   return outcome;
 }
@@ -167,11 +168,7 @@ Result<void> SqliteStore::point_tag(int64_t repository, std::string_view tag, in
                                     Undo undo) {
   int64_t old = 0;
   if (undo == Undo::kPossible) {
-    RUNNEL_TRY(auto rows, writer_->query("SELECT manifest FROM tags WHERE repository = ? "
-                                         "AND name = ?",
-                                         {repository, tag}));
-    RUNNEL_TRY(const bool found, rows.next());
-    if (found) old = rows.integer(0);
+    RUNNEL_TRY(old, target_of(repository, tag));
   }
   if (old != 0 && old != manifest) {
     RUNNEL_TRY(const int64_t id, insert_deletion(Deletion::Kind::kOverwrite, repository, old));

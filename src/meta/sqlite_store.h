@@ -76,7 +76,8 @@ class SqliteStore final : public MetadataStore {
                                Undo undo) override;
   Result<std::vector<std::string>> taken_with(std::string_view repository,
                                               const oci::Digest& digest) override;
-  Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo) override;
+  Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo,
+                          const std::vector<DocumentPrefix>& waiting) override;
   Result<bool> delete_repository(std::string_view name, Undo undo) override;
   Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,
                                           size_t limit) override;
@@ -133,10 +134,15 @@ class SqliteStore final : public MetadataStore {
   Result<std::pair<int64_t, bool>> have_manifest(int64_t repository, const NewManifest& manifest);
   // Within a write transaction. How many there were: one or none.
   Result<int64_t> remove_document(const DocumentName& document);
+  // Within a write transaction. How many there were.
+  Result<int64_t> remove_documents(const std::vector<DocumentPrefix>& all);
+  Result<void> insert_documents(const std::vector<NewDocument>& all);
   Result<void> point_tag(int64_t repository, std::string_view tag, int64_t manifest, Undo undo);
   // The repository's row if it is there.
   Result<std::optional<int64_t>> live_repository(std::string_view name);
   Result<int64_t> insert_deletion(Deletion::Kind kind, int64_t repository, SqlValue manifest);
+  // The manifest's row that the tag points to; 0 when there is no such tag.
+  Result<int64_t> target_of(int64_t repository, std::string_view tag);
   // What the deletion took: its manifests' tags go with them.
   Result<void> take_tags(int64_t deletion);
   Result<void> finish_deletion(int64_t deletion, Undo undo);

@@ -149,21 +149,15 @@ Result<Conversions::PushPlan> Conversions::plan_push(const std::string& reposito
   return plan;
 }
 
-Result<void> Conversions::pushed(const std::string& repository, const oci::Digest& digest,
-                                 const std::vector<std::string>& tags, const PushPlan& plan,
+void Conversions::convert_pushed(const std::string& repository, const oci::Digest& digest,
                                  const std::string& principal) {
-  if (tags.empty()) return {};
-  if (plan.hold > Duration()) RUNNEL_DO(held_tags_.hold(repository, tags, digest, plan.hold));
-  if (!plan.convert) return {};
   const auto enqueued = request({.repository = repository,
                                  .digest = digest,
                                  .priority = meta::OperationPriority::kAutomatic,
                                  .principal = principal});
-  // The push has succeeded all the same.
   if (!enqueued)
     log::error("{}@{} will not be converted by itself: {}", repository, digest,
                enqueued.error().message);
-  return {};
 }
 
 std::string Conversions::metrics_text() const {

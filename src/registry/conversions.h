@@ -43,10 +43,9 @@ class Conversions {
     Duration hold{};       // how long its tags wait for the artifact; 0: they do not
   };
   Result<PushPlan> plan_push(const std::string& repository, const meta::NewManifest& manifest);
-  // The manifest is there; without these tags if they are to wait, and in place of what waited for
-  // them if not.
-  Result<void> pushed(const std::string& repository, const oci::Digest& digest,
-                      const std::vector<std::string>& tags, const PushPlan& plan,
+  // The manifest is there, and its plan says that it is converted. The push has succeeded whatever
+  // comes of it: held tags, for one, go when their time is over.
+  void convert_pushed(const std::string& repository, const oci::Digest& digest,
                       const std::string& principal);
 
   // runnel_registry_conversions_total and the like.

@@ -11,6 +11,7 @@
 #include "meta/sqlite_store.h"
 #include "registry/collector.h"
 #include "registry/fsck.h"
+#include "registry/held_tags.h"
 #include "registry/uploads.h"
 #include "support/crash_states.h"
 #include "support/fake_clock.h"
@@ -19,10 +20,15 @@ namespace runnel::registry {
 namespace {
 
 constexpr auto kLifetime = std::chrono::hours(1);
+constexpr SoftDeletePolicy kSoftDelete{
+    .enabled = true, .kept = std::chrono::days(7), .updated = {}};
 
 oci::Digest digest(std::string_view text) {
   return oci::Digest::of(as_bytes(text));
 }
+
+// A tag that waits when it is pushed.
+constexpr const char* kHeld = "held";
 
 struct Machine {
   explicit Machine(const std::string& data) {
@@ -55,7 +61,12 @@ struct Machine {
     made.blobs = {digest(blob)};
     made.tags = {tag};
     made.undo = meta::Undo::kPossible;
+    if (tag == kHeld) hold_tags(made, "a", clock.wall() + kLifetime);
     RUNNEL_CHECK(metadata->put_manifest("a", made)->missing.empty());
+  }
+
+  void release_tags(std::string_view text) {
+    RUNNEL_CHECK(HeldTags(*metadata, clock, kSoftDelete).release("a", digest(text)).has_value());
   }
 
   int64_t last_deletion() {
@@ -68,8 +79,8 @@ struct Machine {
   std::optional<Uploads> uploads;
 };
 
-// Says of blobs ("B"), manifests ("M") and the tag ("T") what was acknowledged, and takes it back
-// before it changes it.
+// Says of blobs ("B"), manifests ("M"), the tag ("T") and the held one ("H", "A or B" when it is
+// not known of which) what was acknowledged, and takes it back before it changes it.
 void live(const std::string& data, const test::CrashStates::Say& say) {
   Machine machine(data);
   machine.push_blob("layer one");
@@ -83,6 +94,13 @@ void live(const std::string& data, const test::CrashStates::Say& say) {
   machine.put_manifest("two", "layer two", "v");
   say("+Mtwo");
   say("+Ttwo");
+  machine.put_manifest("one", "layer one", kHeld);
+  say("+Hone");
+  say("+Hone or two");
+  say("-Hone");
+  machine.put_manifest("two", "layer two", kHeld);
+  say("+Htwo");
+  machine.release_tags("two");
   say("-Mone");
   RUNNEL_CHECK(
       machine.metadata->delete_manifest("a", digest("one"), meta::Undo::kPossible).value());
@@ -109,6 +127,11 @@ void check_said(Machine& machine, const std::string& said) {
     const auto name = said[0] == 'M' ? meta::ManifestName(digest(text)) : meta::ManifestName("v");
     const auto found = machine.metadata->manifest("a", name).value();
     EXPECT_EQ(found ? found->bytes : "absent", text) << said;
+  } else if (said[0] == 'H') {
+    for (const auto* const each : {"one", "two"}) machine.release_tags(each);
+    const auto found = machine.metadata->manifest("a", kHeld).value();
+    ASSERT_TRUE(found) << said;
+    EXPECT_TRUE(text.contains(found->bytes)) << said << ": " << found->bytes;
   }
 }
 

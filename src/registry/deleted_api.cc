@@ -178,9 +178,9 @@ Answer restore(const Call& call, std::string_view repository, std::string_view r
         .kind = Route::Kind::kManifest, .repository = std::string(repository), .target = tag};
     RUNNEL_DO(check_attributes(metadata, Attribute::kWrite, route));
     RUNNEL_TRY(const auto policy, call.services.soft_delete());
-    RUNNEL_DO(forget_held(metadata, route.repository, {tag}));
-    RUNNEL_TRY([[maybe_unused]] const bool went,
-               metadata.delete_tag(repository, tag, policy.undo()));
+    RUNNEL_TRY(
+        [[maybe_unused]] const bool went,
+        metadata.delete_tag(repository, tag, policy.undo(), held_for(route.repository, {tag})));
   }
   RUNNEL_TRY(const auto restored, metadata.restore(found->id));
   if (!restored) return refuse(409, "CONFLICT", fmt::format("{} came back meanwhile", digest));

@@ -23,24 +23,21 @@ int64_t milliseconds(WallTime time) {
 
 }  // namespace
 
-Result<std::vector<meta::DocumentName>> held_for(meta::MetadataStore& metadata,
-                                                 const std::string& repository,
-                                                 const std::vector<std::string>& tags) {
-  std::vector<meta::DocumentName> found;
-  for (const auto& tag : tags) {
-    const auto prefix = fmt::format("{} {} ", repository, tag);
-    RUNNEL_TRY(const auto held, metadata.documents(kKind, prefix, kPage));
-    for (const auto& each : held)
-      if (each.name.starts_with(prefix)) found.push_back({std::string(kKind), each.name});
-  }
-  return found;
+std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
+                                           const std::vector<std::string>& tags) {
+  std::vector<meta::DocumentPrefix> held;
+  held.reserve(tags.size());
+  for (const auto& tag : tags)
+    held.emplace_back(std::string(kKind), fmt::format("{} {} ", repository, tag));
+  return held;
 }
 
-Result<void> forget_held(meta::MetadataStore& metadata, const std::string& repository,
-                         const std::vector<std::string>& tags) {
-  RUNNEL_TRY(const auto held, held_for(metadata, repository, tags));
-  for (const auto& each : held) RUNNEL_DO(metadata.delete_document(each.kind, each.name));
-  return {};
+void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime until) {
+  manifest.replaces = held_for(repository, manifest.tags);
+  for (const auto& tag : manifest.tags)
+    manifest.documents.emplace_back(std::string(kKind), name_of(repository, tag, manifest.digest),
+                                    std::to_string(milliseconds(until)));
+  manifest.tags.clear();
 }
 
 struct HeldTags::Held {
@@ -66,18 +63,6 @@ struct HeldTags::Held {
     return made;
   }
 };
-
-Result<void> HeldTags::hold(const std::string& repository, const std::vector<std::string>& tags,
-                            const oci::Digest& digest, Duration time) {
-  RUNNEL_DO(forget_held(metadata_, repository, tags));
-  const auto until = std::to_string(milliseconds(clock_.wall() + time));
-  for (const auto& tag : tags) {
-    const auto put = metadata_.put_document(kKind, name_of(repository, tag, digest), until, 0);
-    // Another push of the same was faster: its tag is held already.
-    if (!put && put.error().code != Code::kConflict) return std::unexpected(put.error());
-  }
-  return {};
-}
 
 // Those whose names begin with the prefix, after `after`, which is then the last one looked at; ""
 // when there are no more.

@@ -5,7 +5,8 @@
 // its conversion has ended, however it did, or when the time is over. Until then a tag points to
 // what it pointed to before. Held tags are documents of the metadata store: any process lets them
 // go, and a tag is pointed only together with the end of its document. So who pushes or deletes a
-// tag takes what is held for it away, and knows that it does not come later.
+// tag takes what is held for it away in the same transaction, and knows that it does not come
+// later; and what is held is lost by no push or deletion that did not happen.
 #pragma once
 
 #include <string>
@@ -18,14 +19,13 @@
 
 namespace runnel::registry {
 
-// What is held for these tags. A push that points them replaces it (meta::NewManifest::replaces):
-// one that is refused leaves it waiting.
-Result<std::vector<meta::DocumentName>> held_for(meta::MetadataStore& metadata,
-                                                 const std::string& repository,
-                                                 const std::vector<std::string>& tags);
-// Before somebody deletes the tags: after that, what was held for them does not come any more.
-Result<void> forget_held(meta::MetadataStore& metadata, const std::string& repository,
-                         const std::vector<std::string>& tags);
+// Whatever is held for these tags: for a call that points or deletes them.
+std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
+                                           const std::vector<std::string>& tags);
+
+// Has the push hold its tags instead of pointing them: they point to it at `until` at the latest.
+// What was held for them before is forgotten.
+void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime until);
 
 // Any thread; calls block. The references must outlive it.
 class HeldTags {
@@ -33,11 +33,6 @@ class HeldTags {
   // `configured` as soft_delete_policy() takes it.
   HeldTags(meta::MetadataStore& metadata, const Clock& clock, const SoftDeletePolicy& configured)
       : metadata_(metadata), clock_(clock), configured_(configured) {}
-
-  // The tags will point to `digest` in `time` at the latest. What was held for them before is
-  // forgotten.
-  Result<void> hold(const std::string& repository, const std::vector<std::string>& tags,
-                    const oci::Digest& digest, Duration time);
 
   // Lets go what waits for this manifest.
   Result<void> release(const std::string& repository, const oci::Digest& digest);

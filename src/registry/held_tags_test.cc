@@ -23,8 +23,12 @@ class HeldTagsTest : public testing::Test {
   oci::Digest store(const std::string& note, const std::vector<std::string>& tags = {}) {
     return store_in(metadata_, note, tags);
   }
-  static oci::Digest store_in(meta::MetadataStore& metadata, const std::string& note,
-                              const std::vector<std::string>& tags) {
+  // Pushes it with tags that wait for a time.
+  oci::Digest hold(const std::string& note, const std::vector<std::string>& tags) {
+    return store_in(metadata_, note, tags, kTime);
+  }
+  oci::Digest store_in(meta::MetadataStore& metadata, const std::string& note,
+                       const std::vector<std::string>& tags, Duration time = {}) {
     oci::Manifest made;
     made.media_type = oci::kOciManifest;
     made.config.media_type = oci::kOciConfig;
@@ -36,7 +40,10 @@ class HeldTagsTest : public testing::Test {
         new_manifest(as_bytes(text), oci::kOciManifest, oci::Algorithm::kSha256).value();
     manifest.blobs_required = false;
     manifest.tags = tags;
-    manifest.replaces = held_for(metadata, "a", tags).value();
+    if (time > Duration())
+      hold_tags(manifest, "a", clock_.wall() + time);
+    else
+      manifest.replaces = held_for("a", tags);
     EXPECT_TRUE(metadata.put_manifest("a", manifest));
     return manifest.digest;
   }
@@ -69,9 +76,8 @@ class HeldTagsTest : public testing::Test {
 };
 
 TEST_F(HeldTagsTest, LetsATagGoWhenItsManifestIsReady) {
-  const auto digest = store("one");
+  const auto digest = hold("one", {"v1", "latest"});
   const auto other = store("two");
-  ASSERT_TRUE(held_.hold("a", {"v1", "latest"}, digest, kTime));
   ASSERT_TRUE(held_.release_due());
   ASSERT_TRUE(held_.release("a", other));
   ASSERT_TRUE(held_.release("b", digest));
@@ -84,8 +90,7 @@ TEST_F(HeldTagsTest, LetsATagGoWhenItsManifestIsReady) {
 }
 
 TEST_F(HeldTagsTest, LetsATagGoWhenItsTimeIsOver) {
-  const auto digest = store("one");
-  ASSERT_TRUE(held_.hold("a", {"v1"}, digest, kTime));
+  const auto digest = hold("one", {"v1"});
   clock_.advance(kTime - std::chrono::milliseconds(1));
   ASSERT_TRUE(held_.release_due());
   EXPECT_EQ(target("v1"), "");
@@ -97,10 +102,8 @@ TEST_F(HeldTagsTest, LetsATagGoWhenItsTimeIsOver) {
 }
 
 TEST_F(HeldTagsTest, PointsATagToTheNewestThatWasPushed) {
-  const auto first = store("one");
-  const auto second = store("two");
-  ASSERT_TRUE(held_.hold("a", {"v1"}, first, kTime));
-  ASSERT_TRUE(held_.hold("a", {"v1"}, second, kTime));
+  const auto first = hold("one", {"v1"});
+  const auto second = hold("two", {"v1"});
   ASSERT_TRUE(held_.release("a", second));
   ASSERT_TRUE(held_.release("a", first));
 
@@ -108,8 +111,7 @@ TEST_F(HeldTagsTest, PointsATagToTheNewestThatWasPushed) {
 }
 
 TEST_F(HeldTagsTest, LeavesATagAloneThatSomebodyTook) {
-  const auto held = store("one");
-  ASSERT_TRUE(held_.hold("a", {"v1"}, held, kTime));
+  const auto held = hold("one", {"v1"});
   const auto pushed = store("two", {"v1"});
 
   ASSERT_TRUE(held_.release("a", held));
@@ -122,11 +124,11 @@ TEST_F(HeldTagsTest, ComesOverNoPushThatMeetsItsRelease) {
   const auto pushed = store("pushed");
   for (int at = 0; at < kCalls; ++at) {
     const auto tag = fmt::format("v{}", at);
-    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    hold("held", {tag});
     do_both(at, [&](auto& process) { release_in(process, held); }, [&] { store("pushed", {tag}); });
     EXPECT_EQ(target(tag), pushed.to_string()) << "pushed before the release's call " << at;
 
-    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    hold("held", {tag});
     do_both(
         at, [&](auto& process) { store_in(process, "pushed", {tag}); },
         [&] { release_in(metadata_, held); });
@@ -137,19 +139,18 @@ TEST_F(HeldTagsTest, ComesOverNoPushThatMeetsItsRelease) {
 TEST_F(HeldTagsTest, BringsNoTagBackWhoseDeletionMeetsItsRelease) {
   const auto held = store("held");
   const auto delete_in = [](meta::MetadataStore& metadata, const std::string& tag) {
-    EXPECT_TRUE(forget_held(metadata, "a", {tag}));
-    EXPECT_TRUE(metadata.delete_tag("a", tag, meta::Undo::kNever));
+    EXPECT_TRUE(metadata.delete_tag("a", tag, meta::Undo::kNever, held_for("a", {tag})).value());
   };
   for (int at = 0; at < kCalls; ++at) {
     const auto tag = fmt::format("v{}", at);
     store("before", {tag});
-    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    hold("held", {tag});
     do_both(
         at, [&](auto& process) { release_in(process, held); }, [&] { delete_in(metadata_, tag); });
     EXPECT_EQ(target(tag), "") << "deleted before the release's call " << at;
 
     store("before", {tag});
-    ASSERT_TRUE(held_.hold("a", {tag}, held, kTime));
+    hold("held", {tag});
     do_both(
         at, [&](auto& process) { delete_in(process, tag); }, [&] { release_in(metadata_, held); });
     EXPECT_EQ(target(tag), "") << "released before the deletion's call " << at;
@@ -158,8 +159,7 @@ TEST_F(HeldTagsTest, BringsNoTagBackWhoseDeletionMeetsItsRelease) {
 
 TEST_F(HeldTagsTest, BringsNoManifestBackWhoseDeletionMeetsItsRelease) {
   for (int at = 0; at < kCalls; ++at) {
-    const auto held = store(fmt::format("held {}", at));
-    ASSERT_TRUE(held_.hold("a", {"v1"}, held, kTime));
+    const auto held = hold(fmt::format("held {}", at), {"v1"});
     do_both(
         at, [&](auto& process) { release_in(process, held); },
         [&] { EXPECT_TRUE(metadata_.delete_manifest("a", held, meta::Undo::kPossible).value()); });
@@ -169,14 +169,14 @@ TEST_F(HeldTagsTest, BringsNoManifestBackWhoseDeletionMeetsItsRelease) {
 }
 
 TEST_F(HeldTagsTest, WaitsOnWhenAPushOverItIsRefused) {
-  const auto held = store("one");
-  ASSERT_TRUE(held_.hold("a", {"v1"}, held, kTime));
+  const auto held = hold("one", {"v1"});
   meta::NewManifest refused;
   refused.digest = oci::Digest::of(as_bytes("refused"));
   refused.blobs = {oci::Digest::of(as_bytes("absent"))};
   refused.tags = {"v1"};
-  refused.replaces = held_for(metadata_, "a", refused.tags).value();
-  ASSERT_EQ(refused.replaces.size(), 1u);
+  refused.replaces = held_for("a", refused.tags);
+  ASSERT_FALSE(metadata_.put_manifest("a", refused)->missing.empty());
+  hold_tags(refused, "a", clock_.wall() + kTime);
   ASSERT_FALSE(metadata_.put_manifest("a", refused)->missing.empty());
 
   ASSERT_TRUE(held_.release("a", held));
@@ -184,9 +184,19 @@ TEST_F(HeldTagsTest, WaitsOnWhenAPushOverItIsRefused) {
   EXPECT_EQ(target("v1"), held.to_string());
 }
 
+TEST_F(HeldTagsTest, WaitsOnceHoweverManyPushesMeet) {
+  for (int at = 0; at < kCalls; ++at) {
+    const auto tag = fmt::format("v{}", at);
+    do_both(
+        at, [&](auto& process) { store_in(process, "one", {tag}, kTime); },
+        [&] { hold("two", {tag}); });
+    EXPECT_EQ(metadata_.documents("held-tag", fmt::format("a {} ", tag), 10)->size(), 1u) << at;
+    EXPECT_TRUE(metadata_.delete_tag("a", tag, meta::Undo::kNever, held_for("a", {tag})).value());
+  }
+}
+
 TEST_F(HeldTagsTest, ForgetsATagWhoseManifestIsGone) {
-  const auto digest = store("one");
-  ASSERT_TRUE(held_.hold("a", {"v1"}, digest, kTime));
+  const auto digest = hold("one", {"v1"});
   ASSERT_TRUE(metadata_.delete_manifest("a", digest, meta::Undo::kNever).value());
 
   EXPECT_TRUE(held_.release("a", digest));
@@ -196,11 +206,10 @@ TEST_F(HeldTagsTest, ForgetsATagWhoseManifestIsGone) {
 }
 
 TEST_F(HeldTagsTest, LooksThroughMoreThanAPage) {
-  const auto digest = store("one");
   std::vector<std::string> tags;
   tags.reserve(250);
   for (int i = 0; i < 250; ++i) tags.push_back(fmt::format("v{}", i));
-  ASSERT_TRUE(held_.hold("a", tags, digest, kTime));
+  const auto digest = hold("one", tags);
   clock_.advance(kTime);
 
   ASSERT_TRUE(held_.release_due());

@@ -180,18 +180,14 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   if (services.conversions != nullptr) {
     RUNNEL_TRY(plan, services.conversions->plan_push(route.repository, manifest));
   }
-  const auto tags = manifest.tags;
-  if (plan.hold > Duration()) {
-    manifest.tags.clear();
-  } else {
-    RUNNEL_TRY(manifest.replaces, held_for(services.metadata, route.repository, tags));
-  }
+  if (plan.hold > Duration())
+    hold_tags(manifest, route.repository, services.clock.wall() + plan.hold);
+  else
+    manifest.replaces = held_for(route.repository, manifest.tags);
   RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));
   if (!outcome.missing.empty()) return missing_blobs(route, outcome.missing);
-  if (services.conversions != nullptr) {
-    RUNNEL_DO(
-        services.conversions->pushed(route.repository, manifest.digest, tags, plan, caller.id()));
-  }
+  if (plan.convert)
+    services.conversions->convert_pushed(route.repository, manifest.digest, caller.id());
   if (services.pushed_layers != nullptr && manifest.subject && is_streaming_artifact(manifest))
     services.pushed_layers->pushed(route.repository, *manifest.subject);
 
@@ -209,11 +205,11 @@ Answer delete_manifest(Services& services, const Route& route) {
   const auto* digest = std::get_if<oci::Digest>(&name);
   RUNNEL_TRY(const auto soft_delete, services.soft_delete());
   const auto undo = soft_delete.undo();
-  if (digest == nullptr && !route.hidden)
-    RUNNEL_DO(forget_held(services.metadata, route.repository, {route.target}));
+  auto& metadata = services.metadata;
   RUNNEL_TRY(const bool existed,
-             digest != nullptr ? services.metadata.delete_manifest(route.key(), *digest, undo)
-                               : services.metadata.delete_tag(route.key(), route.target, undo));
+             digest != nullptr ? metadata.delete_manifest(route.key(), *digest, undo)
+                               : metadata.delete_tag(route.key(), route.target, undo,
+                                                     held_for(route.repository, {route.target})));
   if (!existed) return manifest_unknown(route);
   return net::Response(202);
 }

@@ -101,7 +101,7 @@ TEST_P(DeletionConformance, HidesABlobThatOnlyADeletedManifestNeeds) {
 
 TEST_P(DeletionConformance, BringsBackATagThatWasDeleted) {
   put_image("a", "m", {"v"});
-  ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible).value());
+  ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible, {}).value());
   const auto deletion = last();
   EXPECT_EQ(deletion.kind, Deletion::Kind::kTag);
   EXPECT_EQ(deletion.digest, digest("m"));
@@ -129,7 +129,7 @@ TEST_P(DeletionConformance, BringsBackWhatATagPointedToAndCanUndoThat) {
 
 TEST_P(DeletionConformance, BringsTheManifestBackWithItsTag) {
   put_image("a", "m", {"v"});
-  ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible).value());
+  ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible, {}).value());
   const auto tag = last();
   ASSERT_TRUE(store().delete_manifest("a", digest("m"), Undo::kPossible).value());
 
@@ -337,8 +337,8 @@ TEST_P(DeletionConformance, ListsDeletionsNewestFirstAndInPages) {
   put_image("a", "m", {"1", "2", "3"});
   put_image("b", "m", {"x"});
   for (const auto* tag : {"1", "2", "3"})
-    ASSERT_TRUE(store().delete_tag("a", tag, Undo::kPossible).value());
-  ASSERT_TRUE(store().delete_tag("b", "x", Undo::kPossible).value());
+    ASSERT_TRUE(store().delete_tag("a", tag, Undo::kPossible, {}).value());
+  ASSERT_TRUE(store().delete_tag("b", "x", Undo::kPossible, {}).value());
 
   const auto first = store().deletions("a", kFirstPage, 2).value();
   const auto rest = store().deletions("a", first.back().id, 2).value();

@@ -49,7 +49,8 @@ class MemoryMetadataStore final : public meta::MetadataStore {
                                                        const meta::ManifestName& name) override;
   Result<bool> delete_manifest(Text repository, const Digest& digest, meta::Undo undo) override;
   Result<std::vector<std::string>> taken_with(Text repository, const Digest& digest) override;
-  Result<bool> delete_tag(Text repository, Text tag, meta::Undo undo) override;
+  Result<bool> delete_tag(Text repository, Text tag, meta::Undo undo,
+                          const std::vector<meta::DocumentPrefix>& waiting) override;
   Result<bool> delete_repository(Text name, meta::Undo undo) override;
   Result<std::vector<meta::Deletion>> deletions(Text repository, int64_t before,
                                                 size_t limit) override;

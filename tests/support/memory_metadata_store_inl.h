@@ -165,6 +165,16 @@ struct MemoryMetadataStore::Data {
     for (const auto& [digest, link] : repository.links) unlinked.insert(digest);
     repositories.erase(name);
   }
+  // How many documents there were.
+  size_t remove(const std::vector<meta::DocumentPrefix>& all) {
+    size_t removed = 0;
+    for (const auto& each : all)
+      removed += std::erase_if(documents, [&](const auto& document) {
+        const auto& [kind, name] = document.first;
+        return kind == each.kind && name.starts_with(each.prefix);
+      });
+    return removed;
+  }
   int64_t newest_deletion(std::string_view name) const {
     int64_t newest = 0;
     for (const auto& [id, each] : deletions)
@@ -342,8 +352,9 @@ inline Result<meta::PutManifestOutcome> MemoryMetadataStore::put_manifest(
   stored.stored.info.size = manifest.bytes.size();
   for (const auto& tag : manifest.tags)
     data_->point(std::string(repository), tag, manifest.digest, manifest.undo, clock_.wall());
-  for (const auto& each : manifest.replaces)
-    data_->documents.erase(in_memory::Key(each.kind, each.name));
+  data_->remove(manifest.replaces);
+  for (const auto& each : manifest.documents)
+    data_->documents[{each.kind, each.name}] = {each.name, each.body, ++data_->last_id};
   return outcome;
 }
 
@@ -401,12 +412,14 @@ inline Result<std::vector<std::string>> MemoryMetadataStore::taken_with(Text rep
   return found;
 }
 
-inline Result<bool> MemoryMetadataStore::delete_tag(Text repository, Text tag, meta::Undo undo) {
+inline Result<bool> MemoryMetadataStore::delete_tag(
+    Text repository, Text tag, meta::Undo undo, const std::vector<meta::DocumentPrefix>& waiting) {
   const auto lock = enter();
   auto* all = data_->live(repository);
   if (all == nullptr) return false;
+  const bool waited = data_->remove(waiting) != 0;
   const auto found = all->tags.find(tag);
-  if (found == all->tags.end()) return false;
+  if (found == all->tags.end()) return waited;
   if (undo == meta::Undo::kPossible)
     data_->deletions[++data_->last_id] = {meta::Deletion::Kind::kTag,
                                           std::string(repository),

@@ -82,6 +82,14 @@ class MetadataStoreConformance : public testing::TestWithParam<test::MakeMetadat
     return found ? found->bytes : "absent";
   }
 
+  // Of the documents of a kind.
+  Names names_of(std::string_view kind) {
+    Names names;
+    for (auto& each : store().documents(kind, "", 100).value())
+      names.push_back(std::move(each.name));
+    return names;
+  }
+
   Upload upload(std::string id, std::string repository, int64_t expires_s = 1000) {
     Upload made;
     made.id = std::move(id);
@@ -260,21 +268,43 @@ TEST_P(MetadataStoreConformance, PointsNoWaitingTagToAManifestThatIsGone) {
   EXPECT_EQ(store().tags("a", "", 10).value(), Names{});
 }
 
-TEST_P(MetadataStoreConformance, DeletesDocumentsWithTheManifestThatReplacesThem) {
-  ASSERT_TRUE(store().put_document("waits", "x", "", 0));
-  ASSERT_TRUE(store().put_document("waits", "y", "", 0));
+TEST_P(MetadataStoreConformance, ChangesDocumentsWithTheManifestThatReplacesThem) {
+  for (const auto* const name : {"a v x", "a v y", "a v", "a w x"})
+    ASSERT_TRUE(store().put_document("waits", name, "old", 0));
+  ASSERT_TRUE(store().put_document("other", "a v x", "old", 0));
   auto made = manifest("m", {"v"});
-  made.replaces = {{"waits", "x"}, {"waits", "absent"}};
+  made.replaces = {{"waits", "a v "}, {"waits", "absent"}};
+  made.documents = {{"waits", "a v x", "new"}, {"waits", "a w x", "new"}};
   made.blobs = {digest("blob")};
   ASSERT_FALSE(store().put_manifest("a", made)->missing.empty());
-  EXPECT_EQ(store().documents("waits", "", 10)->size(), 2u);
+  EXPECT_EQ(names_of("waits"), (Names{"a v", "a v x", "a v y", "a w x"}));
+  EXPECT_EQ(store().document("waits", "a v x").value()->body, "old");
 
   made.blobs_required = false;
   put("a", made);
 
-  const auto left = store().documents("waits", "", 10).value();
-  ASSERT_EQ(left.size(), 1u);
-  EXPECT_EQ(left[0].name, "y");
+  EXPECT_EQ(names_of("waits"), (Names{"a v", "a v x", "a w x"}));
+  EXPECT_EQ(store().document("waits", "a v x").value()->body, "new");
+  EXPECT_EQ(store().document("waits", "a w x").value()->body, "new");
+  EXPECT_EQ(names_of("other"), Names{"a v x"});
+}
+
+TEST_P(MetadataStoreConformance, DeletesWhatWaitsForATagWithIt) {
+  put("a", manifest("m", {"v"}));
+  for (const auto* const name : {"a v x", "a v y", "a w x", "b v x"})
+    ASSERT_TRUE(store().put_document("waits", name, "", 0));
+
+  EXPECT_FALSE(store().delete_tag("b", "v", Undo::kNever, {{"waits", "b v "}}).value());
+  EXPECT_EQ(names_of("waits").size(), 4u);
+  EXPECT_TRUE(store().delete_tag("a", "v", Undo::kNever, {{"waits", "a v "}}).value());
+  EXPECT_EQ(bytes_of("a", "v"), "absent");
+  EXPECT_EQ(names_of("waits"), (Names{"a w x", "b v x"}));
+  // One that only waits is there as well.
+  EXPECT_TRUE(store().delete_tag("a", "w", Undo::kPossible, {{"waits", "a w "}}).value());
+  EXPECT_FALSE(store().delete_tag("a", "w", Undo::kPossible, {{"waits", "a w "}}).value());
+
+  EXPECT_EQ(names_of("waits"), Names{"b v x"});
+  EXPECT_TRUE(store().deletions("a", kFirstPage, 10)->empty());
 }
 
 TEST_P(MetadataStoreConformance, ListsTagsInTheOrderOfTheirBytes) {
@@ -311,9 +341,9 @@ TEST_P(MetadataStoreConformance, ListsAllManifestsWhateverLeadsToThem) {
 TEST_P(MetadataStoreConformance, DeletesATagButNotItsManifest) {
   put("a", manifest("m", {"v", "w"}));
 
-  EXPECT_TRUE(store().delete_tag("a", "v", Undo::kNever).value());
-  EXPECT_FALSE(store().delete_tag("a", "v", Undo::kNever).value());
-  EXPECT_FALSE(store().delete_tag("b", "w", Undo::kNever).value());
+  EXPECT_TRUE(store().delete_tag("a", "v", Undo::kNever, {}).value());
+  EXPECT_FALSE(store().delete_tag("a", "v", Undo::kNever, {}).value());
+  EXPECT_FALSE(store().delete_tag("b", "w", Undo::kNever, {}).value());
 
   EXPECT_EQ(store().tags("a", "", 10).value(), Names{"w"});
   EXPECT_EQ(bytes_of("a", digest("m")), "m");
