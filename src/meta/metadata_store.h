@@ -101,6 +101,15 @@ struct WaitingTag {
   Undo undo = Undo::kNever;  // of what the tag points to until then
 };
 
+// A tag that is to point to what comes back.
+struct TagMove {
+  std::string tag;
+  // What it pointed to when somebody looked; empty: there was no such tag.
+  std::optional<oci::Digest> from;
+  // What stands for tags that wait for it (WaitingTag) and are not to come any more.
+  std::vector<DocumentPrefix> waiting;
+};
+
 struct PutManifestOutcome {
   // The blobs that were required and are not there. When there are any, nothing was changed.
   std::vector<oci::Digest> missing;
@@ -252,8 +261,13 @@ class MetadataStore {
   virtual Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,
                                                   size_t limit) = 0;
   virtual Result<std::optional<Deletion>> deletion(int64_t id) = 0;
-  // Undoes it. Empty when there is no such deletion (any more).
-  virtual Result<std::optional<Restored>> restore(int64_t id) = 0;
+  // Undoes it. Empty when there is no such deletion (any more). With a move, which a repository's
+  // deletion cannot have (kInvalid), the tag points to the deletion's manifest afterwards, and what
+  // it pointed to becomes a deletion; kConflict, and nothing changed, when that is something else
+  // by now than it was.
+  virtual Result<std::optional<Restored>> restore(int64_t id,
+                                                  const std::optional<TagMove>& move) = 0;
+  Result<std::optional<Restored>> restore(int64_t id) { return restore(id, std::nullopt); }
   // Forgets it: what it took away cannot come back. False when there was none.
   virtual Result<bool> forget(int64_t id) = 0;
   // Forgets those that were made before `before`; at most `limit`. How many.

@@ -2,6 +2,8 @@
 //
 // A row that a deletion took has its id in `deletion` and stays where it is, so that whatever it
 // refers to stays too: the collector sees no difference. Tags are moved to `deleted_tags`.
+#include <algorithm>
+
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
 #include "meta/sqlite_time.h"
@@ -313,15 +315,29 @@ Result<void> SqliteStore::restore_tags(int64_t deletion, bool replace, Restored&
   return {};
 }
 
-Result<std::optional<Restored>> SqliteStore::restore(int64_t id) {
+Result<void> SqliteStore::check_unmoved(int64_t repository, const TagMove& move) {
+  RUNNEL_TRY(auto rows, writer_->query("SELECT m.digest FROM tags t JOIN manifests m "
+                                       "ON m.id = t.manifest WHERE t.repository = ? AND t.name = ?",
+                                       {repository, move.tag}));
+  RUNNEL_TRY(const bool found, rows.next());
+  const bool unmoved =
+      found ? move.from && rows.text(0) == move.from->to_string() : !move.from.has_value();
+  if (unmoved) return {};
+  return fail(Code::kConflict, "tag {} was moved meanwhile: look at it again", move.tag);
+}
+
+Result<std::optional<Restored>> SqliteStore::restore(int64_t id,
+                                                     const std::optional<TagMove>& move) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   Deletion::Kind kind;
+  int64_t repository = 0;
   int64_t manifest = 0;
-  bool manifest_is_deleted = false;
+  bool manifest_is_deleted = false;  // by another deletion
   {
     RUNNEL_TRY(auto rows,
-               writer_->query("SELECT d.kind, d.manifest, m.deletion IS NOT NULL FROM deletions d "
+               writer_->query("SELECT d.kind, d.manifest, m.deletion IS NOT NULL "
+                              "AND m.deletion <> d.id, d.repository FROM deletions d "
                               "LEFT JOIN manifests m ON m.id = d.manifest WHERE d.id = ?",
                               {id}));
     RUNNEL_TRY(const bool found, rows.next());
@@ -329,11 +345,14 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id) {
     kind = static_cast<Deletion::Kind>(rows.integer(0));
     manifest = rows.integer(1);
     manifest_is_deleted = manifest != 0 && rows.integer(2) != 0;
+    repository = rows.integer(3);
   }
+  if (move && manifest == 0) return fail(Code::kInvalid, "deletion {} is a repository's", id);
+  if (move) RUNNEL_DO(check_unmoved(repository, *move));
   Restored restored;
   RUNNEL_TRY(restored.manifests, revive_all(id));
   const bool of_tag = kind == Deletion::Kind::kTag || kind == Deletion::Kind::kOverwrite;
-  if (of_tag && manifest_is_deleted) {
+  if ((of_tag || move) && manifest_is_deleted) {
     RUNNEL_DO(revive_manifest(manifest));
     ++restored.manifests;
   }
@@ -341,7 +360,13 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id) {
       writer_->run("UPDATE repositories SET deletion = NULL WHERE id = "
                    "(SELECT repository FROM deletions WHERE id = ?)",
                    {id}));
+  if (move) {
+    RUNNEL_DO(point_tag(repository, move->tag, manifest, Undo::kPossible));
+    RUNNEL_DO(remove_documents(move->waiting));
+  }
   RUNNEL_DO(restore_tags(id, of_tag, restored));
+  if (move && std::ranges::find(restored.tags, move->tag) == restored.tags.end())
+    restored.tags.push_back(move->tag);
   RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {id}));
   RUNNEL_DO(transaction.commit());
   return restored;

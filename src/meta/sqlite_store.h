@@ -82,7 +82,8 @@ class SqliteStore final : public MetadataStore {
   Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,
                                           size_t limit) override;
   Result<std::optional<Deletion>> deletion(int64_t id) override;
-  Result<std::optional<Restored>> restore(int64_t id) override;
+  using MetadataStore::restore;
+  Result<std::optional<Restored>> restore(int64_t id, const std::optional<TagMove>& move) override;
   Result<bool> forget(int64_t id) override;
   Result<size_t> forget_deletions(WallTime before, size_t limit) override;
   Result<std::vector<ListedManifest>> manifests(std::string_view repository,
@@ -151,6 +152,7 @@ class SqliteStore final : public MetadataStore {
   Result<void> revive_manifest(int64_t manifest);
   Result<size_t> revive_all(int64_t deletion);
   Result<void> restore_tags(int64_t deletion, bool replace, Restored& restored);
+  Result<void> check_unmoved(int64_t repository, const TagMove& move);
 
   const std::string path_;
   const Clock& clock_;

@@ -172,17 +172,15 @@ Answer restore(const Call& call, std::string_view repository, std::string_view r
         409, "CONFLICT",
         fmt::format("{}:{} is {} now: force=true moves it", repository, tag, now->digest));
   RUNNEL_DO(check_restore(metadata, *found));
+  std::optional<meta::TagMove> move;
+  if (!tag.empty()) move.emplace(tag, now ? std::optional(now->digest) : std::nullopt);
   if (moves) {
-    // A tag that was pushed again stays what it is, unless it goes first; that can be undone, too.
     const Route route{
         .kind = Route::Kind::kManifest, .repository = std::string(repository), .target = tag};
     RUNNEL_DO(check_attributes(metadata, Attribute::kWrite, route));
-    RUNNEL_TRY(const auto policy, call.services.soft_delete());
-    RUNNEL_TRY(
-        [[maybe_unused]] const bool went,
-        metadata.delete_tag(repository, tag, policy.undo(), held_for(route.repository, {tag})));
+    move->waiting = held_for(repository, {tag});
   }
-  RUNNEL_TRY(const auto restored, metadata.restore(found->id));
+  RUNNEL_TRY(const auto restored, metadata.restore(found->id, move));
   if (!restored) return refuse(409, "CONFLICT", fmt::format("{} came back meanwhile", digest));
   json::object body;
   body["registry"] = public_host(call.services.config, call.request);

@@ -153,6 +153,80 @@ TEST_P(DeletionConformance, LeavesATagAloneThatWasPushedAgain) {
   EXPECT_EQ(bytes_of("a", "w"), "one");
 }
 
+TEST_P(DeletionConformance, MovesATagToWhatComesBackUnlessSomebodyElseMovedIt) {
+  put_image("a", "one", {"v"});
+  ASSERT_TRUE(store().delete_manifest("a", digest("one"), Undo::kPossible).value());
+  const auto deletion = last();
+  put_image("a", "two", {"v"});
+  for (const auto* const name : {"a v two", "a w two"})
+    ASSERT_TRUE(store().put_document("waits", name, "", 0));
+  const TagMove of_two{"v", digest("two"), {{"waits", "a v "}}};
+  for (const auto& other : {std::optional(digest("three")), std::optional<oci::Digest>()}) {
+    const auto moved = store().restore(deletion.id, TagMove{"v", other, of_two.waiting});
+    ASSERT_FALSE(moved);
+    EXPECT_EQ(moved.error().code, Code::kConflict);
+  }
+  EXPECT_EQ(bytes_of("a", digest("one")), "absent");
+  EXPECT_EQ(bytes_of("a", "v"), "two");
+  EXPECT_EQ(names_of("waits").size(), 2u);
+
+  const auto restored = store().restore(deletion.id, of_two).value();
+
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(restored->tags, Names{"v"});
+  EXPECT_EQ(restored->kept_tags, Names{});
+  EXPECT_EQ(bytes_of("a", "v"), "one");
+  EXPECT_EQ(names_of("waits"), Names{"a w two"});
+  EXPECT_EQ(last().kind, Deletion::Kind::kOverwrite);
+  EXPECT_EQ(last().digest, digest("two"));
+  // Once more, as a client does that had no answer.
+  EXPECT_EQ(store().restore(deletion.id, of_two).value(), std::nullopt);
+  EXPECT_EQ(bytes_of("a", "v"), "one");
+}
+
+TEST_P(DeletionConformance, MovesATagThatTheDeletionDidNotHave) {
+  put_image("a", "one", {"v"});
+  ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible, {}).value());
+  const auto of_tag = last();
+  ASSERT_TRUE(store().delete_manifest("a", digest("one"), Undo::kPossible).value());
+  put_image("a", "two", {"v", "w"});
+
+  const auto conflict = store().restore(of_tag.id, TagMove{"w", std::nullopt, {}});
+  const auto restored = store().restore(of_tag.id, TagMove{"w", digest("two"), {}}).value();
+
+  ASSERT_FALSE(conflict);
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(restored->tags, (Names{"v", "w"}));
+  EXPECT_EQ(bytes_of("a", "v"), "one");
+  EXPECT_EQ(bytes_of("a", "w"), "one");
+}
+
+TEST_P(DeletionConformance, BringsAManifestBackForItsTagWhicheverDeletionTookIt) {
+  put_image("a", "one", {"v"});
+  ASSERT_TRUE(store().delete_manifest("a", digest("one"), Undo::kPossible).value());
+  const auto with_tag = last();
+  put_image("a", "one");
+  ASSERT_TRUE(store().delete_manifest("a", digest("one"), Undo::kPossible).value());
+
+  const auto restored = store().restore(with_tag.id, TagMove{"v", std::nullopt, {}}).value();
+
+  ASSERT_TRUE(restored);
+  EXPECT_EQ(restored->manifests, 1u);
+  EXPECT_EQ(restored->tags, Names{"v"});
+  EXPECT_EQ(bytes_of("a", "v"), "one");
+}
+
+TEST_P(DeletionConformance, MovesNoTagWithARepositorysDeletion) {
+  put_image("a", "one", {"v"});
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+
+  const auto moved = store().restore(last().id, TagMove{"v", std::nullopt, {}});
+
+  ASSERT_FALSE(moved);
+  EXPECT_EQ(moved.error().code, Code::kInvalid);
+  EXPECT_FALSE(store().repository_exists("a").value());
+}
+
 TEST_P(DeletionConformance, DeletesAndRestoresAnImagesArtifactWithIt) {
   put_image("a", "image", {"v"});
   auto artifact = referrer("artifact", "image", std::string(oci::kStreamingArtifactHere));

@@ -55,7 +55,9 @@ class MemoryMetadataStore final : public meta::MetadataStore {
   Result<std::vector<meta::Deletion>> deletions(Text repository, int64_t before,
                                                 size_t limit) override;
   Result<std::optional<meta::Deletion>> deletion(int64_t id) override;
-  Result<std::optional<meta::Restored>> restore(int64_t id) override;
+  using meta::MetadataStore::restore;
+  Result<std::optional<meta::Restored>> restore(int64_t id,
+                                                const std::optional<meta::TagMove>& move) override;
   Result<bool> forget(int64_t id) override;
   Result<size_t> forget_deletions(WallTime before, size_t limit) override;
   Result<std::vector<meta::ListedManifest>> manifests(Text repository, const Digest& after,

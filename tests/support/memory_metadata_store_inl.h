@@ -165,6 +165,11 @@ struct MemoryMetadataStore::Data {
     for (const auto& [digest, link] : repository.links) unlinked.insert(digest);
     repositories.erase(name);
   }
+  static std::optional<oci::Digest> target_of(const in_memory::Repository& repository,
+                                              std::string_view tag) {
+    const auto found = repository.tags.find(tag);
+    return found == repository.tags.end() ? std::nullopt : std::optional(found->second);
+  }
   // How many documents there were.
   size_t remove(const std::vector<meta::DocumentPrefix>& all) {
     size_t removed = 0;
@@ -479,12 +484,17 @@ inline Result<std::optional<meta::Deletion>> MemoryMetadataStore::deletion(int64
   return in_memory::to_deletion(id, found->second);
 }
 
-inline Result<std::optional<meta::Restored>> MemoryMetadataStore::restore(int64_t id) {
+inline Result<std::optional<meta::Restored>> MemoryMetadataStore::restore(
+    int64_t id, const std::optional<meta::TagMove>& move) {
   const auto lock = enter();
   const auto found = data_->deletions.find(id);
   if (found == data_->deletions.end()) return std::nullopt;
   const auto deleted = found->second;
   auto& repository = data_->repositories.at(deleted.repository);
+  if (move && deleted.manifest.empty())
+    return fail(Code::kInvalid, "deletion {} is a repository's", id);
+  if (move && data_->target_of(repository, move->tag) != move->from)
+    return fail(Code::kConflict, "tag {} was moved meanwhile", move->tag);
   meta::Restored restored;
   for (auto& [digest, each] : repository.manifests) {
     if (each.deletion != id) continue;
@@ -493,11 +503,16 @@ inline Result<std::optional<meta::Restored>> MemoryMetadataStore::restore(int64_
   }
   const bool of_tag = deleted.kind == meta::Deletion::Kind::kTag ||
                       deleted.kind == meta::Deletion::Kind::kOverwrite;
-  if (of_tag && repository.manifests.at(deleted.manifest).deletion != 0) {
+  if ((of_tag || move) && repository.manifests.at(deleted.manifest).deletion != 0) {
     data_->revive_image(repository, repository.manifests.at(deleted.manifest));
     ++restored.manifests;
   }
   repository.deletion = 0;
+  if (move) {
+    data_->point(deleted.repository, move->tag, deleted.manifest, meta::Undo::kPossible,
+                 clock_.wall());
+    data_->remove(move->waiting);
+  }
   for (const auto& [tag, target] : deleted.tags) {
     const auto manifest = repository.manifests.find(target);
     if (manifest == repository.manifests.end() || manifest->second.deletion != 0) continue;
@@ -509,6 +524,8 @@ inline Result<std::optional<meta::Restored>> MemoryMetadataStore::restore(int64_
     data_->point(deleted.repository, tag, target, meta::Undo::kPossible, clock_.wall());
     restored.tags.push_back(tag);
   }
+  if (move && std::ranges::find(restored.tags, move->tag) == restored.tags.end())
+    restored.tags.push_back(move->tag);
   data_->deletions.erase(id);
   return restored;
 }
