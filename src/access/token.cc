@@ -114,6 +114,7 @@ Result<Claims> read_claims(const json::object& object, std::string_view issuer, 
   if (const auto* images = object.if_contains("images")) {
     RUNNEL_TRY(claims.images, images_of(*images));
   }
+  claims.password_mark = text_member(object, "pwd");
   return claims;
 }
 
@@ -151,6 +152,7 @@ std::string TokenSigner::sign(const Claims& claims, WallTime now) const {
   if (claims.limit) object["access"] = to_json(*claims.limit);
   if (!claims.images.empty())
     object["images"] = json::array(claims.images.begin(), claims.images.end());
+  if (!claims.password_mark.empty()) object["pwd"] = claims.password_mark;
   const auto text = to_base64url(kHeader) + "." + to_base64url(json::serialize(object));
   return text + "." + to_base64url(mac(text));
 }

@@ -6,6 +6,8 @@
 //   iat, nbf, exp  seconds since 1970       use  "access" or "refresh"
 //   access     [{"type","name","actions"}]: what it is limited to; absent: not limited
 //   images     [DIGEST]: of that, only these manifests and what belongs to them; absent: all of it
+//   pwd        the mark of the password that it came of (registry/token_store.h); absent: of a
+//   person
 #pragma once
 
 #include <optional>
@@ -47,6 +49,9 @@ struct Claims {
   std::optional<std::vector<Scope>> limit;
   // Digests of manifests, kMaxImages at most; empty: not limited to images.
   std::vector<std::string> images;
+  // The mark of the token's password that it came of; empty: it came of none, or was signed by a
+  // program that did not say.
+  std::string password_mark;
 };
 
 inline constexpr size_t kMaxImages = 32;

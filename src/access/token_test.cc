@@ -16,6 +16,7 @@ Claims claims() {
   Claims made;
   made.principal = Principal(Principal::Kind::kUser, "alice:b");
   made.expires = kNow + std::chrono::minutes(5);
+  made.password_mark = "0123456789abcdef";
   made.limit = std::vector<Scope>{Scope("team/app", {Action::kContentRead, Action::kMetadataRead}),
                                   Scope::catalog()};
   return made;
@@ -33,6 +34,7 @@ TEST_F(Token, IsBelievedWhereItWasSigned) {
   EXPECT_EQ(verified->principal, claims().principal);
   EXPECT_EQ(verified->use, Claims::Use::kAccess);
   EXPECT_EQ(verified->limit, claims().limit);
+  EXPECT_EQ(verified->password_mark, claims().password_mark);
 }
 
 TEST_F(Token, WithoutALimitIsNotTheSameAsLimitedToNothing) {

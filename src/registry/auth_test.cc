@@ -431,6 +431,27 @@ TEST_F(Auth, MakesTokensWithScopeMapsAndTwoPasswords) {
   EXPECT_EQ(as("owner", "DELETE", "/runnel/v1/_scope-maps/ci").status, 204);
 }
 
+TEST_F(Auth, TakesWhatDoesNotNameItsPasswordByItsTime) {
+  const auto digest = blob_of("team/app", "x");
+  ASSERT_EQ(
+      as("owner", "PUT", "/runnel/v1/_tokens/ci", R"({"scopeMap":"_repositories_pull"})").status,
+      200);
+  ASSERT_EQ(as("owner", "POST", "/runnel/v1/_tokens/ci:generate", R"({"name":"password1"})").status,
+            200);
+  const access::TokenSigner signer(access::load_or_make_key(config_.data + "/token.key").value(),
+                                   "runnel-registry");
+  const auto pull_signed_at = [&](WallTime time) {
+    access::Claims claims;
+    claims.principal = {access::Principal::Kind::kToken, "ci"};
+    claims.expires = time + config_.auth.token_lifetime;
+    return send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(signer.sign(claims, time))})
+        .status;
+  };
+
+  EXPECT_EQ(pull_signed_at(clock_.wall()), 200);
+  EXPECT_EQ(pull_signed_at(clock_.wall() - std::chrono::seconds(30)), 401);
+}
+
 TEST_F(Auth, KeepsTokensForOwners) {
   EXPECT_EQ(get("/runnel/v1/_tokens").status, 401);
   EXPECT_EQ(as("writer", "GET", "/runnel/v1/_tokens").status, 403);

@@ -46,6 +46,11 @@ class Caller {
   std::optional<WallTime> expires() const { return expires_; }
   void set_expires(WallTime when) { expires_ = when; }
 
+  // Of the token's password (token_store.h) by which it logged in, now or when it got what it came
+  // with; empty: by none.
+  const std::string& password_mark() const { return password_mark_; }
+  void set_password_mark(std::string mark) { password_mark_ = std::move(mark); }
+
   // What the caller should know about how it logged in; empty: nothing.
   const std::string& notice() const { return notice_; }
   void set_notice(std::string text) { notice_ = std::move(text); }
@@ -63,6 +68,7 @@ class Caller {
   access::Grants grants_;
   std::optional<std::vector<access::Scope>> limit_;
   std::vector<std::string> images_;
+  std::string password_mark_;
   std::string notice_;
   std::optional<WallTime> expires_;
 };

@@ -48,9 +48,9 @@ Refusal too_many_failures(Duration wait) {
   return refusal;
 }
 
-// Whether the token still has a password that was there when what came of one began. Times of what
-// is signed are whole seconds.
-bool goes_on(const Token& token, WallTime began, WallTime now) {
+// The rule for what was signed by a program that did not say which password it came of: the token
+// still has one that was there when it began. Times of what is signed are whole seconds.
+bool had_password(const Token& token, WallTime began, WallTime now) {
   return std::ranges::any_of(token.passwords, [&](const TokenPassword& each) {
     const bool counts = !each.hash.empty() && (!each.expires || now < *each.expires);
     return counts && each.created < began + std::chrono::seconds(1);
@@ -135,8 +135,12 @@ std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentia
   }
   const TokenStore tokens(metadata_);
   RUNNEL_TRY(const auto token, tokens.token(user));
-  if (token && token->enabled && has_password(*token, password, clock_.wall()))
-    return caller_of(Principal(Principal::Kind::kToken, user), std::nullopt);
+  if (auto mark = token && token->enabled ? mark_of(*token, password, clock_.wall()) : "";
+      !mark.empty()) {
+    RUNNEL_TRY(auto caller, caller_of(Principal(Principal::Kind::kToken, user), std::nullopt));
+    caller.set_password_mark(std::move(mark));
+    return caller;
+  }
   // Only people choose passwords that can be guessed; and behind a proxy, where all have one
   // address, whoever guesses must not lock a token out.
   if (const auto wait = failures_.wait(from)) return std::unexpected(too_many_failures(*wait));
@@ -158,12 +162,18 @@ std::expected<Caller, Refusal> Gate::check_token(const std::string& token, Claim
     RUNNEL_TRY(const auto robot, TokenStore(metadata_).token(claims->principal.name));
     const auto lifetime =
         use == Claims::Use::kAccess ? config_.auth.token_lifetime : config_.auth.refresh_lifetime;
-    if (!robot || !goes_on(*robot, claims->expires - lifetime, clock_.wall()))
+    const auto& mark = claims->password_mark;
+    const auto now = clock_.wall();
+    const bool goes_on =
+        robot && (mark.empty() ? had_password(*robot, claims->expires - lifetime, now)
+                               : has_marked(*robot, mark, now));
+    if (!goes_on)
       return std::unexpected(
           wrong("the password that this token came of is no more: log in again"));
   }
   RUNNEL_TRY(auto caller, caller_of(std::move(claims->principal), std::move(claims->limit)));
   caller.limit_to_images(std::move(claims->images));
+  caller.set_password_mark(std::move(claims->password_mark));
   if (use == Claims::Use::kAccess) caller.set_expires(claims->expires);
   return caller;
 }
@@ -223,16 +233,17 @@ Gate::Signed Gate::access_token(const Caller& caller, const std::vector<Scope>& 
   claims.expires = made.expires;
   claims.limit = made.granted;
   claims.images = caller.images();
+  claims.password_mark = caller.password_mark();
   made.token = signer_.sign(claims, made.issued);
   return made;
 }
 
-Gate::Signed Gate::refresh_token(const Principal& principal, Limits limits,
-                                 Duration lifetime) const {
+Gate::Signed Gate::refresh_token(const Caller& caller, Limits limits, Duration lifetime) const {
   Signed made;
   made.issued = clock_.wall();
   Claims claims;
-  claims.principal = principal;
+  claims.principal = caller.principal();
+  claims.password_mark = caller.password_mark();
   claims.use = Claims::Use::kRefresh;
   made.expires = made.issued + lifetime;
   claims.expires = made.expires;

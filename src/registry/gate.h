@@ -69,7 +69,7 @@ class Gate {
     std::vector<std::string> images;
   };
   // A token to get access tokens with, not limited any further than that.
-  Signed refresh_token(const access::Principal& principal, Limits limits, Duration lifetime) const;
+  Signed refresh_token(const Caller& caller, Limits limits, Duration lifetime) const;
 
   // Whether somebody of this name can log in with a password of their own.
   bool is_person(const std::string& name) const { return people_->has(name); }

@@ -62,8 +62,7 @@ net::Response token_response(const Gate& gate, const Config& config, const Calle
   // Who came with a token that ends soon has not logged in.
   if (offline && !caller.is_anonymous() && !caller.expires())
     answer["refresh_token"] =
-        gate.refresh_token(caller.principal(), {caller.limit(), caller.images()},
-                           config.auth.refresh_lifetime)
+        gate.refresh_token(caller, {caller.limit(), caller.images()}, config.auth.refresh_lifetime)
             .token;
   return no_store(json::serialize(answer));
 }
@@ -173,8 +172,8 @@ net::awaitable<Answer> post_exchange(Gate& gate, net::RequestBody& body) {
   if (!caller) co_return std::unexpected(caller.error());
   // A day is a day: what came of an exchange is not exchanged for another.
   if (!caller->images().empty()) co_return bad_request("this token is limited to images already");
-  const auto made = gate.refresh_token(
-      caller->principal(), {capability_of(*caller), *std::move(images)}, kCapabilityLifetime);
+  const auto made = gate.refresh_token(*caller, {capability_of(*caller), *std::move(images)},
+                                       kCapabilityLifetime);
   json::object answer;
   answer["refresh_token"] = made.token;
   answer["expires_in"] = std::chrono::seconds(kCapabilityLifetime).count();

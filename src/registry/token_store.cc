@@ -17,6 +17,7 @@ constexpr std::string_view kTokens = "token";
 constexpr size_t kMaxName = 50;
 constexpr size_t kMaxActions = 500;
 constexpr size_t kMaxListed = 10'000;
+constexpr size_t kMarkDigits = 16;  // 64 bits: nobody makes that many passwords
 
 Result<void> check_name(std::string_view name) {
   const auto fine = [](char c) {
@@ -230,10 +231,18 @@ Result<bool> TokenStore::delete_token(std::string_view name) const {
   return metadata_.delete_document(kTokens, name);
 }
 
-bool has_password(const Token& token, std::string_view password, WallTime now) {
+std::string mark_of(const Token& token, std::string_view password, WallTime now) {
   const auto hash = access::hash_secret(password);
-  return std::ranges::any_of(token.passwords, [&](const TokenPassword& each) {
+  const bool counts = std::ranges::any_of(token.passwords, [&](const TokenPassword& each) {
     return access::same_secret(each.hash, hash) && (!each.expires || now < *each.expires);
+  });
+  return counts ? hash.substr(0, kMarkDigits) : std::string();
+}
+
+bool has_marked(const Token& token, std::string_view mark, WallTime now) {
+  return std::ranges::any_of(token.passwords, [&](const TokenPassword& each) {
+    return std::string_view(each.hash).substr(0, kMarkDigits) == mark && !mark.empty() &&
+           (!each.expires || now < *each.expires);
   });
 }
 

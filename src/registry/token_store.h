@@ -71,7 +71,10 @@ class TokenStore {
   meta::MetadataStore& metadata_;
 };
 
-// Whether it is one of the token's passwords at this time.
-bool has_password(const Token& token, std::string_view password, WallTime now);
+// What tells a password of the token from all others that it has had or will have: part of the
+// hash. Empty when this is none of its passwords at this time.
+std::string mark_of(const Token& token, std::string_view password, WallTime now);
+// Whether the token has the password with this mark at this time.
+bool has_marked(const Token& token, std::string_view mark, WallTime now);
 
 }  // namespace runnel::registry

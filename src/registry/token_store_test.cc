@@ -40,7 +40,28 @@ TEST_F(Tokens, StayDisabledWhenAPasswordIsMadeAtTheSameTime) {
 
   ASSERT_TRUE(password);
   EXPECT_FALSE(ci().enabled);
-  EXPECT_TRUE(has_password(ci(), *password, clock_.wall()));
+  EXPECT_NE(mark_of(ci(), *password, clock_.wall()), "");
+}
+
+TEST_F(Tokens, TellTheirPasswordsApart) {
+  const TokenStore tokens(other_);
+  const auto now = clock_.wall();
+  const auto end = now + std::chrono::hours(1);
+  const auto one = tokens.generate_password("ci", 0, now, {}).value();
+  const auto two = tokens.generate_password("ci", 1, now, end).value();
+  const auto mark_one = mark_of(ci(), one, now);
+  const auto mark_two = mark_of(ci(), two, now);
+
+  EXPECT_NE(mark_one, mark_two);
+  EXPECT_TRUE(has_marked(ci(), mark_one, now));
+  EXPECT_TRUE(has_marked(ci(), mark_two, now));
+  EXPECT_FALSE(has_marked(ci(), "", now));
+  EXPECT_EQ(mark_of(ci(), "wrong", now), "");
+  EXPECT_EQ(mark_of(ci(), two, end), "");
+  EXPECT_FALSE(has_marked(ci(), mark_two, end));
+  ASSERT_TRUE(tokens.generate_password("ci", 0, now, {}));
+  EXPECT_EQ(mark_of(ci(), one, now), "");
+  EXPECT_FALSE(has_marked(ci(), mark_one, now));
 }
 
 TEST_F(Tokens, AreNotReplacedByWhatWasReadBeforeAChange) {

@@ -207,6 +207,31 @@ def test_what_came_of_a_password_ends_when_it_is_made_anew(guarded, anew):
     assert refreshed(guarded.call(), refresh_token(guarded.call("ci", password))).status == 200
 
 
+def test_a_clock_that_goes_back_locks_no_token_out(guarded):
+    begin(guarded)
+    password = make(guarded.at(2 * HOUR).call("owner"), "password1", 30)
+
+    ci = guarded.at(0).call("ci", password)
+
+    assert bearer(guarded.call(), token_of(ci, SCOPE))("HEAD", TARGET).status == 200
+    assert refreshed(guarded.call(), refresh_token(ci)).status == 200
+
+
+def test_what_came_of_a_password_ends_when_it_is_made_anew_by_a_clock_that_went_back(guarded):
+    begin(guarded)
+    owner = guarded.at(2 * HOUR).call("owner")
+    old = guarded.call("ci", make(owner, "password1", 30))
+    other = guarded.call("ci", make(owner, "password2", 30))
+    access, refresh, others = token_of(old, SCOPE), refresh_token(old), refresh_token(other)
+    make(guarded.at(0).call("owner"), "password1", 30)
+
+    guarded.at(2 * HOUR)
+
+    assert bearer(guarded.call(), access)("HEAD", TARGET).status == 401
+    assert refreshed(guarded.call(), refresh).status == 401
+    assert refreshed(guarded.call(), others).status == 200
+
+
 def test_a_login_is_not_renewed_by_what_came_of_it(guarded):
     begin(guarded)
     refresh = refresh_token(guarded.call("reader"))
