@@ -1,6 +1,7 @@
 #include "registry/backup.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,9 +17,19 @@ namespace {
 
 constexpr size_t kBatch = 200;
 constexpr int kAttempts = 5;
-constexpr size_t kNamed = 3;        // repositories of a blob that is lost
-constexpr auto kUpload = "backup";  // one name, so that two backups to one place do not mix
+constexpr size_t kNamed = 3;  // repositories of a blob that is lost
+constexpr auto kUpload = "backup";
 constexpr size_t kPiece = 1 << 20;
+
+// Held until it is closed. The file stays: who removed it would take the lock of the next one away.
+Result<UniqueFd> lock_place(const std::string& to) {
+  const auto path = to + "/backup.lock";
+  RUNNEL_TRY(auto file, open_file(path, O_RDWR | O_CREAT, 0600));
+  if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
+  if (errno == EWOULDBLOCK)
+    return fail(Code::kConflict, "another backup is being written to {}: let it end", to);
+  return fail_errno("lock {}", path);
+}
 
 // What copying one blob came to: empty when it was copied, otherwise why it could not be read. An
 // error is the backup's own.
@@ -129,6 +140,7 @@ Result<void> copy_what_is_beside(const std::string& data, const std::string& to)
 Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
                          meta::SqliteStore& metadata, const Clock& clock, const std::string& to) {
   RUNNEL_DO(make_directories(to, 0750));
+  RUNNEL_TRY(const auto lock, lock_place(to));
   RUNNEL_TRY(const auto target, blob::DirectoryStore::open(to + "/content"));
   const auto fresh = to + "/metadata.new";
   BackedUp done;

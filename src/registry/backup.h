@@ -22,7 +22,8 @@ struct BackedUp {
 // Copies what is in the stores, and the keys and the audit log of the data directory `data`, to the
 // directory `to`, which is absent, empty, or an earlier backup. Every blob is verified on its way:
 // one that is damaged, unreadable or gone is named in `lost`, and everything else is saved. After
-// an error the earlier backup's database is still in place.
+// an error the earlier backup's database is still in place. kConflict, and nothing changed, while
+// another backup, of whatever process, is written to the same place.
 Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
                          meta::SqliteStore& metadata, const Clock& clock, const std::string& to);
 

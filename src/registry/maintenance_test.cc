@@ -16,6 +16,7 @@
 #include "registry/uploads.h"
 #include "support/fake_clock.h"
 #include "support/temp_dir.h"
+#include "support/watched_blob_store.h"
 
 namespace runnel::registry {
 namespace {
@@ -232,6 +233,31 @@ TEST_F(Maintenance, ABackupIsADataDirectoryOfItsOwn) {
   EXPECT_EQ(copy.metadata->manifest("b", digest("another")).value()->bytes, "another");
   EXPECT_TRUE(copy.blobs->uploads()->empty());
   EXPECT_FALSE(std::filesystem::exists(to + "/metadata.new"));
+}
+
+TEST_F(Maintenance, ABackupIsNotDisturbedByAnotherToTheSamePlace) {
+  const auto to = directory_.path() + "/backup";
+  push("b", "another", "another layer");
+  int others = 0;
+  test::WatchedBlobStore watched(*stores_.blobs);
+  watched.before_open = [&] {
+    ++others;
+    push("c", fmt::format("image {}", others), fmt::format("layer {}", others));
+    const auto other = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to);
+    ASSERT_FALSE(other);
+    EXPECT_EQ(other.error().code, Code::kConflict);
+    EXPECT_TRUE(other.error().message.contains(to)) << other.error().message;
+  };
+
+  const auto done = back_up(data_, watched, *stores_.metadata, clock_, to);
+
+  ASSERT_TRUE(done) << done.error().message;
+  EXPECT_EQ(others, 2);
+  EXPECT_EQ(done->blobs, 2u);
+  Stores copy(to, clock_);
+  EXPECT_TRUE(fsck(*copy.blobs, *copy.metadata, false)->findings.empty());
+  EXPECT_EQ(copy.metadata->repositories("", 9).value(), (std::vector<std::string>{"a", "b"}));
+  EXPECT_TRUE(back_up(data_, *stores_.blobs, *stores_.metadata, clock_, to));
 }
 
 TEST_F(Maintenance, ABackupHasTheKeysAndTheAuditLogAsTheyAreNow) {

@@ -15,6 +15,7 @@ class WatchedBlobStore final : public blob::BlobStore {
   explicit WatchedBlobStore(blob::BlobStore& store) : store_(store) {}
 
   std::function<void()> after_find = [] {};
+  std::function<void()> before_open = [] {};
   std::function<void()> before_remove = [] {};
   std::function<void()> after_commit = [] {};
   std::atomic<int> calls = 0;
@@ -31,6 +32,7 @@ class WatchedBlobStore final : public blob::BlobStore {
   }
   Result<std::optional<blob::Content>> open(const oci::Digest& digest) override {
     ++calls;
+    before_open();
     return store_.open(digest);
   }
   Result<bool> remove(const oci::Digest& digest) override {
