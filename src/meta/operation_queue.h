@@ -106,7 +106,8 @@ class OperationQueue {
                                                     size_t limit) = 0;
 
   // Takes one that waits, or whose claim is over: the highest priority first, then the oldest.
-  // Empty when there is none. The claim holds for `lifetime`.
+  // Empty when there is none. The claim holds for `lifetime`. One that is to hold for more than
+  // twice that was made before the clock was set back, and is over as well.
   virtual Result<std::optional<Operation>> claim(std::string_view owner, Duration lifetime) = 0;
   // Holds the claim for `lifetime` from now. `percent` never goes back. False when the claim is
   // gone, by a cancellation or because it was over: the owner drops its work.

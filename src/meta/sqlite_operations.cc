@@ -142,10 +142,11 @@ Result<std::optional<Operation>> SqliteOperations::claim(std::string_view owner,
                                                          Duration lifetime) {
   const std::lock_guard lock(mutex_);
   RUNNEL_TRY(auto transaction, Transaction::write(*connection_));
-  RUNNEL_TRY(auto next, first_of(connection_->query("SELECT " RUNNEL_OPERATION_COLUMNS
-                                                    "WHERE status < 2 AND claimed_until <= ? "
-                                                    "ORDER BY priority DESC, position LIMIT 1",
-                                                    {now()})));
+  RUNNEL_TRY(auto next,
+             first_of(connection_->query("SELECT " RUNNEL_OPERATION_COLUMNS "WHERE status < 2 "
+                                         "AND (claimed_until <= ? OR claimed_until > ?) "
+                                         "ORDER BY priority DESC, position LIMIT 1",
+                                         {now(), now() + 2 * to_milliseconds(lifetime)})));
   if (!next) return std::nullopt;
   RUNNEL_DO(
       connection_->run("UPDATE operations SET status = 1, owner = ?, claimed_until = ?, "

@@ -29,7 +29,7 @@ constexpr struct {
 } kAllowed[] = {
     {"sqlite_master", "the schema"},
     {"INSERT INTO new_references", "the schema's fifth step, once"},
-    {"status < 2 AND claimed_until <= ?",
+    {"status < 2 AND (claimed_until <= ? OR claimed_until > ?)",
      "only what waits is in that index, in the order of turns"},
     {"UPDATE blob_links SET hidden = 1 WHERE repository = ?", "a repository is deleted"},
     {"UPDATE blob_links SET review = 1 WHERE hidden = 1 AND repository = ", "it is forgotten"},

@@ -12,10 +12,10 @@ constexpr size_t kDeletionBatch = 20;  // each may be a whole repository
 
 }  // namespace
 
-Result<Collected> Collector::collect(const std::stop_token& stop) {
+Result<Collected> Collector::collect(const std::stop_token& stop, OldDeletions old_deletions) {
   Collected collected;
   const WallTime before = clock_.wall() - lifetime_;
-  RUNNEL_DO(forget(stop, collected));
+  if (old_deletions == OldDeletions::kForget) RUNNEL_DO(forget(stop, collected));
   RUNNEL_DO(unlink(before, stop, collected));
   RUNNEL_DO(remove_unlinked(before, stop, collected));
   return collected;

@@ -45,8 +45,11 @@ class Collector {
         lifetime_(lifetime),
         undo_time_(undo_time) {}
 
+  // What collect() does with deletions that are older than the time to undo them.
+  enum class OldDeletions : uint8_t { kForget, kKeep };
   // Ends early, with what it did so far, when `stop` asks for it.
-  Result<Collected> collect(const std::stop_token& stop = {});
+  Result<Collected> collect(const std::stop_token& stop = {},
+                            OldDeletions old_deletions = OldDeletions::kForget);
   // Removes blobs that have no link, whether one went or there never was one.
   Result<Collected> sweep(const std::stop_token& stop = {});
 

@@ -163,6 +163,23 @@ TEST_P(CollectorTest, ForgetsDeletionsInTheirTimeAndCollectsTheirBlobs) {
   EXPECT_EQ(collected.blobs, 1u);
 }
 
+TEST_P(CollectorTest, CanKeepDeletionsWhoseTimeIsOverAndCollectTheRest) {
+  ASSERT_TRUE(process_.push("a", "deleted"));
+  ASSERT_TRUE(process_.put("a", "manifest", "deleted"));
+  ASSERT_TRUE(process_.push("a", "loose"));
+  ASSERT_TRUE(
+      process_.metadata->delete_manifest("a", digest("manifest"), meta::Undo::kPossible).value());
+  clock_.advance(std::chrono::days(8));
+
+  const auto collected = process_.collector.collect({}, Collector::OldDeletions::kKeep).value();
+
+  EXPECT_EQ(collected.deletions, 0u);
+  EXPECT_EQ(collected.blobs, 1u);
+  EXPECT_TRUE(process_.has("a", "deleted"));
+  EXPECT_FALSE(process_.has("a", "loose"));
+  EXPECT_EQ(process_.collector.collect()->deletions, 1u);
+}
+
 TEST_P(CollectorTest, CostsWhatChangedAndNotWhatIsStored) {
   test::WatchedBlobStore watched(*process_.blobs);
   Collector collector(watched, *process_.metadata, clock_, std::chrono::hours(1),

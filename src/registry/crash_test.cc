@@ -61,7 +61,7 @@ struct Machine {
     made.blobs = {digest(blob)};
     made.tags = {tag};
     made.undo = meta::Undo::kPossible;
-    if (tag == kHeld) hold_tags(made, "a", clock.wall() + kLifetime);
+    if (tag == kHeld) hold_tags(made, "a", clock.wall(), kLifetime);
     RUNNEL_CHECK(metadata->put_manifest("a", made)->missing.empty());
   }
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "registry/streaming_settings.h"
 
 namespace runnel::registry {
 
@@ -17,9 +18,30 @@ std::string name_of(std::string_view repository, std::string_view tag, const oci
   return fmt::format("{} {} {}", repository, tag, digest);
 }
 
-int64_t milliseconds(WallTime time) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
+int64_t milliseconds(Duration duration) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
 }
+
+int64_t milliseconds(WallTime time) {
+  return milliseconds(time.time_since_epoch());
+}
+
+// A document's body: when the wait is over, and for how long it is, in milliseconds. The latter is
+// missing in those of older programs, and is not more than may be asked for.
+struct Wait {
+  int64_t until = 0;
+  int64_t time = kMaxHoldTag * 1000;
+
+  static Wait of(std::string_view body) {
+    Wait wait;
+    const auto* const end = body.data() + body.size();
+    const auto* const rest = std::from_chars(body.data(), end, wait.until).ptr;
+    if (rest != end) std::from_chars(rest + 1, end, wait.time);
+    return wait;
+  }
+  std::string text() const { return fmt::format("{} {}", until, time); }
+  bool is_over(int64_t now) const { return until <= now || until > now + 2 * time; }
+};
 
 }  // namespace
 
@@ -32,11 +54,13 @@ std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
   return held;
 }
 
-void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime until) {
+void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime now,
+               Duration time) {
+  const Wait wait{.until = milliseconds(now + time), .time = milliseconds(time)};
   manifest.replaces = held_for(repository, manifest.tags);
   for (const auto& tag : manifest.tags)
     manifest.documents.emplace_back(std::string(kKind), name_of(repository, tag, manifest.digest),
-                                    std::to_string(milliseconds(until)));
+                                    wait.text());
   manifest.tags.clear();
 }
 
@@ -45,7 +69,7 @@ struct HeldTags::Held {
   std::string repository;
   std::string tag;
   oci::Digest digest;
-  int64_t until = 0;  // milliseconds since 1970
+  Wait wait;
 
   static std::optional<Held> of(const meta::Document& document) {
     const auto& name = document.name;
@@ -57,9 +81,8 @@ struct HeldTags::Held {
     Held made{.name = name,
               .repository = name.substr(0, first),
               .tag = name.substr(first + 1, second - first - 1),
-              .digest = *std::move(digest)};
-    const auto& body = document.body;
-    std::from_chars(body.data(), body.data() + body.size(), made.until);
+              .digest = *std::move(digest),
+              .wait = Wait::of(document.body)};
     return made;
   }
 };
@@ -106,7 +129,7 @@ Result<void> HeldTags::release_due() {
   while (!after.empty()) {
     RUNNEL_TRY(const auto held, page("", after));
     for (const auto& each : held)
-      if (each.until <= now) RUNNEL_DO(point(each));
+      if (each.wait.is_over(now)) RUNNEL_DO(point(each));
   }
   return {};
 }

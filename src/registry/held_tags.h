@@ -23,9 +23,10 @@ namespace runnel::registry {
 std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
                                            const std::vector<std::string>& tags);
 
-// Has the push hold its tags instead of pointing them: they point to it at `until` at the latest.
-// What was held for them before is forgotten.
-void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime until);
+// Has the push, at this moment, hold its tags instead of pointing them: they point to it in `time`
+// at the latest. What was held for them before is forgotten.
+void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime now,
+               Duration time);
 
 // Any thread; calls block. The references must outlive it.
 class HeldTags {
@@ -36,7 +37,8 @@ class HeldTags {
 
   // Lets go what waits for this manifest.
   Result<void> release(const std::string& repository, const oci::Digest& digest);
-  // Lets go what has waited long enough.
+  // Lets go what has waited long enough, and what is to wait for more than twice its time: it was
+  // pushed before the clock was set back.
   Result<void> release_due();
 
  private:

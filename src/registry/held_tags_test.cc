@@ -41,7 +41,7 @@ class HeldTagsTest : public testing::Test {
     manifest.blobs_required = false;
     manifest.tags = tags;
     if (time > Duration())
-      hold_tags(manifest, "a", clock_.wall() + time);
+      hold_tags(manifest, "a", clock_.wall(), time);
     else
       manifest.replaces = held_for("a", tags);
     EXPECT_TRUE(metadata.put_manifest("a", manifest));
@@ -97,6 +97,36 @@ TEST_F(HeldTagsTest, LetsATagGoWhenItsTimeIsOver) {
 
   clock_.advance(std::chrono::milliseconds(1));
   ASSERT_TRUE(held_.release_due());
+
+  EXPECT_EQ(target("v1"), digest.to_string());
+}
+
+TEST_F(HeldTagsTest, LetsATagGoThoughTheClockWentBack) {
+  const auto digest = hold("one", {"v1"});
+  clock_.set_by(-kTime / 2);
+  ASSERT_TRUE(held_.release_due());
+  EXPECT_EQ(target("v1"), "");
+
+  clock_.set_by(-kTime);
+  ASSERT_TRUE(held_.release_due());
+
+  EXPECT_EQ(target("v1"), digest.to_string());
+}
+
+TEST_F(HeldTagsTest, KnowsHowLongATagMayWaitThatAnOlderProgramHeld) {
+  const auto digest = store("one");
+  const auto hold_until = [&](Duration time) {
+    const auto until = std::chrono::duration_cast<std::chrono::milliseconds>(
+        (clock_.wall() + time).time_since_epoch());
+    ASSERT_TRUE(metadata_.put_document("held-tag", fmt::format("a v1 {}", digest),
+                                       std::to_string(until.count()), 0));
+    ASSERT_TRUE(held_.release_due());
+  };
+  hold_until(std::chrono::hours(1));
+  EXPECT_EQ(target("v1"), "");
+  ASSERT_TRUE(metadata_.delete_document("held-tag", fmt::format("a v1 {}", digest)));
+
+  hold_until(std::chrono::hours(3));
 
   EXPECT_EQ(target("v1"), digest.to_string());
 }
@@ -176,7 +206,7 @@ TEST_F(HeldTagsTest, WaitsOnWhenAPushOverItIsRefused) {
   refused.tags = {"v1"};
   refused.replaces = held_for("a", refused.tags);
   ASSERT_FALSE(metadata_.put_manifest("a", refused)->missing.empty());
-  hold_tags(refused, "a", clock_.wall() + kTime);
+  hold_tags(refused, "a", clock_.wall(), kTime);
   ASSERT_FALSE(metadata_.put_manifest("a", refused)->missing.empty());
 
   ASSERT_TRUE(held_.release("a", held));

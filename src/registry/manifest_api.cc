@@ -181,7 +181,7 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
     RUNNEL_TRY(plan, services.conversions->plan_push(route.repository, manifest));
   }
   if (plan.hold > Duration())
-    hold_tags(manifest, route.repository, services.clock.wall() + plan.hold);
+    hold_tags(manifest, route.repository, services.clock.wall(), plan.hold);
   else
     manifest.replaces = held_for(route.repository, manifest.tags);
   RUNNEL_TRY(const auto outcome, services.metadata.put_manifest(route.repository, manifest));

@@ -42,6 +42,15 @@ constexpr auto kCleanInterval = std::chrono::minutes(10);
 constexpr int kCleansPerCollection = 6;
 constexpr int kCleansPerSweep = 6 * 24;
 
+// A machine may come up with a clock that is far ahead, and what it says is long over could be
+// forgotten for good: so the first round forgets no deletion. By the second one the clock is set.
+bool is_time_to_collect(int round) {
+  return round % kCleansPerCollection == 0 || round == 1;
+}
+Collector::OldDeletions old_deletions(int round) {
+  return round == 0 ? Collector::OldDeletions::kKeep : Collector::OldDeletions::kForget;
+}
+
 // Throws away what nobody needs, at the start and then now and again, until it goes.
 class Housekeeper {
  public:
@@ -62,7 +71,7 @@ class Housekeeper {
     for (int round = 0; !stop.stop_requested(); ++round) {
       clean(uploads);
       blobs_.close_unused();
-      if (round % kCleansPerCollection == 0) report(collector.collect(stop));
+      if (is_time_to_collect(round)) report(collector.collect(stop, old_deletions(round)));
       if (round % kCleansPerSweep == 0) report(collector.sweep(stop));
       if (round % kCleansPerSweep == 0) forget(stop);
       remove_old_artifacts();

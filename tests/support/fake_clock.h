@@ -23,6 +23,11 @@ class FakeClock final : public Clock {
     steady_ += duration;
     wall_ += duration;
   }
+  // As if somebody set the time of day, which may go back.
+  void set_by(Duration duration) {
+    const std::lock_guard lock(mutex_);
+    wall_ += duration;
+  }
 
  private:
   mutable std::mutex mutex_;

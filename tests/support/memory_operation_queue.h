@@ -87,10 +87,11 @@ class MemoryOperationQueue final : public meta::OperationQueue {
 
   Result<std::optional<Operation>> claim(std::string_view owner, Duration lifetime) override {
     const std::lock_guard lock(data_->mutex);
+    const auto now = clock_.wall();
     Entry* next = nullptr;
     for (auto& entry : data_->entries) {
-      if (!meta::is_ongoing(entry.operation.status) || entry.claimed_until > clock_.wall())
-        continue;
+      const bool is_held = entry.claimed_until > now && entry.claimed_until <= now + 2 * lifetime;
+      if (!meta::is_ongoing(entry.operation.status) || is_held) continue;
       if (next == nullptr || entry.operation.priority > next->operation.priority) next = &entry;
     }
     if (next == nullptr) return std::nullopt;

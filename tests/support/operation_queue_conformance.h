@@ -157,6 +157,20 @@ TEST_P(OperationQueueConformance, GivesAwayAClaimThatNobodyHolds) {
   EXPECT_EQ(operation(id).status, Status::kRunning);
 }
 
+TEST_P(OperationQueueConformance, GivesAwayAClaimThatNobodyHoldsThoughTheClockWentBack) {
+  const auto id = enqueue("a", "x");
+  ASSERT_EQ(claim("dead"), id);
+  clock().set_by(-kLifetime / 2);
+  EXPECT_EQ(claim("other"), "none");
+  clock().set_by(-std::chrono::hours(24 * 365));
+
+  EXPECT_EQ(claim("other"), id);
+
+  EXPECT_EQ(operation(id).attempts, 2u);
+  EXPECT_FALSE(queue().report({id, "dead"}, 50, kLifetime).value());
+  EXPECT_EQ(claim("third"), "none");
+}
+
 TEST_P(OperationQueueConformance, HoldsAClaimThatIsOverUntilSomebodyTakesIt) {
   const auto id = enqueue("a", "x");
   ASSERT_EQ(claim(), id);
