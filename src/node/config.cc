@@ -15,6 +15,7 @@ using settings::Section;
 constexpr int64_t kMostReadTimeout = 3600;
 constexpr int64_t kMostKeepUnused = 7 * 24 * 3600;
 constexpr uint64_t kMaxPem = 1 << 20;
+constexpr const char* kLoopback = "loopback";
 
 // What [registry."HOST"] says of TLS; made into settings when all of it is read.
 Result<void> change_tls(remote::HostSettings& settings,
@@ -134,7 +135,8 @@ Result<void> set_streaming_registries(Config& config, const std::vector<std::str
     if (!net::split_host_port(host))
       return fail(Code::kInvalid, "{} is neither HOST, HOST:PORT nor \"loopback\"", quote(host));
   }
-  config.trust.streaming_registries = {hosts.begin(), hosts.end()};
+  config.trust.hosts = {hosts.begin(), hosts.end()};
+  config.trust.loopback = config.trust.hosts.erase(kLoopback) != 0;
   return {};
 }
 

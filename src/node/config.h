@@ -61,7 +61,7 @@ Result<void> load_config(Config& config, const std::string& path);
 // The same from a text; `name` stands in messages for the path.
 Result<void> parse_config(Config& config, std::string_view text, std::string_view name);
 
-// The hosts of streaming_registries; "loopback" is one of the names.
+// What streaming_registries says: hosts, and "loopback" for every loopback host.
 Result<void> set_streaming_registries(Config& config, const std::vector<std::string>& hosts);
 
 }  // namespace runnel::node

@@ -84,6 +84,25 @@ TEST(NodeConfig, KeepsTheDefaultsOfWhatIsNotSaid) {
   EXPECT_TRUE(config.trust.has_registry("127.0.0.1:5000"));
 }
 
+TEST(NodeConfig, TakesLoopbackForAMeaningAndNotForAHost) {
+  Config config;
+  ASSERT_TRUE(parse_config(
+      config, "version = 1\nstreaming_registries = [\"r.example\", \"loopback\"]\n", "node.toml"));
+
+  EXPECT_EQ(config.trust.hosts, std::set<std::string>{"r.example"});
+  EXPECT_TRUE(config.trust.has_registry("127.0.0.1:5000"));
+  EXPECT_FALSE(config.trust.has_registry("loopback"));
+}
+
+TEST(NodeConfig, ReplacesLoopbackByAListThatHasNone) {
+  Config config;
+  ASSERT_TRUE(
+      parse_config(config, "version = 1\nstreaming_registries = [\"r.example\"]\n", "node.toml"));
+
+  EXPECT_TRUE(config.trust.has_registry("r.example"));
+  EXPECT_FALSE(config.trust.has_registry("127.0.0.1:5000"));
+}
+
 TEST(NodeConfig, NamesTheLineOfWhatIsWrong) {
   EXPECT_EQ(refusal("version = 1\n\nrot = \"/r\"\n"), "node.toml:3: there is no key \"rot\"");
   for (const std::string bad :

@@ -170,7 +170,7 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   const auto gateway = std::make_shared<remote::Gateway>(client, hosts, credentials.all, clock);
   fetch::Fetcher fetcher(gateway);
   const auto is_configured = [&](const std::string& host) {
-    return config.trust.streaming_registries.contains(host) ||
+    return config.trust.hosts.contains(host) ||
            hosts.is_configured(host, mirror_urls(*mirror_at.port));
   };
   Registries registries({.gateway = gateway,

@@ -5,8 +5,7 @@
 namespace runnel::node {
 
 bool Trust::has_registry(const std::string& host) const {
-  return streaming_registries.contains(host) ||
-         (streaming_registries.contains(kLoopback) && remote::is_loopback(host));
+  return hosts.contains(host) || (loopback && remote::is_loopback(host));
 }
 
 Result<void> Trust::check(const std::string& host, const artifact::Artifact& artifact,

@@ -17,11 +17,10 @@
 namespace runnel::node {
 
 struct Trust {
-  // In streaming_registries: every loopback host.
-  static constexpr const char* kLoopback = "loopback";
-
-  // Hosts as in references, whose artifacts need no signature.
-  std::set<std::string> streaming_registries = {kLoopback};
+  // Whose artifacts need no signature: streaming_registries. Its word "loopback" is no host's name:
+  // what answers to that name need not be this machine.
+  bool loopback = true;         // every loopback host
+  std::set<std::string> hosts;  // as in references
   std::vector<artifact::Key> keys;
 
   bool has_registry(const std::string& host) const;

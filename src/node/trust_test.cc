@@ -26,13 +26,15 @@ TEST(Trust, IsLoopbackByDefault) {
 
   for (const char* host : {"127.0.0.1:5000", "localhost", "[::1]:5000", "127.9.9.9"})
     EXPECT_TRUE(trust.check(host, sample(), kConfigDigest)) << host;
-  for (const char* host : {"registry.example", "10.0.0.1:5000", "localhost.evil.example"})
+  for (const char* host :
+       {"registry.example", "10.0.0.1:5000", "localhost.evil.example", "loopback", "loopback:5000"})
     EXPECT_EQ(trust.check(host, sample(), kConfigDigest).error().code, Code::kDenied) << host;
 }
 
 TEST(Trust, IsWhatTheListSaysAndNothingElse) {
   Trust trust;
-  trust.streaming_registries = {"127.0.0.1:5000"};
+  trust.loopback = false;
+  trust.hosts = {"127.0.0.1:5000"};
 
   EXPECT_TRUE(trust.check("127.0.0.1:5000", sample(), kConfigDigest));
   EXPECT_FALSE(trust.check("127.0.0.1:5001", sample(), kConfigDigest));
