@@ -42,9 +42,9 @@ json::object describe(const oci::Descriptor& entry) {
 
 Result<json::array> referrers_of(const remote::Repository& repository, const oci::Digest& subject,
                                  const ManifestOptions& options, int depth) {
-  std::vector<std::string> types;
-  if (!options.artifact_type.empty()) types.push_back(options.artifact_type);
-  RUNNEL_TRY(const auto found, repository.referrers(subject, types));
+  remote::WantedReferrers wanted;
+  if (!options.artifact_type.empty()) wanted.artifact_types.push_back(options.artifact_type);
+  RUNNEL_TRY(const auto found, repository.referrers(subject, wanted));
   json::array out;
   for (const auto& entry : found.manifests) {
     auto each = describe(entry);

@@ -52,8 +52,9 @@ Result<oci::Digest> StreamingCalls::digest_of(const ImageName& image) const {
 }
 
 Result<bool> StreamingCalls::has_artifact(const oci::Digest& digest) const {
-  RUNNEL_TRY(const auto found, session_.repository(repository_)
-                                   .referrers(digest, {std::string(oci::kStreamingArtifactHere)}));
+  const remote::WantedReferrers artifacts{
+      .artifact_types = {std::string(oci::kStreamingArtifactHere)}, .briefly = true};
+  RUNNEL_TRY(const auto found, session_.repository(repository_).referrers(digest, artifacts));
   return !found.manifests.empty();
 }
 

@@ -9,9 +9,14 @@ namespace runnel::convert {
 
 namespace {
 
-bool is_artifact(const oci::Descriptor& referrer) {
-  return referrer.artifact_type == artifact::kArtifactType ||
-         referrer.artifact_type == artifact::kAzureArtifactType;
+// A list without end is a fault of its registry, and no want of room on this machine.
+Result<oci::Index> listed_artifacts(const remote::Repository& repository,
+                                    const oci::Digest& subject) {
+  auto listed =
+      repository.referrers(subject, {.artifact_types = artifact_types(), .briefly = true});
+  if (!listed && listed.error().code == Code::kExhausted)
+    return fail(Code::kUnavailable, "{}", listed.error().message);
+  return listed;
 }
 
 Result<FoundArtifact> read_artifact(const remote::Repository& repository,
@@ -47,12 +52,11 @@ Result<oci::Digest> platform_manifest(const oci::Index& index) {
 
 Result<std::vector<FoundArtifact>> find_artifacts(const remote::Repository& repository,
                                                   const oci::Digest& subject) {
-  RUNNEL_TRY(const auto referrers, repository.referrers(subject, artifact_types()));
+  RUNNEL_TRY(const auto referrers, listed_artifacts(repository, subject));
   std::vector<FoundArtifact> found;
   std::optional<Error> refused;
   size_t candidates = 0;
   for (const auto& referrer : referrers.manifests) {
-    if (!is_artifact(referrer)) continue;
     if (++candidates > kMaxCandidates) break;
     auto artifact = read_artifact(repository, referrer.digest);
     if (artifact) {

@@ -27,7 +27,8 @@ struct FoundArtifact {
 };
 
 // The artifacts of `subject` that this program could read, the highest generation first. kNotFound
-// when there is none, kUnsupported when there are only others.
+// when there is none, kUnsupported when there are only others, kUnavailable also when the list of
+// what refers to `subject` is too long.
 Result<std::vector<FoundArtifact>> find_artifacts(const remote::Repository& repository,
                                                   const oci::Digest& subject);
 

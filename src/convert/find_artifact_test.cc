@@ -2,8 +2,27 @@
 
 #include <gtest/gtest.h>
 
+#include "support/repository_fixture.h"
+
 namespace runnel::convert {
 namespace {
+
+class FindArtifactAtARegistry : public remote::RemoteRepository {};
+
+TEST_F(FindArtifactAtARegistry, HasNoneOfAListWithoutEnd) {
+  registry_.inject(
+      "/referrers/",
+      {.status = 200,
+       .headers = {{"Content-Type", std::string(oci::kOciIndex)}, {"Link", "<?again>; rel=next"}},
+       .body = R"({"schemaVersion":2,"manifests":[]})"},
+      1000);
+
+  const auto found = find_artifacts(repository(), oci::Digest::of(as_bytes("image")));
+
+  // Not kExhausted, which would be this machine's disk.
+  EXPECT_EQ(found.error().code, Code::kUnavailable);
+  EXPECT_NE(found.error().message.find("referrers of"), std::string::npos);
+}
 
 artifact::Artifact artifact_of(const std::vector<std::pair<std::string, std::string>>& layers) {
   artifact::Artifact made;

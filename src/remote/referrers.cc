@@ -8,6 +8,7 @@
 // can lose an entry. So the list is read again after the write, and written again if need be.
 
 #include <algorithm>
+#include <utility>
 
 #include "oci/media_types.h"
 #include "remote/header_values.h"
@@ -19,6 +20,8 @@ namespace runnel::remote {
 namespace {
 
 constexpr int kMaxPages = 100;
+// Of all pages together, whatever is kept of them: who may push says how long the list is.
+constexpr size_t kMaxListBytes = 4 * oci::kMaxDocumentBytes;
 constexpr int kMaxRewrites = 5;
 
 bool has_no_api(int status) {
@@ -31,11 +34,23 @@ oci::Index empty_index() {
   return index;
 }
 
-void keep_types(oci::Index& index, const std::vector<std::string>& types) {
-  if (types.empty()) return;
-  std::erase_if(index.manifests, [&](const oci::Descriptor& entry) {
-    return std::ranges::find(types, entry.artifact_type) == types.end();
-  });
+oci::Descriptor brief(oci::Descriptor entry) {
+  oci::Descriptor out;
+  out.media_type = std::move(entry.media_type);
+  out.digest = std::move(entry.digest);
+  out.size = entry.size;
+  out.artifact_type = std::move(entry.artifact_type);
+  return out;
+}
+
+// Adds what is wanted of one page.
+void take_wanted(const WantedReferrers& wanted, std::vector<oci::Descriptor> page,
+                 std::vector<oci::Descriptor>& all) {
+  const auto& types = wanted.artifact_types;
+  for (auto& entry : page) {
+    if (!types.empty() && std::ranges::find(types, entry.artifact_type) == types.end()) continue;
+    all.push_back(wanted.briefly ? brief(std::move(entry)) : std::move(entry));
+  }
 }
 
 }  // namespace
@@ -46,32 +61,34 @@ std::string referrers_tag(const oci::Digest& subject) {
 }
 
 Result<oci::Index> Repository::referrers(const oci::Digest& subject,
-                                         const std::vector<std::string>& artifact_types) const {
-  // The parameter takes one type; registries differ in what several mean.
-  const std::string type = artifact_types.size() == 1 ? artifact_types.front() : std::string();
-  RUNNEL_TRY(std::optional<oci::Index> listed, listed_referrers(subject, type));
-  if (!listed) {
-    RUNNEL_TRY(listed, tagged_referrers(subject));
-  }
-  keep_types(*listed, artifact_types);
-  return std::move(*listed);
+                                         const WantedReferrers& wanted) const {
+  RUNNEL_TRY(std::optional<oci::Index> listed, listed_referrers(subject, wanted));
+  if (listed) return std::move(*listed);
+  RUNNEL_TRY(oci::Index tagged, tagged_referrers(subject));
+  take_wanted(wanted, std::exchange(tagged.manifests, {}), tagged.manifests);
+  return tagged;
 }
 
-Result<std::optional<oci::Index>> Repository::listed_referrers(const oci::Digest& subject,
-                                                               const std::string& type) const {
+Result<std::optional<oci::Index>> Repository::listed_referrers(
+    const oci::Digest& subject, const WantedReferrers& wanted) const {
   oci::Index all = empty_index();
+  size_t bytes = 0;
   const SteadyTime start = std::chrono::steady_clock::now();
   std::string next = url(fmt::format("referrers/{}", subject));
-  if (!type.empty()) next = with_query(std::move(next), "artifactType", type);
+  // The parameter takes one type; registries differ in what several mean.
+  if (wanted.artifact_types.size() == 1)
+    next = with_query(std::move(next), "artifactType", wanted.artifact_types.front());
   for (int page = 0; page < kMaxPages; ++page) {
     Call get = call("GET", next, Scope::pull(name_), fmt::format("referrers of {}", subject));
     get.headers.set("Accept", std::string(oci::kOciIndex));
     RUNNEL_TRY(const Answer answer, exchange_.send(get, oci::kMaxDocumentBytes));
     if (page == 0 && has_no_api(answer.status)) return std::nullopt;
     if (!answer.ok()) return exchange_.refused(get, answer);
+    bytes += answer.body.size();
+    if (bytes > kMaxListBytes) break;
     auto index = oci::parse_index(answer.body, answer.header("Content-Type"));
     if (!index) return std::unexpected(index.error().in(where(get.what)));
-    std::ranges::move(index->manifests, std::back_inserter(all.manifests));
+    take_wanted(wanted, std::move(index->manifests), all.manifests);
     if (all.manifests.size() > oci::kMaxDescriptors) break;
 
     const auto link = next_link(answer.header("Link"));
@@ -83,8 +100,9 @@ Result<std::optional<oci::Index>> Repository::listed_referrers(const oci::Digest
     if (!is_same_origin(next, exchange_.endpoint().url))
       return fail(Code::kDenied, "{}: the next page is on another host", where(get.what));
   }
-  return fail(Code::kExhausted, "{}: more than {} pages or {} entries",
-              where(fmt::format("referrers of {}", subject)), kMaxPages, oci::kMaxDescriptors);
+  return fail(Code::kExhausted, "{}: more than {} pages, {} entries or {} MiB",
+              where(fmt::format("referrers of {}", subject)), kMaxPages, oci::kMaxDescriptors,
+              kMaxListBytes >> 20);
 }
 
 Result<oci::Index> Repository::tagged_referrers(const oci::Digest& subject) const {

@@ -36,9 +36,12 @@ TEST_F(RemoteReferrers, AreFoundThroughTheApi) {
 
   EXPECT_EQ(marks(*repository().referrers(subject_.digest)),
             (std::vector<std::string>{"1", "2", "3", "4"}));
-  EXPECT_EQ(marks(*repository().referrers(subject_.digest, {"type/b"})),
+  EXPECT_EQ(marks(*repository().referrers(subject_.digest, {.artifact_types = {"type/b"}})),
             (std::vector<std::string>{"4"}));
-  EXPECT_EQ(marks(*repository().referrers(subject_.digest, {"type/b", "type/a"})).size(), 4u);
+  EXPECT_EQ(
+      marks(*repository().referrers(subject_.digest, {.artifact_types = {"type/b", "type/a"}}))
+          .size(),
+      4u);
   EXPECT_EQ(registry_.manifest("team/app", referrers_tag(subject_.digest)), std::nullopt);
 }
 
@@ -47,7 +50,9 @@ TEST_F(RemoteReferrers, AreFoundOnEveryPage) {
   for (int i = 0; i < 7; ++i)
     ASSERT_TRUE(repository().push_referrer(referrer(std::to_string(i), "type/a")));
 
-  EXPECT_EQ(repository().referrers(subject_.digest, {"type/a"})->manifests.size(), 7u);
+  EXPECT_EQ(
+      repository().referrers(subject_.digest, {.artifact_types = {"type/a"}})->manifests.size(),
+      7u);
   EXPECT_EQ(registry_.count("/referrers/"), 4u);
 }
 
@@ -66,6 +71,42 @@ TEST_F(RemoteReferrers, AreNotFollowedForEverOrElsewhere) {
                                                {"Link", "<http://localhost:1/>; rel=next"}},
                                    .body = R"({"schemaVersion":2,"manifests":[]})"});
   EXPECT_EQ(repository().referrers(subject_.digest).error().code, Code::kDenied);
+}
+
+TEST_F(RemoteReferrers, AreNotReadForEverWhenTheirAnnotationsAreLarge) {
+  oci::Index page;
+  page.media_type = oci::kOciIndex;
+  page.manifests.push_back(subject_);
+  page.manifests.back().annotations["large"] = std::string(3 << 20, 'x');
+  registry_.inject(
+      "/referrers/",
+      {.status = 200,
+       .headers = {{"Content-Type", std::string(oci::kOciIndex)}, {"Link", "<?again>; rel=next"}},
+       .body = oci::to_json(page)},
+      1000);
+
+  // Of a type that none of them has: what is thrown away counts, too.
+  const auto found = repository().referrers(subject_.digest, {.artifact_types = {"type/a"}});
+
+  EXPECT_EQ(found.error().code, Code::kExhausted);
+  EXPECT_LE(registry_.count("/referrers/"), 6u) << "16 MiB are no more pages of 3 MiB";
+}
+
+TEST_F(RemoteReferrers, AreKeptBrieflyWithoutWhatCanBeLarge) {
+  for (const bool api : {true, false}) {
+    registry_.set({.referrers_api = api});
+    auto expected = repository().push_referrer(referrer("1", "type/a"));
+    ASSERT_TRUE(expected) << expected.error().message;
+    ASSERT_TRUE(repository().push_referrer(referrer("2", "type/b")));
+    ASSERT_FALSE(expected->annotations.empty());
+    expected->annotations.clear();
+
+    const auto found = repository().referrers(
+        subject_.digest, {.artifact_types = {"type/a", "type/c"}, .briefly = true});
+
+    ASSERT_TRUE(found) << found.error().message;
+    EXPECT_EQ(found->manifests, std::vector{*expected}) << "api " << api;
+  }
 }
 
 TEST_F(RemoteReferrers, AreNotWaitedForPageAfterPage) {
@@ -101,7 +142,7 @@ TEST_F(RemoteReferrers, AreListedUnderATagWithoutTheApi) {
   ASSERT_TRUE(repository().push_referrer(referrer("2", "type/b")));
 
   EXPECT_EQ(marks(*repository().referrers(subject_.digest)), (std::vector<std::string>{"1", "2"}));
-  const auto a = repository().referrers(subject_.digest, {"type/a"});
+  const auto a = repository().referrers(subject_.digest, {.artifact_types = {"type/a"}});
   ASSERT_EQ(a->manifests.size(), 1u);
   EXPECT_EQ(a->manifests.front(), *first);
 }

@@ -37,6 +37,13 @@ struct PushedManifest {
   bool subject_seen = false;
 };
 
+// Which entries of a list of referrers, and what of each. Whoever may push to the repository fills
+// the list, and annotations can be most of it.
+struct WantedReferrers {
+  std::vector<std::string> artifact_types = {};  // one of these; of any type when empty
+  bool briefly = false;  // media type, digest, size and artifact type, and nothing else
+};
+
 // What push_blob sends. A file is read by offset, once for every attempt.
 using BlobSource = std::variant<Bytes, net::FileRange>;
 
@@ -85,10 +92,10 @@ class Repository {
   // registry would not; the caller pushes then.
   Result<bool> mount_blob(const oci::Digest& digest, const std::string& from) const;
 
-  // What refers to `subject`, of one of these artifact types (of any when empty). Follows pages;
-  // without the referrers API the fallback tag's list is read. Empty when there is nothing.
+  // What refers to `subject`. Follows pages; without the referrers API the fallback tag's list is
+  // read. Empty when there is nothing, kExhausted when the list is longer than anybody's is.
   Result<oci::Index> referrers(const oci::Digest& subject,
-                               const std::vector<std::string>& artifact_types = {}) const;
+                               const WantedReferrers& wanted = {}) const;
   // Pushes a manifest that has a subject so that referrers() finds it, whatever the registry can:
   // the fallback tag's list is kept where there is no API. Doing it again changes nothing.
   Result<oci::Descriptor> push_referrer(const oci::Manifest& manifest) const;
@@ -109,7 +116,7 @@ class Repository {
   void cancel_upload(const Answer& started) const;
 
   Result<std::optional<oci::Index>> listed_referrers(const oci::Digest& subject,
-                                                     const std::string& type) const;
+                                                     const WantedReferrers& wanted) const;
   Result<oci::Index> tagged_referrers(const oci::Digest& subject) const;
   Result<void> add_tagged_referrer(const oci::Digest& subject, const oci::Descriptor& entry) const;
 
