@@ -41,6 +41,17 @@ Result<std::string> connection_of(const std::string& devices) {
   return fail(Code::kUnavailable, "{} is not mounted: is this the holder's worker?", devices);
 }
 
+constexpr mode_t kRootOnly = 0700;
+
+// ROOT/mounts. What stands below it is an image as it is, set-user-ID programs included, for
+// containers: root mounts their overlays, and nobody else has to pass here. The directory may be
+// there with any mode.
+Result<void> make_mounts_directory(const std::string& path) {
+  RUNNEL_DO(make_directories(path, kRootOnly));
+  if (::chmod(path.c_str(), kRootOnly) != 0) return fail_errno("chmod {}", path);
+  return {};
+}
+
 // A name becomes a directory below ROOT/mounts.
 Result<void> check_name(const std::string& name) {
   constexpr std::string_view kAllowed =
@@ -153,7 +164,7 @@ Engine::Trials Engine::try_options(const Options& options, Way way) {
 
 Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel channel,
                                               const Clock& clock) {
-  RUNNEL_DO(make_directories(options.root + "/mounts", 0711));
+  RUNNEL_DO(make_mounts_directory(options.root + "/mounts"));
   RUNNEL_TRY(auto connection, connection_of(options.root + "/devices"));
   RUNNEL_TRY(auto cache, cache::Cache::open(options.root, cache_options(options), clock));
   DeviceFs::Options fs_options;
@@ -311,7 +322,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   RUNNEL_TRY(const bool reused, reuse(name, record, existing));
   const auto target = target_of(name);
   if (reused) return target;
-  RUNNEL_DO(make_directories(target, 0711, Survives::kProcessDeath));
+  RUNNEL_DO(make_directories(target, kRootOnly, Survives::kProcessDeath));
   const bool directly = reads_directly(devices.size(), record.served.size());
   ImageMount wanted{.way = way_,
                     .metadata_path = metadata_path,

@@ -1,11 +1,15 @@
 #include "snapshot/store.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <cerrno>
 #include <string_view>
 
+#include "base/fd.h"
 #include "base/quote.h"
 
 namespace runnel::snapshot {
@@ -185,7 +189,26 @@ class Store::Transaction {
   bool open_ = false;
 };
 
+namespace {
+
+// The database for its owner alone: labels are the users' words. SQLite makes the files beside it
+// with the mode of the database, and says why when it cannot be made. None is opened that is there:
+// closing it would take SQLite's locks away from this process.
+Result<void> make_private(const std::string& path) {
+  constexpr mode_t kOwnerOnly = 0600;
+  (void)open_file(path, O_WRONLY | O_CREAT | O_EXCL, kOwnerOnly);
+  for (const char* suffix : {"", "-wal", "-shm", "-journal"}) {
+    const auto file = path + suffix;
+    if (::chmod(file.c_str(), kOwnerOnly) != 0 && errno != ENOENT)
+      return fail_errno("chmod {}", file);
+  }
+  return {};
+}
+
+}  // namespace
+
 Result<std::unique_ptr<Store>> Store::open(const std::string& path, const Clock& clock) {
+  RUNNEL_DO(make_private(path));
   sqlite3* database = nullptr;
   const int code =
       sqlite3_open_v2(path.c_str(), &database, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);

@@ -2,10 +2,12 @@
 
 #include <gtest/gtest.h>
 #include <sqlite3.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <functional>
 
+#include "base/durable.h"
 #include "support/temp_dir.h"
 
 namespace runnel::snapshot {
@@ -231,6 +233,25 @@ TEST_F(StoreTest, ChangesNoLabelWhenTheChangeFails) {
   EXPECT_EQ(store_->get("a")->info.labels, (Labels{{"x", "1"}}));
   EXPECT_EQ(code(store_->change_labels("absent", [](Labels&) { return Result<void>(); })),
             Code::kNotFound);
+}
+
+TEST_F(StoreTest, IsReadByItsOwnerOnlyWhateverItsFilesModesWere) {
+  const auto mode = [](const std::string& file) {
+    struct stat info{};
+    return ::stat(file.c_str(), &info) == 0 ? info.st_mode & 0777U : 0;
+  };
+  committed("A", "");
+  ASSERT_EQ(mode(path()), 0600U);
+  ASSERT_EQ(mode(path() + "-wal"), 0600U);
+
+  store_.reset();
+  ASSERT_EQ(::chmod(path().c_str(), 0644), 0);
+  ASSERT_TRUE(replace_file(path() + "-wal", {}, 0644));  // as a death leaves it behind
+  open();
+  committed("B", "A");
+
+  EXPECT_EQ(mode(path()), 0600U);
+  EXPECT_EQ(mode(path() + "-wal"), 0600U);
 }
 
 TEST_F(StoreTest, RefusesADatabaseOfANewerProgramAndAFileThatIsNone) {

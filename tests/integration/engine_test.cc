@@ -3,6 +3,7 @@
 // Holder and worker are processes of their own (engine_worker.cc): a test must not read a mount
 // that it serves, and a worker has to be killable.
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <signal.h>
@@ -193,6 +194,24 @@ class EngineOnThisKernel : public testing::TestWithParam<Mode> {
     return bytes;
   }
 
+  // What stat(2) of `path`, below root(), says to another user: 0 or its errno. Whether that user
+  // gets as far as root() does not matter.
+  int stat_as_nobody(const std::string& path) const {
+    constexpr uid_t kNobody = 65534;
+    const pid_t child = ::fork();
+    if (child == 0) {
+      struct stat info{};
+      const bool is_nobody = ::chdir(root().c_str()) == 0 && ::setgroups(0, nullptr) == 0 &&
+                             ::setresgid(kNobody, kNobody, kNobody) == 0 &&
+                             ::setresuid(kNobody, kNobody, kNobody) == 0;
+      if (!is_nobody) ::_exit(255);
+      ::_exit(::stat(path.c_str(), &info) == 0 ? 0 : errno);
+    }
+    int status = 0;
+    EXPECT_EQ(::waitpid(child, &status, 0), child);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  }
+
   void expect_whole_tree(int flags = 0) {
     for (const auto& file : image().files) {
       const auto bytes = read_file_at(path_of(file), file.contents.size(), flags);
@@ -215,6 +234,27 @@ TEST_P(EngineOnThisKernel, ShowsTheTreeAsItIs) {
     seen += entry.is_regular_file() ? 1 : 0;
   }
   EXPECT_EQ(seen, image().files.size());
+}
+
+TEST_P(EngineOnThisKernel, LetsNoOtherUserEnterItsMounts) {
+  ASSERT_EQ(::chmod(root().c_str(), 0711), 0);
+  const auto file = "mounts/image/" + image().files[0].name;
+
+  EXPECT_EQ(stat_as_nobody("mounts"), 0) << "the root itself is open";
+  EXPECT_EQ(stat_as_nobody(file), EACCES);
+}
+
+TEST_P(EngineOnThisKernel, ClosesAMountsDirectoryThatItFindsOpen) {
+  ASSERT_EQ(::chmod(root().c_str(), 0711), 0);
+  ASSERT_EQ(::chmod((root() + "/mounts").c_str(), 0711), 0);
+  ASSERT_EQ(stat_as_nobody("mounts/image"), 0);
+
+  ::kill(worker_, SIGKILL);
+  worker_ = await_report();
+  ASSERT_GT(worker_, 0);
+
+  EXPECT_EQ(stat_as_nobody("mounts/image"), EACCES);
+  expect_whole_tree();
 }
 
 TEST_P(EngineOnThisKernel, ServesDirectReadsOrRefusesThem) {
