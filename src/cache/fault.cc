@@ -23,14 +23,23 @@ namespace {
 
 constexpr uint64_t kMaxText = 4096;
 constexpr std::string_view kPoints[] = {
-    "request-read", "mid-fetch",
-    "arrived",      "before-write",
-    "write",        "before-sync",
-    "fdatasync",    "between-sync-and-bitmap",
-    "bits",         "between-bitmap-and-sync",
-    "keep-image",   "mount-image",
+    "open-layer",
+    "request-read",
+    "mid-fetch",
+    "arrived",
+    "before-write",
+    "write",
+    "before-sync",
+    "fdatasync",
+    "between-sync-and-bitmap",
+    "bits",
+    "between-bitmap-and-sync",
+    "delete-layer",
+    "keep-image",
+    "mount-image",
 };
-constexpr std::string_view kCanFail[] = {"write", "fdatasync", "bits", "keep-image", "mount-image"};
+constexpr std::string_view kCanFail[] = {"open-layer",   "write",      "fdatasync",  "bits",
+                                         "delete-layer", "keep-image", "mount-image"};
 
 struct ErrorName {
   std::string_view name;

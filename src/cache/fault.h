@@ -1,5 +1,6 @@
 // Named points at which a test makes a disk fail, or the process die.
 //
+//   open-layer               (can fail) a layer's files are opened
 //   request-read             engine: a request was taken from the kernel, nobody has looked at it
 //   mid-fetch                a range was asked of the network, nothing has come
 //   arrived                  its bytes are in memory, not verified

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "cache/fault.h"
+
 namespace runnel::cache {
 
 Layer::Layer(std::unique_ptr<Storage> storage, artifact::ChunkTable table,
@@ -28,6 +30,9 @@ Result<std::shared_ptr<Layer>> Layer::open(std::unique_ptr<Storage> storage,
                                            const Workers& workers) {
   std::shared_ptr<Layer> layer(
       new Layer(std::move(storage), std::move(table), std::move(source), workers));
+  if (const int injected = fault("open-layer")) {
+    return std::unexpected(system_error(injected, layer->device_path() + " (injected)"));
+  }
   RUNNEL_TRY(const bool marked, layer->storage_->take_mark());
   RUNNEL_TRY(layer->device_, layer->storage_->open("device"));
   RUNNEL_TRY(const uint64_t found, layer->device_->size());

@@ -23,11 +23,6 @@ bool may_change(Reason reason) {
          reason == Reason::kDiskFull || reason == Reason::kCredentialsMissing;
 }
 
-// What a worker that starts anew may be spared.
-bool another_start_may_help(Code code) {
-  return code == Code::kUnavailable || code == Code::kExhausted || code == Code::kCancelled;
-}
-
 std::vector<std::string> texts_of(const std::vector<oci::Digest>& digests) {
   std::vector<std::string> texts;
   texts.reserve(digests.size());
@@ -71,6 +66,7 @@ Result<std::unique_ptr<Images>> Images::open(Options options, const std::string&
   RUNNEL_DO(images->restore(held));
   images->letting_go_.start();
   images->idle_mounts_.start();
+  if (!images->lacking_.empty()) images->opening_rest_.start();
   engine.on_short_of_room([&idle = images->idle_mounts_] { return idle.unmount_idle(); });
   return images;
 }
@@ -79,7 +75,7 @@ Result<void> Images::restore(const std::set<std::string>& held) {
   RUNNEL_TRY(auto loaded, store_.load_all());
   for (const auto& sentence : loaded.damaged) log::error("stored image is damaged: {}", sentence);
   held_ = held;
-  RUNNEL_TRY(auto attached, attach_held(std::move(loaded.images)));
+  auto attached = attach_held(std::move(loaded.images));
   ImageNeeds needs(held_);
   for (const auto& stored : attached) needs.add(texts_of(stored.chain_ids));
   std::vector<StreamedImage> unneeded;
@@ -102,8 +98,9 @@ Result<void> Images::restore(const std::set<std::string>& held) {
 }
 
 // Those of which a layer has a snapshot, with their layers open. What is wrong with one is no
-// reason to let the readers of others wait.
-Result<std::vector<StreamedImage>> Images::attach_held(std::vector<StreamedImage> stored) {
+// reason to let the readers of others wait: a layer that the disk does not give (it is full, or has
+// a bad sector) is tried again, and so is one that was deleted to make room and is mounted nowhere.
+std::vector<StreamedImage> Images::attach_held(std::vector<StreamedImage> stored) {
   std::vector<StreamedImage> attached;
   for (auto& image : stored) {
     const bool held = std::ranges::any_of(
@@ -112,17 +109,41 @@ Result<std::vector<StreamedImage>> Images::attach_held(std::vector<StreamedImage
       if (auto removed = store_.remove(image); !removed) log::error("{}", removed.error().message);
       continue;
     }
-    const auto layers = attach(image);
-    if (layers) {
-      attached.push_back(std::move(image));
-    } else if (another_start_may_help(layers.error().code)) {
-      return std::unexpected(layers.error());
-    } else {
-      log::error(log::Fields{{"image", image.name()}}, "does not stream any more: {}",
-                 layers.error().message);
+    const auto opened = attach_each(image);
+    const log::Fields about{{"image", image.name()}};
+    if (!opened && opened.error().code == Code::kInvalid) {
+      log::error(about, "does not stream any more: {}", opened.error().message);
+      continue;
     }
+    if (!opened) {
+      log::error(about, "not all of its layers can be opened: {}", opened.error().message);
+      lacking_.emplace(image.subject, opened.error());
+    }
+    attached.push_back(std::move(image));
   }
   return attached;
+}
+
+// Opens what could not be opened at the start. Whether nothing is left to be opened.
+bool Images::attach_rest() {
+  std::vector<std::shared_ptr<const StreamedImage>> lacking;
+  {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(lacking_, [&](const auto& each) {
+      const auto found = images_.find(each.first);
+      if (found == images_.end() || !found->second->streamed) return true;
+      lacking.push_back(found->second->streamed);
+      return false;
+    });
+  }
+  for (const auto& image : lacking) {
+    if (!attach_each(*image)) continue;
+    log::info(log::Fields{{"image", image->name()}}, "all of its layers are open");
+    const std::lock_guard lock(mutex_);
+    lacking_.erase(image->subject);
+  }
+  const std::lock_guard lock(mutex_);
+  return lacking_.empty();
 }
 
 void Images::streams_again(StreamedImage stored) {

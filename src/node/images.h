@@ -40,6 +40,7 @@
 #include "node/start_watch.h"
 #include "node/tree_keeper.h"
 #include "node/trust.h"
+#include "node/until_done.h"
 #include "oci/reference.h"
 #include "snapshot/streaming.h"
 
@@ -205,7 +206,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
          const Clock& clock);
 
   Result<void> restore(const std::set<std::string>& held);
-  Result<std::vector<StreamedImage>> attach_held(std::vector<StreamedImage> stored);
+  std::vector<StreamedImage> attach_held(std::vector<StreamedImage> stored);
+  bool attach_rest();
   void streams_again(StreamedImage stored);
   void unmount_left(const std::set<std::string>& damaged);
   enum class Which : uint8_t { kAny, kStreamed };
@@ -293,6 +295,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<void> mount_written(const std::shared_ptr<const StreamedImage>& image,
                              BootDownload& download);
   Result<Layers> attach(const StreamedImage& image);
+  Result<void> attach_each(const StreamedImage& image);
+  Result<std::shared_ptr<cache::Layer>> attach_layer(const StreamedImage& image, size_t index);
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 
   // images_leaving.cc
@@ -330,6 +334,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::set<std::string> looking_up_;                   // references
   std::map<std::string, SteadyTime> failed_look_ups_;  // references, and when
   std::map<std::string, Verdict> left_alone_;          // references, never asked about
+  // Manifests of which this worker could not open all layers, and why.
+  std::map<oci::Digest, Error> lacking_;
 
   std::timed_mutex prefix_mutex_;  // one merge at a time
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
@@ -337,6 +343,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   EarlyBoots early_boots_;
   LettingGo<oci::Digest> letting_go_;
   IdleMounts idle_mounts_;
+  UntilDone opening_rest_{[this] { return attach_rest(); }};
   WorkerPool pool_{4};  // last: its tasks use all of the above
 };
 

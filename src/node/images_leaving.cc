@@ -15,6 +15,7 @@ Images::~Images() {
   engine_.on_short_of_room({});
   letting_go_.stop();
   idle_mounts_.stop();
+  opening_rest_.stop();
   pool_.finish();
   std::vector<std::shared_ptr<const StreamedImage>> unneeded;
   std::vector<std::shared_ptr<BootDownload>> downloads;

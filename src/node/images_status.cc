@@ -33,6 +33,13 @@ LayerStatus layer_status(const std::string& digest, const cache::Layer& layer,
           .last_error = std::move(stats.last_error)};
 }
 
+// Of an image whose layers could not all be opened.
+Verdict verdict_on_lacking(const Error& error) {
+  const bool full = error.code == Code::kExhausted;
+  return {.reason = full ? Reason::kDiskFull : Reason::kSourceUnavailable,
+          .detail = error.in("not all of its layers can be opened").message};
+}
+
 }  // namespace
 
 std::vector<LayerStatus> Images::layers_of(const StreamedImage& image, size_t count,
@@ -85,15 +92,20 @@ std::vector<Images::ImageStatus> Images::status() const {
     ImageStatus status;
     std::shared_ptr<const StreamedImage> streamed;
     bool only_by_token;
+    std::optional<Error> lacking;
   };
   std::vector<Seen> seen;
   std::vector<ImageStatus> left_alone;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [subject, image] : images_)
+    for (const auto& [subject, image] : images_) {
       seen.push_back({.status = status_of(*image),
                       .streamed = image->streamed,
-                      .only_by_token = image->only_by_token});
+                      .only_by_token = image->only_by_token,
+                      .lacking = std::nullopt});
+      const auto lacking = lacking_.find(subject);
+      if (lacking != lacking_.end()) seen.back().lacking = lacking->second;
+    }
     for (const auto& [reference, verdict] : left_alone_) {
       ImageStatus status;
       status.name = reference;
@@ -107,6 +119,7 @@ std::vector<Images::ImageStatus> Images::status() const {
   for (auto& each : seen) {
     if (each.streamed)
       add_layers(*each.streamed, each.only_by_token, disk_full, mounted, each.status);
+    if (each.streamed && each.lacking) each.status.verdict = verdict_on_lacking(*each.lacking);
     statuses.push_back(std::move(each.status));
   }
   std::ranges::move(left_alone, std::back_inserter(statuses));

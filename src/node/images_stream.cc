@@ -208,17 +208,30 @@ Images::Coming::~Coming() {
 Result<Images::Layers> Images::attach(const StreamedImage& image) {
   Layers layers;
   for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
-    const auto& record = image.boot.head.layers[i];
-    const auto digest = oci::Digest::from_sha256(record.blob_digest);
-    std::optional<cache::Original> original;
-    if (!image.layer_sizes.empty()) original = original_of(image, i);
-    RUNNEL_TRY(auto layer, engine_.add_layer(digest, image.boot.tables[record.slot - 1],
-                                             registries_.source(image.host, image.repository,
-                                                                digest, record.blob_size),
-                                             original));
-    layers.push_back(std::move(layer));
+    RUNNEL_TRY(layers.emplace_back(), attach_layer(image, i));
   }
   return layers;
+}
+
+// Each of them, whatever becomes of the others. The first error.
+Result<void> Images::attach_each(const StreamedImage& image) {
+  Result<void> outcome;
+  for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
+    const auto layer = attach_layer(image, i);
+    if (!layer && outcome) outcome = std::unexpected(layer.error());
+  }
+  return outcome;
+}
+
+Result<std::shared_ptr<cache::Layer>> Images::attach_layer(const StreamedImage& image,
+                                                           size_t index) {
+  const auto& record = image.boot.head.layers[index];
+  const auto digest = oci::Digest::from_sha256(record.blob_digest);
+  std::optional<cache::Original> original;
+  if (!image.layer_sizes.empty()) original = original_of(image, index);
+  return engine_.add_layer(
+      digest, image.boot.tables[record.slot - 1],
+      registries_.source(image.host, image.repository, digest, record.blob_size), original);
 }
 
 // Where the layer that the artifact's was made from can be had.

@@ -7,9 +7,11 @@ import signal
 
 import pytest
 
+import known_files
 from disks import Disk
-from fault_setup import on, push_known_files, scene
-from sandbox import daemons
+from fault_setup import Scene, on, push_known_files, scene
+from readers import device_names
+from sandbox import daemons, services
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +47,77 @@ def test_a_full_disk_costs_what_is_not_there_yet(lab, pushed, engine, entry):
             readers.progress(100, 90)
             daemons.wait_until(lambda: cached_bytes(now) > before, 120, "chunks are kept again")
         assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
+
+
+def as_seen_by(now: Scene, pushed) -> str:
+    """The image's reference as the scene's containerd pulls it."""
+    return f"{now.liar.host}/{pushed.reference.partition('/')[2]}"
+
+
+def wait_for_reason(now: Scene, reference: str, reason: str) -> None:
+    daemons.wait_until(lambda: now.side.reason_now(reference) == reason, 60,
+                       f"{reference} has the reason {reason}")
+
+
+@on("erofs-file")
+def test_layers_that_cannot_be_opened_keep_no_worker_from_serving(lab, pushed, engine, entry):
+    """The same worker opens them when the disk gives them again."""
+    with scene(lab, pushed, engine, entry, seed=36) as now:
+        reference = as_seen_by(now, pushed)
+        with now.readers("read,pread", "mmap") as readers:
+            readers.progress(20, 60)
+            now.inject("open-layer:EIO")
+            now.kill_worker()
+            entry.faults["layers cannot be opened"] += 1
+            wait_for_reason(now, reference, "SourceUnavailable")
+            readers.wait_for_errors(60, 10)
+            worker = now.worker()
+            now.inject("")
+            readers.recovered(60)
+            wait_for_reason(now, reference, "Streaming")
+            assert now.worker() == worker
+        assert set(readers.errors) <= {"5", "SIGBUS"}, readers.describe()
+
+
+@on("erofs-file")
+def test_a_worker_starts_on_a_full_disk_though_layers_were_deleted_to_make_room(lab, pushed, engine,
+                                                                                entry):
+    """There is no block for their directories; what is here of other images is read all the same."""
+    tar = known_files.write_tar(lab.directory("evicted") / "layer.tar", first=1000, files=20)
+    evicted = lab.push("evicted", [tar])
+    services.convert(evicted.reference)
+    with Disk(lab.directory("full-again")) as disk, \
+            scene(lab, pushed, engine, entry, seed=37, root=disk.point / "root",
+                  background_fill=True) as now:
+        def complete() -> bool:
+            layers = now.side.image_status(as_seen_by(now, pushed))["layers"]
+            return bool(layers) and all(layer["complete"] for layer in layers)
+
+        def deleted() -> bool:
+            now.node.clear()
+            return set(device_names(now.node.root)) == kept
+
+        def read_evicted() -> None:
+            with now.side.containerd.view(evicted.image.chain_ids[-1]) as root:
+                assert (root / known_files.name(1003)).read_bytes() == known_files.content(1003)
+
+        daemons.wait_until(complete, 120, "the image that is read is here")
+        kept = set(device_names(now.node.root))
+        now.side.pull(as_seen_by(now, evicted))
+        read_evicted()
+        daemons.wait_until(deleted, 60, "the other image's layer is deleted")
+        disk.fill()
+        with now.readers("read,pread", "mmap") as readers:
+            now.kill_worker()
+            entry.faults["worker killed while the disk is full"] += 1
+            wait_for_reason(now, as_seen_by(now, evicted), "DiskFull")
+            worker = now.worker()
+            readers.progress(100, 90)
+            disk.drain()
+            wait_for_reason(now, as_seen_by(now, evicted), "Streaming")
+            read_evicted()
+            assert now.worker() == worker
+        assert readers.errors.total() == 0, readers.describe()
 
 
 @on("erofs-loop")
