@@ -32,11 +32,14 @@ Result<std::unique_ptr<Cache>> Cache::open(const std::string& root, const Option
   std::unique_ptr<Cache> cache(new Cache(directory, std::move(lock), options, clock));
   RUNNEL_DO(cache->scan());
   cache->measure();
-  cache->tender_ = std::thread([at = cache.get()] { at->tend(); });
-  cache->deadlines_ = std::thread([at = cache.get()] { at->keep_deadlines(); });
-  cache->scrubber_ =
-      std::make_unique<Scrubber>(options.scrub, [at = cache.get()] { return at->open_layers(); });
   return cache;
+}
+
+void Cache::begin() {
+  if (budget_.state() == Budget::State::kFull) measure_and_make_room();
+  tender_ = std::thread([this] { tend(); });
+  deadlines_ = std::thread([this] { keep_deadlines(); });
+  scrubber_ = std::make_unique<Scrubber>(options_.scrub, [this] { return open_layers(); });
 }
 
 Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const Clock& clock)

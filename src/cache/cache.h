@@ -61,9 +61,14 @@ class Cache {
   };
   using Removed = std::function<void(const oci::Digest&, const std::shared_ptr<Layer>&)>;
 
-  // kConflict when another process uses ROOT/cache. `clock` must outlive the cache.
+  // kConflict when another process uses ROOT/cache. `clock` must outlive the cache, which does
+  // nothing by itself before begin().
   static Result<std::unique_ptr<Cache>> open(const std::string& root, const Options& options,
                                              const Clock& clock);
+  // Starts the background threads. Once, and when all that is mounted is pinned: from now on layers
+  // that nobody has pinned may be deleted. Where the disk is full they are when this returns, for
+  // opening one that is not there takes a block or two.
+  void begin();
   // Every RangeSource must have been shut down. Waits for the answers that they still owe to
   // layers, which use the cache's threads; then syncs, and marks the layers for which that
   // succeeded as clean.

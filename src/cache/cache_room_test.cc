@@ -4,6 +4,7 @@
 #include <atomic>
 #include <filesystem>
 #include <future>
+#include <thread>
 
 #include "base/durable.h"
 #include "cache/cache.h"
@@ -38,10 +39,15 @@ class CacheRoom : public testing::Test {
   ~CacheRoom() override { close(); }
 
   void open() {
+    open_only();
+    cache_->begin();
+  }
+  void open_only() {
     Cache::Options options;
     options.background_fill = true;
     options.limits = {.max_bytes = kPlenty, .min_free = kMinFree, .reserve = kReserve};
     options.measure = [this](const std::string&) -> Result<Cache::Disk> {
+      ++measured_;
       return Cache::Disk{.bytes = kPlenty, .free = free_};
     };
     cache_ = Cache::open(root_.path(), options, clock_).value();
@@ -85,6 +91,7 @@ class CacheRoom : public testing::Test {
   test::TempDir root_;
   test::FakeClock clock_;
   std::atomic<uint64_t> free_ = kPlenty;
+  std::atomic<int> measured_ = 0;
   std::vector<SampleLayer> samples_;
   std::vector<std::shared_ptr<FakeRangeSource>> sources_;
   std::unique_ptr<Cache> cache_;
@@ -170,6 +177,25 @@ TEST_F(CacheRoom, NeverDeletesWhatIsMounted) {
   EXPECT_FALSE(on_disk(2));
   ASSERT_TRUE(cache_->clear());
   EXPECT_TRUE(on_disk(1));
+}
+
+// A worker that starts needs some seconds until it has pinned what earlier ones had mounted.
+TEST_F(CacheRoom, DeletesNothingBeforeItBegins) {
+  for (size_t i = 0; i < 2; ++i) add_and_read(i);
+  close();
+  free_ = 1;
+  measured_ = 0;
+  open_only();
+  // A round of the background thread has its chance.
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));
+  EXPECT_EQ(measured_, 1) << "and by nobody but open()";
+  EXPECT_TRUE(on_disk(1));
+
+  cache_->pin("mount", {samples_[0].digest()});
+  cache_->begin();
+
+  EXPECT_TRUE(on_disk(0));
+  EXPECT_FALSE(on_disk(1)) << "the disk is full";
 }
 
 TEST_F(CacheRoom, LeavesWhatWasJustOpenedForWhoeverIsAboutToMountIt) {

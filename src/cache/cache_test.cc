@@ -21,6 +21,13 @@ using test::SampleLayer;
 const SystemClock kClock;
 const Cache::Options kQuiet{.background_fill = false};
 
+std::unique_ptr<Cache> open_cache(const test::TempDir& root, const Cache::Options& options = kQuiet,
+                                  const Clock& clock = kClock) {
+  auto cache = Cache::open(root.path(), options, clock).value();
+  cache->begin();
+  return cache;
+}
+
 Buffer read_all(Layer& layer) {
   std::promise<Result<Buffer>> promise;
   layer.read(0, layer.size(), fetch::Priority::kDemand, kClock.now() + std::chrono::seconds(20),
@@ -43,7 +50,7 @@ TEST(Cache, KeepsLayersOverARestart) {
   const test::TempDir root;
   const auto sample = SampleLayer::make(4, 8);
   {
-    auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+    auto cache = open_cache(root);
     auto source = std::make_shared<FakeRangeSource>(sample.blob);
     auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
     EXPECT_EQ(cache->find(sample.digest()), layer);
@@ -51,7 +58,7 @@ TEST(Cache, KeepsLayersOverARestart) {
     source->shutdown();
   }
 
-  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  auto cache = open_cache(root);
   EXPECT_EQ(cache->find(sample.digest()), nullptr);
   auto source = std::make_shared<FakeRangeSource>(sample.blob);
   auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
@@ -67,7 +74,7 @@ TEST(Cache, RefusesAnotherTableForAnOpenLayer) {
   const test::TempDir root;
   const auto sample = SampleLayer::make(4, 8);
   const auto other = SampleLayer::make(8, 8, 2);
-  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  auto cache = open_cache(root);
   auto source = std::make_shared<FakeRangeSource>(sample.blob);
   auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
 
@@ -86,13 +93,13 @@ TEST(Cache, BelievesNothingThatWasKeptUnderAnotherTable) {
   const auto other = SampleLayer::make(8, 8, 2);
   auto source = std::make_shared<FakeRangeSource>(sample.blob);
   {
-    auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+    auto cache = open_cache(root);
     auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
     read_all(*layer);
     source->shutdown();
   }
 
-  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  auto cache = open_cache(root);
   source = std::make_shared<FakeRangeSource>(other.blob);
   auto layer = cache->layer(sample.digest(), other.parse_table(), source).value();
 
@@ -105,7 +112,7 @@ TEST(Cache, EndsReadsAtTheirDeadline) {
   const test::TempDir root;
   const auto sample = SampleLayer::make(4, 8);
   test::FakeClock clock;
-  auto cache = Cache::open(root.path(), kQuiet, clock).value();
+  auto cache = open_cache(root, kQuiet, clock);
   auto source = std::make_shared<FakeRangeSource>(sample.blob);
   source->hold();
   auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
@@ -130,7 +137,7 @@ TEST(Cache, WaitsAtItsEndForTheAnswersOfItsSources) {
   options.measure = [](const std::string&) -> Result<Cache::Disk> {
     return Cache::Disk{.bytes = uint64_t{1} << 40, .free = uint64_t{1} << 40};
   };
-  auto cache = Cache::open(root.path(), options, kClock).value();
+  auto cache = open_cache(root, options);
   auto source = std::make_shared<FakeRangeSource>(sample.blob);
   source->hold();
   cache->pin("a mount", {sample.digest()});
@@ -173,7 +180,7 @@ TEST(Cache, LetsARescueUnderWayEndBeforeWhatItAsks) {
     }
     return 0;
   });
-  auto cache = Cache::open(root.path(), options, kClock).value();
+  auto cache = open_cache(root, options);
   auto source = std::make_shared<FakeRangeSource>(sample.blob);
   auto original = std::make_shared<FakeRangeSource>(tar);
   auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
@@ -206,7 +213,7 @@ TEST(Cache, RemovesWhatNobodyNeeds) {
   const test::TempDir root;
   const auto kept = SampleLayer::make(4, 8, 1);
   const auto gone = SampleLayer::make(4, 8, 2);
-  auto cache = Cache::open(root.path(), kQuiet, kClock).value();
+  auto cache = open_cache(root);
   std::vector<std::shared_ptr<FakeRangeSource>> sources;
   for (const auto* sample : {&kept, &gone}) {
     sources.push_back(std::make_shared<FakeRangeSource>(sample->blob));

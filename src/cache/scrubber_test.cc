@@ -38,6 +38,7 @@ class CacheScrub : public testing::Test {
     options.background_fill = false;
     options.scrub = scrub;
     cache_ = Cache::open(root_.path(), options, kClock).value();
+    cache_->begin();
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
     layer_ = cache_->layer(sample_.digest(), sample_.parse_table(), source_).value();
   }

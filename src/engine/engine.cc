@@ -192,6 +192,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
         at->remove(digest, layer);
       });
   RUNNEL_DO(engine->pin_mounts());
+  engine->cache_->begin();
   engine->serve_trees();
   return engine;
 }
