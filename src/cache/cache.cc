@@ -48,7 +48,7 @@ Cache::Cache(std::string directory, UniqueFd lock, const Options& options, const
       options_(options),
       clock_(clock),
       budget_(options.limits),
-      rescue_(std::make_unique<WorkerPool>(options.rescue_threads)),
+      rescue_(std::make_unique<RescueQueue>(options.rescue_threads)),
       write_(std::make_unique<WorkerPool>(options.write_threads)),
       behind_(std::make_unique<WriteBehind>(*write_, clock_, options.write_behind)),
       verify_(std::make_unique<WorkerPool>(options.verify_threads)) {}
@@ -217,6 +217,7 @@ void Cache::keep_deadlines() {
     lock.unlock();
     for (const auto& layer : open_layers()) layer->expire(clock_.now());
     behind_->expire(clock_.now());
+    rescue_->look_again();
     lock.lock();
   }
 }

@@ -51,7 +51,7 @@ class Cache {
     size_t verify_threads = 2;
     size_t write_threads = 1;
     WriteBehind::Limits write_behind;
-    size_t rescue_threads = 2;
+    size_t rescue_threads = 4;
     Limits limits;
     ScrubOptions scrub;
     // A layer that was just asked for is about to be mounted.
@@ -163,7 +163,7 @@ class Cache {
   Budget budget_;
   std::atomic<uint64_t> kept_bytes_ = 0;
   ChunkIndex chunks_;
-  std::unique_ptr<WorkerPool> rescue_;
+  std::unique_ptr<RescueQueue> rescue_;
   std::unique_ptr<WorkerPool> write_;
   std::unique_ptr<WriteBehind> behind_;
   std::unique_ptr<WorkerPool> verify_;

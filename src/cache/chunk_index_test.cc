@@ -34,7 +34,7 @@ class CacheChunkIndex : public testing::Test {
                        artifact::ChunkTable::parse(table.bytes, table.digest).value(), source_,
                        {.verify = pool_,
                         .write = pool_,
-                        .rescue = pool_,
+                        .rescue = rescue_,
                         .clock = clock_,
                         .kept_bytes = kept_bytes_,
                         .budget = budget_})
@@ -46,6 +46,7 @@ class CacheChunkIndex : public testing::Test {
   Budget budget_{Limits{}};
   std::atomic<uint64_t> kept_bytes_ = 0;
   std::deque<test::TempDir> directories_;
+  RescueQueue rescue_{0};
   WorkerPool pool_{1};
   std::shared_ptr<test::FakeRangeSource> source_ =
       std::make_shared<test::FakeRangeSource>(Buffer());

@@ -51,6 +51,7 @@
 #include "cache/read_bytes.h"
 #include "cache/refusals.h"
 #include "cache/rescue.h"
+#include "cache/rescue_queue.h"
 #include "cache/storage.h"
 #include "cache/touches.h"
 #include "cache/validity.h"
@@ -61,9 +62,9 @@ namespace runnel::cache {
 
 // Where layers' work is done and what they share; all of it outlives the layers.
 struct Workers {
-  WorkerPool& verify;  // decompression, hashing, reads of what is not durable
-  WorkerPool& write;   // disk writes: they may block for long, and nobody waits for them
-  WorkerPool& rescue;  // whole downloads of original layers; block on network and disk
+  WorkerPool& verify;   // decompression, hashing, reads of what is not durable
+  WorkerPool& write;    // disk writes: they may block for long, and nobody waits for them
+  RescueQueue& rescue;  // whole downloads of original layers; block on network and disk
   const Clock& clock;
   std::atomic<uint64_t>& kept_bytes;  // verified bytes in memory that are not durable yet
   Budget& budget;
@@ -326,6 +327,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool is_overdue(const Pending& pending, SteadyTime now) const;
   void fetch_again(SteadyTime now);
   void begin_rescue(SteadyTime now);
+  std::optional<SteadyTime> earliest_deadline() const;
   void rescue();
   Result<void> restored(uint32_t chunk, Bytes bytes);
   bool is_wanted(uint32_t chunk, Bytes plain);

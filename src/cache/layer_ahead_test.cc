@@ -72,7 +72,7 @@ class CacheReadAhead : public testing::Test {
   std::atomic<uint64_t> kept_bytes_ = 0;
   test::SampleLayer sample_ = test::SampleLayer::make(32, kBlocks);  // 80 KiB stored each
   Budget budget_{Limits{}};
-  WorkerPool rescue_{1};
+  RescueQueue rescue_{1};
   WorkerPool write_{1};
   WorkerPool verify_{1};
   std::shared_ptr<test::FakeRangeSource> source_ =

@@ -102,13 +102,31 @@ void Layer::fetch_again(SteadyTime now) {
 }
 
 void Layer::begin_rescue(SteadyTime now) {
+  std::string registry;
   {
     const std::lock_guard lock(mutex_);
     if (!rescue_.begin(now)) return;
     ++stats_.rescues;
+    registry = rescue_.registry();
   }
   asked_at_ = now;
-  workers_.rescue.submit([self = shared_from_this()] { self->rescue(); });
+  workers_.rescue.submit(
+      {.registry = std::move(registry),
+       .deadline = [self = shared_from_this()] { return self->earliest_deadline(); },
+       .run = [self = shared_from_this()] { self->rescue(); }});
+}
+
+// Of the reads that wait for a chunk.
+std::optional<SteadyTime> Layer::earliest_deadline() const {
+  std::optional<SteadyTime> earliest;
+  const std::lock_guard lock(mutex_);
+  for (const uint32_t chunk : awaited_) {
+    for (const auto& read : pending_.at(chunk).waiting) {
+      if (read->ended) continue;
+      earliest = std::min(earliest.value_or(SteadyTime::max()), read->deadline);
+    }
+  }
+  return earliest;
 }
 
 void Layer::rescue() {

@@ -41,7 +41,7 @@ class LayerRescue : public testing::Test {
   void open() {
     verify_ = std::make_unique<WorkerPool>(1);
     write_ = std::make_unique<WorkerPool>(1);
-    rescue_ = std::make_unique<WorkerPool>(1);
+    rescue_ = std::make_unique<RescueQueue>(1);
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
     original_ = std::make_shared<FakeRangeSource>(tar_);
     layer_ = Layer::open(directory_storage(directory_.path()), sample_.parse_table(), source_,
@@ -91,8 +91,14 @@ class LayerRescue : public testing::Test {
     verify_->submit([&] { verified.set_value(); });
     verified.get_future().wait();
     std::promise<void> rescued;
-    rescue_->submit([&] { rescued.set_value(); });
+    rescue_->submit(for_nobody([&] { rescued.set_value(); }));
     rescued.get_future().wait();
+  }
+  // What has its turn when no reader waits for anything else.
+  static RescueQueue::Job for_nobody(std::function<void()> run) {
+    return {.registry = "none",
+            .deadline = [] { return std::optional<SteadyTime>(); },
+            .run = std::move(run)};
   }
   void wait_for(auto condition, Duration ahead = Duration::zero()) {
     const auto deadline = clock_.now() + seconds(20);
@@ -115,7 +121,7 @@ class LayerRescue : public testing::Test {
   const Buffer tar_ = tar_of(sample_);
   std::unique_ptr<WorkerPool> verify_;
   std::unique_ptr<WorkerPool> write_;
-  std::unique_ptr<WorkerPool> rescue_;
+  std::unique_ptr<RescueQueue> rescue_;
   std::shared_ptr<FakeRangeSource> source_;
   std::shared_ptr<FakeRangeSource> original_;
   std::shared_ptr<Layer> layer_;
@@ -298,6 +304,23 @@ TEST_F(LayerRescue, ServesReadersThatComeWhileItRuns) {
   EXPECT_EQ(wait(std::move(last)).value(), expected(layer_->size() - 10, 10));
   settle_rescue();
   EXPECT_EQ(layer_->stats().rescues, 1u);
+}
+
+// The background fill has lost a chunk, and others' fills theirs before.
+TEST_F(LayerRescue, HasItsTurnBeforeThoseForNobodyWhenAReaderComes) {
+  std::promise<void> go;
+  rescue_->submit(for_nobody([&] { go.get_future().wait(); }));
+  std::promise<uint64_t> restored;
+  rescue_->submit(for_nobody([&] { restored.set_value(layer_->stats().bytes_restored); }));
+  source_->fail(kGone);
+  layer_->fill(true);
+  wait_for([&] { return layer_->stats().rescues == 1; });
+
+  auto read = start_read(0, 10);
+  go.set_value();
+
+  EXPECT_EQ(restored.get_future().get(), layer_->size());
+  EXPECT_EQ(wait(std::move(read)).value(), expected(0, 10));
 }
 
 TEST_F(LayerRescue, TurnsToTheOriginalWhenTheBlobIsSilentTooLong) {
@@ -508,7 +531,7 @@ TEST_F(LayerRescue, WithoutAnOriginalALostChunkIsAnErrorAtOnce) {
   test::TempDir other;
   verify_ = std::make_unique<WorkerPool>(1);
   write_ = std::make_unique<WorkerPool>(1);
-  rescue_ = std::make_unique<WorkerPool>(1);
+  rescue_ = std::make_unique<RescueQueue>(1);
   source_ = std::make_shared<FakeRangeSource>(sample_.blob);
   layer_ = Layer::open(directory_storage(other.path()), sample_.parse_table(), source_,
                        {.verify = *verify_,

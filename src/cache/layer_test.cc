@@ -106,7 +106,7 @@ class CacheLayer : public testing::Test {
   Budget budget_{Limits{}};
   std::atomic<uint64_t> kept_bytes_ = 0;
   SampleLayer sample_ = SampleLayer::make(kChunks, kBlocks);
-  WorkerPool rescue_pool_{1};
+  RescueQueue rescue_pool_{1};
   std::unique_ptr<WorkerPool> verify_;
   std::unique_ptr<WorkerPool> write_;
   std::shared_ptr<FakeRangeSource> source_;

@@ -51,13 +51,14 @@ class Machine {
     Budget budget{Limits{}};
     WorkerPool verify(1);
     WorkerPool write(1);
+    RescueQueue rescue(0);
     const auto source = std::make_shared<FakeRangeSource>(sample().blob);
     if (one_in(3)) kept = uint64_t{1} << 40;  // no memory to spare: reads go back to the file
     if (!one_in(4)) disk_.lose_power_after(random_() % 40);
     auto layer = Layer::open(disk_.storage(), sample().parse_table(), source,
                              {.verify = verify,
                               .write = write,
-                              .rescue = write,
+                              .rescue = rescue,
                               .clock = clock,
                               .kept_bytes = kept,
                               .budget = budget});
@@ -157,7 +158,7 @@ class Process {
       : layer(Layer::open(disk.storage(), sample().parse_table(), source,
                           {.verify = verify_,
                            .write = write_,
-                           .rescue = write_,
+                           .rescue = rescue_,
                            .clock = clock_,
                            .kept_bytes = kept_,
                            .budget = budget_})
@@ -193,6 +194,7 @@ class Process {
   std::atomic<uint64_t> kept_ = 0;
   const SystemClock clock_;
   Budget budget_{Limits{}};
+  RescueQueue rescue_{0};
   WorkerPool verify_{1};
   WorkerPool write_{1};
 

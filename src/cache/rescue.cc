@@ -45,6 +45,11 @@ void Rescue::add(const Original& original) {
   if (!known) originals_.push_back(original);
 }
 
+std::string Rescue::registry() const {
+  const auto& name = originals_.front().name;
+  return name.substr(0, name.find('/'));
+}
+
 void Rescue::want(Cause cause, bool waited_for) {
   wanted_ = possible() && !running_;
   loss_ = loss_ || cause == Cause::kLoss;

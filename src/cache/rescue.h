@@ -44,11 +44,13 @@ class Rescue {
   void add(const Original& original);
   const std::vector<Original>& originals() const { return originals_; }
   bool possible() const { return !originals_.empty(); }
+  // The host of the first of them, which is tried first; one has to be possible.
+  std::string registry() const;
 
   // While one runs, that one will do: whoever it does not serve asks again. `waited_for`: a reader
   // waits, and not only the fill.
   void want(Cause cause, bool waited_for);
-  // Whether one that is wanted begins now; ended() follows.
+  // Whether one that is wanted begins now, as soon as it has a thread; ended() follows.
   bool begin(SteadyTime now);
   // The source gave right bytes.
   void source_worked(SteadyTime now);

@@ -94,7 +94,7 @@ class OpenLayer {
  private:
   std::atomic<uint64_t> kept_bytes_ = 0;
   TempDir directory_;
-  WorkerPool rescue_{1};
+  cache::RescueQueue rescue_{1};
   WorkerPool write_{1};
 
  public:
