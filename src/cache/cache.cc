@@ -79,6 +79,8 @@ Cache::~Cache() {
 
 // What earlier processes left.
 Result<void> Cache::scan() {
+  leftovers_ = clock_.now();
+  remove_leftovers();
   RUNNEL_TRY(const auto found, scan_layers(directory_));
   for (const auto& layer : found) {
     entries_[layer.digest] = {.bytes = layer.bytes, .used = layer.used};

@@ -8,7 +8,7 @@
 //                           which no validity bit is believed; the mtime of the empty file "used"
 //                           is its last use
 //   ROOT/cache/HEX.gone/    one that is being deleted: without the rename, a crash could leave the
-//                           bits and take the data
+//                           bits and take the data; HEX.1.gone, … beside one that could not be
 #pragma once
 
 #include <atomic>
@@ -17,6 +17,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <string>
 #include <thread>
@@ -107,8 +108,8 @@ class Cache {
   // disk is short, and otherwise when their turn comes.
   void release(const std::vector<oci::Digest>& digests);
 
-  // Deletes every layer on disk that is not pinned. Returns the bytes that were freed. Readers that
-  // still have a removed layer go on reading it.
+  // Deletes every layer on disk that is not pinned. Returns the bytes that were freed, or the first
+  // error when all has been tried. Readers that still have a removed layer go on reading it.
   Result<uint64_t> clear();
 
   // Asked when room is wanted and every layer is pinned: whether one is not any more. May call
@@ -117,8 +118,9 @@ class Cache {
   using Unpinned = std::function<bool()>;
   void on_short_of_room(Unpinned unpinned);
 
-  // Hears of each open layer that is deleted, before its files go; must not call the cache. Returns
-  // when no call of the one before is under way.
+  // Hears of each open layer that is deleted, before its files go (or do not: where that fails, the
+  // layer stays open, and layer() gives it again); must not call the cache. Returns when no call of
+  // the one before is under way.
   void on_removed(Removed removed);
 
   Budget::Status status() const { return budget_.status(); }
@@ -141,6 +143,7 @@ class Cache {
     WallTime used{};     // the last time that it was asked for, mounted or unmounted
     SteadyTime asked{};  // the last layer() for it
     bool released = false;
+    SteadyTime rests_until{};  // its deletion failed a moment ago
   };
 
   Cache(std::string directory, UniqueFd lock, const Options& options, const Clock& clock);
@@ -152,6 +155,8 @@ class Cache {
   void measure_and_make_room();
   std::optional<oci::Digest> least_recent_locked() const;
   Result<uint64_t> remove(const oci::Digest& digest);
+  void put_back(const oci::Digest& digest, Entry kept);
+  void remove_leftovers();
   void tend();
   void keep_deadlines();
   std::vector<std::shared_ptr<Layer>> open_layers() const;
@@ -177,7 +182,8 @@ class Cache {
   bool stopping_ = false;
   std::map<oci::Digest, Entry> entries_;
   Removed removed_;
-  Unpinned unpinned_;  // guarded by room_
+  Unpinned unpinned_;                    // guarded by room_
+  std::optional<SteadyTime> leftovers_;  // likewise: there are some, to be tried again then
   std::thread tender_;
   std::thread deadlines_;
   std::unique_ptr<Scrubber> scrubber_;

@@ -1,6 +1,8 @@
 // Cache: who uses which layer, and what goes when the disk is short.
 #include <sys/statvfs.h>
 
+#include <algorithm>
+
 #include "base/log.h"
 #include "cache/cache.h"
 #include "cache/disk.h"
@@ -11,6 +13,9 @@ namespace {
 
 // How old what is written down of a layer in use may be.
 constexpr auto kTouchAgain = std::chrono::hours(1);
+
+// Until what could not be deleted is tried again.
+constexpr auto kDeleteAgain = std::chrono::minutes(1);
 
 Result<Cache::Disk> measure_disk(const std::string& directory) {
   struct statvfs info;
@@ -70,6 +75,7 @@ void Cache::release(const std::vector<oci::Digest>& digests) {
 
 void Cache::measure_and_make_room() {
   const std::lock_guard room(room_);
+  remove_leftovers();
   measure();
   make_room();
 }
@@ -115,6 +121,7 @@ std::optional<oci::Digest> Cache::least_recent_locked() const {
   for (const auto& [digest, entry] : entries_) {
     const bool young = entry.layer && clock_.now() - entry.asked < options_.young;
     if (!entry.users.empty() || entry.bytes == 0 || (young && !entry.released)) continue;
+    if (clock_.now() < entry.rests_until) continue;
     if (oldest != nullptr && oldest->used <= entry.used) continue;
     oldest = &entry;
     found = digest;
@@ -142,7 +149,7 @@ void Cache::make_room() {
   }
 }
 
-// Unless it is pinned. Returns the freed bytes.
+// Unless it is pinned. Returns the freed bytes. What cannot be deleted is known as before.
 Result<uint64_t> Cache::remove(const oci::Digest& digest) {
   const std::lock_guard opening(opening_);
   Entry removed;
@@ -155,10 +162,38 @@ Result<uint64_t> Cache::remove(const oci::Digest& digest) {
     entries_.erase(at);
     tell = removed_;
   }
-  if (removed.layer) removed.layer->lend_no_more();
   if (tell && removed.layer) tell(digest, removed.layer);
-  RUNNEL_DO(delete_layer(path_of(digest)));
-  return removed.bytes;
+  const auto deleted = delete_layer(path_of(digest));
+  const uint64_t bytes = removed.bytes;
+  if (!deleted && is_stored(path_of(digest))) {
+    put_back(digest, std::move(removed));
+    return std::unexpected(deleted.error());
+  }
+  if (removed.layer) removed.layer->lend_no_more();
+  if (deleted) return bytes;
+  leftovers_ = clock_.now() + kDeleteAgain;
+  return std::unexpected(deleted.error());
+}
+
+// Its users, if it has got some meanwhile, stay.
+void Cache::put_back(const oci::Digest& digest, Entry kept) {
+  const std::lock_guard lock(mutex_);
+  Entry& entry = entries_[digest];
+  kept.users = std::move(entry.users);
+  kept.used = std::max(kept.used, entry.used);
+  kept.released = kept.released && kept.users.empty();
+  kept.rests_until = clock_.now() + kDeleteAgain;
+  entry = std::move(kept);
+}
+
+// What could not be deleted after it had lost its name.
+void Cache::remove_leftovers() {
+  if (!leftovers_ || clock_.now() < *leftovers_) return;
+  leftovers_.reset();
+  const auto removed = cache::remove_leftovers(directory_);
+  if (removed) return;
+  log::error("{}", removed.error().message);
+  leftovers_ = clock_.now() + kDeleteAgain;
 }
 
 Result<uint64_t> Cache::clear() {
@@ -171,10 +206,11 @@ Result<uint64_t> Cache::clear() {
       if (entry.users.empty()) digests.push_back(digest);
     }
   }
-  uint64_t freed = 0;
+  Result<uint64_t> freed = 0;
   for (const auto& digest : digests) {
-    RUNNEL_TRY(const uint64_t bytes, remove(digest));
-    freed += bytes;
+    const auto bytes = remove(digest);
+    if (!bytes && freed) freed = std::unexpected(bytes.error());
+    if (bytes && freed) *freed += *bytes;
   }
   measure();
   return freed;

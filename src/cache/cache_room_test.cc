@@ -2,12 +2,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <future>
 #include <thread>
 
 #include "base/durable.h"
 #include "cache/cache.h"
+#include "cache/fault.h"
 #include "support/fake_clock.h"
 #include "support/fake_range_source.h"
 #include "support/sample_layer.h"
@@ -338,6 +340,47 @@ TEST_F(CacheRoom, RemembersTheOrderOfUseOverARestart) {
   EXPECT_TRUE(on_disk(0));
   EXPECT_TRUE(on_disk(1));
   EXPECT_FALSE(on_disk(2));
+}
+
+// What is forgotten is never chosen again, and counts for nothing.
+TEST_F(CacheRoom, KeepsKnowingWhatItCannotDelete) {
+  close();
+  std::atomic<int> error = EIO;
+  set_faults([&](std::string_view point) { return point == "delete-layer" ? error.load() : 0; });
+  open();
+  for (size_t i = 0; i < 2; ++i) add_and_read(i);
+  const auto used = cache_->status().used;
+  const auto layer = cache_->find(samples_[0].digest());
+  grow_old();
+  set_free(kMinFree - 1);
+
+  EXPECT_FALSE(cache_->clear()) << "and it has tried both";
+
+  EXPECT_EQ(cache_->status().used, used);
+  EXPECT_EQ(cache_->find(samples_[0].digest()), layer);
+  error = 0;
+  cache_->tend_once();
+  EXPECT_TRUE(on_disk(0)) << "it has just been tried";
+  EXPECT_TRUE(on_disk(1));
+  grow_old();
+  cache_->tend_once();
+  EXPECT_FALSE(on_disk(0));
+  close();
+  set_faults({});
+}
+
+TEST_F(CacheRoom, DeletesALayerOfWhichAnEarlierDeletionHasLeftSomething) {
+  add_and_read(0);
+  const auto left =
+      root_.path() + "/cache/" + std::string(samples_[0].digest().hex()) + ".gone/left";
+  std::filesystem::create_directories(left);
+
+  ASSERT_TRUE(cache_->clear());
+
+  EXPECT_FALSE(on_disk(0));
+  close();
+  open();
+  EXPECT_FALSE(std::filesystem::exists(left));
 }
 
 TEST_F(CacheRoom, FinishesAnInterruptedDeletion) {

@@ -8,7 +8,7 @@
 
 #include "base/durable.h"
 #include "base/fd.h"
-#include "base/log.h"
+#include "cache/fault.h"
 
 namespace runnel::cache {
 
@@ -32,6 +32,16 @@ WallTime modified(const std::string& path) {
                   std::chrono::nanoseconds(info.st_mtim.tv_nsec));
 }
 
+// Where the layer's files go before they are deleted: "HEX.gone", or "HEX.1.gone" and so on beside
+// one that could not be deleted.
+std::string free_name_for(const std::string& path) {
+  auto name = path + std::string(kGone);
+  for (int number = 1; is_stored(name); ++number) {
+    name = fmt::format("{}.{}{}", path, number, kGone);
+  }
+  return name;
+}
+
 }  // namespace
 
 Result<std::vector<StoredLayer>> scan_layers(const std::string& directory) {
@@ -39,10 +49,6 @@ Result<std::vector<StoredLayer>> scan_layers(const std::string& directory) {
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const auto path = entry.path().string();
-    if (path.ends_with(kGone)) {
-      if (auto gone = remove_tree(path); !gone) log::error("{}", gone.error().message);
-      continue;
-    }
     auto digest = oci::Digest::parse("sha256:" + entry.path().filename().string());
     if (!digest) continue;
     found.push_back({.digest = *std::move(digest),
@@ -54,12 +60,39 @@ Result<std::vector<StoredLayer>> scan_layers(const std::string& directory) {
 }
 
 Result<void> delete_layer(const std::string& path) {
-  const auto gone = path + std::string(kGone);
+  const auto gone = free_name_for(path);
+  if (const int injected = fault("delete-layer")) {
+    return std::unexpected(system_error(injected, "rename " + path + " (injected)"));
+  }
   if (auto renamed = durable_rename(path, gone); !renamed) {
     if (renamed.error().code == Code::kNotFound) return {};
     return renamed;
   }
   return remove_tree(gone);
+}
+
+bool is_stored(const std::string& path) {
+  struct stat info;
+  return ::lstat(path.c_str(), &info) == 0;
+}
+
+Result<void> remove_leftovers(const std::string& directory) {
+  std::vector<std::string> left;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(directory, error)) {
+    const auto path = entry.path().string();
+    if (path.ends_with(kGone)) left.push_back(path);
+  }
+  if (error) return fail(Code::kUnavailable, "read {}: {}", directory, error.message());
+  if (left.empty()) return {};
+  // The rename of one may not be durable yet.
+  RUNNEL_DO(sync_directory(directory));
+  Result<void> outcome;
+  for (const auto& path : left) {
+    auto removed = remove_tree(path);
+    if (!removed && outcome) outcome = std::move(removed);
+  }
+  return outcome;
 }
 
 uint64_t allocated_bytes(const std::string& path) {

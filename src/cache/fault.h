@@ -11,6 +11,7 @@
 //   between-sync-and-bitmap  data is durable, no bit says so
 //   bits                     (can fail) pwrite(2) of the validity bits
 //   between-bitmap-and-sync  the bits are written, fdatasync(2) of them was not called
+//   delete-layer             (can fail) rename(2) of the directory of a layer that is to go
 //   keep-image               (can fail) node: an image's files are written, and not durable
 //   mount-image              (can fail) node: an image's layers are open, and it is not mounted
 //
