@@ -227,8 +227,7 @@ void add_place_flags(CLI::App& command, NodeFlags& flags) {
 
 void add_node(CLI::App& app, Action& action, const std::vector<std::string>& argv) {
   auto* command = app.add_subcommand("node", "serve containerd on this machine");
-  command->footer(
-      "Example: runnel node --root /var/lib/runnel --address /run/runnel/snapshotter.sock");
+  command->footer("Example: runnel node --config /etc/runnel/node.toml");
   auto flags = std::make_shared<NodeFlags>();
   const node::Config defaults;
   add_place_flags(*command, *flags);

@@ -1,7 +1,5 @@
 #include "install_commands.h"
 
-#include <unistd.h>
-
 #include <memory>
 #include <optional>
 
@@ -25,11 +23,7 @@ struct Flags {
 
 Result<install::Options> options_of(const Flags& flags) {
   node::Config config;
-  if (!flags.config.empty()) {
-    RUNNEL_DO(node::load_config(config, flags.config));
-  } else if (::access(node::kConfigPath, F_OK) == 0) {
-    RUNNEL_DO(node::load_config(config, node::kConfigPath));
-  }
+  RUNNEL_DO(node::load_config(config, flags.config));
   auto options = flags.options;
   options.node_root = flags.root.value_or(config.root);
   options.snapshotter_socket = flags.address.value_or(config.snapshotter_socket);
@@ -40,9 +34,10 @@ Result<install::Options> options_of(const Flags& flags) {
 
 void add_common(CLI::App& command, Flags& flags) {
   auto& options = flags.options;
-  command.add_option(
-      "--config", flags.config,
-      std::string("the node's TOML file [") + node::kConfigPath + ", if it is there]");
+  command
+      .add_option("--config", flags.config,
+                  std::string("the node's TOML file [") + node::kConfigPath + ", if it is there]")
+      ->envname("RUNNEL_CONFIG");
   command.add_option("--root", flags.root, "the node's root directory")->envname("RUNNEL_ROOT");
   command.add_option("--address", flags.address, "the node's snapshotter socket")
       ->envname("RUNNEL_ADDRESS");
@@ -106,7 +101,7 @@ void add_uninstall(CLI::App& node, std::function<int()>& action) {
   add_common(*command, *flags);
   command->add_flag("--force", flags->options.force,
                     "over later edits of the files, and although a registry is away");
-  command->add_flag("--purge", flags->options.purge, "remove the node's root directory too");
+  command->add_flag("--purge", flags->options.purge, "remove what the node keeps, too");
   set_action(command, action, flags, cli::node_uninstall);
 }
 

@@ -1,5 +1,3 @@
-#include <unistd.h>
-
 #include <filesystem>
 
 #include "base/fd.h"
@@ -26,12 +24,6 @@ void set(To& to, const std::optional<From>& flag) {
   if (flag) to = To(*flag);
 }
 
-Result<void> read_file_of(const NodeFlags& flags, node::Config& config) {
-  if (!flags.config.empty()) return node::load_config(config, flags.config);
-  if (::access(node::kConfigPath, F_OK) != 0) return {};
-  return node::load_config(config, node::kConfigPath);
-}
-
 Result<void> add_trusted_key(node::Config& config, const std::string& path) {
   RUNNEL_TRY(const auto pem, read_file(path, kMaxKeyFile));
   auto key = artifact::Key::parse_public(std::string(as_text(pem)));
@@ -44,7 +36,7 @@ Result<void> add_trusted_key(node::Config& config, const std::string& path) {
 
 Result<node::Config> node_config(const NodeFlags& flags) {
   node::Config config;
-  RUNNEL_DO(read_file_of(flags, config));
+  RUNNEL_DO(node::load_config(config, flags.config));
   set(config.root, flags.root);
   set(config.mirror, flags.mirror);
   set(config.snapshotter_socket, flags.address);

@@ -7,6 +7,7 @@
 //   transaction.h  file changes that can be taken back byte for byte, by a later process too
 //   rollback.h     takes them back, and loses nobody's edit
 //   command.h      runs other programs
+//   node_root.h    removes what a node keeps
 //   machine.h      this machine's containerd and node, asked and told
 //
 // It does not hold: how the node works (node/) or the command line (cli/, apps/runnel). One thread
@@ -42,7 +43,7 @@ struct Options {
   bool unpack = true;
   bool dry_run = false;
   bool force = false;  // uninstall: over later edits, and without completing what runs
-  bool purge = false;  // uninstall: removes the node's root too
+  bool purge = false;  // uninstall: removes what the node keeps, too
 
   // Tests: the step before which it fails, or with "crash:" before it ends like by SIGKILL.
   std::string fail_at;

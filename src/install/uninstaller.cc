@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <csignal>
-#include <filesystem>
 #include <thread>
 
 #include "base/durable.h"
@@ -10,6 +9,7 @@
 #include "install/command.h"
 #include "install/install.h"
 #include "install/machine.h"
+#include "install/node_root.h"
 #include "install/rollback.h"
 #include "install/transaction.h"
 
@@ -17,7 +17,6 @@ namespace runnel::install {
 
 namespace {
 
-namespace fs = std::filesystem;
 using snapshot::ContainerdClient;
 using std::chrono::minutes;
 
@@ -120,9 +119,12 @@ Result<void> Uninstall::finish(const Transactions& transactions) const {
 }
 
 Result<void> Uninstall::remove_root() const {
-  std::error_code error;
-  fs::remove_all(options_.node_root, error);
-  if (error) return fail(Code::kConflict, "{}: {}", options_.node_root, error.message());
+  RUNNEL_TRY(const auto left, remove_node_root(options_.node_root));
+  options_.say(left.empty()
+                   ? "removed " + options_.node_root
+                   : fmt::format("removed what the node kept in {}, which stays because {} "
+                                 "in it is not the node's",
+                                 options_.node_root, left));
   return {};
 }
 
@@ -139,9 +141,7 @@ Result<void> Uninstall::purge_alone() const {
   if (!containers.empty())
     return fail(Code::kConflict, "{} containers are the node's still, {} in {} for one",
                 containers.size(), containers.front().second.id, containers.front().first);
-  RUNNEL_DO(remove_root());
-  options_.say("removed " + options_.node_root);
-  return {};
+  return remove_root();
 }
 
 // Up to the point from which there is only forward.

@@ -1,5 +1,7 @@
 #include "node/config.h"
 
+#include <unistd.h>
+
 #include "base/fd.h"
 #include "base/quote.h"
 #include "net/metrics_server.h"
@@ -151,8 +153,10 @@ Result<void> parse_config(Config& config, std::string_view text, std::string_vie
 }
 
 Result<void> load_config(Config& config, const std::string& path) {
-  RUNNEL_TRY(const auto text, settings::read_text(path));
-  return parse_config(config, text, path);
+  if (path.empty() && ::access(kConfigPath, F_OK) != 0) return {};
+  const auto name = path.empty() ? std::string(kConfigPath) : path;
+  RUNNEL_TRY(const auto text, settings::read_text(name));
+  return parse_config(config, text, name);
 }
 
 }  // namespace runnel::node

@@ -10,10 +10,10 @@
 
 namespace runnel::node {
 
-// Read when there is no --config; it need not exist.
+// Read when nobody names another; it need not exist.
 inline constexpr const char* kConfigPath = "/etc/runnel/node.toml";
 
-// Reads TOML over what `config` holds:
+// Reads TOML over what `config` holds; "" is kConfigPath, if that is there.
 //
 //   version = 1                                    # required, first
 //   root = "/var/lib/containerd/io.containerd.snapshotter.v1.runnel"

@@ -7,6 +7,7 @@ private one.
 from __future__ import annotations
 
 import hashlib
+import os
 import random
 import subprocess
 from pathlib import Path
@@ -333,6 +334,36 @@ def test_what_cannot_be_merged_is_refused_with_a_sentence(machine):
     assert refused.returncode == 1
     assert str(hosts) in refused.stderr and "by hand" in refused.stderr
     assert machine.files() == before
+
+
+def test_install_takes_the_nodes_file_from_the_environment(machine, tmp_path):
+    config = tmp_path / "node.toml"
+    config.write_text('version = 1\nmirror = "127.0.0.1:4711"\naddress = "/run/site.sock"\n'
+                      f'root = "{tmp_path}/root"\n')
+    shown = succeeded(subprocess.run(
+        [services.program(), "node", "install", "--dry-run", "--registry", "r.example",
+         "--containerd-address", machine.containerd.socket,
+         "--containerd-config", machine.containerd.directory / "config.toml"],
+        env={**os.environ, "RUNNEL_CONFIG": str(config)}, capture_output=True, text=True, timeout=60))
+
+    assert '+[host."http://127.0.0.1:4711"]' in shown and '"/run/site.sock"' in shown
+    removed = succeeded(subprocess.run(
+        [services.program(), "node", "uninstall", "--containerd-address", machine.containerd.socket],
+        env={**os.environ, "RUNNEL_CONFIG": str(config)}, capture_output=True, text=True, timeout=60))
+    assert f"with the node's root {tmp_path}/root" in removed
+
+
+def test_a_purge_keeps_what_is_not_the_nodes(machine):
+    others = machine.node.root / "registry/blobs"
+    others.mkdir(parents=True)
+    (others / "one").write_text("pushed")
+    succeeded(machine.install())
+
+    said = succeeded(machine.uninstall("--purge"))
+
+    assert "registry in it is not the node's" in said
+    assert (others / "one").read_text() == "pushed"
+    assert list(machine.node.root.iterdir()) == [others.parent]
 
 
 def test_a_containerd_that_does_not_come_up_is_put_right(machine):
