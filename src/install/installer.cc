@@ -59,6 +59,7 @@ class Install {
   Result<void> change_steps(Transaction& transaction);
   Result<void> start_node();
   Result<void> unpack_present();
+  Result<void> look_at_plugins() const;
   Result<void> verify();
   Result<std::string> image_to_pull();
   Error take_back(Transaction* transaction, const Error& why);
@@ -187,6 +188,17 @@ Result<std::string> Install::image_to_pull() {
   return std::string();
 }
 
+Result<void> Install::look_at_plugins() const {
+  RUNNEL_DO(check_plugins(options_, cri_));
+  RUNNEL_TRY(const bool maps, lets_map_owners(options_, containerd_));
+  if (!maps) {
+    options_.say(
+        "note: this containerd does not know the drop-in's \"capabilities\" (1.7.23 and later do): "
+        "it copies the whole image for a pod with hostUsers: false, which then sees wrong owners");
+  }
+  return {};
+}
+
 Result<void> Install::verify() {
   RUNNEL_DO(check_plugins(options_, cri_));
   RUNNEL_TRY(const auto name, image_to_pull());
@@ -226,7 +238,7 @@ Result<void> Install::change_steps(Transaction& transaction) {
   restarted_ = true;
   RUNNEL_DO(restart_containerd(options_));
   RUNNEL_DO(step("plugins"));
-  RUNNEL_DO(check_plugins(options_, cri_));
+  RUNNEL_DO(look_at_plugins());
   RUNNEL_DO(step("unpack"));
   RUNNEL_DO(unpack_present());
   RUNNEL_DO(step("verify"));

@@ -18,6 +18,7 @@
 #include "install/command.h"
 #include "install/text_file.h"
 #include "net/client.h"
+#include "remote/hosts_file.h"
 
 namespace runnel::install {
 
@@ -98,6 +99,12 @@ Result<void> parse_version(Containerd& containerd) {
               quote(containerd.version));
 }
 
+// Why the node could not go where the file says.
+std::string refusal_of(const std::string& text, const std::string& path) {
+  const auto parsed = remote::parse_hosts_file(text, path);
+  return parsed ? std::string() : parsed.error().message;
+}
+
 Result<Found::Hosts> read_hosts(const std::string& certs, const Registry& registry) {
   Found::Hosts hosts;
   std::string directory = fmt::format("{}/{}", certs, registry.host);
@@ -110,12 +117,17 @@ Result<Found::Hosts> read_hosts(const std::string& certs, const Registry& regist
   }
   hosts.path = directory + "/hosts.toml";
   RUNNEL_TRY(hosts.text, read_if_there(hosts.path));
-  if (hosts.text) return hosts;
+  if (hosts.text) {
+    hosts.refused = refusal_of(*hosts.text, hosts.path);
+    return hosts;
+  }
   for (const auto& entry : fs::directory_iterator(directory, error)) {
     const auto name = entry.path().filename().string();
     if (!is_saved_name(name)) hosts.other_files.push_back(name);
   }
-  RUNNEL_TRY(hosts.default_text, read_if_there(certs + "/_default/hosts.toml"));
+  const auto otherwise = certs + "/_default/hosts.toml";
+  RUNNEL_TRY(hosts.default_text, read_if_there(otherwise));
+  if (hosts.default_text) hosts.refused = refusal_of(*hosts.default_text, otherwise);
   return hosts;
 }
 
@@ -223,6 +235,14 @@ Result<void> check_plugins(const Options& options, bool with_cri) {
   };
   RUNNEL_DO(check("io.containerd.snapshotter.v1", "runnel"));
   return with_cri ? check("io.containerd.grpc.v1", "cri") : Result<void>();
+}
+
+Result<bool> lets_map_owners(const Options& options, const Containerd& containerd) {
+  if (containerd.major < 2 && containerd.minor < 7) return true;
+  RUNNEL_TRY(const auto plugins, ContainerdClient(options.containerd_socket).plugins());
+  return std::ranges::any_of(plugins, [](const auto& each) {
+    return each.id == "runnel" && each.can(ContainerdClient::kRemapIds);
+  });
 }
 
 // A line of `ctr images check`: REF TYPE DIGEST STATUS (N/N) SIZE UNPACKED.

@@ -38,6 +38,9 @@ Result<Found> read_files(const Containerd& containerd, const std::string& certs_
 Result<void> restart_containerd(const Options& options);
 // kUnavailable with the plugin's own words when the snapshotter or CRI's plugin did not start.
 Result<void> check_plugins(const Options& options, bool with_cri);
+// Whether containerd has taken the drop-in's word that the snapshotter maps owners by itself.
+// Before 1.7 it asks for no such word.
+Result<bool> lets_map_owners(const Options& options, const Containerd& containerd);
 
 // An image of containerd, as its client checks it against one snapshotter.
 struct Image {

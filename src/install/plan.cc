@@ -30,6 +30,8 @@ std::vector<std::string> list_at(const std::string& toml, const TomlPath& path) 
   return list == nullptr ? std::vector<std::string>() : *list;
 }
 
+// Where CRI's keys are, by the names of containerd `major`. The effective configuration has those
+// of the containerd that printed it, whatever the version of its files.
 TomlPath registry_path(int major) {
   return {"plugins", major >= 2 ? kCri2 : kCri1, "registry"};
 }
@@ -59,21 +61,20 @@ std::string config_path_value(const Found& found) {
   return found.certs_directory + (found.major >= 2 && first_default ? ":/etc/docker/certs.d" : "");
 }
 
-// What CRI has to be told.
-std::vector<Key> cri_keys(const Found& found) {
-  const auto cri = cri_path(found.major);
+// What CRI has to be told, by the names of containerd `major`.
+std::vector<Key> cri_keys(const Found& found, int major) {
+  const auto cri = cri_path(major);
   return {{cri / "snapshotter", std::string("runnel")},
           {cri / "disable_snapshot_annotations", false},
-          {registry_path(found.major) / "config_path", config_path_value(found)}};
+          {registry_path(major) / "config_path", config_path_value(found)}};
 }
 
+// The main file's own list counts: containerd 2 says that it imports conf.d also where no file
+// does, and then reads nothing of it.
 bool imports_drop_in(const Found& found) {
+  if (!found.config_text) return false;
   const auto target = drop_in_path(found.config_path);
-  auto patterns = list_at(found.effective, {"imports"});
-  if (found.config_text) {
-    for (auto& each : list_at(*found.config_text, {"imports"})) patterns.push_back(std::move(each));
-  }
-  return std::ranges::any_of(patterns, [&](const auto& pattern) {
+  return std::ranges::any_of(list_at(*found.config_text, {"imports"}), [&](const auto& pattern) {
     return ::fnmatch(pattern.c_str(), target.c_str(), FNM_PATHNAME) == 0;
   });
 }
@@ -94,19 +95,37 @@ std::string unpack_config(const Found& found, const Wanted& wanted) {
   return text;
 }
 
-Result<std::string> drop_in(const Found& found, const Wanted& wanted, bool with_cri) {
-  auto text = fmt::format(
-      "{}version = {}\n\n[proxy_plugins.runnel]\n  type = \"snapshot\"\n  address = {}\n", kOurs,
-      found.major >= 2 ? 3 : 2, toml_quote(wanted.snapshotter_socket));
-  if (found.major >= 2 || found.minor >= 7) {
-    text += fmt::format("  [proxy_plugins.runnel.exports]\n    root = {}\n",
-                        toml_quote(wanted.node_root));
-    if (found.major >= 2) text += "    enable_remote_snapshot_annotations = \"true\"\n";
-  }
-  if (with_cri) {
-    for (const auto& key : cri_keys(found)) {
-      RUNNEL_TRY(text, toml_set(text, key.path, key.value));
-    }
+// What containerd is told of the snapshotter. From 1.7 on it copies an image for each mapping of
+// owners unless the snapshotter says that it maps by itself.
+std::string proxy_plugin(const Found& found, const Wanted& wanted) {
+  auto text = fmt::format("[proxy_plugins.runnel]\n  type = \"snapshot\"\n  address = {}\n",
+                          toml_quote(wanted.snapshotter_socket));
+  if (found.major < 2 && found.minor < 7) return text;
+  text += fmt::format(
+      "  capabilities = [\"remap-ids\"]\n  [proxy_plugins.runnel.exports]\n    root = {}\n",
+      toml_quote(wanted.node_root));
+  if (found.major >= 2) text += "    enable_remote_snapshot_annotations = \"true\"\n";
+  return text;
+}
+
+// The newest version of a configuration file that this program writes for containerd `major`; every
+// 2.x reads 3.
+int64_t newest_version(int major) {
+  return major >= 2 ? 3 : 2;
+}
+
+Result<std::string> drop_in(const Found& found, const Wanted& wanted, bool with_cri,
+                            int64_t version) {
+  auto text = fmt::format("{}version = {}\n\n{}", kOurs, version, proxy_plugin(found, wanted));
+  std::vector<Key> keys;
+  if (with_cri) keys = cri_keys(found, found.major);
+  // containerd 2 moves what a file of version 2 says by the old names: 2.0 to 2.2 those of all
+  // files together, over the new names that are there; 2.3 each file's, but not all keys of a file
+  // that names no runtimes. By both names it is right for each.
+  if (with_cri && found.major >= 2 && version < 3)
+    std::ranges::move(cri_keys(found, 1), std::back_inserter(keys));
+  for (const auto& key : keys) {
+    RUNNEL_TRY(text, toml_set(text, key.path, key.value));
   }
   if (found.major >= 2) text += unpack_config(found, wanted);
   return text;
@@ -119,8 +138,8 @@ void add_change(Plan& plan, std::string path, const std::optional<std::string>& 
 }
 
 Result<void> plan_containerd(const Found& found, const Wanted& wanted, Plan& plan) {
-  std::string main =
-      found.config_text.value_or(fmt::format("{}version = {}\n", kOurs, found.major >= 2 ? 3 : 2));
+  const auto newest = newest_version(found.major);
+  std::string main = found.config_text.value_or(fmt::format("{}version = {}\n", kOurs, newest));
   const auto version = toml_value(main, {"version"});
   const auto* number = version ? std::get_if<int64_t>(&*version) : nullptr;
   if (number == nullptr || *number < 2) {
@@ -137,7 +156,7 @@ Result<void> plan_containerd(const Found& found, const Wanted& wanted, Plan& pla
   const bool in_main =
       cri && found.major < 2 && found.config_text && toml_has(main, {"plugins", kCri1});
   if (in_main) {
-    for (const auto& key : cri_keys(found)) {
+    for (const auto& key : cri_keys(found, found.major)) {
       if (toml_value(main, key.path) == key.value) continue;
       auto edited = toml_set(main, key.path, key.value);
       if (!edited) return std::unexpected(edited.error().in(found.config_path));
@@ -149,10 +168,9 @@ Result<void> plan_containerd(const Found& found, const Wanted& wanted, Plan& pla
     if (!edited) return std::unexpected(edited.error().in(found.config_path));
     main = *std::move(edited);
   }
-  RUNNEL_TRY(auto ours, drop_in(found, wanted, cri && !in_main));
+  RUNNEL_TRY(auto ours, drop_in(found, wanted, cri && !in_main, std::min(*number, newest)));
   add_change(plan, drop_in_path(found.config_path), found.drop_in_text, std::move(ours));
-  const bool needed = found.config_text || !imports_drop_in(found);
-  if (needed) add_change(plan, found.config_path, found.config_text, std::move(main));
+  add_change(plan, found.config_path, found.config_text, std::move(main));
   return {};
 }
 
@@ -187,6 +205,19 @@ Result<std::string> new_hosts(const Registry& registry, const Found::Hosts& host
   return *hosts.default_text;
 }
 
+// Who has mirrors of their own should know that they come second.
+void note_other_hosts(const Registry& registry, const std::string& text, Plan& plan) {
+  auto server = text_at(text, {"server"});
+  if (server.empty()) server = registry.server();
+  auto others = toml_tables(text, {"host"});
+  std::erase(others, server);
+  if (others.empty()) return;
+  plan.notes.push_back(fmt::format(
+      "{}: {} came first so far. From now on containerd asks there only when the mirror has "
+      "failed, and the node reads from {} alone",
+      registry.host, fmt::join(others, ", "), server));
+}
+
 Result<std::string> hosts_text(const Registry& registry, const Found::Hosts& hosts,
                                const std::string& mirror, Plan& plan) {
   std::string text;
@@ -204,6 +235,7 @@ Result<std::string> hosts_text(const Registry& registry, const Found::Hosts& hos
     return toml_set(text, {"host", url, "capabilities"},
                     std::vector<std::string>{"pull", "resolve"});
   }
+  note_other_hosts(registry, text, plan);
   return toml_insert_first(text, {"host", url}, "capabilities",
                            std::vector<std::string>{"pull", "resolve"});
 }
@@ -300,6 +332,12 @@ Result<Plan> plan(const Found& found, const Wanted& wanted) {
   }
   for (const auto& registry : wanted.registries) {
     const auto& hosts = found.hosts.at(registry.host);
+    if (!hosts.refused.empty()) {
+      return fail(Code::kUnsupported,
+                  "{}. The node would have to refuse every pull of {}: leave this registry to "
+                  "containerd alone, or write the file so that the node can follow it",
+                  hosts.refused, registry.host);
+    }
     auto text = hosts_text(registry, hosts, wanted.mirror, plan);
     if (!text) return std::unexpected(text.error().in(hosts.path));
     add_change(plan, hosts.path, hosts.text, *std::move(text));

@@ -3,9 +3,10 @@
 // Three files are written. containerd's drop-in (CONF.D/runnel.toml) has the proxy plugin, and
 // CRI's keys where containerd merges them with those of its main file: 2.x does; 1.x replaces a
 // plugin's whole section by the last file that has one, so there the keys are set in the main file
-// when that has the section. The main file imports the drop-in unless it does already. Each
-// registry's hosts.toml asks the mirror first; _default is never written, so that registries that
-// nobody named are never touched.
+// when that has the section. The drop-in has the main file's version, since containerd 2 takes no
+// newer one or takes the main file for as new. The main file imports the drop-in unless it does
+// already. Each registry's hosts.toml asks the mirror first; _default is never written, so that
+// registries that nobody named are never touched.
 #pragma once
 
 #include <map>
@@ -44,6 +45,7 @@ struct Found {
     std::optional<std::string> text;
     std::optional<std::string> default_text;  // of _default/hosts.toml
     std::vector<std::string> other_files;     // beside it
+    std::string refused;  // why the node could not follow that text; "" when it could
   };
   std::map<std::string, Hosts> hosts;  // by Registry::host
 };

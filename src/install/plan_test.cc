@@ -54,8 +54,15 @@ Found two() {
   auto found = debian();
   found.major = 2;
   found.minor = 3;
-  found.config_text.reset();
+  found.config_text = "version = 3\nimports = [\"/etc/containerd/conf.d/*.toml\"]\n";
   found.effective = kTwoEffective;
+  return found;
+}
+
+// containerd 2 on a main file of 1.7: kind's nodes, and whoever upgrades.
+Found two_on_version_2() {
+  auto found = two();
+  found.config_text = kDebian;
   return found;
 }
 
@@ -135,11 +142,69 @@ TEST(InstallPlan, WritesTheDropInAloneForContainerd2) {
   EXPECT_TRUE(toml_has(drop_in, {"plugins", "io.containerd.transfer.v1.local", "unpack_config"}));
   EXPECT_EQ(toml_value(drop_in, {"proxy_plugins", "runnel", "exports", "root"}),
             TomlValue("/var/lib/x"));
+  EXPECT_FALSE(toml_has(drop_in, {"plugins", "io.containerd.grpc.v1.cri"}));
+}
+
+TEST(InstallPlan, WritesNoDropInThatIsNewerThanTheMainFile) {
+  const auto made = plan(two_on_version_2(), wanted());
+
+  ASSERT_TRUE(made) << made.error().message;
+  const auto drop_in = after(*made, "/etc/containerd/conf.d/runnel.toml");
+  EXPECT_EQ(toml_value(drop_in, {"version"}), TomlValue(int64_t{2}));
+  EXPECT_EQ(toml_value(drop_in, {"plugins", "io.containerd.cri.v1.images", "snapshotter"}),
+            TomlValue("runnel"));
+  EXPECT_EQ(
+      toml_value(drop_in, {"plugins", "io.containerd.grpc.v1.cri", "containerd", "snapshotter"}),
+      TomlValue("runnel"));
+  EXPECT_EQ(
+      toml_value(drop_in, {"plugins", "io.containerd.grpc.v1.cri", "registry", "config_path"}),
+      toml_value(drop_in, {"plugins", "io.containerd.cri.v1.images", "registry", "config_path"}));
+  EXPECT_TRUE(toml_has(drop_in, {"plugins", "io.containerd.transfer.v1.local", "unpack_config"}));
+}
+
+TEST(InstallPlan, WritesADropInOfVersion3BesideANewerMainFile) {
+  auto found = two();
+  found.config_text = "version = 4\n";
+
+  const auto made = plan(found, wanted());
+
+  ASSERT_TRUE(made) << made.error().message;
+  EXPECT_EQ(toml_value(after(*made, "/etc/containerd/conf.d/runnel.toml"), {"version"}),
+            TomlValue(int64_t{3}));
+}
+
+TEST(InstallPlan, ImportsTheDropInAlsoWhereContainerd2SaysThatItDoes) {
+  for (const std::optional<std::string>& text :
+       {std::optional<std::string>(), std::optional<std::string>("version = 3\n")}) {
+    auto found = two();
+    found.config_text = text;
+
+    const auto made = plan(found, wanted());
+
+    ASSERT_TRUE(made) << made.error().message;
+    EXPECT_EQ(toml_value(after(*made, found.config_path), {"imports"}),
+              TomlValue(std::vector<std::string>{"/etc/containerd/conf.d/runnel.toml"}));
+  }
+}
+
+TEST(InstallPlan, SaysThatTheSnapshotterMapsOwnersWhereContainerdAsks) {
+  const TomlPath key = {"proxy_plugins", "runnel", "capabilities"};
+  const auto capabilities = [&](Found found) {
+    const auto made = plan(found, wanted());
+    return toml_value(after(*made, "/etc/containerd/conf.d/runnel.toml"), key);
+  };
+  auto seven = debian();
+  seven.minor = 7;
+
+  EXPECT_EQ(capabilities(two()), TomlValue(std::vector<std::string>{"remap-ids"}));
+  EXPECT_EQ(capabilities(seven), TomlValue(std::vector<std::string>{"remap-ids"}));
+  EXPECT_EQ(capabilities(debian()), std::nullopt);
 }
 
 TEST(InstallPlan, HasNothingToDoTheSecondTime) {
   auto found = debian();
-  found.hosts["r.example"] = {.path = kHosts, .text = {}, .default_text = {}, .other_files = {}};
+  found.hosts["r.example"] = {
+      .path = kHosts, .text = {}, .default_text = {}, .other_files = {}, .refused = {}};
   const auto first = *plan(found, wanted({"r.example"}));
 
   found.config_text = after(first, found.config_path);
@@ -187,8 +252,9 @@ TEST(InstallPlan, RefusesAConfigurationOfVersion1) {
 }
 
 TEST(InstallPlan, WritesHostsThatAskTheMirrorFirst) {
-  const auto made =
-      with_hosts("r.example", {.path = kHosts, .text = {}, .default_text = {}, .other_files = {}});
+  const auto made = with_hosts(
+      "r.example",
+      {.path = kHosts, .text = {}, .default_text = {}, .other_files = {}, .refused = {}});
 
   const auto hosts = after(made, kHosts);
   EXPECT_EQ(toml_value(hosts, {"server"}), TomlValue("https://r.example"));
@@ -200,19 +266,51 @@ TEST(InstallPlan, AddsTheMirrorToHostsThatAreThere) {
   const std::string old =
       "# mine\nserver = \"https://r.example\"\n\n[host.\"https://cache\"]\n  skip_verify = true\n";
 
-  const auto made =
-      with_hosts("r.example", {.path = kHosts, .text = old, .default_text = {}, .other_files = {}});
+  const auto made = with_hosts(
+      "r.example",
+      {.path = kHosts, .text = old, .default_text = {}, .other_files = {}, .refused = {}});
 
   const auto hosts = after(made, kHosts);
   EXPECT_TRUE(hosts.starts_with("# mine\n"));
   EXPECT_LT(hosts.find("127.0.0.1:8578"), hosts.find("https://cache"));
   EXPECT_TRUE(hosts.ends_with("skip_verify = true\n"));
+  ASSERT_EQ(made.notes.size(), 1u);
+  EXPECT_TRUE(made.notes[0].contains("https://cache came first")) << made.notes[0];
+}
+
+TEST(InstallPlan, SaysNothingOfTheRegistryItselfAmongItsHosts) {
+  const std::string old = "server = \"https://r.example\"\n[host.\"https://r.example\"]\n";
+
+  const auto made = with_hosts(
+      "r.example",
+      {.path = kHosts, .text = old, .default_text = {}, .other_files = {}, .refused = {}});
+
+  EXPECT_TRUE(made.notes.empty());
+}
+
+TEST(InstallPlan, RefusesHostsThatTheNodeCannotFollow) {
+  auto found = debian();
+  found.hosts["r.example"] = {.path = kHosts,
+                              .text = "server = \"https://harbor.example/v2/hub\"\n",
+                              .default_text = {},
+                              .other_files = {},
+                              .refused = kHosts + ": a path other than /v2 is not supported"};
+
+  const auto made = plan(found, wanted({"r.example"}));
+
+  ASSERT_FALSE(made);
+  EXPECT_EQ(made.error().code, Code::kUnsupported);
+  EXPECT_TRUE(made.error().message.contains("leave this registry to containerd"))
+      << made.error().message;
 }
 
 TEST(InstallPlan, RefusesHostsThatItCannotMerge) {
   auto found = debian();
-  found.hosts["r.example"] = {
-      .path = kHosts, .text = "host = { a = {} }\n", .default_text = {}, .other_files = {}};
+  found.hosts["r.example"] = {.path = kHosts,
+                              .text = "host = { a = {} }\n",
+                              .default_text = {},
+                              .other_files = {},
+                              .refused = {}};
 
   const auto made = plan(found, wanted({"r.example"}));
 
@@ -224,7 +322,7 @@ TEST(InstallPlan, RefusesHostsThatItCannotMerge) {
 TEST(InstallPlan, RefusesToHideCertificateFiles) {
   auto found = debian();
   found.hosts["r.example"] = {
-      .path = kHosts, .text = {}, .default_text = {}, .other_files = {"ca.crt"}};
+      .path = kHosts, .text = {}, .default_text = {}, .other_files = {"ca.crt"}, .refused = {}};
 
   const auto made = plan(found, wanted({"r.example"}));
 
@@ -233,9 +331,11 @@ TEST(InstallPlan, RefusesToHideCertificateFiles) {
 }
 
 TEST(InstallPlan, CarriesOverWhatTheDefaultDidForAHost) {
-  const auto made = with_hosts(
-      "r.example",
-      {.path = kHosts, .text = {}, .default_text = "[host.\"https://m\"]\n", .other_files = {}});
+  const auto made = with_hosts("r.example", {.path = kHosts,
+                                             .text = {},
+                                             .default_text = "[host.\"https://m\"]\n",
+                                             .other_files = {},
+                                             .refused = {}});
 
   const auto hosts = after(made, kHosts);
   EXPECT_LT(hosts.find("127.0.0.1:8578"), hosts.find("https://m"));

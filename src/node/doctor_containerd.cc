@@ -17,6 +17,7 @@ namespace {
 constexpr auto kPatience = std::chrono::seconds(5);
 constexpr const char* kSnapshotterType = "io.containerd.snapshotter.v1";
 constexpr const char* kSnapshotterName = "runnel";
+constexpr const char* kSnapshotterSubject = "containerd: snapshotter";
 
 Result<void> try_connect(const std::string& socket) {
   sockaddr_un address{};
@@ -34,36 +35,26 @@ Result<void> try_connect(const std::string& socket) {
   return {};
 }
 
-Finding examine_version(const snapshot::ContainerdClient& client) {
-  constexpr auto kSubject = "containerd: version";
-  const auto version = client.version();
-  if (!version) return bad(kSubject, version.error().message, "systemctl restart containerd");
-  const auto text = version->starts_with('v') ? version->substr(1) : *version;
-  const int major = std::atoi(text.c_str());
+// "1.6.20~ds1" or "v2.3.7" is at least 1.`minor`.
+bool is_at_least_1(int minor, const std::string& version) {
+  const auto text = version.starts_with('v') ? version.substr(1) : version;
   const auto dot = text.find('.');
-  const int minor = dot == std::string::npos ? 0 : std::atoi(text.c_str() + dot + 1);
-  if (major > 1 || minor >= 6) return good(kSubject, *version);
+  if (std::atoi(text.c_str()) > 1) return true;
+  return dot != std::string::npos && std::atoi(text.c_str() + dot + 1) >= minor;
+}
+
+Finding examine_version(const Result<std::string>& version) {
+  constexpr auto kSubject = "containerd: version";
+  if (!version) return bad(kSubject, version.error().message, "systemctl restart containerd");
+  if (is_at_least_1(6, *version)) return good(kSubject, *version);
   return poor(kSubject, *version, "1.6 is the oldest that is tested");
 }
 
-Finding examine_snapshotter(const snapshot::ContainerdClient& client, const std::string& socket) {
-  constexpr auto kSubject = "containerd: snapshotter";
+Finding examine_snapshotter(const snapshot::ContainerdClient& client, const std::string& version,
+                            const std::string& socket) {
   const auto plugins = client.plugins();
-  if (!plugins) return bad(kSubject, plugins.error().message, "systemctl restart containerd");
-  const auto found = std::ranges::find_if(*plugins, [](const auto& plugin) {
-    return plugin.type == kSnapshotterType && plugin.id == kSnapshotterName;
-  });
-  if (found == plugins->end()) {
-    return bad(kSubject, "containerd knows no snapshotter \"runnel\"",
-               fmt::format("add [proxy_plugins.runnel] with type = \"snapshot\" and address = "
-                           "\"{}\" to /etc/containerd/config.toml, and restart containerd",
-                           socket));
-  }
-  if (!found->error.empty()) {
-    return bad(kSubject, "runnel is registered, but failed: " + found->error,
-               "start the node first, then containerd");
-  }
-  return good(kSubject, "runnel is registered");
+  if (plugins) return judge_snapshotter(*plugins, version, socket);
+  return bad(kSnapshotterSubject, plugins.error().message, "systemctl restart containerd");
 }
 
 Finding examine_socket(const std::string& socket) {
@@ -97,6 +88,32 @@ Finding examine_hosts(const DoctorOptions& options) {
 
 }  // namespace
 
+Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>& plugins,
+                          const std::string& version, const std::string& socket) {
+  const auto found = std::ranges::find_if(plugins, [](const auto& plugin) {
+    return plugin.type == kSnapshotterType && plugin.id == kSnapshotterName;
+  });
+  if (found == plugins.end()) {
+    return bad(kSnapshotterSubject, "containerd knows no snapshotter \"runnel\"",
+               fmt::format("add [proxy_plugins.runnel] with type = \"snapshot\", address = \"{}\" "
+                           "and capabilities = [\"remap-ids\"] to /etc/containerd/config.toml, and "
+                           "restart containerd",
+                           socket));
+  }
+  if (!found->error.empty()) {
+    return bad(kSnapshotterSubject, "runnel is registered, but failed: " + found->error,
+               "start the node first, then containerd");
+  }
+  // Before 1.7 containerd asks for no such word.
+  const bool maps = found->can(snapshot::ContainerdClient::kRemapIds) || !is_at_least_1(7, version);
+  if (maps) return good(kSnapshotterSubject, "runnel is registered");
+  return poor(kSnapshotterSubject,
+              "runnel is registered without the capability remap-ids: for a pod with hostUsers: "
+              "false containerd copies the whole image, and the pod sees wrong owners",
+              "add capabilities = [\"remap-ids\"] to [proxy_plugins.runnel] (runnel node install "
+              "does; containerd before 1.7.23 does not know it), and restart containerd");
+}
+
 Findings examine_containerd(const DoctorOptions& options) {
   Findings findings;
   if (auto connected = try_connect(options.containerd_socket); !connected) {
@@ -104,8 +121,10 @@ Findings examine_containerd(const DoctorOptions& options) {
                            "systemctl start containerd, or say where it is with --containerd"));
   } else {
     const snapshot::ContainerdClient client(options.containerd_socket, kPatience);
-    findings.push_back(examine_version(client));
-    findings.push_back(examine_snapshotter(client, options.config.snapshotter_socket));
+    const auto version = client.version();
+    findings.push_back(examine_version(version));
+    findings.push_back(
+        examine_snapshotter(client, version.value_or(""), options.config.snapshotter_socket));
   }
   findings.push_back(examine_socket(options.config.snapshotter_socket));
   findings.push_back(examine_hosts(options));

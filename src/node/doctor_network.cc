@@ -64,6 +64,11 @@ Finding examine_mirror(net::Client& client, const std::string& mirror) {
 Finding examine_registry(net::Client& client, const remote::Hosts& hosts, const std::string& host) {
   const auto subject = "registry: " + host;
   const auto endpoint = hosts.endpoint(host);
+  if (endpoint.refused) {
+    return bad(subject, endpoint.refused->message,
+               "write that file so that the node can follow it, or take the mirror out of it: "
+               "nothing streams, and containerd asks by the file alone");
+  }
   auto request = request_for(endpoint.url + "/v2/");
   request.tls = endpoint.tls;
   const auto answer = client.fetch(std::move(request), kMaxAnswer);

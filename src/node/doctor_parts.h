@@ -2,6 +2,7 @@
 #pragma once
 
 #include "node/doctor.h"
+#include "snapshot/containerd_client.h"
 
 namespace runnel::node {
 
@@ -32,6 +33,10 @@ Findings examine_disk(const std::string& root);
 // Mounts below a scratch directory next to the node's root; needs root.
 Findings examine_kernel(const Config& config);
 Findings examine_containerd(const DoctorOptions& options);
+// What containerd's list of plugins says of the snapshotter. `version` is containerd's, "" when it
+// said none; `socket` the snapshotter's.
+Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>& plugins,
+                          const std::string& version, const std::string& socket);
 Findings examine_node(const Config& config);
 Findings examine_registries(const DoctorOptions& options);
 

@@ -303,14 +303,17 @@ Verdict Images::wait_for_verdict(const oci::Digest& manifest, const std::stop_to
 // A registry that nobody has told this node about is not contacted.
 void Images::leave_alone(const std::string& reference, const std::string& host) {
   constexpr size_t kMost = 256;
+  const auto refused = registries_.refused(host);
+  const auto why = refused ? refused->message
+                           : host +
+                                 " is not in hosts_dir with this node's mirror, "
+                                 "nor in node.toml";
   const std::lock_guard lock(mutex_);
   if (left_alone_.size() >= kMost) left_alone_.clear();
   const bool added =
       left_alone_
-          .insert_or_assign(
-              reference, Verdict{.reason = Reason::kRegistryNotConfigured,
-                                 .detail = host + " is not in hosts_dir with this node's mirror, "
-                                                  "nor in node.toml"})
+          .insert_or_assign(reference,
+                            Verdict{.reason = Reason::kRegistryNotConfigured, .detail = why})
           .second;
   if (added)
     log::info(log::Fields{{"image", reference}, {"reason", "RegistryNotConfigured"}},

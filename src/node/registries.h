@@ -49,6 +49,10 @@ class Registries {
   }
 
   bool is_configured(const std::string& host) const { return parts_.is_configured(host); }
+  // Why nothing may be sent to the host; see remote::Endpoint.
+  std::optional<Error> refused(const std::string& host) const {
+    return parts_.gateway->hosts.endpoint(host).refused;
+  }
 
   // The registry's words, when the last read of a blob of that repository was refused for want of
   // credentials.

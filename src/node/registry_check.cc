@@ -44,6 +44,9 @@ Result<std::pair<oci::Digest, oci::Manifest>> image_manifest(const remote::Repos
 
 std::string advice(std::string_view step, const oci::Reference& reference, const Error& error) {
   const auto& host = reference.host;
+  if (step == "configured" && error.code != Code::kDenied)
+    return "until the node can follow that file, the mirror refuses and containerd asks by it "
+           "alone";
   if (step == "configured")
     return fmt::format(
         "add this node's mirror to hosts.toml (runnel node install --registry {0}), "
@@ -76,6 +79,8 @@ std::string advice(std::string_view step, const oci::Reference& reference, const
 }  // namespace
 
 RegistryCheck::Step RegistryCheck::configured(const oci::Reference& reference) const {
+  if (const auto refused = gateway_->hosts.endpoint(reference.host).refused)
+    return std::unexpected(*refused);
   if (is_configured_(reference.host)) return "this node may use it";
   return fail(Code::kDenied,
               "nothing names {}: it is neither in hosts_dir with this node's mirror, nor in "

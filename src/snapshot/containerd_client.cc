@@ -97,7 +97,8 @@ Result<std::vector<ContainerdClient::Plugin>> ContainerdClient::plugins() const 
     found.push_back({.type = each.type(),
                      .id = each.id(),
                      .error = error.code() != 0 && error.message().empty() ? "it did not start"
-                                                                           : error.message()});
+                                                                           : error.message(),
+                     .capabilities = {each.capabilities().begin(), each.capabilities().end()}});
   }
   return found;
 }

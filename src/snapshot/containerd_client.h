@@ -1,6 +1,7 @@
 // A client of containerd's own services, for what an install and an uninstall ask of it.
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,10 +21,17 @@ class ContainerdClient {
   // "1.6.20~ds1", "v2.3.7".
   Result<std::string> version() const;
 
+  // Of a snapshotter that shows owners as the mapping in a snapshot's labels says.
+  static constexpr const char* kRemapIds = "remap-ids";
   struct Plugin {
     std::string type;
     std::string id;
     std::string error;  // why it did not start; "" when it runs
+    std::vector<std::string> capabilities;
+
+    bool can(const std::string& capability) const {
+      return std::ranges::find(capabilities, capability) != capabilities.end();
+    }
   };
   Result<std::vector<Plugin>> plugins() const;
 

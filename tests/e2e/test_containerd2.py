@@ -85,8 +85,10 @@ def test_containerd_2_streams_and_reads_right_bytes(request, side, pushed):
     assert read == RIGHT
 
 
-def test_install_and_uninstall_on_containerd_2(lab, pushed):
-    machine = Machine(lab, lambda directory: containerd2.Containerd2(directory, PROGRAMS)).start()
+@pytest.mark.parametrize("make", [containerd2.Containerd2, containerd2.of_version_2],
+                         ids=["version-3", "version-2"])
+def test_install_and_uninstall_on_containerd_2(lab, pushed, make):
+    machine = Machine(lab, lambda directory: make(directory, PROGRAMS)).start()
     try:
         before = machine.files()
         for image in (pushed, lab.push("two-present", layers(lab.directory("two-present"), BUSYBOX),
@@ -109,6 +111,27 @@ def test_install_and_uninstall_on_containerd_2(lab, pushed):
         assert "uninstalled" in succeeded(machine.uninstall())
         assert machine.files() == before
         assert "runnel" not in machine.containerd.ctr("plugins", "ls")
+    finally:
+        machine.stop()
+
+
+def test_another_registry_can_be_installed_after_containerd_was_upgraded(lab, pushed):
+    machine = Machine(lab).start()  # Debian's 1.6
+    try:
+        before = machine.files()
+        succeeded(machine.install())
+        main = machine.containerd.directory / "config.toml"
+        machine.containerd.stop()
+        machine.containerd = containerd2.Containerd2(machine.containerd.directory, PROGRAMS)
+        machine.containerd.start(main.read_text())
+
+        succeeded(machine.install("--registry", "other.example", "--verify-image", pushed.reference))
+
+        assert [image["reason"] for image in machine.node.status()["images"]] == ["Streaming"]
+        assert "nothing to do" in succeeded(machine.install("--registry", "other.example"))
+        machine.containerd.remove_image(pushed.reference)
+        assert "uninstalled" in succeeded(machine.uninstall())
+        assert machine.files() == before
     finally:
         machine.stop()
 

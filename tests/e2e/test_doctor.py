@@ -131,6 +131,17 @@ def test_no_registry_through_the_mirror_and_all_of_them(side, doctor, tmp_path):
     assert "_default" in every.text("containerd: hosts.toml")
 
 
+def test_a_hosts_file_that_the_node_cannot_follow(side, doctor, tmp_path):
+    (tmp_path / "docker.io").mkdir()
+    (tmp_path / "docker.io/hosts.toml").write_text(
+        f'server = "https://harbor.example/v2/hub"\n[host."http://{side.node.mirror}"]\n')
+
+    seen = doctor(hosts_dir=tmp_path)
+
+    assert seen.level("registry: docker.io") == "FAIL"
+    assert "a path other than /v2" in seen.text("registry: docker.io")
+
+
 def test_registries_that_do_not_answer_or_are_none(side, doctor):
     nobody, other = f"127.0.0.1:{daemons.free_port()}", side.node.status()["metrics"]
 

@@ -336,6 +336,18 @@ def test_what_cannot_be_merged_is_refused_with_a_sentence(machine):
     assert machine.files() == before
 
 
+def test_a_registry_whose_hosts_file_the_node_cannot_follow_is_refused(machine):
+    hosts = machine.containerd.certs / machine.lab.registry.host / "hosts.toml"
+    hosts.write_text('server = "https://harbor.example/v2/dockerhub"\n')
+    before = machine.files()
+
+    refused = machine.install()
+
+    assert refused.returncode == 1
+    assert str(hosts) in refused.stderr and "a path other than /v2" in refused.stderr
+    assert machine.files() == before
+
+
 def test_install_takes_the_nodes_file_from_the_environment(machine, tmp_path):
     config = tmp_path / "node.toml"
     config.write_text('version = 1\nmirror = "127.0.0.1:4711"\naddress = "/run/site.sock"\n'

@@ -8,7 +8,8 @@ import random
 import pytest
 
 from corpus import layers
-from sandbox import daemons, services
+from machine import Machine, succeeded
+from sandbox import containerd2, daemons, services
 from sandbox.containerd import CommandError
 
 HOST_ID = 100_000
@@ -91,3 +92,27 @@ def test_a_mapped_container_fetches_no_more_than_a_plain_one(fresh_streaming, en
 def mapped_mounts(side) -> list[str]:
     points = [mount.point for mount in side.lab.scratch.mounts()]
     return [point for point in points if point.startswith(f"{side.node.root}/s/")]
+
+
+PROGRAMS = containerd2.find()
+
+
+@pytest.mark.skipif(isinstance(PROGRAMS, str), reason=str(PROGRAMS))
+def test_containerd_2_copies_no_image_for_a_mapping(lab, pushed):
+    """From 1.7 on it does, unless the snapshotter says that it maps owners by itself."""
+    machine = Machine(lab, lambda directory: containerd2.Containerd2(directory, PROGRAMS)).start()
+    try:
+        succeeded(machine.install("--verify-image", pushed.reference))
+        let_others_enter(machine.containerd.directory)
+
+        said = run(machine, pushed, "--uidmap", MAPPING, "--gidmap", MAPPING, "--remap-labels")
+
+        assert "/mine 0 0\n/theirs 33 34\n/ 0 0\nroot's" in said
+        keys = machine.containerd.ctr("snapshots", "--snapshotter", "runnel", "ls").splitlines()
+        assert len(keys) == 1 + len(pushed.image.chain_ids), keys
+        [image] = machine.node.status()["images"]
+        assert image["bytes_fetched"] < len(BALLAST)
+        machine.containerd.remove_image(pushed.reference)
+        succeeded(machine.uninstall())
+    finally:
+        machine.stop()

@@ -109,9 +109,10 @@ class Containerd:
         self.certs = directory / "certs.d"
         self.daemon = daemons.Daemon("containerd", directory)
 
-    def start(self) -> "Containerd":
+    def start(self, config: str | None = None) -> "Containerd":
+        """`config` takes the place of configuration()."""
         self.certs.mkdir(parents=True, exist_ok=True)
-        (self.directory / "config.toml").write_text(self.configuration())
+        (self.directory / "config.toml").write_text(config or self.configuration())
         if len(str(self.socket)) > 100:
             raise daemons.DaemonError(f"{self.socket} is too long for a unix socket's address")
         self.daemon.start(self.argv(), env=self.environment())
