@@ -89,6 +89,13 @@ std::string path_of_program() {
   return error ? "/proc/self/exe" : path;
 }
 
+// The exit code. Not cli::report(): that waits for whoever reads standard error, and somebody may
+// wait for this process.
+int log_failure(const Error& error) {
+  log::error("{}", error.message);
+  return 1;
+}
+
 std::vector<std::string> command_of(std::vector<std::string> argv, std::string program,
                                     const char* more) {
   argv[0] = std::move(program);
@@ -99,9 +106,10 @@ std::vector<std::string> command_of(std::vector<std::string> argv, std::string p
 }  // namespace
 
 int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
+  ignore_broken_pipes();
   if (flags.worker) {
     const auto worked = work(flags);
-    return worked ? 0 : cli::report(worked.error());
+    return worked ? 0 : log_failure(worked.error());
   }
   const auto config = node_config(flags);
   if (!config) return cli::report(config.error());
@@ -110,9 +118,9 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
   if (const auto made = node::prepare_memory(); !made) return cli::report(made.error());
   log::open(config->log);
   auto handover = engine::Handover::inherited();
-  if (!handover) return cli::report(handover.error());
+  if (!handover) return log_failure(handover.error());
   if (auto opened = node::open_listeners(*config, *handover); !opened) {
-    return cli::report(opened.error());
+    return log_failure(opened.error());
   }
   const auto timeout = std::chrono::ceil<std::chrono::seconds>(config->read_timeout);
   const int code =

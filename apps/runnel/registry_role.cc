@@ -44,8 +44,8 @@ Result<void> serve(const RegistryFlags& flags) {
   const StopSignal stop(true);
   const SystemClock clock;
   RUNNEL_TRY(const auto registry, registry::Registry::start(config, clock));
-  fmt::print(stderr, "runnel registry: serving {} on {}:{}, metrics {}\n", config.data,
-             config.address, registry->port(), registry->metrics_address());
+  log::info("registry: serving {} on {}:{}, metrics {}", config.data, config.address,
+            registry->port(), registry->metrics_address());
   stop.wait([&] { reload(*registry); });
   registry->stop();
   return {};
@@ -54,6 +54,7 @@ Result<void> serve(const RegistryFlags& flags) {
 }  // namespace
 
 int run_registry(const RegistryFlags& flags) {
+  ignore_broken_pipes();
   const auto served = serve(flags);
   return served ? 0 : cli::report(served.error());
 }

@@ -1,4 +1,5 @@
-// SIGINT and SIGTERM as something to wait for; and SIGHUP, for whom it means something.
+// The signals of a service: SIGINT and SIGTERM as something to wait for, SIGHUP for whom it means
+// something, and SIGPIPE, which means nothing.
 #pragma once
 
 #include <csignal>
@@ -8,6 +9,12 @@
 #include "base/log.h"
 
 namespace runnel {
+
+// First of all: whoever reads our log may be gone, and a service goes on without. What it starts by
+// exec(2) inherits that, except programs of others (remote/child_program.h).
+inline void ignore_broken_pipes() {
+  std::signal(SIGPIPE, SIG_IGN);
+}
 
 // Blocks the signals in this thread and all that it starts later; make it before other threads.
 class StopSignal {

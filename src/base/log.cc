@@ -46,6 +46,7 @@ class Logger {
 
  private:
   void write_due(SteadyTime now) {
+    sink_->tell_lost(clock_.wall());
     for (const auto& line : repeats_.due(now)) sink_->write(line, clock_.wall());
   }
 

@@ -50,7 +50,7 @@ void open(const Options& options);
 // Writes the counts that are due. Call it about once a second; every written line does so too.
 void tick();
 
-// Writes one line. Any thread may call it. `site` stands for the place in the program.
+// Any thread. `site`: the place in the program. What is not taken at once is lost, and counted.
 void write(Level level, std::string_view site, Fields fields, std::string message);
 bool enabled(Level level);
 

@@ -5,25 +5,9 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdlib>
 
 namespace runnel::log {
-
-namespace {
-
-// One write(2) for a line, so that lines of two processes do not mix.
-void write_stderr(const std::string& text) {
-  size_t done = 0;
-  while (done < text.size()) {
-    const auto count = ::write(STDERR_FILENO, text.data() + done, text.size() - done);
-    if (count < 0 && errno == EINTR) continue;
-    if (count <= 0) return;  // nobody is left to tell
-    done += static_cast<size_t>(count);
-  }
-}
-
-}  // namespace
 
 bool stderr_is_journal() {
   const char* stream = std::getenv("JOURNAL_STREAM");
@@ -51,16 +35,30 @@ bool Sink::send_to_journal(const Line& line) {
   return sent == static_cast<ssize_t>(entry.size());
 }
 
-void Sink::write(const Line& line, WallTime time) {
+bool Sink::put(const Line& line, WallTime time) {
   switch (format_) {
     case Format::kJournal:
-      if (send_to_journal(line)) return;
+      if (send_to_journal(line)) return true;
       break;
-    case Format::kJson: return write_stderr(as_json_line(line, time));
+    case Format::kJson: return standard_error_.write(as_json_line(line, time));
     case Format::kText:
     case Format::kAuto: break;
   }
-  write_stderr(prefix_ ? as_prefixed_line(line) : as_text_line(line, time));
+  return standard_error_.write(prefix_ ? as_prefixed_line(line) : as_text_line(line, time));
+}
+
+bool Sink::tell_lost(WallTime time) {
+  if (lost_ == 0) return true;
+  const Line line{.level = Level::kWarning,
+                  .message = fmt::format("{} lines of the log are lost: nobody took them", lost_),
+                  .fields = {}};
+  if (!put(line, time)) return false;
+  lost_ = 0;
+  return true;
+}
+
+void Sink::write(const Line& line, WallTime time) {
+  if (!tell_lost(time) || !put(line, time)) ++lost_;
 }
 
 }  // namespace runnel::log

@@ -1,6 +1,9 @@
 #include "base/log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/fsuid.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -261,6 +264,123 @@ TEST(LogSink, WritesToStandardErrorWhenTheJournalIsGoneOrFull) {
   EXPECT_TRUE(text.contains(" warning nobody listens\n")) << text.substr(0, 200);
   EXPECT_TRUE(text.contains(" warning never waits\n"));
   EXPECT_FALSE(journal.receive().empty());
+}
+
+// Standard error as a supervisor has it that reads when it pleases.
+class Supervisor {
+ public:
+  // `reads` and `writes` are the ends of one pipe, or of a pair of sockets.
+  Supervisor(int reads, int writes) : reads_(reads), saved_(::dup(STDERR_FILENO)) {
+    ::dup2(writes, STDERR_FILENO);
+    ::close(writes);
+    ::fcntl(reads, F_SETFL, O_NONBLOCK);
+  }
+  ~Supervisor() { ::dup2(saved_.get(), STDERR_FILENO); }
+
+  static Supervisor with_pipe() {
+    int ends[2];
+    RUNNEL_CHECK(::pipe2(ends, O_CLOEXEC) == 0);
+    return {ends[0], ends[1]};
+  }
+  static Supervisor with_socket() {
+    int ends[2];
+    RUNNEL_CHECK(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0);
+    return {ends[0], ends[1]};
+  }
+
+  void make_small() const { ::fcntl(reads_.get(), F_SETPIPE_SZ, 4096); }
+  void leave() { reads_.reset(); }
+  // All that is there.
+  std::string read() const {
+    std::string text;
+    char piece[65536];
+    for (ssize_t n = 0; (n = ::read(reads_.get(), piece, sizeof piece)) > 0;) {
+      text.append(piece, static_cast<size_t>(n));
+    }
+    return text;
+  }
+
+ private:
+  UniqueFd reads_;
+  const UniqueFd saved_;
+};
+
+int64_t lines_in(std::string_view text) {
+  return std::ranges::count(text, '\n');
+}
+
+// More than a pipe or socket takes; and what is read afterwards tells how many of them are lost.
+void expect_that_nobody_waits(const Supervisor& supervisor) {
+  constexpr int kLines = 10'000;
+  Sink sink(Format::kText);
+  const int flags = ::fcntl(STDERR_FILENO, F_GETFL);
+
+  for (int i = 0; i < kLines; ++i) sink.write(line_of("never waits"), kTime);
+
+  EXPECT_EQ(::fcntl(STDERR_FILENO, F_GETFL), flags) << "it is the supervisor's as well";
+  const auto before = lines_in(supervisor.read());
+  EXPECT_GT(before, 100);
+  EXPECT_LT(before, kLines);
+  EXPECT_TRUE(sink.tell_lost(kTime));
+  const auto lost =
+      fmt::format(" warning {} lines of the log are lost: nobody took them\n", kLines - before);
+  auto told = supervisor.read();
+  EXPECT_TRUE(told.ends_with(lost)) << told;
+  sink.write(line_of("goes on"), kTime);
+  told = supervisor.read();
+  EXPECT_TRUE(told.ends_with(" warning goes on\n")) << told;
+  EXPECT_EQ(lines_in(told), 1);
+}
+
+TEST(LogSink, WaitsForNobodyWhoReadsAPipe) {
+  const auto supervisor = Supervisor::with_pipe();
+
+  expect_that_nobody_waits(supervisor);
+}
+
+TEST(LogSink, WaitsForNobodyWhoReadsASocket) {
+  const auto supervisor = Supervisor::with_socket();
+
+  expect_that_nobody_waits(supervisor);
+}
+
+TEST(LogSink, WaitsForNobodyWhoReadsAPipeThatItMayNotOpen) {
+  if (::geteuid() != 0) GTEST_SKIP() << "skipped: needs root";
+  const auto supervisor = Supervisor::with_pipe();
+  const int before = ::setfsuid(65534);
+  EXPECT_LT(::open("/proc/self/fd/2", O_WRONLY | O_CLOEXEC), 0);
+
+  expect_that_nobody_waits(supervisor);
+
+  ::setfsuid(static_cast<uid_t>(before));
+}
+
+TEST(LogSink, EndsALineThatDidNotFitBeforeTheNext) {
+  const auto supervisor = Supervisor::with_pipe();
+  supervisor.make_small();
+  Sink sink(Format::kText);
+  const auto length = as_text_line(line_of(std::string(6000, 'x')), kTime).size();
+
+  sink.write(line_of(std::string(6000, 'x')), kTime);
+  auto text = supervisor.read();
+  EXPECT_LT(text.size(), length);
+  sink.write(line_of("next"), kTime);
+  text += supervisor.read();
+
+  EXPECT_EQ(text, as_text_line(line_of(std::string(6000, 'x')), kTime) +
+                      as_text_line(line_of("next"), kTime));
+}
+
+TEST(LogSink, GoesOnWhenNobodyReadsAnyMore) {
+  auto* const before = ::signal(SIGPIPE, SIG_IGN);
+  auto supervisor = Supervisor::with_pipe();
+  supervisor.leave();
+  Sink sink(Format::kText);
+
+  sink.write(line_of("into the void"), kTime);
+
+  EXPECT_FALSE(sink.tell_lost(kTime));
+  ::signal(SIGPIPE, before);
 }
 
 TEST(LogSink, WritesPrioritiesWhenStandardErrorIsSystemds) {

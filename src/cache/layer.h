@@ -333,7 +333,7 @@ class Layer : public std::enable_shared_from_this<Layer> {
   bool is_wanted(uint32_t chunk, Bytes plain);
   void rescue_ended(const Result<void>& outcome);
   bool is_idle_on_disk(uint32_t chunk) const;
-  void count_repaired_locked(uint32_t chunk);
+  bool count_repaired_locked(uint32_t chunk);  // whether it had been damaged
   bool was_touched_locked(uint32_t first, uint32_t last) const;
   void read_ahead_of(const std::vector<uint32_t>& touched, bool missed);
   void want_around_locked(uint32_t chunk, const ReadAhead& window, bool missed,

@@ -60,7 +60,7 @@ void Layer::write(uint32_t chunk, Bytes plain) {
     failures_before = sync_failures_;
   }
   const auto written = write_to_device(chunk, plain);
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   const auto at = pending_.find(chunk);
   RUNNEL_CHECK(at != pending_.end() && at->second.plain);
   const auto kept = std::move(at->second.plain);
@@ -77,11 +77,13 @@ void Layer::write(uint32_t chunk, Bytes plain) {
   workers_.kept_bytes -= plain.size();
   if (written) return;
   stats_.last_error = written.error().message;
-  if (workers_.clock.now() >= fill_after_) {
+  const bool first = workers_.clock.now() >= fill_after_;
+  pause_fill_locked();
+  lock.unlock();
+  if (first) {
     log::error(about(), "cannot keep chunk {}: {}; reads go on from memory", chunk,
                written.error().message);
   }
-  pause_fill_locked();
 }
 
 void Layer::pause_fill_locked() {
@@ -110,15 +112,19 @@ Result<void> Layer::sync() {
   }
   if (round.data.empty()) return {};
   const auto outcome = make_durable(round);
-  const std::lock_guard lock(mutex_);
-  if (!outcome) {
-    ++sync_failures_;
-    pause_fill_locked();
+  std::vector<uint32_t> repaired;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!outcome) {
+      ++sync_failures_;
+      pause_fill_locked();
+    }
+    for (const uint32_t chunk : outcome ? states_.synced(round) : states_.lost(round)) {
+      forget_recent_locked(chunk);
+      if (outcome && count_repaired_locked(chunk)) repaired.push_back(chunk);
+    }
   }
-  for (const uint32_t chunk : outcome ? states_.synced(round) : states_.lost(round)) {
-    forget_recent_locked(chunk);
-    if (outcome) count_repaired_locked(chunk);
-  }
+  for (const uint32_t chunk : repaired) log::info(about(), "chunk {} is repaired", chunk);
   return outcome;
 }
 

@@ -51,10 +51,10 @@ bool Layer::is_idle_on_disk(uint32_t chunk) const {
   return (state == State::kDurable || state == State::kSuspect) && !pending_.contains(chunk);
 }
 
-void Layer::count_repaired_locked(uint32_t chunk) {
-  if (damaged_.erase(chunk) == 0) return;
+bool Layer::count_repaired_locked(uint32_t chunk) {
+  if (damaged_.erase(chunk) == 0) return false;
   ++stats_.repaired_chunks;
-  log::info(about(), "chunk {} is repaired", chunk);
+  return true;
 }
 
 }  // namespace runnel::cache

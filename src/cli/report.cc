@@ -14,7 +14,9 @@ constexpr auto kInterval = std::chrono::milliseconds(100);
 
 int report(const Failure& failure) {
   const bool usage = failure.kind == Failure::Kind::kUsage;
-  fmt::print(stderr, "runnel: {}{}\n", usage ? "Usage error: " : "", failure.error.message);
+  const auto text =
+      fmt::format("runnel: {}{}\n", usage ? "Usage error: " : "", failure.error.message);
+  (void)std::fputs(text.c_str(), stderr);  // fmt::print throws where nobody reads
   return usage ? 2 : 1;
 }
 

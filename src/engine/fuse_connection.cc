@@ -195,6 +195,7 @@ std::vector<std::function<void()>> FuseConnection::take_retries_if(Which which) 
 
 void FuseConnection::answer(Ticket ticket, const Result<Bytes>& bytes, SteadyTime now) {
   if (!bytes && bytes.error().code == Code::kCancelled) return;
+  AllSilenced silenced;
   {
     const std::lock_guard lock(mutex_);
     const auto waiting = waiting_.extract(ticket.unique);
@@ -202,15 +203,17 @@ void FuseConnection::answer(Ticket ticket, const Result<Bytes>& bytes, SteadyTim
     waits_.add(now - waiting.mapped().second.since);
     bytes ? counters_.bytes += bytes->size() : ++counters_.errors;
     const auto& read = waiting.mapped().second;
-    if (!bytes) note_failed_locked(ticket, read, bytes.error(), now);
+    if (!bytes) note_failed_locked(ticket, read, bytes.error(), now, silenced);
   }
   if (bytes) return reply_bytes(ticket, *bytes);
-  log::warning("a read ends with EIO: {}", bytes.error().message);
   reply_error(ticket, EIO);
+  log_silenced(silenced);
+  log::warning("a read ends with EIO: {}", bytes.error().message);
 }
 
 void FuseConnection::expire(SteadyTime now) {
   std::vector<Ticket> expired;
+  AllSilenced silenced;
   {
     const std::lock_guard lock(mutex_);
     for (auto& [unique, kept] : waiting_) shorten_locked(kept.second);
@@ -220,7 +223,7 @@ void FuseConnection::expire(SteadyTime now) {
       expired.push_back(ticket);
       if (waiting.range.length > 0) {
         waits_.add(now - waiting.since);
-        note_late_locked(ticket, waiting, now);
+        note_late_locked(ticket, waiting, now, silenced);
       }
       return true;
     });
@@ -228,6 +231,7 @@ void FuseConnection::expire(SteadyTime now) {
     counters_.expired += expired.size();
   }
   for (const auto& ticket : expired) reply_error(ticket, EIO);
+  log_silenced(silenced);
 }
 
 SteadyTime FuseConnection::due(Ticket ticket) const {
@@ -288,11 +292,11 @@ void FuseConnection::shorten_locked(Waiting& waiting) {
 }
 
 void FuseConnection::note_failed_locked(Ticket ticket, const Waiting& waiting, const Error& error,
-                                        SteadyTime now) {
+                                        SteadyTime now, AllSilenced& silenced) {
   const auto took = now - waiting.since;
   const bool in_vain = error.code == Code::kUnavailable && took >= read_timeout_ / 2;
   if (in_vain || now + kNearDeadline >= waiting.deadline) {
-    note_late_locked(ticket, waiting, now);
+    note_late_locked(ticket, waiting, now, silenced);
   } else if (took >= kLongForARepetition) {
     const auto until = now + kRepetitionsFor;
     late_ranges_.push_back({.range = waiting.range, .since = now, .until = until, .early = true});
@@ -303,7 +307,8 @@ void FuseConnection::note_late_reader_locked(uint64_t node, uint32_t pid, Steady
   if (pid != 0 && senders_ != Senders::kLoops) late_readers_[{node, pid}] = until;
 }
 
-void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now) {
+void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now,
+                                      AllSilenced& silenced) {
   const auto until = now + kLateFor;
   for (auto& each : late_ranges_) {
     const bool queued =
@@ -314,10 +319,16 @@ void FuseConnection::note_late_locked(Ticket ticket, const Waiting& waiting, Ste
   note_late_reader_locked(waiting.range.node, waiting.pid, until);
   for (const auto& each : waiting.suppliers) {
     if (!silence_.failed(each.layer, ticket.taken, now, each.signs())) continue;
+    silenced.push_back({.layer = each.name, .waited = now - ticket.taken});
+  }
+}
+
+void FuseConnection::log_silenced(const AllSilenced& silenced) const {
+  for (const auto& each : silenced) {
     log::warning(
         "a read of layer {} waited in vain for {} ms: until its chunks come, others end after {} "
         "ms",
-        each.name, in_ms(now - ticket.taken), in_ms(silence_.while_silent()));
+        each.layer, in_ms(each.waited), in_ms(silence_.while_silent()));
   }
 }
 

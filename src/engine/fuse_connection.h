@@ -222,9 +222,19 @@ class FuseConnection {
   SteadyTime first_taken(uint64_t unique);
   FuseRequest request_in(uint32_t slot) const;
   void send(Ticket ticket, int error, Bytes bytes) const;
-  void note_failed_locked(Ticket ticket, const Waiting& waiting, const Error& error,
-                          SteadyTime now);
-  void note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now);
+  // Of a layer that has become silent: its name, and how long a read of it had waited. To be logged
+  // without the lock, under which nobody may wait for a log.
+  struct Silenced {
+    std::string layer;
+    Duration waited;
+  };
+  using AllSilenced = std::vector<Silenced>;
+
+  void note_failed_locked(Ticket ticket, const Waiting& waiting, const Error& error, SteadyTime now,
+                          AllSilenced& silenced);
+  void note_late_locked(Ticket ticket, const Waiting& waiting, SteadyTime now,
+                        AllSilenced& silenced);
+  void log_silenced(const AllSilenced& silenced) const;
   void note_late_reader_locked(uint64_t node, uint32_t pid, SteadyTime until);
   void shorten_locked(Waiting& waiting);
 

@@ -239,8 +239,8 @@ class Holder {
 
   static void kill_silent(pid_t worker) {
     if (worker <= 0) return;
-    log::error("worker {} stands still, or has not begun to serve in time; killing it", worker);
     ::kill(worker, SIGKILL);
+    log::error("worker {} stood still, or had not begun to serve in time: killed", worker);
   }
 
   // Asks the program that would replace this one. Its own trouble must not become ours.

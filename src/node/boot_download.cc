@@ -174,6 +174,7 @@ void BootDownload::fetch_alone(const std::vector<Expected>& expected) {
 // The last of it, and what becomes of what did not come.
 void BootDownload::hand_out() {
   std::vector<Expected> expected;
+  std::string complaint;
   {
     std::unique_lock lock(mutex_);
     wait_for_somebody_locked(lock, [this] { return unpacking_; });
@@ -181,16 +182,17 @@ void BootDownload::hand_out() {
     changed_.wait(lock, [this] { return in_flight_ == 0; });
     const size_t lacking = frames_.size() - next_frame_ + refused_;
     if (!cancelled_ && lacking > 0)
-      log::warning(log::Fields{{"image", image_}},
-                   "{} of the {} chunks of the hot pack did not come, and are fetched when they "
-                   "are read: {}",
-                   lacking, frames_.size(), error_ ? error_->message : "it ends early");
+      complaint = fmt::format(
+          "{} of the {} chunks of the hot pack did not come, and are fetched when they are read: "
+          "{}",
+          lacking, frames_.size(), error_ ? error_->message : "it ends early");
     expected = std::exchange(expected_, {});
     frames_ = {};
     next_frame_ = 0;
     filling_ = {};
     over_ = true;
   }
+  if (!complaint.empty()) log::warning(log::Fields{{"image", image_}}, "{}", complaint);
   release(expected);
 }
 

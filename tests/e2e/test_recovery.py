@@ -6,6 +6,8 @@ get requests back, the listening sockets, and the holder's own successor.)
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import random
 import shutil
@@ -175,3 +177,54 @@ def test_a_new_version_that_hangs_and_cannot_be_killed_holds_up_nobody(fresh_str
     daemons.wait_until(lambda: runs(holder, own_program.stat().st_ino), 40, "the new version runs")
     assert readers.wrong == []
     assert readers.errors == []
+
+
+def fill(fifo: Path) -> None:
+    end = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
+    try:
+        while True:
+            os.write(end, b"x")
+    except BlockingIOError:
+        os.close(end)
+
+
+def test_a_log_that_nobody_reads_stops_and_ends_nothing(fresh_streaming, pushed, lab, runnel, monkeypatch):
+    """Its reader stands still from the start, then reads what there is, then goes."""
+    log = lab.directory("log") / "fifo"
+    os.mkfifo(log)
+    reader = os.open(log, os.O_RDONLY | os.O_NONBLOCK)
+    fcntl.fcntl(reader, fcntl.F_SETPIPE_SZ, 4096)
+    fill(log)
+    program = lab.directory("program") / "runnel"
+    replace_by_script(program, f'exec {runnel} "$@" 2>{log}')
+    with monkeypatch.context() as changed:
+        changed.setenv("RUNNEL", str(program))
+        side = fresh_streaming("erofs-file", more_arguments=("--read-timeout", "3"))
+    side.pull(pushed.reference)
+    holder = side.node.daemon.pid
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        kill_worker(side.node)
+        assert readers.progress(20, 60), "readers are stuck after a death that could not be logged"
+        worker = side.node.running_worker()
+        os.kill(worker, signal.SIGSTOP)
+        side.wait_for_another_worker(worker)
+        assert readers.progress(20, 60), "readers are stuck"
+
+        said = os.read(reader, 65536)
+        kill_worker(side.node)
+        daemons.wait_until(lambda: is_said(reader, b"lines of the log are lost"), 30,
+                           "it says how many lines it lost")
+        os.close(reader)
+        kill_worker(side.node)
+        assert readers.progress(FILES // 2, 60), "readers are stuck after the log's reader has gone"
+    assert set(said) == set(b"x")
+    assert side.node.daemon.pid == holder
+    assert readers.wrong == []
+    assert {error.partition(": ")[2] for error in readers.errors} <= {f"errno {errno.EIO}"}
+
+
+def is_said(reader: int, words: bytes) -> bool:
+    try:
+        return words in os.read(reader, 65536)
+    except BlockingIOError:
+        return False

@@ -9,6 +9,7 @@ import re
 import signal
 import socket
 import sqlite3
+import subprocess
 import threading
 
 import pytest
@@ -271,3 +272,19 @@ def test_a_push_that_runs_ends_well_when_the_registry_is_told_to_stop(registry):
     registry.start()
     fresh = Calls(registry.host)
     assert fresh("GET", f"/v2/a/b/blobs/{digest(data)}").body == data
+
+
+def test_a_registry_serves_though_nobody_reads_its_log_any_more(runnel, tmp_path):  # noqa: ARG001
+    registry = services.Registry(tmp_path)
+    reader, log = os.pipe()
+    os.close(reader)
+    process = subprocess.Popen(registry._argv(), stdout=subprocess.DEVNULL, stderr=log)
+    os.close(log)
+    try:
+        daemons.wait_until(lambda: process.poll() is not None or daemons.accepts(registry.port), 30,
+                           f"it listens on {registry.host}")
+        assert process.poll() is None
+        assert Calls(registry.host)("GET", "/v2/").status == 200
+    finally:
+        process.terminate()
+    assert process.wait(30) == 0
