@@ -111,6 +111,7 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
     const auto worked = work(flags);
     return worked ? 0 : log_failure(worked.error());
   }
+  if (!flags.check_config) engine::block_signals_of_holder();
   const auto config = node_config(flags);
   if (!config) return cli::report(config.error());
   if (const auto right = node::check(*config); !right) return cli::report(right.error());

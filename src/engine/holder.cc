@@ -33,6 +33,7 @@ namespace {
 constexpr const char* kFuse = "fuse";
 constexpr const char* kRequests = "requests";
 constexpr const char* kRestartsVariable = "RUNNEL_WORKER_RESTARTS";
+constexpr int kSignals[] = {SIGCHLD, SIGTERM, SIGINT, SIGHUP};
 constexpr int kTickMs = 1000;
 constexpr int kRefusalsPerTick = 50;
 constexpr int64_t kStopMs = 30'000;
@@ -81,15 +82,26 @@ std::vector<char*> pointers_to(const std::vector<std::string>& arguments) {
   return pointers;
 }
 
-pid_t start_child(char* const* argv, pid_t holder, const sigset_t& inherited) {
-  const pid_t child = ::fork();
-  if (child != 0) return child;
-  ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (::getppid() != holder) ::_exit(1);
-  ::sigprocmask(SIG_SETMASK, &inherited, nullptr);
-  restore_oom_score();
-  ::execv(argv[0], argv);
-  ::_exit(127);
+sigset_t signals_of_holder() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : kSignals) sigaddset(&signals, signal);
+  return signals;
+}
+
+// What a program finds blocked that was started as the holder was. The holder's own signals are not
+// among it, though a holder that an earlier one has become finds them blocked.
+sigset_t mask_of_children() {
+  sigset_t mask;
+  ::sigprocmask(SIG_BLOCK, nullptr, &mask);
+  for (const int signal : kSignals) sigdelset(&mask, signal);
+  return mask;
+}
+
+bool is_stop_pending() {
+  sigset_t pending;
+  return ::sigpending(&pending) == 0 &&
+         (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1);
 }
 
 // Whether the connection still has its mount.
@@ -142,37 +154,28 @@ int reap(pid_t worker) {
 
 class Holder {
  public:
+  // The holder's signals are blocked.
   Holder(const HolderOptions& options, const Handover& handover, const Pulse& pulse,
-         const sigset_t& signals, const sigset_t& inherited, bool has_readers)
+         bool has_readers)
       : ever_settled_(has_readers),
         read_timeout_s_(options.read_timeout_s),
         fuse_(handover.get(kFuse)),
         requests_(handover.get(kRequests)),
         pulse_(pulse),
         watch_(static_cast<uint32_t>(options.read_timeout_s), pulse.signs()),
-        signals_(signals),
-        inherited_(inherited),
         worker_(pointers_to(options.worker)),
         check_(pointers_to(options.check)),
         reload_(pointers_to(options.reload)) {}
 
   int run() {
-    const pid_t self = ::getpid();
-    unsigned restarts = 0;
-    for (int quick_deaths = 0;; ++restarts) {
-      set_restarts(restarts);
+    for (int quick_deaths = 0;;) {
       const auto started = milliseconds_now();
-      const pid_t worker = start_child(worker_.data(), self, inherited_);
-      if (worker < 0) return 1;
-      watch_.worker_started();
-      kill_at_.reset();
-      const int code = watch(worker);
+      const int code = run_worker();
       if (stopping_) return 0;
       if (reloading_) {
-        exec_new_version();  // returns when it failed
+        exec_new_version();  // returns when it failed, or when it is to stop instead
         continue;
       }
-      if (code == 0 || code == 2) return code;
       const bool settled = milliseconds_now() - started >= (code < 128 ? kStartMs : kSettledMs);
       if (!ever_settled_ && !settled && code < 128) return code;  // it cannot start at all
       ever_settled_ = true;
@@ -184,6 +187,33 @@ class Holder {
   }
 
  private:
+  // What became of it, as reap() says it. Where there is no process to be had it is as if it had
+  // failed at once: what keeps one from us may have killed the last one, and passes.
+  int run_worker() {
+    set_restarts(restarts_);
+    const pid_t worker = start_child(worker_.data());
+    if (worker < 0) {
+      log::error("{}", system_error(errno, "no process for a worker").message);
+      return EXIT_FAILURE;
+    }
+    ++restarts_;
+    watch_.worker_started();
+    kill_at_.reset();
+    return watch(worker);
+  }
+
+  pid_t start_child(char* const* argv) const {
+    const pid_t self = ::getpid();
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (::getppid() != self) ::_exit(1);
+    ::sigprocmask(SIG_SETMASK, &mask_of_children_, nullptr);
+    restore_oom_score();
+    ::execv(argv[0], argv);
+    ::_exit(127);
+  }
+
   // Hands signals on until the worker has ended; readers are looked after meanwhile, also while it
   // ends. For a new version one that cannot be killed is waited for, or two would serve one
   // connection; a stop ends the connection, and goes on without it.
@@ -252,7 +282,7 @@ class Holder {
       return false;
     }
     stuck_check_ = 0;
-    const pid_t check = start_child(check_.data(), ::getpid(), inherited_);
+    const pid_t check = start_child(check_.data());
     if (check < 0) return false;
     const int code = end_of_check(check, worker);
     if (code < 0) {
@@ -283,14 +313,14 @@ class Holder {
     }
   }
 
+  // Its signals stay blocked: what comes before it waits for them, waits. A stop that is here
+  // already is this version's.
   void exec_new_version() {
+    reloading_ = false;
+    if (is_stop_pending()) return;
     log::info("starting the new version {}", reload_[0]);
-    ::sigprocmask(SIG_SETMASK, &inherited_, nullptr);
     ::execv(reload_[0], reload_.data());
     const int error = errno;
-    sigset_t ignored;
-    ::sigprocmask(SIG_BLOCK, &signals_, &ignored);
-    reloading_ = false;
     log::error("{}", system_error(error, fmt::format("exec {}", reload_[0])).message);
   }
 
@@ -321,11 +351,12 @@ class Holder {
   const int requests_;
   const Pulse& pulse_;
   Watch watch_;
-  const sigset_t signals_;
-  const sigset_t inherited_;
+  const sigset_t signals_ = signals_of_holder();
+  const sigset_t mask_of_children_ = mask_of_children();
   const std::vector<char*> worker_;
   const std::vector<char*> check_;
   const std::vector<char*> reload_;
+  unsigned restarts_ = 0;  // workers before the next one
   bool stopping_ = false;
   bool reloading_ = false;
   // The worker, that was told to end; as milliseconds_now() counts.
@@ -354,12 +385,7 @@ Result<void> make_channel(const std::string& devices, bool connected, Handover& 
 }
 
 Result<int> hold(const HolderOptions& options, Handover handover) {
-  sigset_t signals;
-  sigset_t inherited;
-  sigemptyset(&signals);
-  for (const int signal : {SIGCHLD, SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
-  ::sigprocmask(SIG_BLOCK, &signals, &inherited);
-
+  block_signals_of_holder();
   const auto devices = options.root + "/devices";
   RUNNEL_DO(make_directories(options.root, 0711));
   const bool connected = handover.has(kFuse) && is_connected(handover.get(kFuse));
@@ -370,7 +396,7 @@ Result<int> hold(const HolderOptions& options, Handover handover) {
   protect_from_death();
   // Who waits for the workers of an earlier holder must not lose the connection to a worker that
   // fails at its start.
-  const int code = Holder(options, handover, pulse, signals, inherited, connected).run();
+  const int code = Holder(options, handover, pulse, connected).run();
   handover.remove_from_systemd();
   // Whoever still uses it gets EIO from now on; an unused mount goes. The connection first: the
   // kernel waits for pages that are being read ahead before it lets a mount go, and nobody answers.
@@ -385,6 +411,11 @@ Result<int> hold(const HolderOptions& options, Handover handover) {
 }
 
 }  // namespace
+
+void block_signals_of_holder() {
+  const auto signals = signals_of_holder();
+  ::sigprocmask(SIG_BLOCK, &signals, nullptr);
+}
 
 int run_holder(const HolderOptions& options, Handover handover) {
   const auto code = hold(options, std::move(handover));

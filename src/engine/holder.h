@@ -10,9 +10,9 @@
 // The worker dies with the holder (it gets SIGKILL): two workers never serve one connection.
 //
 // SIGHUP starts a new version: the program at the same path is asked whether it can run (`check`),
-// the worker is told to end, and the holder replaces itself by exec(2), descriptors and all.
-// Whoever reads or calls meanwhile waits; a read not longer than otherwise (watch.h), whatever
-// keeps the worker from its end.
+// the worker is told to end, and the holder replaces itself by exec(2), descriptors and
+// blocked signals included. Whoever reads or calls meanwhile waits;
+// a read not longer than otherwise (watch.h), whatever keeps the worker from its end.
 #pragma once
 
 #include <string>
@@ -34,11 +34,18 @@ struct HolderOptions {
   int read_timeout_s = 60;          // how long a worker may show no sign of life; see watch.h
 };
 
+// Blocks the signals that run_holder() waits for, which does so itself: what comes between the two
+// waits, instead of ending the process and not the connection that it was handed. Call it first of
+// all, before any thread is started.
+void block_signals_of_holder();
+
 // Runs until SIGTERM or SIGINT (handed on to the worker, which gets 30 seconds to end; one that
-// cannot be killed ten seconds later is left to the kernel) or until the worker ends by itself with
-// exit code 0 or 2, or fails before it ever ran for five seconds. Returns the exit code of the
-// program. `handover` is what an earlier holder or systemd kept, and what else the workers need
-// (listening sockets). Call it before any thread is started.
+// cannot be killed ten seconds later is left to the kernel). A worker that ends otherwise, whatever
+// its exit code, is replaced. Only where none has ever run for five seconds or been killed, and no
+// earlier holder left readers, one that ends by itself is the end: workers cannot start here.
+//
+// Returns the exit code of the program. `handover` is what an earlier holder or systemd kept, and
+// what else the workers need (listening sockets). Call it before any thread is started.
 int run_holder(const HolderOptions& options, Handover handover);
 
 // In the worker: takes the FUSE connection that the holder handed over. kNotFound when this process

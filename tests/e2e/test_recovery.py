@@ -18,7 +18,7 @@ import pytest
 
 from cgroups import Group
 from hashing_readers import FILES, Readers, kill_worker, push
-from sandbox import daemons
+from sandbox import daemons, scratch, services
 from sandbox.containerd import drop_page_cache
 
 KILLS = 50
@@ -80,6 +80,32 @@ def replace_by_script(program, line: str) -> None:
     script.write_text(f"#!/bin/sh\n{line}\n")
     script.chmod(0o755)
     os.replace(script, program)
+
+
+class Gate:
+    """Where a new version stands until it is let through: it has been started, and is not yet itself."""
+
+    def __init__(self, path: Path, program: Path, real: str):
+        self.path = path
+        os.mkfifo(path)
+        replace_by_script(program, f'case "$*" in *--check-config*) exit 0;; esac\n'
+                                   f'read -r go <{path}\nexec {real} "$@"')
+
+    def reached(self) -> bool:
+        try:
+            self.key = os.open(self.path, os.O_WRONLY | os.O_NONBLOCK)
+        except OSError as error:
+            assert error.errno == errno.ENXIO, error
+            return False
+        return True
+
+    def open(self) -> None:
+        os.write(self.key, b"\n")
+        os.close(self.key)
+
+
+def mounts_below(directory: Path) -> list[str]:
+    return [mount.point for mount in scratch.mounts() if mount.point.startswith(f"{directory}/")]
 
 
 def children(pid: int) -> set[int]:
@@ -175,6 +201,91 @@ def test_a_new_version_that_hangs_and_cannot_be_killed_holds_up_nobody(fresh_str
     os.kill(holder, signal.SIGHUP)
 
     daemons.wait_until(lambda: runs(holder, own_program.stat().st_ino), 40, "the new version runs")
+    assert readers.wrong == []
+    assert readers.errors == []
+
+
+def test_a_second_reload_waits_for_the_new_version(fresh_streaming, pushed, lab, runnel, own_program):
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    holder = side.node.daemon.pid
+    gate = Gate(lab.directory("gate") / "fifo", own_program, runnel)
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        assert readers.progress(20, 60), "readers are stuck"
+        os.kill(holder, signal.SIGHUP)
+        daemons.wait_until(gate.reached, 40, "the new version is started")
+
+        os.kill(holder, signal.SIGHUP)
+
+        gate.open()
+        daemons.wait_until(lambda: side.node.daemon.log.read_text().count("starting the new version") == 2,
+                           40, "the second reload")
+        assert readers.progress(FILES // 2, 60), "readers are stuck"
+    assert side.node.daemon.pid == holder
+    assert readers.wrong == []
+    assert readers.errors == []
+
+
+def test_a_stop_that_comes_in_the_middle_of_a_reload_is_the_new_versions(fresh_streaming, pushed, lab, runnel,
+                                                                         own_program):
+    """Ended by the signal alone the node would leave its connection to whoever has it too: systemd."""
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    holder = side.node.daemon.pid
+    gate = Gate(lab.directory("gate") / "fifo", own_program, runnel)
+    os.kill(holder, signal.SIGHUP)
+    daemons.wait_until(gate.reached, 40, "the new version is started")
+
+    os.kill(holder, signal.SIGTERM)
+
+    gate.open()
+    daemons.wait_until(lambda: side.node.daemon.pid is None, 40, "the node ends")
+    assert mounts_below(side.node.root) == []
+
+
+def test_a_worker_that_somebody_tells_to_end_is_replaced(fresh_streaming, engine, pushed):
+    """Who means the node, or ends what has much memory, before the kernel does."""
+    side = fresh_streaming(engine)
+    side.pull(pushed.reference)
+    holder = side.node.daemon.pid
+    kill_worker(side.node)  # so that no start counts as the first one, which may fail for good
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        for _ in range(3):
+            drop_page_cache()
+            assert readers.progress(20, 60), "readers are stuck"
+            side.node.ask("/status")  # it serves, and does not begin to
+            worker = side.node.running_worker()
+
+            os.kill(worker, signal.SIGTERM)
+
+            side.wait_for_another_worker(worker)
+        assert readers.progress(FILES // 2, 60), "readers are stuck after the last end"
+    assert side.node.daemon.pid == holder
+    assert readers.wrong == []
+    assert readers.errors == []
+
+
+def test_a_worker_is_started_as_soon_as_there_is_a_process_for_it(fresh_streaming, pushed):
+    """A container has used up all that there may be, which may be what the last worker died of."""
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    holder = side.node.daemon.pid
+    with Group("pids", "holder") as group:
+        with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+            assert readers.progress(20, 60), "readers are stuck"
+            group.add(holder)
+            group.set("pids.max", 1)
+            worker = side.node.running_worker()
+
+            os.kill(worker, signal.SIGKILL)
+
+            daemons.wait_until(lambda: "no process for a worker" in side.node.daemon.last_words(), 30,
+                               "the holder has none")
+            group.set("pids.max", "max")
+            side.wait_for_another_worker(worker)
+            assert readers.progress(FILES // 2, 60), "readers are stuck"
+        assert side.node.daemon.pid == holder
+        group.leave(*group.pids())
     assert readers.wrong == []
     assert readers.errors == []
 
