@@ -24,6 +24,7 @@
 #include "engine/mounter.h"
 #include "engine/pulse.h"
 #include "engine/request_slots.h"
+#include "engine/root_lock.h"
 #include "engine/watch.h"
 
 namespace runnel::engine {
@@ -156,13 +157,14 @@ class Holder {
  public:
   // The holder's signals are blocked.
   Holder(const HolderOptions& options, const Handover& handover, const Pulse& pulse,
-         bool has_readers)
+         const RootLock& lock, bool has_readers)
       : ever_settled_(has_readers),
         read_timeout_s_(options.read_timeout_s),
         fuse_(handover.get(kFuse)),
         requests_(handover.get(kRequests)),
         pulse_(pulse),
         watch_(static_cast<uint32_t>(options.read_timeout_s), pulse.signs()),
+        lock_(lock),
         worker_(pointers_to(options.worker)),
         check_(pointers_to(options.check)),
         reload_(pointers_to(options.reload)) {}
@@ -208,6 +210,7 @@ class Holder {
     if (child != 0) return child;
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::getppid() != self) ::_exit(1);
+    lock_.close_in_child();
     ::sigprocmask(SIG_SETMASK, &mask_of_children_, nullptr);
     restore_oom_score();
     ::execv(argv[0], argv);
@@ -351,6 +354,7 @@ class Holder {
   const int requests_;
   const Pulse& pulse_;
   Watch watch_;
+  const RootLock& lock_;
   const sigset_t signals_ = signals_of_holder();
   const sigset_t mask_of_children_ = mask_of_children();
   const std::vector<char*> worker_;
@@ -388,6 +392,8 @@ Result<int> hold(const HolderOptions& options, Handover handover) {
   block_signals_of_holder();
   const auto devices = options.root + "/devices";
   RUNNEL_DO(make_directories(options.root, 0711));
+  // Before any mount is touched, which may be another's.
+  RUNNEL_TRY(const auto lock, RootLock::take(options.root));
   const bool connected = handover.has(kFuse) && is_connected(handover.get(kFuse));
   RUNNEL_DO(make_channel(devices, connected, handover));
   handover.store_with_systemd();
@@ -396,7 +402,7 @@ Result<int> hold(const HolderOptions& options, Handover handover) {
   protect_from_death();
   // Who waits for the workers of an earlier holder must not lose the connection to a worker that
   // fails at its start.
-  const int code = Holder(options, handover, pulse, connected).run();
+  const int code = Holder(options, handover, pulse, lock, connected).run();
   handover.remove_from_systemd();
   // Whoever still uses it gets EIO from now on; an unused mount goes. The connection first: the
   // kernel waits for pages that are being read ahead before it lets a mount go, and nobody answers.

@@ -10,8 +10,8 @@
 // The worker dies with the holder (it gets SIGKILL): two workers never serve one connection.
 //
 // SIGHUP starts a new version: the program at the same path is asked whether it can run (`check`),
-// the worker is told to end, and the holder replaces itself by exec(2), descriptors and
-// blocked signals included. Whoever reads or calls meanwhile waits;
+// the worker is told to end, and the holder replaces itself by exec(2), descriptors, blocked
+// signals and the lock of the root (root_lock.h) included. Whoever reads or calls meanwhile waits;
 // a read not longer than otherwise (watch.h), whatever keeps the worker from its end.
 #pragma once
 
@@ -44,8 +44,9 @@ void block_signals_of_holder();
 // its exit code, is replaced. Only where none has ever run for five seconds or been killed, and no
 // earlier holder left readers, one that ends by itself is the end: workers cannot start here.
 //
-// Returns the exit code of the program. `handover` is what an earlier holder or systemd kept, and
-// what else the workers need (listening sockets). Call it before any thread is started.
+// Returns the exit code of the program; 1, and nothing was touched, when another process uses the
+// root. `handover` is what an earlier holder or systemd kept, and what else the workers need
+// (listening sockets). Call it before any thread is started.
 int run_holder(const HolderOptions& options, Handover handover);
 
 // In the worker: takes the FUSE connection that the holder handed over. kNotFound when this process

@@ -339,3 +339,21 @@ def is_said(reader: int, words: bytes) -> bool:
         return words in os.read(reader, 65536)
     except BlockingIOError:
         return False
+
+
+def test_a_second_node_on_the_root_touches_nothing_of_the_first(fresh_streaming, pushed, lab):
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    other = services.Node(lab.directory("other"), root=side.node.root)
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        before = mounts_below(side.node.root)
+
+        with pytest.raises(daemons.DaemonError, match="another node process uses this root"):
+            other.start()
+
+        assert other.daemon.pid is None
+        assert before and mounts_below(side.node.root) == before
+        kill_worker(side.node)  # the next one looks for the connection's mount
+        assert readers.progress(FILES // 2, 60), "readers are stuck"
+    assert readers.wrong == []
+    assert readers.errors == []
