@@ -80,9 +80,12 @@ struct NewManifest {
   oci::Digest digest;
   std::string media_type;
   Bytes bytes;
-  std::vector<oci::Digest> blobs;     // configuration and layers
-  std::vector<oci::Digest> children;  // the manifests of an index
-  bool blobs_required = true;         // refuse it when the repository lacks one of `blobs`
+  std::vector<oci::Digest> blobs;  // that it needs: its configuration and layers
+  // What else it names, which need not be here: the manifests of an index (some of which are blobs:
+  // build caches), layers that may lie elsewhere. Those that are blobs here are kept for it like
+  // `blobs`.
+  std::vector<oci::Digest> named;
+  bool blobs_required = true;  // refuse it when the repository lacks one of `blobs`
   std::optional<oci::Digest> subject;
   oci::Descriptor descriptor;  // what the subject's referrers list says of it
   std::vector<std::string> tags;
@@ -149,7 +152,7 @@ struct Upload {
 enum class UnlinkOutcome : uint8_t {
   kRemoved,
   kAbsent,
-  kReferenced,  // a manifest of the repository needs the blob; nothing was changed
+  kReferenced,  // a manifest of the repository names the blob; nothing was changed
 };
 
 struct Reviewed {
@@ -212,7 +215,7 @@ class MetadataStore {
   virtual Result<UnlinkOutcome> unlink_blob(std::string_view repository,
                                             const oci::Digest& digest) = 0;
 
-  // Unlinks blobs that no manifest of their repository needs, not even a deleted one that can come
+  // Unlinks blobs that no manifest of their repository names, not even a deleted one that can come
   // back, and whose links were made or renewed before `before`. Looks at no more than `limit` links
   // of those that were made, or lost a manifest, since they were looked at last.
   virtual Result<Reviewed> unlink_unreferenced(WallTime before, size_t limit) = 0;

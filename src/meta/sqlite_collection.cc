@@ -14,11 +14,11 @@ constexpr const char* kAnyLinkOf = "SELECT 1 FROM blob_links WHERE digest = ? LI
 constexpr const char* kToReview =
     "SELECT repository, digest FROM blob_links WHERE review = 1 AND linked_at < ? "
     "ORDER BY linked_at LIMIT ?";
-// A deleted manifest counts like any other.
+// A deleted manifest counts like any other, and so does whatever it names a blob as.
 constexpr const char* kUnlinkUnreferenced =
     "DELETE FROM blob_links AS l WHERE l.repository = ?1 AND l.digest = ?2 AND l.linked_at < ?3 "
     "AND NOT EXISTS (SELECT 1 FROM manifest_references f WHERE f.repository = l.repository "
-    "AND f.digest = l.digest AND f.kind = 0)";
+    "AND f.digest = l.digest)";
 constexpr const char* kReviewed =
     "UPDATE blob_links SET review = 0 WHERE repository = ?1 AND digest = ?2 AND linked_at < ?3";
 

@@ -256,8 +256,7 @@ Result<void> SqliteStore::revive_manifest(int64_t manifest) {
   for (const auto id : revived) {
     RUNNEL_DO(
         writer_->run("UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND repository = ?1 AND "
-                     "digest IN (SELECT digest FROM manifest_references WHERE manifest = ?2 "
-                     "AND kind = 0)",
+                     "digest IN (SELECT digest FROM manifest_references WHERE manifest = ?2)",
                      {repository, id}));
     RUNNEL_DO(writer_->run("UPDATE manifests SET deletion = NULL WHERE id = ?", {id}));
   }
@@ -271,12 +270,12 @@ Result<void> SqliteStore::revive_manifest(int64_t manifest) {
 }
 
 Result<size_t> SqliteStore::revive_all(int64_t deletion) {
-  RUNNEL_DO(writer_->run(
-      "UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND repository = "
-      "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
-      "(SELECT f.digest FROM manifests m "
-      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1 AND f.kind = 0)",
-      {deletion}));
+  RUNNEL_DO(
+      writer_->run("UPDATE blob_links SET hidden = 0 WHERE hidden = 1 AND repository = "
+                   "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
+                   "(SELECT f.digest FROM manifests m "
+                   "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1)",
+                   {deletion}));
   RUNNEL_TRY(const int64_t count,
              writer_->run("UPDATE manifests SET deletion = NULL WHERE deletion = ?", {deletion}));
   return static_cast<size_t>(count);
@@ -372,14 +371,14 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id,
   return restored;
 }
 
-// Within a transaction. The blobs that its manifests need may be loose now.
+// Within a transaction. The blobs that its manifests name may be loose now.
 Result<void> SqliteStore::forget_within(int64_t deletion) {
-  RUNNEL_DO(writer_->run(
-      "UPDATE blob_links SET review = 1 WHERE repository = "
-      "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
-      "(SELECT f.digest FROM manifests m "
-      "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1 AND f.kind = 0)",
-      {deletion}));
+  RUNNEL_DO(
+      writer_->run("UPDATE blob_links SET review = 1 WHERE repository = "
+                   "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
+                   "(SELECT f.digest FROM manifests m "
+                   "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1)",
+                   {deletion}));
   RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE deletion = ?", {deletion}));
   RUNNEL_DO(forget_repository(deletion));
   RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {deletion}));

@@ -9,7 +9,7 @@ namespace runnel::meta {
 namespace {
 
 constexpr int64_t kBlob = 0;
-constexpr int64_t kChild = 1;
+constexpr int64_t kNamed = 1;
 
 // Each in two forms: by digest and by tag.
 constexpr const char* kInfoByDigest =
@@ -90,7 +90,7 @@ Result<int64_t> SqliteStore::insert_manifest(int64_t repository, const NewManife
                            manifest.descriptor.artifact_type, descriptor, manifest.bytes}));
   const int64_t id = writer_->last_id();
   RUNNEL_DO(insert_references(*writer_, repository, id, kBlob, manifest.blobs));
-  RUNNEL_DO(insert_references(*writer_, repository, id, kChild, manifest.children));
+  RUNNEL_DO(insert_references(*writer_, repository, id, kNamed, manifest.named));
   return id;
 }
 

@@ -29,6 +29,7 @@ constexpr struct {
 } kAllowed[] = {
     {"sqlite_master", "the schema"},
     {"INSERT INTO new_references", "the schema's fifth step, once"},
+    {"json_each(", "the schema's seventh step, once"},
     {"status < 2 AND (claimed_until <= ? OR claimed_until > ?)",
      "only what waits is in that index, in the order of turns"},
     {"UPDATE blob_links SET hidden = 1 WHERE repository = ?", "a repository is deleted"},

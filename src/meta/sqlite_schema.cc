@@ -41,7 +41,8 @@ CREATE TABLE manifests (
   UNIQUE (repository, digest)
 );
 CREATE INDEX manifests_by_subject ON manifests (repository, subject, id) WHERE subject IS NOT NULL;
--- kind 0: a blob (configuration, layer); kind 1: a manifest of an index.
+-- kind 0: a blob that must be here (configuration, layer); kind 1: what else it names (a manifest
+-- or blob of an index, a layer that may lie elsewhere). Blobs are kept for either.
 CREATE TABLE manifest_references (
   digest      TEXT NOT NULL,
   manifest    INTEGER NOT NULL REFERENCES manifests ON DELETE CASCADE,
@@ -172,6 +173,20 @@ DROP INDEX manifests_by_subject;
 CREATE INDEX manifests_by_subject ON manifests
   (repository, subject, id, deletion, artifact_type, digest, descriptor) WHERE subject IS NOT NULL;
 PRAGMA user_version = 6;
+)sql",
+    // 7: layers that may lie elsewhere are named, too. Those of manifests that were pushed before
+    // are
+    // read out of their bytes; what is no JSON (any more) names nothing
+    R"sql(
+INSERT OR IGNORE INTO manifest_references (repository, digest, kind, manifest)
+  SELECT n.repository, n.digest, 1, n.manifest FROM (
+    SELECT m.repository AS repository, m.id AS manifest,
+        CASE WHEN l.type = 'object' THEN json_extract(l.value, '$.digest') END AS digest
+      FROM manifests m, json_each(CASE WHEN json_valid(CAST(m.bytes AS TEXT))
+        THEN CAST(m.bytes AS TEXT) ELSE '{}' END, '$.layers') l) n
+  WHERE typeof(n.digest) = 'text' AND NOT EXISTS (SELECT 1 FROM manifest_references f
+    WHERE f.repository = n.repository AND f.digest = n.digest AND f.manifest = n.manifest);
+PRAGMA user_version = 7;
 )sql",
 };
 constexpr int64_t kVersion = 1 + std::size(kSteps);

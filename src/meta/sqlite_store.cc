@@ -182,28 +182,26 @@ Result<UnlinkOutcome> SqliteStore::unlink_blob(std::string_view repository,
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const auto id, live_repository(repository));
   if (!id) return UnlinkOutcome::kAbsent;
-  bool kept = false;  // a deleted manifest that needs it can come back
+  bool kept = false;  // a deleted manifest that names it can come back
   {
     RUNNEL_TRY(auto rows,
                writer_->query("SELECT EXISTS (SELECT 1 FROM manifest_references f "
-                              "WHERE f.repository = ?1 AND f.digest = ?2 AND f.kind = 0), "
+                              "WHERE f.repository = ?1 AND f.digest = ?2), "
                               "EXISTS (SELECT 1 FROM manifest_references f "
                               "JOIN manifests m ON m.id = f.manifest WHERE f.repository = ?1 "
-                              "AND f.digest = ?2 AND f.kind = 0 AND m.deletion IS NULL)",
+                              "AND f.digest = ?2 AND m.deletion IS NULL) FROM blob_links "
+                              "WHERE repository = ?1 AND digest = ?2 AND hidden = 0",
                               {*id, digest.to_string()}));
-    RUNNEL_TRY([[maybe_unused]] const bool found, rows.next());
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return UnlinkOutcome::kAbsent;
     kept = rows.integer(0) != 0;
     if (rows.integer(1) != 0) return UnlinkOutcome::kReferenced;
   }
-  RUNNEL_TRY(const int64_t removed,
-             kept ? writer_->run("UPDATE blob_links SET hidden = 1 WHERE digest = ? "
-                                 "AND repository = ? AND hidden = 0",
-                                 {digest.to_string(), *id})
-                  : writer_->run("DELETE FROM blob_links WHERE digest = ? AND repository = ? "
-                                 "AND hidden = 0",
-                                 {digest.to_string(), *id}));
+  const auto* sql = kept ? "UPDATE blob_links SET hidden = 1 WHERE digest = ? AND repository = ?"
+                         : "DELETE FROM blob_links WHERE digest = ? AND repository = ?";
+  RUNNEL_DO(writer_->run(sql, {digest.to_string(), *id}));
   RUNNEL_DO(transaction.commit());
-  return removed != 0 ? UnlinkOutcome::kRemoved : UnlinkOutcome::kAbsent;
+  return UnlinkOutcome::kRemoved;
 }
 
 Result<std::optional<uint64_t>> SqliteStore::lease_blob(std::string_view repository,

@@ -166,6 +166,46 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
   EXPECT_TRUE((*store)->delete_repository("a", Undo::kPossible).value());
 }
 
+// Before the seventh version, layers that may lie elsewhere were not kept for their manifest.
+TEST_F(SqliteFile, OfAnOlderProgramKeepsTheLayersThatItsManifestsName) {
+  const auto digest = [](std::string_view text) { return oci::Digest::of(as_bytes(text)); };
+  const auto image =
+      fmt::format(R"({{"layers":[{{"digest":"{}"}},{{"digest":"{}","urls":["https://e"]}}]}})",
+                  digest("layer"), digest("elsewhere"));
+  {
+    const auto store = open().value();
+    const auto put = [&](std::string_view bytes, std::vector<oci::Digest> blobs) {
+      NewManifest manifest;
+      manifest.digest = digest(bytes);
+      manifest.descriptor.digest = manifest.digest;
+      manifest.bytes = as_bytes(bytes);
+      manifest.blobs = std::move(blobs);
+      ASSERT_TRUE(store->put_manifest("a", manifest)->missing.empty());
+    };
+    for (const auto* text : {"layer", "elsewhere", "loose"})
+      ASSERT_TRUE(store->link_blob("a", digest(text), 1));
+    put(image, {digest("layer")});
+    for (const auto* text :
+         {"damaged \xff", R"({"layers":[1,"x",null,{},{"digest":2}]})",
+          R"({"layers":{"digest":"x"}})", R"(["layers"])", R"({"manifests":[]})"})
+      put(text, {});
+    auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+    ASSERT_TRUE(connection->script("PRAGMA user_version = 6"));
+  }
+
+  const auto store = open();
+
+  ASSERT_TRUE(store) << store.error().message;
+  const auto later = clock_.wall() + std::chrono::hours(1);
+  EXPECT_EQ((*store)->unlink_unreferenced(later, 10).value(), (Reviewed{3, 1}));
+  EXPECT_TRUE((*store)->blob_size("a", digest("elsewhere")).value());
+  EXPECT_EQ((*store)->unlink_blob("a", digest("elsewhere")).value(), UnlinkOutcome::kReferenced);
+  auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+  auto rows = connection->query("SELECT count(*) FROM manifest_references").value();
+  ASSERT_TRUE(rows.next().value());
+  EXPECT_EQ(rows.integer(0), 2) << "one for each layer that a manifest names";
+}
+
 TEST_F(SqliteFile, OfAnotherProgramIsRefusedAndLeftAlone) {
   auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
   ASSERT_TRUE(connection->script("CREATE TABLE theirs (id INTEGER)"));

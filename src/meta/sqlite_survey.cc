@@ -108,7 +108,7 @@ Result<bool> SqliteStore::remove_if_unchanged(const PlacedManifest& placed) {
   RUNNEL_DO(
       writer_->run("UPDATE blob_links SET review = 1 WHERE repository = "
                    "(SELECT repository FROM manifests WHERE id = ?1) AND digest IN "
-                   "(SELECT digest FROM manifest_references WHERE manifest = ?1 AND kind = 0)",
+                   "(SELECT digest FROM manifest_references WHERE manifest = ?1)",
                    {placed.position}));
   if (own_deletion != 0) RUNNEL_DO(forget_within(own_deletion));
   RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE id = ?", {placed.position}));

@@ -145,7 +145,7 @@ Answer delete_blob(Services& services, const Route& route) {
     case meta::UnlinkOutcome::kReferenced: break;
   }
   return refuse(405, "UNSUPPORTED",
-                fmt::format("a manifest of {} needs {}: delete the manifest first",
+                fmt::format("a manifest of {} names {}: delete the manifest first",
                             route.repository, digest));
 }
 

@@ -8,6 +8,9 @@
 
 #include "blob/directory_store.h"
 #include "meta/sqlite_store.h"
+#include "oci/document.h"
+#include "oci/media_types.h"
+#include "registry/new_manifest.h"
 #include "registry/uploads.h"
 #include "support/fake_clock.h"
 #include "support/registry_fixture.h"
@@ -19,6 +22,14 @@ namespace {
 
 oci::Digest digest(std::string_view text) {
   return oci::Digest::of(as_bytes(text));
+}
+
+oci::Descriptor descriptor(std::string_view content, std::string_view type) {
+  oci::Descriptor made;
+  made.media_type = type;
+  made.digest = digest(content);
+  made.size = content.size();
+  return made;
 }
 
 // What outlives a process: a directory, or memory that takes its time.
@@ -71,6 +82,11 @@ struct Process {
     return metadata->put_manifest(repository, made)->missing.empty();
   }
 
+  void put(const std::string& repository, const std::string& text) {
+    const auto made = new_manifest(as_bytes(text), "", oci::Algorithm::kSha256).value();
+    EXPECT_TRUE(metadata->put_manifest(repository, made)->missing.empty());
+  }
+
   bool has(const std::string& repository, std::string_view text) {
     return blobs->size(digest(text)).value() &&
            metadata->blob_size(repository, digest(text)).value();
@@ -111,6 +127,40 @@ TEST_P(CollectorTest, RemovesWhatNoManifestNeedsOnceItIsOld) {
   EXPECT_FALSE(process_.blobs->size(digest("loose")).value());
   EXPECT_TRUE(process_.has("a", "needed"));
   EXPECT_FALSE(process_.has("b", "needed"));
+}
+
+// As BuildKit writes its cache to a registry: an index whose entries are blobs.
+TEST_P(CollectorTest, LeavesTheBlobsThatAnIndexNames) {
+  oci::Index cache;
+  cache.media_type = oci::kOciIndex;
+  cache.manifests = {descriptor("layer", oci::kOciLayerZstd),
+                     descriptor("cache", "application/vnd.buildkit.cacheconfig.v0")};
+  for (const auto* text : {"layer", "cache"}) ASSERT_TRUE(process_.push("a", text));
+  process_.put("a", oci::to_json(cache));
+  clock_.advance(std::chrono::hours(2));
+
+  EXPECT_EQ(process_.collector.collect()->blobs, 0u);
+
+  EXPECT_TRUE(process_.has("a", "layer"));
+  EXPECT_TRUE(process_.has("a", "cache"));
+}
+
+TEST_P(CollectorTest, LeavesLayersThatMayLieElsewhereAndWerePushed) {
+  oci::Manifest image;
+  image.media_type = oci::kOciManifest;
+  image.config = descriptor("{}", oci::kOciConfig);
+  image.layers = {descriptor("foreign", oci::kDockerForeignLayer),
+                  descriptor("with a URL", oci::kOciLayerGzip),
+                  descriptor("never pushed", oci::kDockerForeignLayer)};
+  image.layers[1].urls = {"https://example.com/layer"};
+  for (const auto* text : {"{}", "foreign", "with a URL"}) ASSERT_TRUE(process_.push("a", text));
+  process_.put("a", oci::to_json(image));
+  clock_.advance(std::chrono::hours(2));
+
+  EXPECT_EQ(process_.collector.collect()->blobs, 0u);
+
+  EXPECT_TRUE(process_.has("a", "foreign"));
+  EXPECT_TRUE(process_.has("a", "with a URL"));
 }
 
 TEST_P(CollectorTest, RemovesTheBlobsOfADeletedManifest) {

@@ -155,6 +155,27 @@ TEST_F(Maintenance, FsckRepairsWhatWasDeletedAndSaysNothingElse) {
   EXPECT_EQ(left[0].kind, meta::Deletion::Kind::kRepository);
 }
 
+TEST_F(Maintenance, WhatOnlyARemovedManifestNamedIsLookedAtAgain) {
+  push_blob("a", "cache");
+  meta::NewManifest index;
+  index.digest = digest("index");
+  index.descriptor.digest = index.digest;
+  index.bytes = as_bytes("index");
+  index.named = {digest("cache")};
+  ASSERT_TRUE(stores_.metadata->put_manifest("a", index));
+  const auto later = clock_.wall() + kLifetime;
+  EXPECT_EQ(stores_.metadata->unlink_unreferenced(later, 10).value(), (meta::Reviewed{2, 0}));
+  auto connection =
+      meta::Connection::open(data_ + "/metadata.sqlite", meta::Connection::Durability::kEveryCommit)
+          .value();
+  ASSERT_TRUE(connection->script(
+      "UPDATE manifests SET bytes = 'indox' WHERE CAST(bytes AS TEXT) = 'index'"));
+
+  ASSERT_EQ(findings(true).size(), 1u);
+
+  EXPECT_EQ(stores_.metadata->unlink_unreferenced(later, 10).value(), (meta::Reviewed{1, 1}));
+}
+
 TEST_F(Maintenance, FsckLeavesAManifestThatWasPushedAgainMeanwhile) {
   auto connection =
       meta::Connection::open(data_ + "/metadata.sqlite", meta::Connection::Durability::kEveryCommit)

@@ -14,13 +14,13 @@ bool may_lie_elsewhere(const oci::Descriptor& layer) {
 void add_details(const oci::Manifest& manifest, meta::NewManifest& made) {
   made.blobs.push_back(manifest.config.digest);
   for (const auto& layer : manifest.layers)
-    if (!may_lie_elsewhere(layer)) made.blobs.push_back(layer.digest);
+    (may_lie_elsewhere(layer) ? made.named : made.blobs).push_back(layer.digest);
   made.descriptor.artifact_type = manifest.effective_artifact_type();
   made.descriptor.annotations = manifest.annotations;
 }
 
 void add_details(const oci::Index& index, meta::NewManifest& made) {
-  for (const auto& child : index.manifests) made.children.push_back(child.digest);
+  for (const auto& child : index.manifests) made.named.push_back(child.digest);
   made.descriptor.artifact_type = index.artifact_type;
   made.descriptor.annotations = index.annotations;
 }

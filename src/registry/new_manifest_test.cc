@@ -32,13 +32,13 @@ TEST(NewManifest, NeedsItsConfigurationAndLayers) {
 
   ASSERT_TRUE(made);
   EXPECT_EQ(made->blobs, (std::vector{image().config.digest, image().layers[0].digest}));
-  EXPECT_TRUE(made->children.empty());
+  EXPECT_TRUE(made->named.empty());
   EXPECT_EQ(made->digest, oci::Digest::of(as_bytes(bytes)));
   EXPECT_EQ(made->media_type, oci::kOciManifest);
   EXPECT_FALSE(made->subject);
 }
 
-TEST(NewManifest, DoesNotNeedLayersThatLieElsewhere) {
+TEST(NewManifest, NamesLayersThatLieElsewhereAndDoesNotNeedThem) {
   auto manifest = image();
   manifest.layers = {descriptor("foreign", oci::kDockerForeignLayer),
                      descriptor("elsewhere", oci::kOciLayerGzip)};
@@ -48,6 +48,7 @@ TEST(NewManifest, DoesNotNeedLayersThatLieElsewhere) {
   const auto made = new_manifest(as_bytes(bytes), "", oci::Algorithm::kSha256);
 
   EXPECT_EQ(made->blobs, std::vector{manifest.config.digest});
+  EXPECT_EQ(made->named, (std::vector{manifest.layers[0].digest, manifest.layers[1].digest}));
 }
 
 TEST(NewManifest, IsListedWithItsOwnTypeOrItsConfigurations) {
@@ -68,7 +69,7 @@ TEST(NewManifest, IsListedWithItsOwnTypeOrItsConfigurations) {
   EXPECT_EQ(by_itself->descriptor.digest, by_itself->digest);
 }
 
-TEST(NewManifest, OfAnIndexHasChildrenAndNoBlobs) {
+TEST(NewManifest, OfAnIndexNamesItsManifestsAndNeedsNothing) {
   oci::Index index;
   index.media_type = oci::kOciIndex;
   index.manifests = {descriptor("child", oci::kOciManifest)};
@@ -77,7 +78,7 @@ TEST(NewManifest, OfAnIndexHasChildrenAndNoBlobs) {
   const auto made = new_manifest(as_bytes(bytes), oci::kOciIndex, oci::Algorithm::kSha512);
 
   EXPECT_TRUE(made->blobs.empty());
-  EXPECT_EQ(made->children, std::vector{index.manifests[0].digest});
+  EXPECT_EQ(made->named, std::vector{index.manifests[0].digest});
   EXPECT_EQ(made->descriptor.artifact_type, "");
   EXPECT_EQ(made->digest.algorithm(), oci::Algorithm::kSha512);
 }

@@ -3,10 +3,12 @@ cost, operations, and workers that stand still until a test lets them go."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import signal
+import sqlite3
 import time
 from pathlib import Path
 
@@ -120,15 +122,13 @@ def push_index(call: Calls, repository: str, tag: str, children: list[tuple[str,
     return digest(body)
 
 
-def push_with_layers_elsewhere(call: Calls, repository: str, name: str, tag: str) -> str:
-    """An image that is there once more, its layers with URLs: it does not keep them in the
-    repository. Its digest."""
-    held = manifest(call, repository, name)
-    for layer in held["layers"]:
-        layer["urls"] = ["https://elsewhere.example/layer"]
-    body = json.dumps(held).encode()
-    push_manifest(call, repository, tag, body)
-    return digest(body)
+def lose_link(registry: ConvertingRegistry, repository: str, blob: str) -> None:
+    """Takes a blob from the repository though its manifests name it, which no request can."""
+    path = registry.directory / "data/metadata.sqlite"
+    with contextlib.closing(sqlite3.connect(path, timeout=10)) as database, database:
+        gone = database.execute("DELETE FROM blob_links WHERE digest = ? AND repository = "
+                                "(SELECT id FROM repositories WHERE name = ?)", (blob, repository))
+        assert gone.rowcount == 1
 
 
 def ask(call: Calls, repository: str, name: str) -> str:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from converting import runnel as run_runnel
 from converting import tar
-from converting_service import (ConvertingRegistry, ask, converted, files_of, manifest, noise,
-                                one_layer, push_with_layers_elsewhere, slow_image)
+from converting_service import (ConvertingRegistry, ask, converted, files_of, lose_link, manifest,
+                                noise, one_layer, slow_image)
 from converting_service import registry, served  # noqa: F401  (fixtures)
 from registry_calls import Calls, digest, push_manifest
 from sandbox import daemons, images
@@ -113,12 +113,10 @@ def test_an_artifact_that_gives_layers_the_blobs_of_others_is_not_believed(start
 def test_a_layer_that_the_repository_does_not_have_is_not_opened(start, tmp_path):
     registry = start("[conversion]\nenabled = false\n")
     call = Calls(registry.host)
-    first = registry.push(one_layer(tmp_path / "image"), f"{REPOSITORY}:first")
-    name = push_with_layers_elsewhere(call, REPOSITORY, first, "v1")
+    name = registry.push(one_layer(tmp_path / "image"), f"{REPOSITORY}:v1")
     artifact = json.dumps(manifest(call, REPOSITORY, convert_elsewhere(registry, tmp_path))).encode()
     (layer,) = manifest(call, REPOSITORY, name)["layers"]
-    assert call("DELETE", f"/v2/{REPOSITORY}/manifests/{first}").status == 202
-    assert call("DELETE", f"/v2/{REPOSITORY}/blobs/{layer['digest']}").status == 202
+    lose_link(registry, REPOSITORY, layer["digest"])
     call.close()
     registry.stop()
     registry.text = ""

@@ -130,6 +130,26 @@ def test_layers_that_lie_elsewhere_need_not_be_here(call):
     push_manifest(call, "p/foreign", "v1", image(layers=[layer]))
 
 
+def test_a_blob_that_a_manifest_names_is_not_deleted_whatever_it_names_it_as(call):
+    for data in (b"{}", b"far", b"cache"):
+        push_blob(call, "p/named", data)
+    far = descriptor(b"far", "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+                     urls=["https://elsewhere.example/far"])
+    cache = descriptor(b"cache", "application/vnd.buildkit.cacheconfig.v0")
+    manifests = [image(layers=[far]), index([cache])]
+    push_manifest(call, "p/named", "v1", manifests[0])
+    push_manifest(call, "p/named", "cache", manifests[1], INDEX)
+
+    for data in (b"{}", b"far", b"cache"):
+        answer = call("DELETE", f"/v2/p/named/blobs/{digest(data)}")
+        assert (answer.status, answer.code) == (405, "UNSUPPORTED"), data
+        assert call("HEAD", f"/v2/p/named/blobs/{digest(data)}").status == 200, data
+    for manifest in manifests:
+        assert call("DELETE", f"/v2/p/named/manifests/{digest(manifest)}").status == 202
+    for data in (b"{}", b"far", b"cache"):
+        assert call("DELETE", f"/v2/p/named/blobs/{digest(data)}").status == 202, data
+
+
 def test_another_manifest_than_its_digest_says_is_refused(call):
     push_blob(call, "p/mismatch", b"{}")
 

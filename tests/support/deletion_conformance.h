@@ -99,6 +99,31 @@ TEST_P(DeletionConformance, HidesABlobThatOnlyADeletedManifestNeeds) {
   EXPECT_EQ(store().blob_size("a", digest("layer")).value(), 5u);
 }
 
+TEST_P(DeletionConformance, KeepsAndBringsBackABlobThatIsOnlyNamed) {
+  ASSERT_TRUE(store().link_blob("a", digest("layer"), 5));
+  auto made = manifest("m", {"v"});
+  made.named = {digest("layer")};
+  put("a", made);
+  const auto hidden = [&] {
+    return store().delete_manifest("a", digest("m"), Undo::kPossible).value() &&
+           unlink_all() == 0 &&
+           store().unlink_blob("a", digest("layer")).value() == UnlinkOutcome::kRemoved &&
+           !store().blob_size("a", digest("layer")).value();
+  };
+
+  ASSERT_TRUE(hidden());
+  restore(last().id);
+  EXPECT_EQ(store().blob_size("a", digest("layer")).value(), 5u);
+  ASSERT_TRUE(hidden());
+  EXPECT_TRUE(put("a", made));
+  EXPECT_EQ(store().blob_size("a", digest("layer")).value(), 5u);
+  ASSERT_TRUE(hidden());
+  ASSERT_TRUE(store().forget(last().id).value());
+
+  EXPECT_EQ(unlink_all(), 1u);
+  EXPECT_FALSE(store().is_linked(digest("layer")).value());
+}
+
 TEST_P(DeletionConformance, BringsBackATagThatWasDeleted) {
   put_image("a", "m", {"v"});
   ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible, {}).value());

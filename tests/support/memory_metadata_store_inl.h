@@ -21,14 +21,12 @@ struct Link {
 struct Manifest {
   int64_t id = 0;
   meta::StoredManifest stored;
-  std::vector<oci::Digest> blobs;
+  std::vector<oci::Digest> names;  // blobs and others
   std::optional<oci::Digest> subject;
   oci::Descriptor descriptor;
   int64_t deletion = 0;  // 0: it is there
 
-  bool needs(const oci::Digest& blob) const {
-    return std::ranges::find(blobs, blob) != blobs.end();
-  }
+  bool has(const oci::Digest& blob) const { return std::ranges::find(names, blob) != names.end(); }
   bool belongs_to(const oci::Digest& image) const {
     const auto& type = descriptor.artifact_type;
     return subject == image &&
@@ -115,7 +113,7 @@ struct MemoryMetadataStore::Data {
   }
   void revive(in_memory::Repository& repository, in_memory::Manifest& manifest) {
     manifest.deletion = 0;
-    for (const auto& blob : manifest.blobs)
+    for (const auto& blob : manifest.names)
       if (const auto found = repository.links.find(blob); found != repository.links.end())
         found->second.hidden = false;
   }
@@ -148,7 +146,7 @@ struct MemoryMetadataStore::Data {
     auto& repository = repositories.at(name);
     std::erase_if(repository.manifests, [&](const auto& each) {
       if (each.second.deletion != id) return false;
-      for (const auto& blob : each.second.blobs)
+      for (const auto& blob : each.second.names)
         if (const auto link = repository.links.find(blob); link != repository.links.end())
           link->second.review = true;
       std::erase_if(deletions, [&](const auto& other) {
@@ -272,7 +270,7 @@ inline Result<meta::UnlinkOutcome> MemoryMetadataStore::unlink_blob(Text reposit
   auto& all = *data_->live(repository);
   bool kept = false;
   for (const auto& [name, manifest] : all.manifests) {
-    if (!manifest.needs(digest)) continue;
+    if (!manifest.has(digest)) continue;
     if (manifest.deletion == 0) return meta::UnlinkOutcome::kReferenced;
     kept = true;
   }
@@ -293,7 +291,7 @@ inline Result<meta::Reviewed> MemoryMetadataStore::unlink_unreferenced(WallTime 
       if (!link.review || link.linked >= before || reviewed.links == limit) continue;
       ++reviewed.links;
       const bool needed = std::ranges::any_of(
-          repository.manifests, [&](const auto& each) { return each.second.needs(digest); });
+          repository.manifests, [&](const auto& each) { return each.second.has(digest); });
       if (needed)
         link.review = false;
       else
@@ -347,7 +345,8 @@ inline Result<meta::PutManifestOutcome> MemoryMetadataStore::put_manifest(
     stored.id = ++data_->last_id;
     stored.stored = {{manifest.digest, manifest.media_type, manifest.bytes.size()},
                      std::string(as_text(manifest.bytes))};
-    stored.blobs = manifest.blobs;
+    stored.names = manifest.blobs;
+    stored.names.insert(stored.names.end(), manifest.named.begin(), manifest.named.end());
     stored.subject = manifest.subject;
     stored.descriptor = manifest.descriptor;
   } else if (stored.deletion != 0) {

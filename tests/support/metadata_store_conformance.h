@@ -193,7 +193,7 @@ TEST_P(MetadataStoreConformance, RefusesAManifestWhoseBlobsTheRepositoryLacks) {
 TEST_P(MetadataStoreConformance, TakesASparseManifestWhenBlobsAreNotRequired) {
   auto made = manifest("m");
   made.blobs = {digest("x")};
-  made.children = {digest("child")};
+  made.named = {digest("child")};
   made.blobs_required = false;
 
   EXPECT_TRUE(put("a", made));
@@ -538,6 +538,24 @@ TEST_P(MetadataStoreConformance, UnlinksBlobsThatNoManifestNeedsOnceTheyAreOld) 
   EXPECT_FALSE(store().blob_size("a", digest("loose")).value());
   EXPECT_FALSE(store().blob_size("a", digest("needed elsewhere")).value());
   EXPECT_TRUE(store().blob_size("b", digest("needed elsewhere")).value());
+}
+
+TEST_P(MetadataStoreConformance, KeepsABlobThatAManifestNamesThoughItNeedNotBeThere) {
+  for (const auto* text : {"named", "loose"}) ASSERT_TRUE(store().link_blob("a", digest(text), 1));
+  ASSERT_TRUE(store().link_blob("b", digest("another's"), 1));
+  auto made = manifest("m");
+  made.named = {digest("named"), digest("another's"), digest("absent")};
+  ASSERT_TRUE(put("a", made));
+  const auto later = fixture().clock().wall() + std::chrono::hours(1);
+
+  EXPECT_EQ(store().unlink_unreferenced(later, 10).value(), (Reviewed{3, 2}));
+  EXPECT_EQ(store().unlink_blob("a", digest("named")).value(), UnlinkOutcome::kReferenced);
+  EXPECT_TRUE(store().blob_size("a", digest("named")).value());
+  EXPECT_FALSE(store().blob_size("a", digest("another's")).value());
+  EXPECT_EQ(store().unlink_blob("a", digest("another's")).value(), UnlinkOutcome::kAbsent);
+
+  ASSERT_TRUE(store().delete_manifest("a", digest("m"), Undo::kNever).value());
+  EXPECT_EQ(store().unlink_unreferenced(later, 10).value(), (Reviewed{1, 1}));
 }
 
 TEST_P(MetadataStoreConformance, LooksAgainAtALinkThatLostItsManifest) {
