@@ -17,6 +17,7 @@
 #include "convert/boot_builder.h"
 #include "convert/find_artifact.h"
 #include "convert/image_artifact.h"
+#include "convert/image_kind.h"
 #include "convert/layer_converter.h"
 #include "oci/document.h"
 #include "oci/image_config.h"
@@ -42,17 +43,17 @@ Result<UniqueFd> unnamed_file(const std::string& directory) {
   return open_file(directory, O_TMPFILE | O_RDWR, 0600);
 }
 
-Result<Source> read_source(remote::Repository& repository, const oci::Descriptor& descriptor,
-                           Bytes manifest_bytes) {
-  Source source;
-  source.descriptor = descriptor;
-  RUNNEL_TRY(source.manifest, oci::parse_manifest(manifest_bytes, descriptor.media_type));
-  if (!oci::is_image_config_type(source.manifest.config.media_type)) {
-    return fail(Code::kUnsupported, "{} is not a container image: its configuration is of type {}",
-                descriptor.digest, source.manifest.config.media_type);
-  }
-  RUNNEL_TRY(const Buffer config,
-             repository.blob_bytes(source.manifest.config.digest, oci::kMaxConfigBytes));
+Result<oci::Manifest> read_manifest(const remote::RemoteManifest& stored) {
+  return oci::parse_manifest(stored.bytes, stored.media_type);
+}
+
+Result<Buffer> read_config(remote::Repository& repository, const oci::Manifest& manifest) {
+  return repository.blob_bytes(manifest.config.digest, oci::kMaxConfigBytes);
+}
+
+// kUnsupported and kInvalid unless they are those of a Linux image.
+Result<Source> source_of(const oci::Descriptor& descriptor, oci::Manifest manifest, Bytes config) {
+  Source source{.descriptor = descriptor, .manifest = std::move(manifest), .config = {}};
   RUNNEL_TRY(source.config, oci::parse_image_config(config));
   if (source.config.os != "linux") {
     return fail(Code::kUnsupported, "{} is an image for {}: only Linux images are converted",
@@ -63,8 +64,8 @@ Result<Source> read_source(remote::Repository& repository, const oci::Descriptor
                 source.manifest.layers.size(), source.config.diff_ids.size());
   }
   if (source.config.diff_ids.size() > artifact::kMaxLayers) {
-    return fail(Code::kUnsupported, "{} has {} layers, at most {} can be streamed",
-                descriptor.digest, source.config.diff_ids.size(), artifact::kMaxLayers);
+    return fail(Code::kExhausted, "{} has {} layers, at most {} can be streamed", descriptor.digest,
+                source.config.diff_ids.size(), artifact::kMaxLayers);
   }
   return source;
 }
@@ -290,11 +291,32 @@ bool wanted(const oci::Descriptor& child) {
   return !child.platform || child.platform->os == "linux";
 }
 
-Result<Converted> convert_child(remote::Repository& repository, const oci::Descriptor& child,
-                                const oci::Descriptor& index, const Options& options) {
-  RUNNEL_TRY(const auto manifest, repository.manifest(child.digest.to_string()));
-  RUNNEL_TRY(const auto source, read_source(repository, manifest.descriptor(), manifest.bytes));
-  return ImageConversion(repository, source, options).run(index);
+Result<Converted> convert_single(remote::Repository& repository,
+                                 const remote::RemoteManifest& stored, const Options& options) {
+  RUNNEL_TRY(auto manifest, read_manifest(stored));
+  if (!calls_itself_image(manifest)) {
+    return fail(Code::kUnsupported, "{} is not a container image: it is of type {}", stored.digest,
+                manifest.effective_artifact_type());
+  }
+  RUNNEL_TRY(const auto config, read_config(repository, manifest));
+  RUNNEL_TRY(const auto source, source_of(stored.descriptor(), std::move(manifest), config));
+  return ImageConversion(repository, source, options).run(std::nullopt);
+}
+
+// Nothing for an entry that is no Linux image. Where the index does not name its platform, its
+// manifest and configuration tell; where it does, they must be those of one.
+Result<std::optional<Converted>> convert_child(remote::Repository& repository,
+                                               const oci::Descriptor& child,
+                                               const oci::Descriptor& index,
+                                               const Options& options) {
+  RUNNEL_TRY(const auto stored, repository.manifest(child.digest.to_string()));
+  RUNNEL_TRY(auto manifest, read_manifest(stored));
+  if (!(child.platform ? calls_itself_image(manifest) : is_image(manifest))) return std::nullopt;
+  RUNNEL_TRY(const auto config, read_config(repository, manifest));
+  const auto source = source_of(stored.descriptor(), std::move(manifest), config);
+  if (!source && !child.platform && source.error().code != Code::kExhausted) return std::nullopt;
+  if (!source) return std::unexpected(source.error());
+  return ImageConversion(repository, *source, options).run(index);
 }
 
 // GET /v2/, tried again while that may help. A refusal (401) is an answer too.
@@ -337,9 +359,7 @@ Result<std::vector<Converted>> convert_image(remote::Repository& repository,
   RUNNEL_TRY(const auto document, oci::parse_document(named.bytes, named.media_type));
   std::vector<Converted> results;
   if (std::holds_alternative<oci::Manifest>(document)) {
-    RUNNEL_TRY(const auto source, read_source(repository, named.descriptor(), named.bytes));
-    RUNNEL_TRY(results.emplace_back(),
-               ImageConversion(repository, source, options).run(std::nullopt));
+    RUNNEL_TRY(results.emplace_back(), convert_single(repository, named, options));
     return results;
   }
   for (const auto& child : std::get<oci::Index>(document).manifests) {
@@ -349,7 +369,7 @@ Result<std::vector<Converted>> convert_image(remote::Repository& repository,
       return std::unexpected(converted.error().in(child.platform ? oci::to_string(*child.platform)
                                                                  : child.digest.to_string()));
     }
-    results.push_back(*std::move(converted));
+    if (*converted) results.push_back(**std::move(converted));
   }
   if (results.empty()) {
     return fail(Code::kUnsupported, "{} names no Linux image", named.digest);

@@ -61,9 +61,10 @@ struct Converted {
 Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::string& host);
 
 // Converts what `target` (a tag or digest of `repository`) names: one image, or each Linux platform
-// of an index; attestations are skipped. Nothing of an artifact is visible before all of it is
-// there; layer blobs are pushed while other layers are converted. Errors name the image and the
-// layer, and come when the blobs that are just being pushed are through.
+// of an index; what is no Linux image (attestations, artifacts) is skipped. Nothing of an artifact
+// is visible before all of it is there; layer blobs are pushed while other layers are converted.
+// Errors name the image and the layer, and come when the blobs that are just being pushed are
+// through.
 Result<std::vector<Converted>> convert_image(remote::Repository& repository,
                                              const std::string& target, const Options& options);
 

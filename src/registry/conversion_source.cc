@@ -4,8 +4,8 @@
 
 #include "artifact/boot_blob.h"
 #include "base/log.h"
-#include "codec/layer_decoder.h"
 #include "convert/image_artifact.h"
+#include "convert/image_kind.h"
 #include "oci/document.h"
 #include "oci/media_types.h"
 
@@ -30,16 +30,16 @@ struct Reader {
            std::ranges::find(platforms, to_string(platform)) != platforms.end();
   }
 
-  Convertible<SourceImage> image(const meta::StoredManifest& stored) const {
+  static Result<oci::Manifest> manifest_of(const meta::StoredManifest& stored) {
+    return oci::parse_manifest(as_bytes(stored.bytes), stored.info.media_type);
+  }
+
+  Convertible<SourceImage> image(const meta::ManifestInfo& info, oci::Manifest manifest) const {
     SourceImage made;
-    made.descriptor.media_type = stored.info.media_type;
-    made.descriptor.digest = stored.info.digest;
-    made.descriptor.size = stored.info.size;
-    RUNNEL_TRY(made.manifest, oci::parse_manifest(as_bytes(stored.bytes), stored.info.media_type));
+    made.descriptor = descriptor_of(info);
+    made.manifest = std::move(manifest);
     if (is_streaming_artifact(made.manifest)) return std::unexpected(unsupported_artifact_type());
-    if (!oci::is_image_config_type(made.manifest.config.media_type) ||
-        !made.manifest.artifact_type.empty())
-      return std::unexpected(image_not_runnable());
+    if (!convert::calls_itself_image(made.manifest)) return std::unexpected(image_not_runnable());
     RUNNEL_DO(check_linked(made, made.manifest.config.digest));
     RUNNEL_TRY(const auto bytes,
                read_blob(blobs, made.manifest.config.digest, oci::kMaxConfigBytes));
@@ -54,9 +54,8 @@ struct Reader {
 
   Convertible<void> check_layers(const SourceImage& made) const {
     const auto& layers = made.manifest.layers;
-    if (made.config.diff_ids.size() != layers.size()) return std::unexpected(image_not_runnable());
-    for (const auto& layer : layers)
-      if (!codec::compression_of(layer.media_type)) return std::unexpected(image_not_runnable());
+    if (made.config.diff_ids.size() != layers.size() || !convert::is_image(made.manifest))
+      return std::unexpected(image_not_runnable());
     if (layers.size() > artifact::kMaxLayers)
       return std::unexpected(worker_failure(
           Error(Code::kExhausted, fmt::format("{} layers, at most {} can be streamed",
@@ -76,6 +75,11 @@ struct Reader {
     return std::unexpected(resource_not_found());
   }
 
+  // Where the index does not name a platform, only the manifest and its configuration tell.
+  static bool is_no_wanted_image(const ConversionFailure& failure) {
+    return failure.code == unsupported_platform().code || failure.code == image_not_runnable().code;
+  }
+
   Convertible<ConversionSource> index(const meta::StoredManifest& stored) const {
     RUNNEL_TRY(const auto index, oci::parse_index(as_bytes(stored.bytes), stored.info.media_type));
     ConversionSource source;
@@ -89,9 +93,10 @@ struct Reader {
         absent = true;
         continue;
       }
-      auto made = image(*found);
-      // Without a platform in the index only its configuration tells.
-      if (!made && !child.platform && made.error().code == unsupported_platform().code) continue;
+      RUNNEL_TRY(auto manifest, manifest_of(*found));
+      if (!convert::calls_itself_image(manifest)) continue;
+      auto made = image(found->info, std::move(manifest));
+      if (!made && !child.platform && is_no_wanted_image(made.error())) continue;
       if (!made) return std::unexpected(made.error());
       source.images.push_back(*std::move(made));
     }
@@ -148,7 +153,8 @@ Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metada
   if (!oci::is_manifest_type(stored->info.media_type))
     return std::unexpected(unsupported_media_type());
   ConversionSource source;
-  RUNNEL_TRY(auto image, reader.image(*stored));
+  RUNNEL_TRY(auto manifest, Reader::manifest_of(*stored));
+  RUNNEL_TRY(auto image, reader.image(stored->info, std::move(manifest)));
   source.images.push_back(std::move(image));
   return source;
 }

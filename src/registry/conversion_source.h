@@ -28,9 +28,9 @@ struct ConversionSource {
 };
 
 // `platforms` ("linux/amd64", "linux/arm/v7") are those that are converted; empty: every Linux one.
-// Of an index, the other ones and what is no image (attestations) are left out, and so are children
-// that the repository does not have. Every image's configuration and layers are blobs of the
-// repository: RESOURCE_NOT_FOUND otherwise. Blocks.
+// Of an index, the other ones and what is no image (attestations, artifacts) are left out, and so
+// are children that the repository does not have. Every image's configuration and layers are blobs
+// of the repository: RESOURCE_NOT_FOUND otherwise. Blocks.
 Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metadata,
                                                      blob::BlobStore& blobs,
                                                      const std::string& repository,

@@ -140,6 +140,49 @@ TEST_F(ConversionSourceTest, DoesNotHaveALayerAnyMoreThatWasUnlinked) {
   EXPECT_EQ(failure(push(image())), "RESOURCE_NOT_FOUND");
 }
 
+TEST_F(ConversionSourceTest, LeavesOutWhatIsNoImageAmongAnIndexesEntries) {
+  link("a", kConfig);
+  link("a", kLayer);
+  auto chart = image();
+  chart.config.media_type = "application/vnd.cncf.helm.config.v1+json";
+  auto typed = image();
+  typed.artifact_type = "application/vnd.example";
+  auto signature = image();
+  signature.layers[0].media_type = "application/vnd.dev.cosign.simplesigning.v1+json";
+  auto artifact = image();
+  artifact.artifact_type = oci::kStreamingArtifactHere;
+  oci::Index index;
+  index.media_type = oci::kOciIndex;
+  for (const auto& each : {chart, typed, signature, artifact, image()}) {
+    const auto text = oci::to_json(each);
+    push(text, oci::kOciManifest);
+    index.manifests.push_back(descriptor(oci::kOciManifest, text));
+  }
+  index.manifests[0].platform = oci::Platform{.os = "linux", .architecture = "amd64"};
+
+  const auto source = read(push(oci::to_json(index), oci::kOciIndex));
+
+  ASSERT_TRUE(source) << source.error().code;
+  ASSERT_EQ(source->images.size(), 1u);
+  EXPECT_EQ(source->images[0].descriptor.digest, index.manifests.back().digest);
+}
+
+// What the index calls an image for a platform must be one.
+TEST_F(ConversionSourceTest, SaysThatAnImageForAPlatformCannotBeConverted) {
+  link("a", kConfig);
+  link("a", kLayer);
+  auto encrypted = image();
+  encrypted.layers[0].media_type = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
+  const auto text = oci::to_json(encrypted);
+  push(text, oci::kOciManifest);
+  oci::Index index;
+  index.media_type = oci::kOciIndex;
+  index.manifests = {descriptor(oci::kOciManifest, text)};
+  index.manifests[0].platform = oci::Platform{.os = "linux", .architecture = "amd64"};
+
+  EXPECT_EQ(failure(push(oci::to_json(index), oci::kOciIndex)), "IMAGE_NOT_RUNNABLE");
+}
+
 // Its layers lie elsewhere as a rule, and are not what is wrong with it.
 TEST_F(ConversionSourceTest, SaysOfAnotherPlatformThatItIsOne) {
   std::string config(kConfig);

@@ -152,6 +152,33 @@ def test_an_index_gets_an_artifact_for_each_platform_and_for_itself(
     assert state(reference) == after
 
 
+def test_what_is_no_image_among_an_indexs_entries_is_skipped(registry, tmp_path, convert):
+    layer = tar(tmp_path / "layer.tar", lambda t: t.file("name", b"content"))
+    image = images.image_of(tmp_path / "image", [layer])
+    entry = platform_entry(registry, image, image.config, "amd64")
+    windows = platform_entry(registry, image, {**image.config, "os": "windows"}, "windows")
+    del entry["platform"], windows["platform"]
+    _, manifest = images.manifest_of(f"{registry.host}/team/app:amd64")
+    (only_layer,) = manifest["layers"]
+    others = [{**manifest, "artifactType": "application/vnd.example"},
+              {**manifest, "config": {**manifest["config"], "mediaType": "application/vnd.example"}},
+              {**manifest, "layers": [{**only_layer, "mediaType": "application/vnd.example"}]}]
+    entries = [windows, entry]
+    for number, each in enumerate(others):
+        digest = put_manifest(f"{registry.host}/team/app:other{number}", each, images.MANIFEST)
+        _, stored = images.manifest_of(f"{registry.host}/team/app:other{number}")
+        entries.append({"mediaType": images.MANIFEST, "digest": digest,
+                        "size": len(json.dumps(stored).encode())})
+    reference = f"{registry.host}/team/app:multi"
+    put_manifest(reference, {"schemaVersion": 2, "mediaType": images.INDEX, "manifests": entries},
+                 images.INDEX)
+
+    done = convert(reference)
+
+    assert done.code == 0, done.error
+    assert [each["subject"] for each in done.results] == [entry["digest"]]
+
+
 def platform_entry(registry, image: images.Image, config: dict, architecture: str) -> dict:
     """Pushes the image with another configuration; answers with an index's entry for it."""
     data = json.dumps(config, sort_keys=True).encode()
