@@ -13,4 +13,5 @@
 #include "oci/index.h"         // IWYU pragma: export
 #include "oci/manifest.h"      // IWYU pragma: export
 #include "oci/media_types.h"   // IWYU pragma: export
+#include "oci/platform.h"      // IWYU pragma: export
 #include "oci/reference.h"     // IWYU pragma: export

@@ -8,6 +8,7 @@
 #include "convert/image_kind.h"
 #include "oci/document.h"
 #include "oci/media_types.h"
+#include "oci/platform.h"
 
 namespace runnel::registry {
 
@@ -18,23 +19,27 @@ bool is_streaming_artifact(const oci::Manifest& manifest) {
   return type == oci::kStreamingArtifactHere || type == oci::kStreamingArtifactElsewhere;
 }
 
+bool is_wanted(const oci::Platform& platform, const std::vector<std::string>& platforms) {
+  if (platform.os != "linux") return false;
+  return platforms.empty() || std::ranges::any_of(platforms, [&](const std::string& each) {
+           return oci::matches(oci::parse_platform(each), platform);
+         });
+}
+
 struct Reader {
   meta::MetadataStore& metadata;
   blob::BlobStore& blobs;
   const std::string& repository;
   const std::vector<std::string>& platforms;
 
-  bool is_wanted(const oci::Platform& platform) const {
-    if (platform.os != "linux") return false;
-    return platforms.empty() ||
-           std::ranges::find(platforms, to_string(platform)) != platforms.end();
-  }
-
   static Result<oci::Manifest> manifest_of(const meta::StoredManifest& stored) {
     return oci::parse_manifest(as_bytes(stored.bytes), stored.info.media_type);
   }
 
-  Convertible<SourceImage> image(const meta::ManifestInfo& info, oci::Manifest manifest) const {
+  // `of_wanted`: an index says that it is for one of the platforms, and may say it otherwise than
+  // the configuration.
+  Convertible<SourceImage> image(const meta::ManifestInfo& info, oci::Manifest manifest,
+                                 bool of_wanted) const {
     SourceImage made;
     made.descriptor = descriptor_of(info);
     made.manifest = std::move(manifest);
@@ -46,7 +51,8 @@ struct Reader {
     auto config = oci::parse_image_config(bytes);
     if (!config) return std::unexpected(image_not_runnable());
     made.config = *std::move(config);
-    if (!is_wanted(convert::platform_of(made.config)))
+    static const std::vector<std::string> any;
+    if (!is_wanted(convert::platform_of(made.config), of_wanted ? any : platforms))
       return std::unexpected(unsupported_platform());
     RUNNEL_DO(check_layers(made));
     return made;
@@ -87,7 +93,7 @@ struct Reader {
     bool absent = false;
     for (const auto& child : index.manifests) {
       if (!oci::is_manifest_type(child.media_type)) continue;
-      if (child.platform && !is_wanted(*child.platform)) continue;
+      if (child.platform && !is_wanted(*child.platform, platforms)) continue;
       RUNNEL_TRY(const auto found, metadata.manifest(repository, child.digest));
       if (!found) {
         absent = true;
@@ -95,7 +101,7 @@ struct Reader {
       }
       RUNNEL_TRY(auto manifest, manifest_of(*found));
       if (!convert::calls_itself_image(manifest)) continue;
-      auto made = image(found->info, std::move(manifest));
+      auto made = image(found->info, std::move(manifest), child.platform.has_value());
       if (!made && !child.platform && is_no_wanted_image(made.error())) continue;
       if (!made) return std::unexpected(made.error());
       source.images.push_back(*std::move(made));
@@ -154,7 +160,7 @@ Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metada
     return std::unexpected(unsupported_media_type());
   ConversionSource source;
   RUNNEL_TRY(auto manifest, Reader::manifest_of(*stored));
-  RUNNEL_TRY(auto image, reader.image(stored->info, std::move(manifest)));
+  RUNNEL_TRY(auto image, reader.image(stored->info, std::move(manifest), false));
   source.images.push_back(std::move(image));
   return source;
 }

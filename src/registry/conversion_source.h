@@ -27,7 +27,8 @@ struct ConversionSource {
   std::vector<oci::Descriptor> indexes;
 };
 
-// `platforms` ("linux/amd64", "linux/arm/v7") are those that are converted; empty: every Linux one.
+// `platforms` ("linux/amd64", "linux/arm/v7") are those that are converted, compared as
+// oci::matches() does; empty: every Linux one. An index's word goes before the configuration's.
 // Of an index, the other ones and what is no image (attestations, artifacts) are left out, and so
 // are children that the repository does not have. Every image's configuration and layers are blobs
 // of the repository: RESOURCE_NOT_FOUND otherwise. Blocks.

@@ -63,13 +63,33 @@ class ConversionSourceTest : public testing::Test {
   }
 
   Convertible<ConversionSource> read(const oci::Digest& digest) {
-    return read_conversion_source(metadata_, blobs_, "a", digest, {});
+    return read_conversion_source(metadata_, blobs_, "a", digest, platforms_);
+  }
+  // The image for arm64, with a variant in its configuration or without, in an index of its own
+  // that says this platform of it.
+  oci::Digest push_arm64(const std::string& variant, const oci::Platform& platform) {
+    std::string config(kConfig);
+    config.replace(config.find("amd64"), 5, "arm64");
+    if (!variant.empty()) config.insert(1, R"("variant":")" + variant + R"(",)");
+    store(config);
+    link("a", config);
+    link("a", kLayer);
+    auto made = image();
+    made.config = descriptor(oci::kOciConfig, config);
+    const auto text = oci::to_json(made);
+    push(text, oci::kOciManifest);
+    oci::Index index;
+    index.media_type = oci::kOciIndex;
+    index.manifests = {descriptor(oci::kOciManifest, text)};
+    index.manifests[0].platform = platform;
+    return push(oci::to_json(index), oci::kOciIndex);
   }
   std::string failure(const oci::Digest& digest) {
     const auto found = read(digest);
     return found ? "" : found.error().code;
   }
 
+  std::vector<std::string> platforms_;
   test::FakeClock clock_;
   test::MemoryBlobStore blobs_;
   test::MemoryMetadataStore metadata_{test::MemoryMetadataStore::new_data(), clock_};
@@ -138,6 +158,26 @@ TEST_F(ConversionSourceTest, DoesNotHaveALayerAnyMoreThatWasUnlinked) {
             meta::UnlinkOutcome::kRemoved);
 
   EXPECT_EQ(failure(push(image())), "RESOURCE_NOT_FOUND");
+}
+
+TEST_F(ConversionSourceTest, TakesAPlatformWhicheverWayItsVariantIsWritten) {
+  const oci::Platform plain{.os = "linux", .architecture = "arm64"};
+  const oci::Platform v8{.os = "linux", .architecture = "arm64", .variant = "v8"};
+  for (const auto* wanted : {"linux/arm64", "linux/arm64/v8"}) {
+    platforms_ = {"linux/amd64", wanted};
+    for (const auto* of_configuration : {"", "v8"})
+      for (const auto& of_index : {plain, v8})
+        EXPECT_EQ(failure(push_arm64(of_configuration, of_index)), "") << wanted;
+  }
+  platforms_ = {"linux/arm64/v9"};
+  EXPECT_EQ(failure(push_arm64("v9", v8)), "NO_SUPPORTED_PLATFORM_FOUND");
+}
+
+TEST_F(ConversionSourceTest, BelievesAnIndexOfThePlatform) {
+  platforms_ = {"linux/arm64/v9"};
+  const oci::Platform v9{.os = "linux", .architecture = "arm64", .variant = "v9"};
+
+  EXPECT_EQ(failure(push_arm64("", v9)), "");
 }
 
 TEST_F(ConversionSourceTest, LeavesOutWhatIsNoImageAmongAnIndexesEntries) {
