@@ -6,7 +6,6 @@
 #include "base/log.h"
 #include "convert/image_artifact.h"
 #include "convert/image_kind.h"
-#include "oci/document.h"
 #include "oci/media_types.h"
 #include "oci/platform.h"
 
@@ -112,6 +111,20 @@ struct Reader {
 };
 
 }  // namespace
+
+bool may_be_converted(const oci::Document& pushed, const std::vector<std::string>& platforms) {
+  if (oci::subject(pushed)) return false;
+  if (const auto* manifest = std::get_if<oci::Manifest>(&pushed))
+    return convert::is_image(*manifest);
+  return std::ranges::any_of(
+      std::get<oci::Index>(pushed).manifests, [&](const oci::Descriptor& child) {
+        // A list of referrers that a client keeps by itself says of each what it is.
+        const bool artifact =
+            !child.artifact_type.empty() && !oci::is_image_config_type(child.artifact_type);
+        return oci::is_manifest_type(child.media_type) && !artifact &&
+               (!child.platform || is_wanted(*child.platform, platforms));
+      });
+}
 
 oci::Descriptor descriptor_of(const meta::ManifestInfo& info) {
   oci::Descriptor descriptor;

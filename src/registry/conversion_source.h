@@ -8,6 +8,7 @@
 
 #include "blob/blob_store.h"
 #include "meta/metadata_store.h"
+#include "oci/document.h"
 #include "oci/image_config.h"
 #include "oci/manifest.h"
 #include "registry/conversion_error.h"
@@ -37,6 +38,11 @@ Convertible<ConversionSource> read_conversion_source(meta::MetadataStore& metada
                                                      const std::string& repository,
                                                      const oci::Digest& digest,
                                                      const std::vector<std::string>& platforms);
+
+// Whether what was just pushed can be worth a conversion, as far as it says so itself: an image, or
+// an index with an image for one of the platforms. Signatures, other artifacts, lists of referrers
+// and build caches are not, though some of them call themselves images.
+bool may_be_converted(const oci::Document& pushed, const std::vector<std::string>& platforms);
 
 // The descriptor of a manifest that the store has.
 oci::Descriptor descriptor_of(const meta::ManifestInfo& info);

@@ -160,6 +160,55 @@ TEST_F(ConversionSourceTest, DoesNotHaveALayerAnyMoreThatWasUnlinked) {
   EXPECT_EQ(failure(push(image())), "RESOURCE_NOT_FOUND");
 }
 
+TEST(MayBeConverted, IsAnImageAndNoSignatureOrArtifact) {
+  oci::Manifest image;
+  image.media_type = oci::kOciManifest;
+  image.config.media_type = oci::kOciConfig;
+  image.layers.emplace_back().media_type = oci::kOciLayerGzip;
+  auto signature = image;
+  signature.layers[0].media_type = "application/vnd.dev.cosign.simplesigning.v1+json";
+  auto cache = image;
+  cache.config.media_type = "application/vnd.buildkit.cacheconfig.v0";
+  auto artifact = image;
+  artifact.artifact_type = "application/vnd.example";
+  auto referrer = image;
+  referrer.subject.emplace();
+
+  EXPECT_TRUE(may_be_converted(image, {}));
+  for (const auto& other : {signature, cache, artifact, referrer})
+    EXPECT_FALSE(may_be_converted(other, {}));
+}
+
+TEST(MayBeConverted, IsAnIndexThatMayHaveAnImageForAPlatform) {
+  oci::Descriptor child;
+  child.media_type = oci::kOciManifest;
+  const auto index_of = [](const oci::Descriptor& each) {
+    oci::Index made;
+    made.manifests = {each};
+    return made;
+  };
+  EXPECT_TRUE(may_be_converted(index_of(child), {"linux/arm64"}));
+  child.platform = oci::Platform{.os = "linux", .architecture = "arm64", .variant = "v8"};
+  EXPECT_TRUE(may_be_converted(index_of(child), {"linux/arm64"}));
+  EXPECT_FALSE(may_be_converted(index_of(child), {"linux/amd64"}));
+  child.platform = oci::Platform{.os = "unknown", .architecture = "unknown"};
+  EXPECT_FALSE(may_be_converted(index_of(child), {}));
+}
+
+// BuildKit's cache, and the list of referrers that clients keep where a registry has none.
+TEST(MayBeConverted, IsNoIndexOfBlobsOrOfArtifacts) {
+  oci::Index cache;
+  cache.manifests.emplace_back().media_type = oci::kOciLayerZstd;
+  cache.manifests.emplace_back().media_type = "application/vnd.buildkit.cacheconfig.v0";
+  oci::Index referrers;
+  auto& entry = referrers.manifests.emplace_back();
+  entry.media_type = oci::kOciManifest;
+  entry.artifact_type = "application/vnd.dev.cosign.artifact.sig.v1+json";
+
+  EXPECT_FALSE(may_be_converted(cache, {}));
+  EXPECT_FALSE(may_be_converted(referrers, {}));
+}
+
 TEST_F(ConversionSourceTest, TakesAPlatformWhicheverWayItsVariantIsWritten) {
   const oci::Platform plain{.os = "linux", .architecture = "arm64"};
   const oci::Platform v8{.os = "linux", .architecture = "arm64", .variant = "v8"};

@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "base/metrics_page.h"
+#include "oci/document.h"
 #include "oci/media_types.h"
 #include "registry/streaming_settings.h"
 #include "registry/teleport.h"
@@ -30,12 +31,6 @@ constexpr auto kPauseAfterFailure = std::chrono::seconds(5);
 constexpr unsigned kMaxAttempts = 3;
 constexpr Duration kForgetEvery = std::chrono::hours(1);
 constexpr size_t kForgetAtOnce = 1000;
-
-bool may_be_image(const meta::NewManifest& manifest) {
-  if (manifest.subject) return false;
-  return oci::is_index_type(manifest.media_type) ||
-         oci::is_image_config_type(manifest.descriptor.artifact_type);
-}
 
 }  // namespace
 
@@ -135,7 +130,9 @@ Result<Conversions::PushPlan> Conversions::plan_push(const std::string& reposito
                                                      const meta::NewManifest& manifest) {
   PushPlan plan;
   // Without a tag it is a part of an index that comes later.
-  if (manifest.tags.empty() || !may_be_image(manifest)) return plan;
+  if (manifest.tags.empty()) return plan;
+  RUNNEL_TRY(const auto document, oci::parse_document(manifest.bytes, manifest.media_type));
+  if (!may_be_converted(document, tools_.config.conversion.platforms)) return plan;
   RUNNEL_TRY(const auto settings, load_streaming_settings(tools_.metadata, repository));
   RUNNEL_TRY(const bool expanded,
              teleport_push(tools_.metadata, repository, tools_.config.teleport));

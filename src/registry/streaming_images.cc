@@ -8,6 +8,7 @@
 #include "oci/media_types.h"
 #include "registry/attributes.h"
 #include "registry/blob_api.h"
+#include "registry/conversion_source.h"
 #include "registry/operation_json.h"
 #include "registry/streaming_call.h"
 #include "registry/teleport.h"
@@ -55,6 +56,12 @@ Result<std::vector<oci::Digest>> artifacts_of(const StreamingCall& call, const o
   return digests;
 }
 
+// Whether it may be an image. What cannot be read any more says so when it is converted.
+bool may_be_image(const StreamingCall& call, const meta::StoredManifest& stored) {
+  const auto document = oci::parse_document(as_bytes(stored.bytes), stored.info.media_type);
+  return !document || may_be_converted(*document, call.services.config.conversion.platforms);
+}
+
 // Every image that a tag points to, once.
 std::expected<std::set<oci::Digest>, Refusal> tagged_images(const StreamingCall& call) {
   auto& metadata = call.services.metadata;
@@ -66,8 +73,8 @@ std::expected<std::set<oci::Digest>, Refusal> tagged_images(const StreamingCall&
     if (!tags) return std::unexpected(no_such_repository(repository));
     for (const auto& tag : *tags) {
       after = tag;
-      RUNNEL_TRY(const auto info, metadata.manifest_info(repository, tag));
-      if (info) images.insert(info->digest);
+      RUNNEL_TRY(const auto stored, metadata.manifest(repository, tag));
+      if (stored && may_be_image(call, *stored)) images.insert(stored->info.digest);
     }
     if (tags->size() < kTagsAtOnce) return images;
     if (images.size() > kMaxBulk)

@@ -594,6 +594,9 @@ def test_a_whole_repository_is_converted_and_artifacts_are_deleted(registry, cal
     converted(call, REPOSITORY, app)
     more = registry.push(one_layer(tmp_path / "more", seed=1), f"{REPOSITORY}:v2")
     registry.push(one_layer(tmp_path / "again", seed=1), f"{REPOSITORY}:v3")
+    push_blob(call, REPOSITORY, b"{}")
+    signature = image(layers=[descriptor(b"{}", "application/vnd.dev.cosign.simplesigning.v1+json")])
+    push_manifest(call, REPOSITORY, f"{more.replace(':', '-')}.sig", signature)
 
     answer = call("POST", f"/runnel/v1/{REPOSITORY}/_streaming")
 

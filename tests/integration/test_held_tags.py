@@ -9,7 +9,8 @@ import signal
 import pytest
 from converting_service import artifacts, ask, ended, one_layer, slow_image, target
 from converting_service import registry, served  # noqa: F401  (fixtures)
-from registry_calls import Calls
+from registry_calls import (IMAGE, INDEX, Calls, descriptor, digest, image, index, push_blob,
+                            push_manifest)
 from sandbox import daemons
 
 REPOSITORY = "team/app"
@@ -118,6 +119,43 @@ def test_an_image_that_has_its_artifact_is_tagged_at_once(registry, call, tmp_pa
     registry.push(image, f"{REPOSITORY}:v2")
 
     assert target(call, REPOSITORY, "v2") == name
+
+
+def sign(call: Calls, name: str, key: str) -> None:
+    """As cosign 2 does: reads the signatures that there are, and writes them with one more."""
+    tag = f"/v2/{REPOSITORY}/manifests/{name.replace(':', '-')}.sig"
+    before = call("GET", tag)
+    layers = before.json()["layers"] if before.status == 200 else []
+    payload = f"signed with {key}".encode()
+    push_blob(call, REPOSITORY, payload)
+    layers.append(descriptor(payload, "application/vnd.dev.cosign.simplesigning.v1+json"))
+    answer = call("PUT", tag, image(layers=layers), {"Content-Type": IMAGE})
+    assert answer.status == 201, answer
+
+
+def test_signatures_do_not_wait_and_are_not_converted(registry, call, tmp_path):
+    hold(call, 600)
+    name = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
+    registry.hold_worker()
+    push_blob(call, REPOSITORY, b"{}")
+
+    for key in ("a", "b"):
+        sign(call, name, key)
+
+    signed = call("GET", f"/v2/{REPOSITORY}/manifests/{name.replace(':', '-')}.sig")
+    assert signed.status == 200 and len(signed.json()["layers"]) == 2
+    asked = call("GET", f"/runnel/v1/_operations?repository={REPOSITORY}").json()["operations"]
+    assert {each["digest"] for each in asked} == {name}
+
+
+def test_the_cache_of_a_build_does_not_wait(call):
+    hold(call, 600)
+    push_blob(call, REPOSITORY, b"cache")
+    cache = index([descriptor(b"cache", "application/vnd.buildkit.cacheconfig.v0")])
+
+    push_manifest(call, REPOSITORY, "cache", cache, INDEX)
+
+    assert target(call, REPOSITORY, "cache") == digest(cache)
 
 
 @pytest.mark.parametrize("wrong", [-1, 3601, "30", 1.5])
