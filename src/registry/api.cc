@@ -170,8 +170,8 @@ std::optional<Refusal> too_often(Services& services, const Caller& caller, const
                                  const net::Request& request) {
   if (route.kind != Kind::kManifest || request.method != "GET") return std::nullopt;
   const bool named = !caller.id().empty() && !caller.is_anonymous();
-  const auto wait =
-      services.manifest_reads.take(named ? caller.id() : "from " + address_of(request.peer));
+  const auto wait = services.manifest_reads.take(
+      named ? caller.id() : "from " + network_of(address_of(request.peer)));
   if (!wait) return std::nullopt;
   Refusal refusal(429, "TOOMANYREQUESTS",
                   fmt::format("more than {} manifests in a minute",

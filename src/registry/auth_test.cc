@@ -1,12 +1,15 @@
 // Who may do what, over HTTP, and the token flow of the registry.
 #include <gtest/gtest.h>
+#include <poll.h>
 
 #include <boost/json.hpp>
+#include <deque>
 
 #include "base/base64.h"
 #include "base/durable.h"
 #include "meta/sqlite.h"
 #include "net/url.h"
+#include "support/raw_socket.h"
 #include "support/registry_fixture.h"
 
 namespace runnel::registry {
@@ -22,6 +25,9 @@ constexpr const char* kPeople =
     "owner:$2y$04$abcdefghijklmnopqrstuueq.9O3slT88H.R/Ie8Pfn8QEGfb916W\n"
     "writer:$2y$04$abcdefghijklmnopqrstuuW7cUQRe2orPE4LdAW4FedW4hz6ldpzG\n"
     "converter:$2y$04$abcdefghijklmnopqrstuuz4gyrE87VcPC4MlbF2jPbaSpWTfPqQW\n";
+
+// At a cost that takes a quarter of a second.
+constexpr const char* kSlow = "slow:$2y$12$abcdefghijklmnopqrstuuKwIlPvyLlw8e74Johhjece.ndnfSP1S\n";
 
 class Auth : public test::RegistryFixture {
  protected:
@@ -42,6 +48,10 @@ class Auth : public test::RegistryFixture {
     return {"Authorization", "Basic " + to_base64(user + ":" + user + "-password")};
   }
   static Header bearer(const std::string& token) { return {"Authorization", "Bearer " + token}; }
+
+  static Header basic(const std::string& user, const std::string& password) {
+    return {"Authorization", "Basic " + to_base64(user + ":" + password)};
+  }
 
   Answered as(const std::string& user, const std::string& method, const std::string& target,
               std::string_view body = {}) {
@@ -156,6 +166,45 @@ TEST_F(Auth, RefusesWrongPasswordsAndStrangers) {
     EXPECT_EQ(send("GET", "/v2/", {}, {Header("Authorization", value)}).status, 401) << value;
   EXPECT_EQ(send("GET", "/v2/", {}, {basic("nobody")}).status, 401);
   EXPECT_EQ(send("GET", "/v2/", {}, {basic("reader"), basic("owner")}).status, 401);
+}
+
+TEST_F(Auth, RefusesGuessesAtChangingNamesAndLetsWhoIsKnownGoOn) {
+  registry_.reset();
+  config_.limits.failed_logins_per_address = 5;
+  start();
+  ASSERT_EQ(as("reader", "GET", "/v2/").status, 200);
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(send("GET", "/v2/", {}, {basic(std::to_string(i), "guess")}).status, 401);
+
+  const auto late = send("GET", "/v2/", {}, {basic("5", "guess")});
+
+  EXPECT_EQ(late.status, 429);
+  EXPECT_NE(late.header("Retry-After"), "(none)");
+  EXPECT_EQ(as("reader", "GET", "/v2/").status, 200);
+}
+
+TEST_F(Auth, LetsNoTokenWaitForPeoplesPasswords) {
+  ASSERT_TRUE(replace_file(config_.auth.htpasswd, as_bytes(std::string(kPeople) + kSlow), 0600));
+  restart();
+  ASSERT_EQ(
+      as("owner", "PUT", "/runnel/v1/_tokens/ci", R"({"scopeMap":"_repositories_pull"})").status,
+      200);
+  const auto password = member(
+      as("owner", "POST", "/runnel/v1/_tokens/ci:generate", R"({"name":"password1"})"), "value");
+  const auto refresh =
+      member(as("owner", "GET", "/oauth2/token?service=x&offline_token=true"), "refresh_token");
+  std::deque<test::RawSocket> guessing;
+  for (int i = 0; i < 8; ++i)
+    guessing.emplace_back(registry_->port())
+        .send(fmt::format("GET /v2/ HTTP/1.1\r\nHost: x\r\nAuthorization: {}\r\n\r\n",
+                          basic("slow", "guess").value));
+
+  EXPECT_EQ(send("GET", "/v2/", {}, {basic("ci", password)}).status, 200);
+  EXPECT_EQ(send("GET", "/v2/", {}, {basic("<token>", refresh)}).status, 200);
+
+  // The guesses, which came first, are not through yet.
+  pollfd last{.fd = guessing.back().fd(), .events = POLLIN, .revents = 0};
+  EXPECT_EQ(::poll(&last, 1, 0), 0);
 }
 
 TEST_F(Auth, LetsEveryonePullWhatIsPublicAndNothingElse) {

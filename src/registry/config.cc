@@ -50,6 +50,10 @@ Section limits_section(LimitsConfig& limits) {
               [&limits](int64_t value) {
                 limits.failed_logins_per_minute = static_cast<unsigned>(value);
               })
+      .number("failed_logins_per_address", 0, kMost,
+              [&limits](int64_t value) {
+                limits.failed_logins_per_address = static_cast<unsigned>(value);
+              })
       .number("manifests_per_minute", 0, kMost, [&limits](int64_t value) {
         limits.manifests_per_minute = static_cast<unsigned>(value);
       });

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -47,6 +48,9 @@ struct TlsConfig {
 struct LimitsConfig {
   // Of one name from one address. Each costs the server a tenth of a second.
   unsigned failed_logins_per_minute = 30;
+  // Of whatever names from one address (of IPv6: one /64), in a minute. Not said: 300, and no limit
+  // behind a proxy, whose address is everybody's.
+  std::optional<unsigned> failed_logins_per_address;
   // Manifests that one principal gets, or one address when it did not log in. Never blobs: an image
   // is not cut off in the middle.
   unsigned manifests_per_minute = 0;
@@ -110,6 +114,9 @@ struct Config {
   AuthConfig auth;
   TlsConfig tls;
   LimitsConfig limits;
+  unsigned failed_logins_per_address() const {
+    return limits.failed_logins_per_address.value_or(external_url.empty() ? 300 : 0);
+  }
   ConversionConfig conversion;
   TeleportConfig teleport;
   Notices notices;
@@ -158,6 +165,7 @@ struct Config {
 //
 //   [limits]
 //   failed_logins_per_minute = 30        # of one name from one address; 0: no limit
+//   failed_logins_per_address = 300      # of any names, a minute; default with external_url: 0
 //   manifests_per_minute = 0             # that one name or address gets; 0: no limit
 //
 //   [conversion]

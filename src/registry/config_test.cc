@@ -114,6 +114,14 @@ TEST(RegistryConfig, IsReadFromAFile) {
   EXPECT_EQ(load_config(path + ".none").error().code, Code::kNotFound);
 }
 
+TEST(RegistryConfig, LimitsNoAddressThatMayBeAProxysUnlessItIsToldTo) {
+  EXPECT_EQ(parse_config("version = 1", "file")->failed_logins_per_address(), 300u);
+  const std::string behind_a_proxy = "version = 1\nexternal_url = \"https://r.example\"\n";
+  EXPECT_EQ(parse_config(behind_a_proxy, "file")->failed_logins_per_address(), 0u);
+  const auto told = behind_a_proxy + "[limits]\nfailed_logins_per_address = 9\n";
+  EXPECT_EQ(parse_config(told, "file")->failed_logins_per_address(), 9u);
+}
+
 TEST(RegistryConfig, ReadsTlsLimitsNoticesLogsAndWebhooks) {
   const auto config = parse_config(R"(version = 1
 audit_log = "off"
@@ -124,6 +132,7 @@ certificate = "/c"
 key = "/k"
 [limits]
 failed_logins_per_minute = 7
+failed_logins_per_address = 8
 manifests_per_minute = 9
 [notices]
 "team/old/*" = "moved"
@@ -143,6 +152,7 @@ repositories = ["team/*"]
   EXPECT_EQ(config.tls.certificate, "/c");
   EXPECT_EQ(config.tls.key, "/k");
   EXPECT_EQ(config.limits.failed_logins_per_minute, 7);
+  EXPECT_EQ(config.limits.failed_logins_per_address, 8);
   EXPECT_EQ(config.limits.manifests_per_minute, 9);
   EXPECT_EQ(config.notices, (Notices{{"team/old/*", "moved"}}));
   ASSERT_EQ(config.webhooks.size(), 1);

@@ -41,13 +41,6 @@ Result<Credentials> basic_credentials(std::string_view encoded) {
   return Credentials{text.substr(0, colon), text.substr(colon + 1), {}};
 }
 
-Refusal too_many_failures(Duration wait) {
-  Refusal refusal(429, "TOOMANYREQUESTS",
-                  "too many wrong passwords for this name: the next is looked at later");
-  refusal.headers.add("Retry-After", retry_after(wait));
-  return refusal;
-}
-
 // The rule for what was signed by a program that did not say which password it came of: the token
 // still has one that was there when it began. Times of what is signed are whole seconds.
 bool had_password(const Token& token, WallTime began, WallTime now) {
@@ -114,6 +107,14 @@ net::awaitable<std::expected<Caller, Refusal>> Gate::identify(Credentials creden
     auto look_up = [&] { return caller_of(person, std::nullopt); };
     co_return co_await net::on_pool(lookups_, std::move(look_up));
   }
+  auto look_up = [&] { return check_secret(credentials); };
+  auto found = co_await net::on_pool(lookups_, std::move(look_up));
+  if (!found) co_return std::unexpected(std::move(found.error()));
+  if (*found) co_return **std::move(found);
+  const auto may_try = logins_.check(credentials.user, credentials.peer);
+  if (!may_try) co_return std::unexpected(may_try.error());
+  const auto place = logins_.wait_in_line(credentials.peer);
+  if (!place) co_return std::unexpected(place.error());
   auto work = [&] { return check_password(credentials); };
   co_return co_await net::on_pool(passwords_, std::move(work));
 }
@@ -123,9 +124,8 @@ net::awaitable<std::expected<Caller, Refusal>> Gate::identify(std::string token,
   co_return co_await net::on_pool(lookups_, std::move(work));
 }
 
-std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentials) {
+std::expected<std::optional<Caller>, Refusal> Gate::check_secret(const Credentials& credentials) {
   const auto& [user, password, peer] = credentials;
-  const auto from = fmt::format("{} {}", peer, user);
   // A refresh token is the password of any name: people write "<token>", or 00000000-….
   if (std::ranges::count(password, '.') == 2) {
     auto caller = check_token(password, Claims::Use::kRefresh);
@@ -141,12 +141,19 @@ std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentia
     caller.set_password_mark(std::move(mark));
     return caller;
   }
-  // Only people choose passwords that can be guessed; and behind a proxy, where all have one
-  // address, whoever guesses must not lock a token out.
-  if (const auto wait = failures_.wait(from)) return std::unexpected(too_many_failures(*wait));
-  if (people_->verify(user, password))
+  return std::nullopt;
+}
+
+// Only people choose passwords that can be guessed; and behind a proxy, where all have one address,
+// whoever guesses must not lock a token out.
+std::expected<Caller, Refusal> Gate::check_password(const Credentials& credentials) {
+  const auto& [user, password, peer] = credentials;
+  // Of many that came at once the first one may be known by now, or may have been one too many.
+  const bool known = people_->known(user, password);
+  if (!known) RUNNEL_DO(logins_.check(user, peer));
+  if (known || people_->verify(user, password))
     return caller_of(Principal(Principal::Kind::kUser, user), std::nullopt);
-  failures_.take(from);
+  logins_.failed(user, peer);
   return std::unexpected(wrong("the name or the password is wrong"));
 }
 

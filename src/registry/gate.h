@@ -7,6 +7,7 @@
 
 #include <expected>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "access/htpasswd.h"
@@ -17,7 +18,7 @@
 #include "net/server.h"
 #include "registry/caller.h"
 #include "registry/config.h"
-#include "registry/rate_limiter.h"
+#include "registry/login_limits.h"
 #include "registry/reply.h"
 
 namespace runnel::registry {
@@ -48,8 +49,8 @@ class Gate {
   // refusal (401) when what is sent is wrong.
   net::awaitable<std::expected<Caller, Refusal>> identify(const net::Request& request);
   // The same for credentials: a person's password; a token's password; a refresh token as the
-  // password of any name. After too many wrong ones a person's gets 429 for that name from there,
-  // without a look.
+  // password of any name. A person's that is not known yet may get 429 or 503 without a look
+  // (login_limits.h), and nothing else waits for a look at one.
   net::awaitable<std::expected<Caller, Refusal>> identify(Credentials credentials);
   // And for a token, which must be of this use.
   net::awaitable<std::expected<Caller, Refusal>> identify(std::string token,
@@ -90,8 +91,12 @@ class Gate {
         signer_(std::move(signer)),
         metadata_(metadata),
         clock_(clock),
-        failures_(config.limits.failed_logins_per_minute, clock) {}
+        logins_(config.limits.failed_logins_per_minute, config.failed_logins_per_address(), clock) {
+  }
 
+  // What needs no bcrypt: refresh tokens, and tokens' passwords. Empty for what is neither.
+  std::expected<std::optional<Caller>, Refusal> check_secret(const Credentials& credentials);
+  // A person's.
   std::expected<Caller, Refusal> check_password(const Credentials& credentials);
   std::expected<Caller, Refusal> check_token(const std::string& token, access::Claims::Use use);
   std::expected<Caller, Refusal> caller_of(access::Principal principal,
@@ -108,9 +113,9 @@ class Gate {
   const access::TokenSigner signer_;
   meta::MetadataStore& metadata_;
   const Clock& clock_;
-  RateLimiter failures_;  // of logging in, by name and address
-  // bcrypt takes a tenth of a second, so passwords never keep other requests from a thread. Last:
-  // their tasks use all of the above.
+  LoginLimits logins_;
+  // bcrypt takes a tenth of a second, so people's passwords never keep other requests from a
+  // thread. Last: their tasks use all of the above.
   WorkerPool passwords_{2};
   WorkerPool lookups_{2};
 };

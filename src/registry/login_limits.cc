@@ -1,0 +1,83 @@
+#include "registry/login_limits.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <chrono>
+#include <optional>
+
+namespace runnel::registry {
+
+namespace {
+
+// By then the threads have checked some of those that wait.
+constexpr auto kAskAgain = std::chrono::seconds(2);
+
+Refusal refuse_until(int status, std::string_view code, std::string message, Duration wait) {
+  Refusal refusal(status, std::string(code), std::move(message));
+  refusal.headers.add("Retry-After", retry_after(wait));
+  return refusal;
+}
+
+std::string name_at(const std::string& user, const std::string& address) {
+  return fmt::format("{} {}", network_of(address), user);
+}
+
+}  // namespace
+
+std::string network_of(std::string_view address) {
+  auto host = address;
+  if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
+  in6_addr parsed{};
+  if (::inet_pton(AF_INET6, std::string(host).c_str(), &parsed) != 1) return std::string(address);
+  constexpr size_t kNetworkBytes = 8;
+  std::fill(std::begin(parsed.s6_addr) + kNetworkBytes, std::end(parsed.s6_addr), 0);
+  char text[INET6_ADDRSTRLEN] = "";
+  ::inet_ntop(AF_INET6, &parsed, text, sizeof text);
+  return fmt::format("{}/64", text);
+}
+
+LoginLimits::Place::~Place() {
+  if (limits_ != nullptr) limits_->leave(network_);
+}
+
+std::expected<void, Refusal> LoginLimits::check(const std::string& user,
+                                                const std::string& address) {
+  if (const auto wait = of_name_.wait(name_at(user, address)))
+    return std::unexpected(
+        refuse_until(429, "TOOMANYREQUESTS",
+                     "too many wrong passwords for this name: the next is looked at later", *wait));
+  if (const auto wait = of_network_.wait(network_of(address)))
+    return std::unexpected(
+        refuse_until(429, "TOOMANYREQUESTS",
+                     "too many wrong passwords from here: the next is looked at later", *wait));
+  return {};
+}
+
+std::expected<LoginLimits::Place, Refusal> LoginLimits::wait_in_line(const std::string& address) {
+  auto network = network_of(address);
+  const std::lock_guard lock(mutex_);
+  const auto found = waiting_of_.find(network);
+  const auto of_it = found == waiting_of_.end() ? 0 : found->second;
+  if (waiting_ >= kMostWaiting || of_it >= kMostOfOneNetwork)
+    return std::unexpected(
+        refuse_until(503, "UNAVAILABLE", "too many passwords are being checked", kAskAgain));
+  ++waiting_;
+  ++waiting_of_[network];
+  return Place(*this, std::move(network));
+}
+
+void LoginLimits::leave(const std::string& network) {
+  const std::lock_guard lock(mutex_);
+  --waiting_;
+  const auto found = waiting_of_.find(network);
+  if (--found->second == 0) waiting_of_.erase(found);
+}
+
+void LoginLimits::failed(const std::string& user, const std::string& address) {
+  of_name_.take(name_at(user, address));
+  of_network_.take(network_of(address));
+}
+
+}  // namespace runnel::registry
