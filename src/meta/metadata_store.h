@@ -292,6 +292,11 @@ class MetadataStore {
   virtual Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
                                    const oci::Digest& digest) = 0;
 
+  // Whether the blob is the configuration or a layer of the manifest, or of one of the newest
+  // `referrers` that refer to it, as NewManifest named them. False when the manifest is not there.
+  virtual Result<bool> needs_blob(std::string_view repository, const oci::Digest& manifest,
+                                  const oci::Digest& blob, size_t referrers) = 0;
+
   // The one call that a power loss may undo: the client then begins again.
   virtual Result<void> create_upload(const Upload& upload) = 0;
   // Empty when there is none of this id in this repository.

@@ -210,7 +210,7 @@ net::awaitable<Answer> answer_guarded(Services& services, Gate& gate, Route rout
   const auto decision = authorize(gate, *caller, route, request);
   if (!decision) co_return std::unexpected(decision.error());
   if (*decision == Decision::kOfImages) {
-    auto work = [&] { return check_images(gate, services.metadata, *caller, route, request); };
+    auto work = [&] { return check_images(gate, services.image_rights, *caller, route, request); };
     const auto checked = co_await net::on_pool(services.readers, std::move(work));
     if (!checked) co_return std::unexpected(checked.error());
   }

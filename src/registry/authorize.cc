@@ -2,9 +2,6 @@
 
 #include <boost/json.hpp>
 #include <optional>
-
-#include "registry/image_scope.h"
-
 namespace runnel::registry {
 
 namespace json = boost::json;
@@ -117,14 +114,14 @@ std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& calle
   return std::unexpected(denied(caller, route.repository, action));
 }
 
-std::expected<void, Refusal> check_images(const Gate& gate, meta::MetadataStore& metadata,
+std::expected<void, Refusal> check_images(const Gate& gate, ImageRights& rights,
                                           const Caller& caller, const Route& route,
                                           const net::Request& request) {
   std::vector<oci::Digest> images;
   for (const auto& text : caller.images()) {
     if (auto digest = oci::Digest::parse(text)) images.push_back(*std::move(digest));
   }
-  RUNNEL_TRY(const bool belongs, belongs_to_images(metadata, route, images));
+  RUNNEL_TRY(const bool belongs, rights.reach(route, images, request.received_at));
   if (belongs) return {};
   return std::unexpected(
       gate.unauthorized(request, scope_for(route, Action::kContentRead), kInsufficient,

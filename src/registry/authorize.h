@@ -6,6 +6,7 @@
 
 #include "registry/caller.h"
 #include "registry/gate.h"
+#include "registry/image_scope.h"
 #include "registry/reply.h"
 #include "registry/route.h"
 
@@ -27,7 +28,7 @@ std::expected<Decision, Refusal> authorize(const Gate& gate, const Caller& calle
 
 // After kOfImages. The refusal is the same whether the thing exists or not. Reads the metadata:
 // call it from a pool's thread.
-std::expected<void, Refusal> check_images(const Gate& gate, meta::MetadataStore& metadata,
+std::expected<void, Refusal> check_images(const Gate& gate, ImageRights& rights,
                                           const Caller& caller, const Route& route,
                                           const net::Request& request);
 

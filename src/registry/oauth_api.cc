@@ -146,17 +146,19 @@ std::vector<Scope> capability_of(const Caller& caller) {
   return limit;
 }
 
-// The images that the right is to be for.
+// The images that the right is to be for, each once.
 std::expected<std::vector<std::string>, Refusal> wanted_images(const net::Query& form) {
-  std::vector<std::string> images;
-  for (const auto text : form.all("image")) {
-    const auto digest = oci::Digest::parse(text);
-    if (!digest) return bad_request("image: " + digest.error().message);
-    images.push_back(digest->to_string());
-  }
-  if (images.empty() || images.size() > access::kMaxImages)
+  const auto texts = form.all("image");
+  if (texts.empty() || texts.size() > access::kMaxImages)
     return bad_request(fmt::format("image=DIGEST, 1 to {} times: what the right to read is for",
                                    access::kMaxImages));
+  std::vector<std::string> images;
+  for (const auto text : texts) {
+    const auto digest = oci::Digest::parse(text);
+    if (!digest) return bad_request("image: " + digest.error().message);
+    if (std::ranges::find(images, digest->to_string()) == images.end())
+      images.push_back(digest->to_string());
+  }
   return images;
 }
 

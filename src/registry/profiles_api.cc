@@ -57,7 +57,7 @@ net::awaitable<std::expected<std::string, Refusal>> let_in(Services& services, c
   if (*decision == Decision::kHidden) co_return absent(image);
   if (*decision == Decision::kOfImages) {
     auto work = [&] {
-      return check_images(*services.gate, services.metadata, *caller, image, pull);
+      return check_images(*services.gate, services.image_rights, *caller, image, pull);
     };
     const auto checked = co_await net::on_pool(services.readers, std::move(work));
     if (!checked) co_return std::unexpected(checked.error());

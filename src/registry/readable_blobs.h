@@ -1,20 +1,12 @@
-// Which blobs of which repositories may be read: what a GET of a blob asks the metadata.
-//
-// Clients read one layer in thousands of ranges, so the answer is kept as long as the metadata says
-// that nobody, in whatever process, has changed anything since: what is deleted or switched off is
-// gone for the next request. One look at the metadata serves every request that was received before
-// it (docs/decisions/0015-one-look-for-many-requests.md).
+// Which blobs of which repositories may be read: what a GET of a blob asks the metadata. Clients
+// read one layer in thousands of ranges, so the answer is remembered (remembered.h).
 #pragma once
 
 #include <expected>
-#include <memory>
-#include <mutex>
-#include <string>
-#include <unordered_map>
-#include <vector>
 
 #include "base/clock.h"
 #include "meta/metadata_store.h"
+#include "registry/remembered.h"
 #include "registry/reply.h"
 #include "registry/route.h"
 
@@ -32,7 +24,8 @@ Refusal blob_unknown(const Route& route);
 class ReadableBlobs {
  public:
   // The store must outlive it.
-  explicit ReadableBlobs(meta::MetadataStore& metadata) : metadata_(metadata) {}
+  explicit ReadableBlobs(meta::MetadataStore& metadata)
+      : metadata_(metadata), remembered_(metadata) {}
 
   // The blob that the route names; the refusal when it is absent, or when the repository's
   // attributes forbid to read it.
@@ -40,26 +33,10 @@ class ReadableBlobs {
   std::expected<ReadableBlob, Refusal> find(const Route& route, SteadyTime received_at);
 
  private:
-  // What was found while the watch said `version`. One thread at a time has it.
-  struct Memory {
-    // Forgets everything if anything has changed.
-    Result<void> check();
-
-    std::unique_ptr<meta::ChangeWatch> watch;
-    uint64_t version = 0;
-    SteadyTime checked_at = SteadyTime::min();            // just before the watch was asked
-    std::unordered_map<std::string, ReadableBlob> found;  // by repository and digest
-    std::string key;                                      // of the look-up that is made
-  };
-  class Lent;
-
   std::expected<ReadableBlob, Refusal> look_up(const Route& route);
-  Result<std::unique_ptr<Memory>> take();
-  void give_back(std::unique_ptr<Memory> memory);
 
   meta::MetadataStore& metadata_;
-  std::mutex mutex_;
-  std::vector<std::unique_ptr<Memory>> idle_;  // as many as threads that ever looked at once
+  Remembered<ReadableBlob> remembered_;
 };
 
 }  // namespace runnel::registry

@@ -6,6 +6,7 @@
 #include "meta/metadata_store.h"
 #include "registry/config.h"
 #include "registry/gate.h"
+#include "registry/image_scope.h"
 #include "registry/rate_limiter.h"
 #include "registry/readable_blobs.h"
 #include "registry/uploads.h"
@@ -29,6 +30,7 @@ struct Services {
         readers(r),
         writers(w),
         readable_blobs(m),
+        image_rights(m),
         manifest_reads(c.limits.manifests_per_minute, t) {}
 
   // For how long deletions can be undone now.
@@ -46,6 +48,7 @@ struct Services {
   WorkerPool& readers;
   WorkerPool& writers;
   ReadableBlobs readable_blobs;
+  ImageRights image_rights;
   RateLimiter manifest_reads;
   Conversions* conversions = nullptr;     // null when they are switched off
   BootRenewal* renewal = nullptr;         // as well

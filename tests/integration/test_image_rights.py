@@ -192,3 +192,19 @@ def test_it_is_not_given_for_nothing_in_particular_nor_for_another_day(guarded, 
     again = json.loads(offline.body)["token"]
     assert status_of(anyone, again, f"blobs/{mine.blobs[1]}") == 200
     assert status_of(anyone, again, f"blobs/{other.blobs[1]}") == 401, "limits are handed on"
+
+
+def test_it_ends_with_the_image(guarded, anyone):
+    call = Calls(guarded.host, basic("writer", PEOPLE["writer"]))
+    gone = Pushed(call, "gone")
+    whole = index([gone.described])
+    push_manifest(call, REPOSITORY, "gone-index", whole, "application/vnd.oci.image.index.v1+json")
+    token = limited(guarded, anyone, gone.manifest, digest(whole), *[digest(whole)] * 30)
+    for _ in range(2):
+        assert [status_of(anyone, token, f"blobs/{blob}") for blob in gone.blobs] == [200] * 3
+
+    assert call("DELETE", f"/v2/{REPOSITORY}/manifests/{gone.manifest}").status == 202
+    call.close()
+
+    for _ in range(2):
+        assert [status_of(anyone, token, f"blobs/{blob}") for blob in gone.blobs] == [401] * 3

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <limits>
 
 #include "oci/media_types.h"
 
@@ -609,6 +610,19 @@ inline Result<bool> MemoryMetadataStore::is_referrer(Text repository, const Dige
   const auto lock = enter();
   const auto* found = data_->live_manifest(repository, digest);
   return found != nullptr && found->subject == subject;
+}
+
+inline Result<bool> MemoryMetadataStore::needs_blob(Text repository, const Digest& manifest,
+                                                    const Digest& blob, size_t referrers) {
+  auto needing = referrers_before(repository, manifest, {}, std::numeric_limits<int64_t>::max());
+  const auto lock = enter();
+  const auto* found = data_->live_manifest(repository, manifest);
+  if (found == nullptr) return false;
+  needing.resize(std::min(needing.size(), referrers));
+  return found->needs(blob) || std::ranges::any_of(needing, [&](const meta::Referrer& each) {
+           const auto* referrer = data_->live_manifest(repository, each.digest);
+           return referrer != nullptr && referrer->needs(blob);
+         });
 }
 
 inline Result<void> MemoryMetadataStore::create_upload(const meta::Upload& upload) {
