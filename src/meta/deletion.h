@@ -31,6 +31,13 @@ struct Deletion {
   bool operator==(const Deletion&) const = default;
 };
 
+struct Forgotten {
+  size_t deletions = 0;  // of which nothing is left now
+  bool more = false;     // there is more to forget
+
+  bool operator==(const Forgotten&) const = default;
+};
+
 struct Restored {
   size_t manifests = 0;
   std::vector<std::string> tags;

@@ -7,6 +7,7 @@
 // in tests/support/metadata_store_conformance.h.
 //
 // Every call is one transaction: it happened whole and survives power loss, or it did not happen.
+// Only what is forgotten, which nobody can see, goes in several, so that no writer waits for long.
 // Several processes may use one store at the same time, so nothing of this is kept in memory,
 // unless a ChangeWatch says each time that it still holds. A MetadataStore may be called from any
 // thread; calls may take 50 ms, so make them from a pool thread, not from an event loop, unless the
@@ -256,7 +257,8 @@ class MetadataStore {
   // False, and nothing changed, when there was neither.
   virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo,
                                   const std::vector<DocumentPrefix>& waiting) = 0;
-  // With everything in it.
+  // With everything in it. With kNever, forgetting it goes on when this fails half-way, at the next
+  // forget_deletions().
   virtual Result<bool> delete_repository(std::string_view name, Undo undo) = 0;
 
   // What was deleted and can come back: newest first, those before `before` (the maximum for the
@@ -273,8 +275,10 @@ class MetadataStore {
   Result<std::optional<Restored>> restore(int64_t id) { return restore(id, std::nullopt); }
   // Forgets it: what it took away cannot come back. False when there was none.
   virtual Result<bool> forget(int64_t id) = 0;
-  // Forgets those that were made before `before`; at most `limit`. How many.
-  virtual Result<size_t> forget_deletions(WallTime before, size_t limit) = 0;
+  // Works at forgetting those that were made before `before`, and those that somebody began to
+  // forget and did not end: removes some `limit` manifests, tags and links, so that nobody waits
+  // for it for long. What it has begun is no deletion any more, whoever ends it.
+  virtual Result<Forgotten> forget_deletions(WallTime before, size_t limit) = 0;
 
   // In the order of their bytes, those after `after`; empty optional for an unknown repository.
   virtual Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,

@@ -1,9 +1,14 @@
 // The SQLite driver's deletions, and how they are undone and forgotten.
 //
 // A row that a deletion took has its id in `deletion` and stays where it is, so that whatever it
-// refers to stays too: the collector sees no difference. Tags are moved to `deleted_tags`.
+// refers to stays too: the collector sees no difference. Tags are moved to `deleted_tags`. What is
+// forgotten goes row by row, in the order of tags, manifests, links; a deletion of which something
+// is gone is `forgotten`, and nothing but the rest of its work refers to it any more.
 #include <algorithm>
+#include <limits>
+#include <thread>
 
+#include "base/log.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
 #include "meta/sqlite_time.h"
@@ -12,6 +17,9 @@
 namespace runnel::meta {
 
 namespace {
+
+// So much in one transaction that pushes wait for a moment only: a manifest takes 0.3 ms.
+constexpr int64_t kForgetAtOnce = 200;
 
 constexpr const char* kDeletionColumns =
     "SELECT d.id, d.kind, r.name, COALESCE(m.digest, ''), d.deleted_at FROM deletions d "
@@ -88,11 +96,6 @@ Result<void> SqliteStore::take_tags(int64_t deletion) {
   return {};
 }
 
-Result<void> SqliteStore::finish_deletion(int64_t deletion, Undo undo) {
-  if (undo == Undo::kPossible) return {};
-  return forget_within(deletion);
-}
-
 Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci::Digest& digest,
                                           Undo undo) {
   const std::lock_guard lock(writing_);
@@ -117,7 +120,7 @@ Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci
                    {id, *repository_id, digest.to_string(), oci::kStreamingArtifactHere,
                     oci::kStreamingArtifactElsewhere}));
   RUNNEL_DO(take_tags(id));
-  RUNNEL_DO(finish_deletion(id, undo));
+  if (undo == Undo::kNever) RUNNEL_DO(forget_within(id));
   RUNNEL_DO(transaction.commit());
   return true;
 }
@@ -185,16 +188,22 @@ Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_vi
                          {id, tag, manifest}));
   RUNNEL_DO(
       writer_->run("DELETE FROM tags WHERE repository = ? AND name = ?", {*repository_id, tag}));
-  RUNNEL_DO(finish_deletion(id, undo));
+  if (undo == Undo::kNever) RUNNEL_DO(forget_within(id));
   RUNNEL_DO(transaction.commit());
   return true;
 }
 
 Result<bool> SqliteStore::delete_repository(std::string_view name, Undo undo) {
+  RUNNEL_TRY(const auto deletion, take_repository(name, undo));
+  if (deletion && undo == Undo::kNever) forget_marked(*deletion);
+  return deletion.has_value();
+}
+
+Result<std::optional<int64_t>> SqliteStore::take_repository(std::string_view name, Undo undo) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const auto repository, live_repository(name));
-  if (!repository) return false;
+  if (!repository) return std::nullopt;
   RUNNEL_TRY(const int64_t id, insert_deletion(Deletion::Kind::kRepository, *repository, nullptr));
   RUNNEL_DO(
       writer_->run("UPDATE manifests SET deletion = ? WHERE repository = ? "
@@ -203,9 +212,9 @@ Result<bool> SqliteStore::delete_repository(std::string_view name, Undo undo) {
   RUNNEL_DO(take_tags(id));
   RUNNEL_DO(writer_->run("UPDATE blob_links SET hidden = 1 WHERE repository = ?", {*repository}));
   RUNNEL_DO(writer_->run("UPDATE repositories SET deletion = ? WHERE id = ?", {id, *repository}));
-  RUNNEL_DO(finish_deletion(id, undo));
+  if (undo == Undo::kNever) RUNNEL_DO(mark_forgotten(id));
   RUNNEL_DO(transaction.commit());
-  return true;
+  return id;
 }
 
 Result<std::vector<Deletion>> SqliteStore::deletions(std::string_view repository, int64_t before,
@@ -213,9 +222,10 @@ Result<std::vector<Deletion>> SqliteStore::deletions(std::string_view repository
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(const auto transaction, Transaction::read(*connection));
   static const std::string one =
-      std::string(kDeletionColumns) + "WHERE r.name = ? AND d.id < ? ORDER BY d.id DESC LIMIT ?";
-  static const std::string all =
-      std::string(kDeletionColumns) + "WHERE d.id < ? ORDER BY d.id DESC LIMIT ?";
+      std::string(kDeletionColumns) +
+      "WHERE r.name = ? AND d.id < ? AND d.forgotten = 0 ORDER BY d.id DESC LIMIT ?";
+  static const std::string all = std::string(kDeletionColumns) +
+                                 "WHERE d.id < ? AND d.forgotten = 0 ORDER BY d.id DESC LIMIT ?";
   const auto count = static_cast<int64_t>(limit);
   RUNNEL_TRY(auto rows, repository.empty()
                             ? connection->query(all.c_str(), {before, count})
@@ -226,7 +236,8 @@ Result<std::vector<Deletion>> SqliteStore::deletions(std::string_view repository
 Result<std::optional<Deletion>> SqliteStore::deletion(int64_t id) {
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(const auto transaction, Transaction::read(*connection));
-  static const std::string sql = std::string(kDeletionColumns) + "WHERE d.id = ?";
+  static const std::string sql =
+      std::string(kDeletionColumns) + "WHERE d.id = ? AND d.forgotten = 0";
   RUNNEL_TRY(auto rows, connection->query(sql.c_str(), {id}));
   RUNNEL_TRY(auto found, all_of(*connection, std::move(rows)));
   if (found.empty()) return std::nullopt;
@@ -334,10 +345,13 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id,
   int64_t manifest = 0;
   bool manifest_is_deleted = false;  // by another deletion
   {
+    // Nor what a tag points to comes back once it is being forgotten.
     RUNNEL_TRY(auto rows,
                writer_->query("SELECT d.kind, d.manifest, m.deletion IS NOT NULL "
                               "AND m.deletion <> d.id, d.repository FROM deletions d "
-                              "LEFT JOIN manifests m ON m.id = d.manifest WHERE d.id = ?",
+                              "LEFT JOIN manifests m ON m.id = d.manifest WHERE d.id = ? "
+                              "AND d.forgotten = 0 AND NOT EXISTS (SELECT 1 FROM deletions f "
+                              "WHERE f.id = m.deletion AND f.forgotten = 1)",
                               {id}));
     RUNNEL_TRY(const bool found, rows.next());
     if (!found) return std::nullopt;
@@ -371,71 +385,159 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id,
   return restored;
 }
 
-// Within a transaction. The blobs that its manifests name may be loose now.
 Result<void> SqliteStore::forget_within(int64_t deletion) {
-  RUNNEL_DO(
-      writer_->run("UPDATE blob_links SET review = 1 WHERE repository = "
-                   "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
-                   "(SELECT f.digest FROM manifests m "
-                   "JOIN manifest_references f ON f.manifest = m.id WHERE m.deletion = ?1)",
-                   {deletion}));
-  RUNNEL_DO(writer_->run("DELETE FROM manifests WHERE deletion = ?", {deletion}));
-  RUNNEL_DO(forget_repository(deletion));
-  RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {deletion}));
+  auto room = std::numeric_limits<int64_t>::max();
+  RUNNEL_TRY([[maybe_unused]] const bool done, forget_some(deletion, room));
   return {};
 }
 
-// Within a transaction: the repository that the deletion keeps out of sight, if it does. Its row
-// goes with its last deletion; until then the next newest keeps it.
-Result<void> SqliteStore::forget_repository(int64_t deletion) {
-  RUNNEL_TRY(const int64_t kept,
-             writer_->run("UPDATE repositories AS r SET deletion = (SELECT max(d.id) FROM "
-                          "deletions d WHERE d.repository = r.id AND d.id <> ?1) "
-                          "WHERE r.deletion = ?1 AND EXISTS (SELECT 1 FROM deletions d "
-                          "WHERE d.repository = r.id AND d.id <> ?1)",
-                          {deletion}));
-  if (kept == 0) {
-    RUNNEL_DO(writer_->run("DELETE FROM repositories WHERE deletion = ?", {deletion}));
-    return {};
+Result<bool> SqliteStore::forget_some(int64_t deletion, int64_t& room) {
+  RUNNEL_DO(mark_forgotten(deletion));
+  for (const auto part :
+       {&SqliteStore::forget_tags, &SqliteStore::forget_manifests, &SqliteStore::forget_links}) {
+    RUNNEL_TRY(const int64_t gone, (this->*part)(deletion, room));
+    room -= gone;
+    if (room <= 0) return false;
   }
-  // Links that no manifest ever needed have nothing else that reminds the collector of them.
+  RUNNEL_DO(forget_repository(deletion));
+  RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {deletion}));
+  --room;
+  return true;
+}
+
+Result<int64_t> SqliteStore::forget_tags(int64_t deletion, int64_t room) {
+  return writer_->run(
+      "DELETE FROM deleted_tags WHERE deletion = ?1 AND name IN "
+      "(SELECT name FROM deleted_tags WHERE deletion = ?1 ORDER BY name LIMIT ?2)",
+      {deletion, room});
+}
+
+// The blobs that they name may be loose now.
+Result<int64_t> SqliteStore::forget_manifests(int64_t deletion, int64_t room) {
   RUNNEL_DO(
-      writer_->run("UPDATE blob_links SET review = 1 WHERE hidden = 1 AND repository = "
-                   "(SELECT repository FROM deletions WHERE id = ?)",
+      writer_->run("UPDATE blob_links SET review = 1 WHERE repository = "
+                   "(SELECT repository FROM deletions WHERE id = ?1) AND digest IN "
+                   "(SELECT f.digest FROM manifest_references f WHERE f.manifest IN "
+                   "(SELECT id FROM manifests WHERE deletion = ?1 ORDER BY id LIMIT ?2))",
+                   {deletion, room}));
+  return writer_->run(
+      "DELETE FROM manifests WHERE id IN "
+      "(SELECT id FROM manifests WHERE deletion = ?1 ORDER BY id LIMIT ?2)",
+      {deletion, room});
+}
+
+// Of a repository that the deletion alone keeps out of sight; of one that others keep, too, those
+// that no manifest ever needed have nothing else that reminds the collector of them.
+Result<int64_t> SqliteStore::forget_links(int64_t deletion, int64_t room) {
+  int64_t repository = 0;
+  bool others = false;
+  {
+    RUNNEL_TRY(auto rows, writer_->query("SELECT r.id, EXISTS (SELECT 1 FROM deletions d WHERE "
+                                         "d.repository = r.id AND d.id <> ?1) "
+                                         "FROM repositories r WHERE r.deletion = ?1",
+                                         {deletion}));
+    RUNNEL_TRY(const bool found, rows.next());
+    if (!found) return 0;
+    repository = rows.integer(0);
+    others = rows.integer(1) != 0;
+  }
+  if (others)
+    return writer_->run(
+        "UPDATE blob_links SET review = 1 WHERE repository = ?1 AND digest IN (SELECT digest "
+        "FROM blob_links WHERE repository = ?1 AND hidden = 1 AND review = 0 LIMIT ?2)",
+        {repository, room});
+  return writer_->run(
+      "DELETE FROM blob_links WHERE repository = ?1 AND digest IN "
+      "(SELECT digest FROM blob_links WHERE repository = ?1 LIMIT ?2)",
+      {repository, room});
+}
+
+// The repository that the deletion keeps out of sight, if it does. Its row goes with its last
+// deletion; until then the next newest keeps it.
+Result<void> SqliteStore::forget_repository(int64_t deletion) {
+  RUNNEL_DO(
+      writer_->run("UPDATE repositories AS r SET deletion = (SELECT max(d.id) FROM "
+                   "deletions d WHERE d.repository = r.id AND d.id <> ?1) "
+                   "WHERE r.deletion = ?1 AND EXISTS (SELECT 1 FROM deletions d "
+                   "WHERE d.repository = r.id AND d.id <> ?1)",
                    {deletion}));
+  RUNNEL_DO(writer_->run("DELETE FROM repositories WHERE deletion = ?", {deletion}));
+  return {};
+}
+
+// Without its manifest, with which it would go before the rest of its work.
+Result<void> SqliteStore::mark_forgotten(int64_t deletion) {
+  RUNNEL_DO(
+      writer_->run("UPDATE deletions SET forgotten = 1, manifest = NULL WHERE id = ?", {deletion}));
   return {};
 }
 
 Result<bool> SqliteStore::forget(int64_t id) {
-  const std::lock_guard lock(writing_);
-  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   {
-    RUNNEL_TRY(auto rows, writer_->query("SELECT 1 FROM deletions WHERE id = ?", {id}));
-    RUNNEL_TRY(const bool found, rows.next());
-    if (!found) return false;
+    const std::lock_guard lock(writing_);
+    RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+    {
+      RUNNEL_TRY(auto rows,
+                 writer_->query("SELECT 1 FROM deletions WHERE id = ? AND forgotten = 0", {id}));
+      RUNNEL_TRY(const bool found, rows.next());
+      if (!found) return false;
+    }
+    RUNNEL_DO(mark_forgotten(id));
+    RUNNEL_DO(transaction.commit());
   }
-  RUNNEL_DO(forget_within(id));
-  RUNNEL_DO(transaction.commit());
+  forget_marked(id);
   return true;
 }
 
-Result<size_t> SqliteStore::forget_deletions(WallTime before, size_t limit) {
+// Rests as long as it works: other processes, which ask again and again for SQLite's lock, find it
+// free, and so do threads that wait for the mutex.
+void SqliteStore::forget_marked(int64_t deletion) {
+  while (true) {
+    const auto begun = std::chrono::steady_clock::now();
+    const auto done = forget_step(deletion);
+    if (!done) log::warning("forgetting what was deleted: {}", done.error().message);
+    if (!done || *done) return;
+    std::this_thread::sleep_for(std::chrono::steady_clock::now() - begun);
+  }
+}
+
+Result<bool> SqliteStore::forget_step(int64_t deletion) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
-  std::vector<int64_t> found;
-  {
-    RUNNEL_TRY(auto rows, writer_->query("SELECT id FROM deletions WHERE deleted_at < ? "
-                                         "ORDER BY deleted_at LIMIT ?",
-                                         {to_milliseconds(before), static_cast<int64_t>(limit)}));
-    while (true) {
-      RUNNEL_TRY(const bool more, rows.next());
-      if (!more) break;
-      found.push_back(rows.integer(0));
-    }
-  }
-  for (const auto id : found) RUNNEL_DO(forget_within(id));
+  auto room = kForgetAtOnce;
+  RUNNEL_TRY(const bool done, forget_some(deletion, room));
   RUNNEL_DO(transaction.commit());
-  return found.size();
+  return done;
+}
+
+Result<int64_t> SqliteStore::next_to_forget(WallTime before) {
+  {
+    RUNNEL_TRY(auto begun, writer_->query("SELECT id FROM deletions WHERE forgotten = 1 "
+                                          "ORDER BY id LIMIT 1"));
+    RUNNEL_TRY(const bool found, begun.next());
+    if (found) return begun.integer(0);
+  }
+  RUNNEL_TRY(auto old, writer_->query("SELECT id FROM deletions WHERE deleted_at < ? "
+                                      "ORDER BY deleted_at LIMIT 1",
+                                      {to_milliseconds(before)}));
+  RUNNEL_TRY(const bool found, old.next());
+  return found ? old.integer(0) : 0;
+}
+
+Result<Forgotten> SqliteStore::forget_deletions(WallTime before, size_t limit) {
+  const std::lock_guard lock(writing_);
+  RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
+  Forgotten forgotten;
+  auto room = static_cast<int64_t>(limit);
+  while (true) {
+    RUNNEL_TRY(const int64_t id, next_to_forget(before));
+    forgotten.more = id != 0;
+    if (id == 0 || room <= 0) break;
+    RUNNEL_TRY(const bool done, forget_some(id, room));
+    if (done) ++forgotten.deletions;
+  }
+  RUNNEL_DO(transaction.commit());
+  return forgotten;
 }
 
 }  // namespace runnel::meta

@@ -29,11 +29,13 @@ constexpr struct {
 } kAllowed[] = {
     {"sqlite_master", "the schema"},
     {"INSERT INTO new_references", "the schema's fifth step, once"},
-    {"json_each(", "the schema's seventh step, once"},
+    {"json_each(", "the schema's eighth step, once"},
     {"status < 2 AND (claimed_until <= ? OR claimed_until > ?)",
      "only what waits is in that index, in the order of turns"},
     {"UPDATE blob_links SET hidden = 1 WHERE repository = ?", "a repository is deleted"},
-    {"UPDATE blob_links SET review = 1 WHERE hidden = 1 AND repository = ", "it is forgotten"},
+    {"FROM blob_links WHERE repository = ?1 AND hidden = 1 AND review = 0 LIMIT ?2",
+     "some of it is forgotten"},
+    {"FROM blob_links WHERE repository = ?1 LIMIT ?2", "as well"},
     {"WHERE repository = ? AND deletion IS NULL", "a repository is deleted"},
 };
 

@@ -174,9 +174,14 @@ CREATE INDEX manifests_by_subject ON manifests
   (repository, subject, id, deletion, artifact_type, digest, descriptor) WHERE subject IS NOT NULL;
 PRAGMA user_version = 6;
 )sql",
-    // 7: layers that may lie elsewhere are named, too. Those of manifests that were pushed before
-    // are
-    // read out of their bytes; what is no JSON (any more) names nothing
+    // 7: deletions are forgotten piece by piece; one of which that has begun cannot be undone
+    R"sql(
+ALTER TABLE deletions ADD COLUMN forgotten INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX deletions_forgotten ON deletions (forgotten, id) WHERE forgotten = 1;
+PRAGMA user_version = 7;
+)sql",
+    // 8: layers that may lie elsewhere are named, too. Those of manifests that were pushed before
+    // are read out of their bytes; what is no JSON (any more) names nothing
     R"sql(
 INSERT OR IGNORE INTO manifest_references (repository, digest, kind, manifest)
   SELECT n.repository, n.digest, 1, n.manifest FROM (
@@ -186,7 +191,7 @@ INSERT OR IGNORE INTO manifest_references (repository, digest, kind, manifest)
         THEN CAST(m.bytes AS TEXT) ELSE '{}' END, '$.layers') l) n
   WHERE typeof(n.digest) = 'text' AND NOT EXISTS (SELECT 1 FROM manifest_references f
     WHERE f.repository = n.repository AND f.digest = n.digest AND f.manifest = n.manifest);
-PRAGMA user_version = 7;
+PRAGMA user_version = 8;
 )sql",
 };
 constexpr int64_t kVersion = 1 + std::size(kSteps);

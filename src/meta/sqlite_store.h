@@ -85,7 +85,7 @@ class SqliteStore final : public MetadataStore {
   using MetadataStore::restore;
   Result<std::optional<Restored>> restore(int64_t id, const std::optional<TagMove>& move) override;
   Result<bool> forget(int64_t id) override;
-  Result<size_t> forget_deletions(WallTime before, size_t limit) override;
+  Result<Forgotten> forget_deletions(WallTime before, size_t limit) override;
   Result<std::vector<ListedManifest>> manifests(std::string_view repository,
                                                 const oci::Digest& after, size_t limit) override;
   Result<std::optional<std::vector<std::string>>> tags(std::string_view repository,
@@ -146,11 +146,26 @@ class SqliteStore final : public MetadataStore {
   Result<int64_t> insert_deletion(Deletion::Kind kind, int64_t repository, SqlValue manifest);
   // The manifest's row that the tag points to; 0 when there is no such tag.
   Result<int64_t> target_of(int64_t repository, std::string_view tag);
+  // The deletion of a repository, marked as forgotten with kNever; empty when there is none.
+  Result<std::optional<int64_t>> take_repository(std::string_view name, Undo undo);
   // What the deletion took: its manifests' tags go with them.
   Result<void> take_tags(int64_t deletion);
-  Result<void> finish_deletion(int64_t deletion, Undo undo);
+  // Within a write transaction, in which it changes nothing else: what the deletion is of goes, all
+  // of it, or at most `room` rows, which it takes off that. Whether nothing is left; what is left
+  // cannot come back.
   Result<void> forget_within(int64_t deletion);
+  Result<bool> forget_some(int64_t deletion, int64_t& room);
+  Result<int64_t> forget_tags(int64_t deletion, int64_t room);
+  Result<int64_t> forget_manifests(int64_t deletion, int64_t room);
+  Result<int64_t> forget_links(int64_t deletion, int64_t room);
   Result<void> forget_repository(int64_t deletion);
+  Result<void> mark_forgotten(int64_t deletion);
+  // The next one to forget; 0: none.
+  Result<int64_t> next_to_forget(WallTime before);
+  // Without a transaction: the rest of one that is marked, in several. What fails is left to
+  // forget_deletions().
+  void forget_marked(int64_t deletion);
+  Result<bool> forget_step(int64_t deletion);
   Result<void> revive_manifest(int64_t manifest);
   Result<size_t> revive_all(int64_t deletion);
   Result<void> restore_tags(int64_t deletion, bool replace, Restored& restored);

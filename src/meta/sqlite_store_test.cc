@@ -110,6 +110,66 @@ TEST_F(SqliteFile, TellsOfEveryCommitAndOfNothingElse) {
   }
 }
 
+// With 12 images, each of which has a layer of its own and a tag.
+Result<void> put_repository(SqliteStore& store) {
+  for (int i = 0; i < 12; ++i) {
+    const auto text = fmt::format("manifest {}", i);
+    NewManifest made;
+    made.digest = oci::Digest::of(as_bytes(text));
+    made.media_type = "application/x";
+    made.bytes = as_bytes(text);
+    made.blobs = {oci::Digest::of(as_bytes(fmt::format("layer {}", i)))};
+    made.tags = {fmt::format("v{}", i)};
+    RUNNEL_DO(store.link_blob("a", made.blobs.front(), 1));
+    RUNNEL_DO(store.put_manifest("a", made));
+  }
+  return {};
+}
+
+// Each piece is one transaction: others write in between, and a crash leaves what is seen here.
+TEST_F(SqliteFile, ForgetsARepositoryInPiecesAndIsWholeAfterEach) {
+  auto store = open().value();
+  ASSERT_TRUE(put_repository(*store));
+  ASSERT_TRUE(store->delete_repository("a", Undo::kPossible).value());
+  const auto count = [&] {
+    return store->all_manifests(0, 100)->size() + store->linked_blobs({}, 100)->size();
+  };
+  const auto tomorrow = clock_.wall() + std::chrono::hours(24);
+  constexpr size_t kPiece = 5;
+
+  size_t left = count();
+  size_t pieces = 0;
+  for (bool more = true; more; ++pieces) {
+    more = store->forget_deletions(tomorrow, kPiece)->more;
+    EXPECT_GE(count() + kPiece, left);
+    left = count();
+    store.reset();
+    store = open().value();
+    EXPECT_EQ(store->find_damage().value(), std::vector<std::string>());
+    EXPECT_TRUE(store->deletions("", std::numeric_limits<int64_t>::max(), 10)->empty());
+  }
+
+  EXPECT_EQ(left, 0u);
+  EXPECT_GE(pieces, 3 * 12 / kPiece);
+}
+
+TEST_F(SqliteFile, EndsWhatAnotherProcessBeganToForget) {
+  ASSERT_TRUE(put_repository(*open().value()));
+  {
+    const auto dying = open().value();
+    ASSERT_TRUE(dying->delete_repository("a", Undo::kPossible).value());
+    ASSERT_TRUE(dying->forget_deletions(clock_.wall() + std::chrono::hours(1), 5)->more);
+  }
+
+  // However young the deletion is.
+  const auto store = open().value();
+  const auto long_ago = clock_.wall() - std::chrono::hours(1);
+  while (store->forget_deletions(long_ago, 5)->more) continue;
+
+  EXPECT_TRUE(store->all_manifests(0, 100)->empty());
+  EXPECT_TRUE(store->linked_blobs({}, 100)->empty());
+}
+
 TEST_F(SqliteFile, OfANewerProgramIsRefused) {
   ASSERT_TRUE(open());
   auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
@@ -166,7 +226,7 @@ TEST_F(SqliteFile, OfAnOlderProgramIsBroughtUpToDate) {
   EXPECT_TRUE((*store)->delete_repository("a", Undo::kPossible).value());
 }
 
-// Before the seventh version, layers that may lie elsewhere were not kept for their manifest.
+// Before the eighth version, layers that may lie elsewhere were not kept for their manifest.
 TEST_F(SqliteFile, OfAnOlderProgramKeepsTheLayersThatItsManifestsName) {
   const auto digest = [](std::string_view text) { return oci::Digest::of(as_bytes(text)); };
   const auto image =
@@ -190,7 +250,7 @@ TEST_F(SqliteFile, OfAnOlderProgramKeepsTheLayersThatItsManifestsName) {
           R"({"layers":{"digest":"x"}})", R"(["layers"])", R"({"manifests":[]})"})
       put(text, {});
     auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
-    ASSERT_TRUE(connection->script("PRAGMA user_version = 6"));
+    ASSERT_TRUE(connection->script("PRAGMA user_version = 7"));
   }
 
   const auto store = open();

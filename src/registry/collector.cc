@@ -1,5 +1,8 @@
 #include "registry/collector.h"
 
+#include <condition_variable>
+#include <mutex>
+
 #include "registry/soft_delete_policy.h"
 
 namespace runnel::registry {
@@ -8,7 +11,15 @@ namespace {
 
 // So much at once that pushes wait for a moment only.
 constexpr size_t kBatch = 500;
-constexpr size_t kDeletionBatch = 20;  // each may be a whole repository
+constexpr size_t kForgetBatch = 200;  // manifests take longer
+
+// As long as the work took: whoever asks again and again for the database's lock finds it free.
+void rest(SteadyTime worked_since, const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  std::unique_lock lock(mutex);
+  wake.wait_for(lock, stop, std::chrono::steady_clock::now() - worked_since, [] { return false; });
+}
 
 }  // namespace
 
@@ -44,18 +55,22 @@ Result<void> Collector::forget(const std::stop_token& stop, Collected& collected
              soft_delete_policy(metadata_, {.enabled = true, .kept = undo_time_, .updated = {}}));
   const WallTime before = clock_.wall() - policy.kept;
   while (!stop.stop_requested()) {
-    RUNNEL_TRY(const size_t count, metadata_.forget_deletions(before, kDeletionBatch));
-    collected.deletions += count;
-    if (count < kDeletionBatch) break;
+    const auto begun = std::chrono::steady_clock::now();
+    RUNNEL_TRY(const auto forgotten, metadata_.forget_deletions(before, kForgetBatch));
+    collected.deletions += forgotten.deletions;
+    if (!forgotten.more) break;
+    rest(begun, stop);
   }
   return {};
 }
 
 Result<void> Collector::unlink(WallTime before, const std::stop_token& stop, Collected& collected) {
   while (!stop.stop_requested()) {
+    const auto begun = std::chrono::steady_clock::now();
     RUNNEL_TRY(const auto reviewed, metadata_.unlink_unreferenced(before, kBatch));
     collected.links += reviewed.unlinked;
     if (reviewed.links < kBatch) break;
+    rest(begun, stop);
   }
   return {};
 }

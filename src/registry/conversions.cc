@@ -27,6 +27,8 @@ constexpr Duration kLookEvery = std::chrono::milliseconds(400);
 constexpr auto kIdle = std::chrono::seconds(1);
 constexpr auto kKeepEvery = std::chrono::seconds(1);
 constexpr auto kPauseAfterFailure = std::chrono::seconds(5);
+// Less than a claim's life together with the database's own ten seconds of waiting.
+constexpr auto kInsistEvery = std::chrono::milliseconds(400);
 // What kills the process that converts it does not get to kill it for ever.
 constexpr unsigned kMaxAttempts = 3;
 constexpr Duration kForgetEvery = std::chrono::hours(1);
@@ -236,7 +238,7 @@ void Conversions::work(const Operation& operation, const std::string& owner,
   if (operation.attempts > kMaxAttempts) {
     log::error("conversion {} of {}@{} ended its process {} times and is given up", operation.id,
                operation.repository, operation.digest, kMaxAttempts);
-    end(operation, claim, std::unexpected(unknown_error()));
+    end(operation, claim, std::unexpected(unknown_error()), stop);
     return;
   }
   Hold hold(*this, claim, stop);
@@ -248,7 +250,8 @@ void Conversions::work(const Operation& operation, const std::string& owner,
                                       operation.digest, tools_.config.conversion.platforms));
     ImageConversion conversion(tools_, operation.repository, std::move(source), watch);
     RUNNEL_DO(conversion.prepare());
-    RUNNEL_TRY(const bool held, queue_.begin_publishing(claim, kClaimLifetime));
+    const auto begin = [&] { return queue_.begin_publishing(claim, kClaimLifetime); };
+    RUNNEL_TRY(const bool held, insist(claim, begin, stop));
     if (!held) return std::unexpected(ConversionFailure(Error(Code::kCancelled, "given up")));
     return conversion.publish();
   }();
@@ -264,11 +267,11 @@ void Conversions::work(const Operation& operation, const std::string& owner,
     canceled_.erase(operation.id);
     return;
   }
-  end(operation, claim, outcome);
+  end(operation, claim, outcome, stop);
 }
 
 void Conversions::end(const Operation& operation, const Claim& claim,
-                      const Convertible<ConversionResult>& outcome) {
+                      const Convertible<ConversionResult>& outcome, const std::stop_token& stop) {
   meta::OperationEnd ending;
   if (outcome) {
     ++succeeded_;
@@ -290,8 +293,21 @@ void Conversions::end(const Operation& operation, const Claim& claim,
   if (webhooks_ != nullptr)
     webhooks_->remember(operation, ending,
                         outcome ? outcome->artifacts : std::vector<oci::Digest>());
-  const auto finished = queue_.finish(claim, ending);
+  const auto finished = insist(claim, [&] { return queue_.finish(claim, ending); }, stop);
   if (!finished) log::error("conversion {}: {}", operation.id, finished.error().message);
+}
+
+Result<bool> Conversions::insist(const Claim& claim, const std::function<Result<bool>()>& ask,
+                                 const std::stop_token& stop) {
+  std::mutex mutex;
+  std::condition_variable_any wake;
+  for (int attempt = 1;; ++attempt) {
+    auto answered = ask();
+    if (answered || stop.stop_requested()) return answered;
+    if (attempt == 1) log::warning("conversion {}: {}", claim.operation, answered.error().message);
+    std::unique_lock lock(mutex);
+    wake.wait_for(lock, stop, kInsistEvery, [] { return false; });
+  }
 }
 
 }  // namespace runnel::registry

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <functional>
 #include <mutex>
 #include <set>
 #include <string>
@@ -61,7 +62,11 @@ class Conversions {
   void work(const meta::Operation& operation, const std::string& owner,
             const std::stop_token& stop);
   void end(const meta::Operation& operation, const meta::Claim& claim,
-           const Convertible<ConversionResult>& outcome);
+           const Convertible<ConversionResult>& outcome, const std::stop_token& stop);
+  // Asks the queue again while the database does not answer and nobody stops: what is done is not
+  // to be done once more because a writer took long. False when the claim is gone.
+  Result<bool> insist(const meta::Claim& claim, const std::function<Result<bool>()>& ask,
+                      const std::stop_token& stop);
   void forget_old();
   bool is_canceled(const std::string& id);
 

@@ -36,6 +36,16 @@ class DeletionConformance : public MetadataStoreConformance {
     put(repository, made);
   }
 
+  // As the collector does, in small steps.
+  size_t forget_older_than(WallTime before) {
+    size_t count = 0;
+    while (true) {
+      const auto some = store().forget_deletions(before, 2).value();
+      count += some.deletions;
+      if (!some.more) return count;
+    }
+  }
+
   // The collector's step, with everything old.
   size_t unlink_all() {
     fixture().clock().advance(std::chrono::hours(1));
@@ -410,7 +420,7 @@ TEST_P(DeletionConformance, ARepositoryGoesWithTheLastOfItsDeletions) {
   ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
 
   fixture().clock().advance(std::chrono::hours(1));
-  EXPECT_EQ(store().forget_deletions(fixture().clock().wall(), 10).value(), 2u);
+  EXPECT_EQ(forget_older_than(fixture().clock().wall()), 2u);
 
   EXPECT_EQ(deletion_count(), 0u);
   EXPECT_FALSE(store().is_linked(digest("layer")).value());
@@ -425,11 +435,61 @@ TEST_P(DeletionConformance, ForgetsWhatIsOld) {
   ASSERT_TRUE(store().delete_manifest("a", digest("two"), Undo::kPossible).value());
   const auto hour_ago = fixture().clock().wall() - std::chrono::hours(1);
 
-  EXPECT_EQ(store().forget_deletions(hour_ago - std::chrono::hours(2), 10).value(), 0u);
-  EXPECT_EQ(store().forget_deletions(hour_ago, 10).value(), 1u);
+  EXPECT_EQ(store().forget_deletions(hour_ago - std::chrono::hours(2), 10).value(), Forgotten());
+  EXPECT_EQ(forget_older_than(hour_ago), 1u);
 
   EXPECT_EQ(deletion_count(), 1u);
   EXPECT_EQ(last().digest, digest("two"));
+}
+
+TEST_P(DeletionConformance, BringsNothingBackOfWhatIsBeingForgotten) {
+  put_image("a", "one", {"v"});
+  ASSERT_TRUE(store().delete_tag("a", "v", Undo::kPossible, {}).value());
+  const auto tag = last();
+  for (const auto* text : {"two", "three", "four"}) put_image("a", text, {text});
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+  const auto deletion = last();
+  fixture().clock().advance(std::chrono::hours(1));
+
+  // The tag's goes, and a part of the repository's, or all.
+  ASSERT_GE(store().forget_deletions(fixture().clock().wall(), 3)->deletions, 1u);
+  fixture().reopen();
+  while (store().forget_deletions(fixture().clock().wall(), 1)->deletions == 0) {
+    EXPECT_FALSE(store().restore(deletion.id).value());
+    EXPECT_FALSE(store().deletion(deletion.id).value());
+    EXPECT_FALSE(store().forget(deletion.id).value());
+    EXPECT_EQ(deletion_count(), 0u);
+    EXPECT_FALSE(store().repository_exists("a").value());
+    EXPECT_FALSE(store().blob_size("a", digest("layer")).value());
+    fixture().reopen();
+  }
+
+  EXPECT_FALSE(store().restore(tag.id).value());
+  EXPECT_FALSE(store().is_linked(digest("layer")).value());
+}
+
+TEST_P(DeletionConformance, ARepositoryBeginsAnewWhileTheOldOneIsBeingForgotten) {
+  for (const auto* text : {"one", "two", "three"}) put_image("a", text, {text});
+  ASSERT_TRUE(store().link_blob("a", digest("no manifest's"), 1));
+  ASSERT_TRUE(store().delete_repository("a", Undo::kPossible).value());
+  fixture().clock().advance(std::chrono::hours(1));
+  const auto now = fixture().clock().wall();
+
+  for (const auto* text : {"two", "new"}) {
+    ASSERT_TRUE(store().forget_deletions(now, 2));
+    put_image("a", text, {"v"});
+  }
+  forget_older_than(now);
+
+  EXPECT_EQ(bytes_of("a", "v"), "new");
+  EXPECT_EQ(bytes_of("a", digest("two")), "two");
+  EXPECT_EQ(bytes_of("a", digest("one")), "absent");
+  EXPECT_EQ(bytes_of("a", digest("three")), "absent");
+  EXPECT_TRUE(store().blob_size("a", digest("layer")).value());
+  EXPECT_FALSE(store().blob_size("a", digest("no manifest's")).value());
+  unlink_all();
+  EXPECT_FALSE(store().is_linked(digest("no manifest's")).value());
+  EXPECT_TRUE(store().is_linked(digest("layer")).value());
 }
 
 TEST_P(DeletionConformance, ListsDeletionsNewestFirstAndInPages) {

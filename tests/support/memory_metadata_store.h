@@ -59,7 +59,7 @@ class MemoryMetadataStore final : public meta::MetadataStore {
   Result<std::optional<meta::Restored>> restore(int64_t id,
                                                 const std::optional<meta::TagMove>& move) override;
   Result<bool> forget(int64_t id) override;
-  Result<size_t> forget_deletions(WallTime before, size_t limit) override;
+  Result<meta::Forgotten> forget_deletions(WallTime before, size_t limit) override;
   Result<std::vector<meta::ListedManifest>> manifests(Text repository, const Digest& after,
                                                       size_t limit) override;
   Result<std::optional<std::vector<std::string>>> tags(Text repository, Text after,

@@ -22,12 +22,17 @@ struct Link {
 struct Manifest {
   int64_t id = 0;
   meta::StoredManifest stored;
-  std::vector<oci::Digest> names;  // blobs and others
+  std::vector<oci::Digest> names;  // the blobs that it needs, then what else it names
+  size_t needed = 0;               // of them
   std::optional<oci::Digest> subject;
   oci::Descriptor descriptor;
   int64_t deletion = 0;  // 0: it is there
 
   bool has(const oci::Digest& blob) const { return std::ranges::find(names, blob) != names.end(); }
+  bool needs(const oci::Digest& blob) const {
+    const auto end = names.begin() + static_cast<std::ptrdiff_t>(needed);
+    return std::find(names.begin(), end, blob) != end;
+  }
   bool belongs_to(const oci::Digest& image) const {
     const auto& type = descriptor.artifact_type;
     return subject == image &&
@@ -347,6 +352,7 @@ inline Result<meta::PutManifestOutcome> MemoryMetadataStore::put_manifest(
     stored.stored = {{manifest.digest, manifest.media_type, manifest.bytes.size()},
                      std::string(as_text(manifest.bytes))};
     stored.names = manifest.blobs;
+    stored.needed = manifest.blobs.size();
     stored.names.insert(stored.names.end(), manifest.named.begin(), manifest.named.end());
     stored.subject = manifest.subject;
     stored.descriptor = manifest.descriptor;
@@ -537,14 +543,15 @@ inline Result<bool> MemoryMetadataStore::forget(int64_t id) {
   return true;
 }
 
-inline Result<size_t> MemoryMetadataStore::forget_deletions(WallTime before, size_t limit) {
+// One at a time, the whole of it.
+inline Result<meta::Forgotten> MemoryMetadataStore::forget_deletions(WallTime before, size_t) {
   const auto lock = enter();
   std::vector<int64_t> old;
   for (const auto& [id, deleted] : data_->deletions)
-    if (deleted.time < before && old.size() < limit) old.push_back(id);
-  for (const auto id : old)
-    if (data_->deletions.contains(id)) data_->forget(id);
-  return old.size();
+    if (deleted.time < before) old.push_back(id);
+  if (old.empty()) return meta::Forgotten();
+  data_->forget(old.front());
+  return meta::Forgotten{.deletions = 1, .more = old.size() > 1};
 }
 
 inline Result<std::vector<meta::ListedManifest>> MemoryMetadataStore::manifests(Text repository,
