@@ -429,6 +429,24 @@ TEST_F(Auth, ExchangesATokenForADaysRightToReadImages) {
       401);
 }
 
+TEST_F(Auth, TakesProfilesOfPublicImagesFromThoseWhoLoggedInOnly) {
+  const auto pushed = push_tag("owner", "public/app", "v1");
+  const auto path =
+      "/runnel/v1/public/app/_profiles/" + pushed.header("Docker-Content-Digest") + "?node=one";
+  const auto layer = oci::Digest::of(as_bytes("layer")).to_string();
+  const auto start =
+      fmt::format(R"({{"version":1,"image":"i","layers":["{}"],"chunks":[[0,1]]}})", layer);
+
+  const auto refused = send("POST", path, start);
+
+  EXPECT_EQ(refused.status, 401);
+  EXPECT_NE(refused.header("WWW-Authenticate").find("repository:public/app:pull"),
+            std::string::npos);
+  EXPECT_EQ(get(path).status, 404);
+  EXPECT_EQ(as("reader", "POST", path, start).status, 204);
+  EXPECT_EQ(get(path).status, 200);
+}
+
 TEST_F(Auth, ForgetsTokensOfPeopleWhoAreTakenOut) {
   const auto digest = blob_of("team/app", "x");
   const auto token = token_for("reader", "repository:team/app:pull");

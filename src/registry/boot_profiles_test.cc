@@ -106,7 +106,7 @@ TEST_F(BootProfilesTest, AreMadeAnewWhenMoreThanATenthOfTheHotSetChanges) {
   put_artifact(image, 1);
   ASSERT_TRUE(note_boot_profile(store_, repository, image, chunks_up_to(20), 1, kNoted));
   const auto wanted = [&](uint32_t chunks) {
-    EXPECT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(chunks)));
+    EXPECT_TRUE(cast_vote(store_, repository, image, {"", "node"}, chunks_up_to(chunks)));
     return wanted_boot(store_, repository, image).value();
   };
 
@@ -123,7 +123,7 @@ TEST_F(BootProfilesTest, OneThatWasNotedAndNeverPublishedIsStillWanted) {
   const std::string repository(kTeam);
   const auto image = put_image(kTeam, "image");
   put_artifact(image, 1);
-  ASSERT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(20)));
+  ASSERT_TRUE(cast_vote(store_, repository, image, {"", "node"}, chunks_up_to(20)));
   ASSERT_TRUE(note_boot_profile(store_, repository, image, chunks_up_to(20), 2, kNoted));
 
   const auto wanted = wanted_boot(store_, repository, image).value();
@@ -143,7 +143,7 @@ TEST_F(BootProfilesTest, OfAnImageThatIsNoneFailWithTheReason) {
   const std::string repository(kTeam);
   const auto image = put_image(kTeam, "image");
   put_artifact(image, 1);
-  ASSERT_TRUE(cast_vote(store_, repository, image, "node", chunks_up_to(20)));
+  ASSERT_TRUE(cast_vote(store_, repository, image, {"", "node"}, chunks_up_to(20)));
   auto wanted = wanted_boot(store_, repository, image).value();
   ASSERT_TRUE(wanted);
 

@@ -9,11 +9,18 @@ namespace runnel::registry {
 namespace {
 
 constexpr std::string_view kKind = "profile-vote";
-constexpr size_t kVoterDigits = 16;
+constexpr size_t kDigits = 16;  // of a principal, and of one of its nodes
 constexpr size_t kSweep = 100;
 constexpr int kAttempts = 10;  // to replace a vote that is cast twice at a time
 
-// "team/app sha256:… 0123456789abcdef": a space is in no name, and sorts before all that may be.
+// Of a name that may have any length.
+std::string digits_of(std::string_view name) {
+  return std::string(oci::Digest::of(as_bytes(name)).hex().substr(0, kDigits));
+}
+
+// "team/app sha256:… 0123456789abcdef0123456789abcdef": a space is in no name, and sorts before all
+// that may be. The last part is the principal, and the node. (Votes that have been there for long
+// may have 16 digits for both.)
 std::string prefix_of(std::string_view repository, const oci::Digest& image) {
   return fmt::format("{} {} ", repository, image);
 }
@@ -28,16 +35,24 @@ std::optional<std::pair<std::string, oci::Digest>> voted_in(const std::string& n
   return std::pair(name.substr(0, space), *std::move(image));
 }
 
-Result<std::vector<meta::Document>> votes_of(meta::MetadataStore& metadata,
-                                             const std::string& prefix) {
+Result<std::vector<meta::Document>> votes_with(meta::MetadataStore& metadata,
+                                               const std::string& prefix) {
   RUNNEL_TRY(auto votes, metadata.documents(kKind, prefix, kMaxVotes));
   std::erase_if(votes, [&](const auto& each) { return !each.name.starts_with(prefix); });
   return votes;
 }
 
-Result<void> make_room(meta::MetadataStore& metadata, const std::string& prefix) {
-  RUNNEL_TRY(const auto votes, votes_of(metadata, prefix));
-  if (votes.size() < kMaxVotes) return {};
+// For a vote whose name begins with `prefix` and then `principal`, which is empty for anyone's.
+Result<void> make_room(meta::MetadataStore& metadata, const std::string& prefix,
+                       const std::string& principal) {
+  RUNNEL_TRY(auto votes, votes_with(metadata, prefix));
+  const auto is_others = [&](const meta::Document& each) {
+    return !each.name.starts_with(prefix + principal);
+  };
+  const auto own = votes.size() - static_cast<size_t>(std::ranges::count_if(votes, is_others));
+  const bool too_many_own = !principal.empty() && own >= kMaxVotesOfPrincipal;
+  if (!too_many_own && votes.size() < kMaxVotes) return {};
+  if (too_many_own) std::erase_if(votes, is_others);
   const auto oldest = std::ranges::min_element(votes, {}, &meta::Document::version);
   RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kKind, oldest->name));
   return {};
@@ -46,17 +61,17 @@ Result<void> make_room(meta::MetadataStore& metadata, const std::string& prefix)
 }  // namespace
 
 Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repository,
-                       const oci::Digest& image, std::string_view voter,
+                       const oci::Digest& image, const Voter& voter,
                        const artifact::Profile& profile) {
   const auto body = artifact::to_json(profile);
   if (body.size() > kMaxVoteBytes)
     return fail(Code::kExhausted, "a profile of {} bytes, at most {}", body.size(), kMaxVoteBytes);
   const auto prefix = prefix_of(repository, image);
-  const auto name =
-      prefix + std::string(oci::Digest::of(as_bytes(voter)).hex().substr(0, kVoterDigits));
+  const auto principal = voter.principal.empty() ? std::string() : digits_of(voter.principal);
+  const auto name = prefix + principal + digits_of(voter.principal + "\n" + voter.node);
   for (int attempt = 1;; ++attempt) {
     RUNNEL_TRY(const auto before, metadata.document(kKind, name));
-    if (!before) RUNNEL_DO(make_room(metadata, prefix));
+    if (!before) RUNNEL_DO(make_room(metadata, prefix, principal));
     const auto put = metadata.put_document(kKind, name, body, before ? before->version : 0);
     if (put) return {};
     if (put.error().code != Code::kConflict || attempt == kAttempts)
@@ -64,16 +79,26 @@ Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repositor
   }
 }
 
+Result<std::vector<meta::Document>> votes_of(meta::MetadataStore& metadata,
+                                             std::string_view repository,
+                                             const oci::Digest& image) {
+  return votes_with(metadata, prefix_of(repository, image));
+}
+
+Result<Voted> merge_votes(const std::vector<meta::Document>& votes) {
+  std::vector<artifact::Profile> profiles;
+  for (const auto& each : votes) {
+    auto profile = artifact::parse_profile(as_bytes(each.body));
+    if (!profile) return std::unexpected(profile.error().in(each.name));
+    profiles.push_back(*std::move(profile));
+  }
+  return Voted{.profile = artifact::merge_profiles(profiles), .votes = profiles.size()};
+}
+
 Result<Voted> count_votes(meta::MetadataStore& metadata, std::string_view repository,
                           const oci::Digest& image) {
-  RUNNEL_TRY(const auto documents, votes_of(metadata, prefix_of(repository, image)));
-  std::vector<artifact::Profile> votes;
-  for (const auto& each : documents) {
-    auto vote = artifact::parse_profile(as_bytes(each.body));
-    if (!vote) return std::unexpected(vote.error().in(each.name));
-    votes.push_back(*std::move(vote));
-  }
-  return Voted{.profile = artifact::merge_profiles(votes), .votes = votes.size()};
+  RUNNEL_TRY(const auto votes, votes_of(metadata, repository, image));
+  return merge_votes(votes);
 }
 
 Result<std::optional<VotedImage>> next_voted(meta::MetadataStore& metadata, std::string after) {

@@ -15,8 +15,10 @@ class ProfileVotesTest : public testing::Test {
   }
   static oci::Digest image(std::string_view name) { return oci::Digest::of(as_bytes(name)); }
 
-  void cast(std::string_view name, std::string_view voter, uint32_t chunk) {
-    const auto done = cast_vote(store_, "team/app", image(name), voter, start_of(chunk));
+  void cast(std::string_view name, const std::string& node, uint32_t chunk,
+            const std::string& principal = "") {
+    const auto done =
+        cast_vote(store_, "team/app", image(name), {principal, node}, start_of(chunk));
     ASSERT_TRUE(done) << done.error().message;
   }
   Voted count(std::string_view name) {
@@ -46,7 +48,7 @@ TEST_F(ProfileVotesTest, ANodesLastVoteCounts) {
 TEST_F(ProfileVotesTest, EachImageWithVotesIsFoundOnce) {
   for (const auto* name : {"a", "b"})
     for (const auto* node : {"node 1", "node 2", "node 3"}) cast(name, node, 1);
-  ASSERT_TRUE(cast_vote(store_, "team/app2", image("a"), "node", start_of(3)));
+  ASSERT_TRUE(cast_vote(store_, "team/app2", image("a"), {"", "node"}, start_of(3)));
   ASSERT_TRUE(store_.put_document("profile-vote", "none of ours", "{}", 0));
 
   std::vector<std::pair<std::string, oci::Digest>> found;
@@ -65,7 +67,7 @@ TEST_F(ProfileVotesTest, EachImageWithVotesIsFoundOnce) {
 TEST_F(ProfileVotesTest, VotesForAnotherImageOrRepositoryAreOthers) {
   cast("a", "node", 1);
   cast("b", "node", 2);
-  ASSERT_TRUE(cast_vote(store_, "team/app2", image("a"), "node", start_of(3)));
+  ASSERT_TRUE(cast_vote(store_, "team/app2", image("a"), {"", "node"}, start_of(3)));
 
   EXPECT_EQ(count("a").profile, start_of(1));
   EXPECT_EQ(count("b").profile, start_of(2));
@@ -82,12 +84,32 @@ TEST_F(ProfileVotesTest, AFullImageForgetsWhoVotedLongestAgo) {
   EXPECT_EQ(count("a").votes, kMaxVotes) << "it had lost its place, and takes another's";
 }
 
+TEST_F(ProfileVotesTest, OnePrincipalHasFewVotesHoweverManyNodesItNames) {
+  for (int i = 0; i < 3; ++i) cast("a", "node " + std::to_string(i), 1, "user:honest");
+  for (size_t i = 0; i < 2 * kMaxVotes; ++i)
+    cast("a", "node " + std::to_string(i), 2, "user:greedy");
+
+  const auto voted = count("a");
+  EXPECT_EQ(voted.votes, 3 + kMaxVotesOfPrincipal);
+  EXPECT_EQ(std::ranges::count(voted.profile.chunks, 1u, &artifact::Profile::Chunk::chunk), 1);
+}
+
+TEST_F(ProfileVotesTest, APrincipalsNewNodeTakesThePlaceOfItsOldestOne) {
+  for (size_t i = 0; i <= kMaxVotesOfPrincipal; ++i)
+    cast("a", "node " + std::to_string(i), static_cast<uint32_t>(i), "token:ci");
+  cast("a", "node 5", 5, "token:ci");
+
+  const auto voted = count("a");
+  EXPECT_EQ(voted.votes, kMaxVotesOfPrincipal);
+  EXPECT_EQ(std::ranges::count(voted.profile.chunks, 0u, &artifact::Profile::Chunk::chunk), 0);
+}
+
 TEST_F(ProfileVotesTest, AVoteThatIsTooLargeChangesNothing) {
   cast("a", "node", 1);
   auto large = start_of(1);
   large.chunks.resize(100'000, {0, 1'000'000});
 
-  const auto done = cast_vote(store_, "team/app", image("a"), "node", large);
+  const auto done = cast_vote(store_, "team/app", image("a"), {"", "node"}, large);
 
   ASSERT_FALSE(done);
   EXPECT_EQ(done.error().code, Code::kExhausted);

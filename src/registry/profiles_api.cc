@@ -41,7 +41,13 @@ std::unexpected<Refusal> absent(const Route& image) {
                 fmt::format("{} has no manifest {}", image.repository, image.target));
 }
 
-// Whoever may read the manifest.
+// Nobody knows how many of those who did not are one.
+Refusal must_log_in(const Gate& gate, const Route& image, const net::Request& request) {
+  const access::Scope pull(image.repository, {access::Action::kContentRead});
+  return gate.unauthorized(request, to_string(pull), "", "log in to tell of starts");
+}
+
+// Whoever may read the manifest; to vote, only who has logged in.
 net::awaitable<std::expected<std::string, Refusal>> let_in(Services& services, const Route& image,
                                                            net::Request& request) {
   if (services.gate == nullptr) co_return std::string();
@@ -62,6 +68,8 @@ net::awaitable<std::expected<std::string, Refusal>> let_in(Services& services, c
     const auto checked = co_await net::on_pool(services.readers, std::move(work));
     if (!checked) co_return std::unexpected(checked.error());
   }
+  if (request.method == "POST" && caller->is_anonymous())
+    co_return std::unexpected(must_log_in(*services.gate, image, request));
   co_return caller->id();
 }
 
@@ -73,13 +81,12 @@ std::expected<oci::Digest, Refusal> check_present(Services& services, const Rout
   return digest;
 }
 
-std::expected<std::string, Refusal> voter_of(const net::Request& request,
-                                             const std::string& principal) {
+std::expected<Voter, Refusal> voter_of(const net::Request& request, const std::string& principal) {
   const auto node = request.query.first("node").value_or("");
   if (node.empty() || node.size() > kMaxNodeId)
     return refuse(400, "UNSUPPORTED",
                   fmt::format("\"node\" names who tells it, with 1 to {} characters", kMaxNodeId));
-  return principal + "\n" + std::string(node);
+  return Voter{.principal = principal, .node = std::string(node)};
 }
 
 Answer vote(Services& services, const Route& image, const net::Request& request,
@@ -106,9 +113,7 @@ Result<std::optional<json::object>> hot_pack(Services& services, const Route& im
   return out;
 }
 
-Answer show(Services& services, const Route& image) {
-  RUNNEL_TRY(const auto digest, check_present(services, image));
-  RUNNEL_TRY(const auto voted, count_votes(services.metadata, image.repository, digest));
+Answer show(Services& services, const Route& image, const oci::Digest& digest, const Voted& voted) {
   RUNNEL_TRY(auto pack, hot_pack(services, image, digest));
   if (voted.votes == 0)
     return refuse(
@@ -123,6 +128,16 @@ Answer show(Services& services, const Route& image) {
   auto response = json_response(200, "application/json", json::serialize(shown));
   response.headers.add("Cache-Control", "no-store");
   return response;
+}
+
+net::awaitable<Answer> show_profile(Services& services, const Route& image) {
+  auto check = [&] { return check_present(services, image); };
+  const auto digest = co_await net::on_pool(services.readers, std::move(check));
+  if (!digest) co_return std::unexpected(digest.error());
+  const auto voted = co_await services.merged_votes.find(image.repository, *digest);
+  if (!voted) co_return std::unexpected(voted.error());
+  auto work = [&] { return show(services, image, *digest, **voted); };
+  co_return co_await net::on_pool(services.readers, std::move(work));
 }
 
 net::awaitable<Answer> receive_vote(Services& services, const Route& image,
@@ -154,10 +169,7 @@ net::awaitable<Answer> handle_profiles(Services& services, net::Request& request
   if (!principal) co_return std::unexpected(principal.error());
   if (request.method == "POST")
     co_return co_await receive_vote(services, *image, request, *principal, body);
-  if (request.method == "GET") {
-    auto work = [&] { return show(services, *image); };
-    co_return co_await net::on_pool(services.readers, std::move(work));
-  }
+  if (request.method == "GET") co_return co_await show_profile(services, *image);
   Refusal refusal(405, "UNSUPPORTED",
                   fmt::format("{} is not possible here", quote(request.method)));
   refusal.headers.add("Allow", "GET, POST");

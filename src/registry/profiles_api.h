@@ -6,7 +6,8 @@
 //   same
 //        200                                              form, with "votes": how many there are
 //
-// DIGEST is the manifest of one platform. Both need what a pull of the image needs.
+// DIGEST is the manifest of one platform. Both need what a pull of the image needs; to tell, one
+// must have logged in besides, where there is authentication.
 #pragma once
 
 #include "registry/reply.h"

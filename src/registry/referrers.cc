@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <span>
 #include <utility>
 
 #include "oci/document.h"
@@ -10,6 +11,10 @@
 namespace runnel::registry {
 
 namespace {
+
+// Of the fallback tag's index: whoever may push decides how many there are, and each is looked up.
+// Its newest ones are its last, for clients add to it.
+constexpr size_t kMostFallbackEntries = 500;
 
 // "sha256-HEX"; of a longer digest the first 64 digits (distribution-spec, "Referrers Tag Schema").
 std::string fallback_tag(const oci::Digest& subject) {
@@ -26,8 +31,12 @@ Result<std::vector<oci::Descriptor>> fallback_entries(meta::MetadataStore& metad
   if (!stored) return entries;
   auto index = oci::parse_index(as_bytes(stored->bytes), stored->info.media_type);
   if (!index) return entries;  // some manifest under such a tag
-  for (auto& entry : index->manifests) {
-    if (!types.empty() && std::ranges::find(types, entry.artifact_type) == types.end()) continue;
+  auto& wanted = index->manifests;
+  std::erase_if(wanted, [&](const oci::Descriptor& entry) {
+    return !types.empty() && std::ranges::find(types, entry.artifact_type) == types.end();
+  });
+  const auto left_out = wanted.size() - std::min(wanted.size(), kMostFallbackEntries);
+  for (auto& entry : std::span(wanted).subspan(left_out)) {
     RUNNEL_TRY(const bool listed, metadata.is_referrer(repository, subject, entry.digest));
     if (listed) continue;
     RUNNEL_TRY(const auto present, metadata.manifest_info(repository, entry.digest));

@@ -27,7 +27,7 @@ using IsListed = std::function<Result<bool>(std::string_view digest)>;
 // page), as long as it stays below `max_bytes`; but one entry at least, if there is any. The first
 // page also has the entries of the index behind the tag "sha256-HEX", where clients of registries
 // without this list keep it, unless the list has them already or the repository does not have them
-// at all.
+// at all; the last 500 of them.
 Result<ReferrersPage> referrers_page(meta::MetadataStore& metadata, std::string_view repository,
                                      const oci::Digest& subject, const meta::ArtifactTypes& types,
                                      std::optional<int64_t> before, const IsListed& is_listed,

@@ -83,6 +83,20 @@ TEST_F(ReferrersTest, AreAnEmptyIndexForWhatNobodyRefersTo) {
   EXPECT_FALSE(page.next);
 }
 
+// Whoever may push makes the index as long as they like, and each entry is looked up.
+TEST_F(ReferrersTest, HaveTheLastEntriesOfALongFallbackIndexOnly) {
+  const auto old = put_artifact("t", false, {{"n", "old"}});
+  const auto newer = put_artifact("t", false, {{"n", "newer"}});
+  std::vector<std::pair<oci::Digest, std::string>> entries(300, {old, "t"});
+  entries.insert(entries.end(), 500, {newer, "t"});
+  entries.insert(entries.end(), 100, {old, "another type"});
+  put_fallback(entries);
+
+  const auto page = digests_of(first_page({"t"}));
+
+  EXPECT_EQ(page, std::vector(500, newer));
+}
+
 TEST_F(ReferrersTest, AreCutIntoPagesByTheirSize) {
   std::vector<oci::Digest> newest_first;
   for (int i = 0; i < 5; ++i)

@@ -7,6 +7,7 @@
 #include "registry/config.h"
 #include "registry/gate.h"
 #include "registry/image_scope.h"
+#include "registry/merged_votes.h"
 #include "registry/rate_limiter.h"
 #include "registry/readable_blobs.h"
 #include "registry/uploads.h"
@@ -31,6 +32,7 @@ struct Services {
         writers(w),
         readable_blobs(m),
         image_rights(m),
+        merged_votes(m),
         manifest_reads(c.limits.manifests_per_minute, t) {}
 
   // For how long deletions can be undone now.
@@ -49,6 +51,7 @@ struct Services {
   WorkerPool& writers;
   ReadableBlobs readable_blobs;
   ImageRights image_rights;
+  MergedVotes merged_votes;
   RateLimiter manifest_reads;
   Conversions* conversions = nullptr;     // null when they are switched off
   BootRenewal* renewal = nullptr;         // as well

@@ -389,6 +389,14 @@ def test_who_may_pull_an_image_may_tell_of_its_starts_and_nobody_else(guarded):
     assert owner("GET", may).json()["votes"] == 1
     assert owner("GET", may_not).json()["errors"][0]["code"] == "PROFILE_UNKNOWN"
 
+    # Everyone pulls this one, and whoever did not log in could be any number of nodes.
+    public, nobody = profiles("public/told"), Calls(guarded.host)
+    refused = nobody("POST", public, body)
+    assert refused.status == 401
+    assert 'scope="repository:public/told:pull"' in refused["WWW-Authenticate"]
+    assert reader("POST", public, body).status == 204
+    assert nobody("GET", public).json()["votes"] == 1
+
 
 def test_manifests_that_nothing_leads_to_are_listed(run, ask, call):
     lost = push_image(call, "untagged/app", "v1", b'{"a":1}')
