@@ -232,7 +232,8 @@ TEST_P(RemoteRegistries, ReferrersAreFoundWhateverTheRegistryCan) {
   auto all = repository().referrers(subject.digest);
   ASSERT_TRUE(all) << all.error().message;
   EXPECT_EQ(all->manifests.size(), 2u);
-  auto one = repository().referrers(subject.digest, {"application/vnd.example.2"});
+  auto one =
+      repository().referrers(subject.digest, {.artifact_types = {"application/vnd.example.2"}});
   ASSERT_TRUE(one) << one.error().message;
   ASSERT_EQ(one->manifests.size(), 1u);
   EXPECT_EQ(one->manifests.front().annotations.at("mark"), "2");
