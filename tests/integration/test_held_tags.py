@@ -81,6 +81,7 @@ def test_a_tag_that_is_deleted_does_not_appear_later(registry, call, tmp_path):
     hold(call, 600)
     name = registry.push(slow_image(tmp_path / "slow"), f"{REPOSITORY}:v1")
     worker = registry.hold_worker()
+    assert call("DELETE", f"/v2/{REPOSITORY}/manifests/v1").status == 202
     assert call("DELETE", f"/v2/{REPOSITORY}/manifests/v1").status == 404
 
     os.kill(worker, signal.SIGCONT)
