@@ -296,9 +296,9 @@ class MetadataStore {
   virtual Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
                                    const oci::Digest& digest) = 0;
 
-  // Whether the blob is the configuration or a layer of the manifest, or of one of the newest
-  // `referrers` that refer to it, as NewManifest named them. False when the manifest is not there.
-  virtual Result<bool> needs_blob(std::string_view repository, const oci::Digest& manifest,
+  // Whether the manifest names the blob, whatever as, or one of the newest `referrers` that refer
+  // to it does. False when the manifest is not there.
+  virtual Result<bool> names_blob(std::string_view repository, const oci::Digest& manifest,
                                   const oci::Digest& blob, size_t referrers) = 0;
 
   // The one call that a power loss may undo: the client then begins again.

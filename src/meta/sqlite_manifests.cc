@@ -293,7 +293,7 @@ Result<bool> SqliteStore::is_referrer(std::string_view repository, const oci::Di
   return rows.next();
 }
 
-Result<bool> SqliteStore::needs_blob(std::string_view repository, const oci::Digest& manifest,
+Result<bool> SqliteStore::names_blob(std::string_view repository, const oci::Digest& manifest,
                                      const oci::Digest& blob, size_t referrers) {
   RUNNEL_TRY(const auto connection, reader());
   RUNNEL_TRY(auto rows,
@@ -301,10 +301,10 @@ Result<bool> SqliteStore::needs_blob(std::string_view repository, const oci::Dig
                                "JOIN manifests m ON m.repository = r.id "
                                "WHERE r.name = ?1 AND m.digest = ?2 AND m.deletion IS NULL "
                                "AND (EXISTS (SELECT 1 FROM manifest_references f "
-                               "WHERE f.repository = r.id AND f.digest = ?3 AND f.kind = 0 "
+                               "WHERE f.repository = r.id AND f.digest = ?3 "
                                "AND f.manifest = m.id) "
                                "OR EXISTS (SELECT 1 FROM manifest_references f "
-                               "WHERE f.repository = r.id AND f.digest = ?3 AND f.kind = 0 "
+                               "WHERE f.repository = r.id AND f.digest = ?3 "
                                "AND f.manifest IN (SELECT a.id FROM manifests a "
                                "WHERE a.repository = r.id AND a.subject = ?2 "
                                "AND a.deletion IS NULL ORDER BY a.id DESC LIMIT ?4)))",

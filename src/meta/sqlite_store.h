@@ -97,7 +97,7 @@ class SqliteStore final : public MetadataStore {
                                const VisitReferrer& visit) override;
   Result<bool> is_referrer(std::string_view repository, const oci::Digest& subject,
                            const oci::Digest& digest) override;
-  Result<bool> needs_blob(std::string_view repository, const oci::Digest& manifest,
+  Result<bool> names_blob(std::string_view repository, const oci::Digest& manifest,
                           const oci::Digest& blob, size_t referrers) override;
 
   Result<void> create_upload(const Upload& upload) override;

@@ -51,7 +51,7 @@ class Search {
     if (route_.kind == Route::Kind::kReferrers) return false;  // of what belongs to it: nobody asks
     if (route_.kind == Route::Kind::kManifest)
       return metadata_.is_referrer(route_.repository, manifest, target_);
-    return metadata_.needs_blob(route_.repository, manifest, target_, kMostReferrers);
+    return metadata_.names_blob(route_.repository, manifest, target_, kMostReferrers);
   }
 
   // Nothing of what is no index any more.

@@ -93,6 +93,20 @@ TEST_F(ImageScopeTest, AsksAboutEachImageAndEachManifestOfAnIndexOnce) {
   EXPECT_TRUE(belongs(blob("31"), images));
 }
 
+TEST_F(ImageScopeTest, ReachesALayerThatMayLieElsewhereAndIsHere) {
+  oci::Manifest made;
+  made.media_type = oci::kOciManifest;
+  made.config = descriptor_of("config", oci::kOciConfig);
+  made.layers = {descriptor_of("elsewhere", oci::kOciLayerTar)};
+  made.layers.front().urls = {"https://elsewhere.example/layer"};
+  const auto digest = put(store_, oci::to_json(made));
+  EXPECT_FALSE(belongs(blob("elsewhere"), {digest}));
+
+  ASSERT_TRUE(store_.link_blob(kRepository, oci::Digest::of(as_bytes("elsewhere")), 9));
+
+  EXPECT_TRUE(belongs(blob("elsewhere"), {digest}));
+}
+
 TEST_F(ImageScopeTest, LooksForNothingThatTheRepositoryDoesNotHave) {
   std::vector<std::string> children;
   for (int i = 0; i < 32; ++i) {

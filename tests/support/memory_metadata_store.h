@@ -68,7 +68,7 @@ class MemoryMetadataStore final : public meta::MetadataStore {
                                const meta::ArtifactTypes& types, int64_t before,
                                const meta::VisitReferrer& visit) override;
   Result<bool> is_referrer(Text repository, const Digest& subject, const Digest& digest) override;
-  Result<bool> needs_blob(Text repository, const Digest& manifest, const Digest& blob,
+  Result<bool> names_blob(Text repository, const Digest& manifest, const Digest& blob,
                           size_t referrers) override;
   Result<void> create_upload(const meta::Upload& upload) override;
   Result<std::optional<meta::Upload>> upload(Text repository, Text id) override;

@@ -22,17 +22,12 @@ struct Link {
 struct Manifest {
   int64_t id = 0;
   meta::StoredManifest stored;
-  std::vector<oci::Digest> names;  // the blobs that it needs, then what else it names
-  size_t needed = 0;               // of them
+  std::vector<oci::Digest> names;  // blobs and others
   std::optional<oci::Digest> subject;
   oci::Descriptor descriptor;
   int64_t deletion = 0;  // 0: it is there
 
   bool has(const oci::Digest& blob) const { return std::ranges::find(names, blob) != names.end(); }
-  bool needs(const oci::Digest& blob) const {
-    const auto end = names.begin() + static_cast<std::ptrdiff_t>(needed);
-    return std::find(names.begin(), end, blob) != end;
-  }
   bool belongs_to(const oci::Digest& image) const {
     const auto& type = descriptor.artifact_type;
     return subject == image &&
@@ -352,7 +347,6 @@ inline Result<meta::PutManifestOutcome> MemoryMetadataStore::put_manifest(
     stored.stored = {{manifest.digest, manifest.media_type, manifest.bytes.size()},
                      std::string(as_text(manifest.bytes))};
     stored.names = manifest.blobs;
-    stored.needed = manifest.blobs.size();
     stored.names.insert(stored.names.end(), manifest.named.begin(), manifest.named.end());
     stored.subject = manifest.subject;
     stored.descriptor = manifest.descriptor;
@@ -619,16 +613,16 @@ inline Result<bool> MemoryMetadataStore::is_referrer(Text repository, const Dige
   return found != nullptr && found->subject == subject;
 }
 
-inline Result<bool> MemoryMetadataStore::needs_blob(Text repository, const Digest& manifest,
+inline Result<bool> MemoryMetadataStore::names_blob(Text repository, const Digest& manifest,
                                                     const Digest& blob, size_t referrers) {
-  auto needing = referrers_before(repository, manifest, {}, std::numeric_limits<int64_t>::max());
+  auto naming = referrers_before(repository, manifest, {}, std::numeric_limits<int64_t>::max());
   const auto lock = enter();
   const auto* found = data_->live_manifest(repository, manifest);
   if (found == nullptr) return false;
-  needing.resize(std::min(needing.size(), referrers));
-  return found->needs(blob) || std::ranges::any_of(needing, [&](const meta::Referrer& each) {
+  naming.resize(std::min(naming.size(), referrers));
+  return found->has(blob) || std::ranges::any_of(naming, [&](const meta::Referrer& each) {
            const auto* referrer = data_->live_manifest(repository, each.digest);
-           return referrer != nullptr && referrer->needs(blob);
+           return referrer != nullptr && referrer->has(blob);
          });
 }
 

@@ -421,34 +421,37 @@ TEST_P(MetadataStoreConformance, ForgetsADeletedReferrer) {
   EXPECT_FALSE(store().is_referrer("a", digest("s"), digest("1")).value());
 }
 
-TEST_P(MetadataStoreConformance, SaysWhichBlobsAManifestAndItsNewestReferrersNeed) {
+TEST_P(MetadataStoreConformance, SaysWhichBlobsAManifestAndItsNewestReferrersName) {
   const auto put_with = [&](NewManifest made, std::string_view blob) {
     ASSERT_TRUE(store().link_blob("a", digest(blob), 1));
     made.blobs = {digest(blob)};
     put("a", made);
   };
-  const auto needs = [&](std::string_view blob, size_t referrers, std::string_view repository) {
-    return store().needs_blob(repository, digest("image"), digest(blob), referrers).value();
+  const auto names = [&](std::string_view blob, size_t referrers, std::string_view repository) {
+    return store().names_blob(repository, digest("image"), digest(blob), referrers).value();
   };
-  put_with(manifest("image"), "layer");
+  auto image = manifest("image");
+  image.named = {digest("elsewhere")};
+  put_with(image, "layer");
   put_with(manifest("other"), "other layer");
   put_with(referrer("old", "image", "t"), "old blob");
   put_with(referrer("new", "image", "t"), "new blob");
 
-  EXPECT_TRUE(needs("layer", 0, "a"));
-  EXPECT_FALSE(needs("new blob", 0, "a"));
-  EXPECT_TRUE(needs("new blob", 1, "a"));
-  EXPECT_FALSE(needs("old blob", 1, "a"));
-  EXPECT_TRUE(needs("old blob", 2, "a"));
-  EXPECT_FALSE(needs("other layer", 2, "a"));
-  EXPECT_FALSE(needs("layer", 2, "b"));
+  EXPECT_TRUE(names("layer", 0, "a"));
+  EXPECT_TRUE(names("elsewhere", 0, "a"));
+  EXPECT_FALSE(names("new blob", 0, "a"));
+  EXPECT_TRUE(names("new blob", 1, "a"));
+  EXPECT_FALSE(names("old blob", 1, "a"));
+  EXPECT_TRUE(names("old blob", 2, "a"));
+  EXPECT_FALSE(names("other layer", 2, "a"));
+  EXPECT_FALSE(names("layer", 2, "b"));
 
   ASSERT_TRUE(store().delete_manifest("a", digest("new"), Undo::kPossible).value());
-  EXPECT_FALSE(needs("new blob", 2, "a"));
-  EXPECT_TRUE(needs("old blob", 1, "a"));
+  EXPECT_FALSE(names("new blob", 2, "a"));
+  EXPECT_TRUE(names("old blob", 1, "a"));
   ASSERT_TRUE(store().delete_manifest("a", digest("image"), Undo::kPossible).value());
-  EXPECT_FALSE(needs("layer", 2, "a"));
-  EXPECT_FALSE(needs("old blob", 2, "a"));
+  EXPECT_FALSE(names("layer", 2, "a"));
+  EXPECT_FALSE(names("old blob", 2, "a"));
 }
 
 TEST_P(MetadataStoreConformance, BindsAnUploadToItsRepository) {
