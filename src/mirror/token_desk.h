@@ -22,7 +22,7 @@
 #include <string>
 #include <vector>
 
-#include "mirror/host_shares.h"
+#include "base/shares.h"
 #include "net/client.h"
 #include "net/server.h"
 #include "remote/hosts.h"
@@ -96,7 +96,7 @@ class TokenDesk {
   std::map<std::string, Issued> issued_;  // by token
   std::deque<std::string> issued_order_;
 
-  HostShares waiting_;  // for hosts' token servers
+  Shares waiting_;  // for hosts' token servers
 };
 
 }  // namespace runnel::mirror

@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 #include <optional>
+
 namespace runnel::registry {
 
 namespace json = boost::json;

@@ -38,10 +38,6 @@ std::string network_of(std::string_view address) {
   return fmt::format("{}/64", text);
 }
 
-LoginLimits::Place::~Place() {
-  if (limits_ != nullptr) limits_->leave(network_);
-}
-
 std::expected<void, Refusal> LoginLimits::check(const std::string& user,
                                                 const std::string& address) {
   if (const auto wait = of_name_.wait(name_at(user, address)))
@@ -55,24 +51,11 @@ std::expected<void, Refusal> LoginLimits::check(const std::string& user,
   return {};
 }
 
-std::expected<LoginLimits::Place, Refusal> LoginLimits::wait_in_line(const std::string& address) {
-  auto network = network_of(address);
-  const std::lock_guard lock(mutex_);
-  const auto found = waiting_of_.find(network);
-  const auto of_it = found == waiting_of_.end() ? 0 : found->second;
-  if (waiting_ >= kMostWaiting || of_it >= kMostOfOneNetwork)
-    return std::unexpected(
-        refuse_until(503, "UNAVAILABLE", "too many passwords are being checked", kAskAgain));
-  ++waiting_;
-  ++waiting_of_[network];
-  return Place(*this, std::move(network));
-}
-
-void LoginLimits::leave(const std::string& network) {
-  const std::lock_guard lock(mutex_);
-  --waiting_;
-  const auto found = waiting_of_.find(network);
-  if (--found->second == 0) waiting_of_.erase(found);
+std::expected<Shares::Place, Refusal> LoginLimits::wait_in_line(const std::string& address) {
+  auto place = waiting_.take(network_of(address));
+  if (place) return *std::move(place);
+  return std::unexpected(
+      refuse_until(503, "UNAVAILABLE", "too many passwords are being checked", kAskAgain));
 }
 
 void LoginLimits::failed(const std::string& user, const std::string& address) {

@@ -25,7 +25,7 @@ class LoginLimitsTest : public testing::Test {
 
   test::FakeClock clock_;
   LoginLimits limits_{2, 6, clock_};
-  std::vector<LoginLimits::Place> places_;
+  std::vector<Shares::Place> places_;
 };
 
 TEST(NetworkOf, IsAnIPv4AddressAndHalfAnIPv6Address) {

@@ -36,8 +36,8 @@ struct Voted {
   size_t votes = 0;
 };
 
-// kExhausted for a profile above kMaxVoteBytes. Its
-// layers and chunks are not looked at: they are matched with an image when a boot blob is made.
+// kExhausted for a profile above kMaxVoteBytes. Its layers and chunks are not looked at: they are
+// matched with an image when a boot blob is made.
 Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repository,
                        const oci::Digest& image, const Voter& voter,
                        const artifact::Profile& profile);

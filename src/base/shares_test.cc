@@ -1,14 +1,14 @@
-#include "mirror/host_shares.h"
+#include "base/shares.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-namespace runnel::mirror {
+namespace runnel {
 namespace {
 
-TEST(HostShares, GiveAHostItsShareAndLeaveTheOthersTheirs) {
-  HostShares shares(2, 3);
+TEST(Shares, GiveAPartyItsShareAndLeaveTheOthersTheirs) {
+  Shares shares(2, 3);
   const auto first = shares.take("a");
   auto second = shares.take("a");
   ASSERT_TRUE(first && second);
@@ -22,9 +22,9 @@ TEST(HostShares, GiveAHostItsShareAndLeaveTheOthersTheirs) {
   EXPECT_TRUE(shares.take("a"));
 }
 
-TEST(HostShares, FollowAPlaceThatIsMoved) {
-  HostShares shares(1, 1);
-  std::vector<HostShares::Place> places;
+TEST(Shares, FollowAPlaceThatIsMoved) {
+  Shares shares(1, 1);
+  std::vector<Shares::Place> places;
   places.push_back(*shares.take("a"));
   EXPECT_FALSE(shares.take("a"));
 
@@ -34,4 +34,4 @@ TEST(HostShares, FollowAPlaceThatIsMoved) {
 }
 
 }  // namespace
-}  // namespace runnel::mirror
+}  // namespace runnel
