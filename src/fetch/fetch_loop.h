@@ -18,11 +18,11 @@
 #include <variant>
 #include <vector>
 
-#include "base/keyed_pool.h"
 #include "fetch/background_gate.h"
 #include "fetch/deadlines.h"
 #include "fetch/fetcher.h"
 #include "fetch/group_sink.h"
+#include "fetch/keyed_pool.h"
 #include "fetch/queue.h"
 
 namespace runnel::fetch {

@@ -1,11 +1,11 @@
-#include "base/keyed_pool.h"
+#include "fetch/keyed_pool.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "base/error.h"
 
-namespace runnel {
+namespace runnel::fetch {
 
 KeyedPool::KeyedPool(size_t threads, size_t most_of_one) : most_of_one_(most_of_one) {
   RUNNEL_CHECK(most_of_one > 0 && most_of_one < threads);
@@ -58,4 +58,4 @@ void KeyedPool::run() {
   }
 }
 
-}  // namespace runnel
+}  // namespace runnel::fetch

@@ -12,7 +12,7 @@
 #include <thread>
 #include <vector>
 
-namespace runnel {
+namespace runnel::fetch {
 
 // submit() may be called from any thread, a task included. The queue is not bounded: who feeds the
 // pool bounds what it has in flight. Tasks must not throw.
@@ -42,4 +42,4 @@ class KeyedPool {
   std::vector<std::thread> threads_;
 };
 
-}  // namespace runnel
+}  // namespace runnel::fetch

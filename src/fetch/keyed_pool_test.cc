@@ -1,11 +1,11 @@
-#include "base/keyed_pool.h"
+#include "fetch/keyed_pool.h"
 
 #include <gtest/gtest.h>
 
 #include <atomic>
 #include <future>
 
-namespace runnel {
+namespace runnel::fetch {
 namespace {
 
 TEST(KeyedPool, RunsEveryTaskBeforeItEnds) {
@@ -60,4 +60,4 @@ TEST(KeyedPool, LetsATaskSubmitATask) {
 }
 
 }  // namespace
-}  // namespace runnel
+}  // namespace runnel::fetch
