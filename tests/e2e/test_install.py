@@ -324,27 +324,19 @@ def test_a_registry_whose_edited_hosts_file_was_kept_can_be_installed_again(mach
     succeeded(machine.uninstall())
 
 
-def test_what_cannot_be_merged_is_refused_with_a_sentence(machine):
+@pytest.mark.parametrize(("text", "why"), [
+    ('host = { "http://x" = { capabilities = ["pull"] } }\n', "by hand"),
+    ('server = "https://harbor.example/v2/dockerhub"\n', "a path other than /v2"),
+], ids=["cannot-be-merged", "cannot-be-followed-by-the-node"])
+def test_a_hosts_file_that_is_refused_stays_and_the_sentence_says_why(machine, text, why):
     hosts = machine.containerd.certs / machine.lab.registry.host / "hosts.toml"
-    hosts.write_text('host = { "http://x" = { capabilities = ["pull"] } }\n')
+    hosts.write_text(text)
     before = machine.files()
 
     refused = machine.install()
 
     assert refused.returncode == 1
-    assert str(hosts) in refused.stderr and "by hand" in refused.stderr
-    assert machine.files() == before
-
-
-def test_a_registry_whose_hosts_file_the_node_cannot_follow_is_refused(machine):
-    hosts = machine.containerd.certs / machine.lab.registry.host / "hosts.toml"
-    hosts.write_text('server = "https://harbor.example/v2/dockerhub"\n')
-    before = machine.files()
-
-    refused = machine.install()
-
-    assert refused.returncode == 1
-    assert str(hosts) in refused.stderr and "a path other than /v2" in refused.stderr
+    assert str(hosts) in refused.stderr and why in refused.stderr
     assert machine.files() == before
 
 

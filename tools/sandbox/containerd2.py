@@ -9,8 +9,7 @@ from pathlib import Path
 from sandbox.containerd import Containerd, run
 from sandbox.services import project_root
 
-_CONFIG = """\
-version = 3
+_HEAD = """\
 root = "{root}/root"
 state = "{root}/state"
 disabled_plugins = [
@@ -26,6 +25,9 @@ disabled_plugins = [
   address = "{socket}.ttrpc"
 [plugins."io.containerd.internal.v1.opt"]
   path = "{root}/opt"
+"""
+
+_CONFIG = "version = 3\n" + _HEAD + """\
 [plugins."io.containerd.grpc.v1.cri"]
   disable_tcp_service = true
   stream_server_address = "127.0.0.1"
@@ -41,23 +43,7 @@ disabled_plugins = [
 """
 
 # As containerd 1.7 had it: an upgrade leaves such a file as it is.
-_CONFIG_2 = """\
-version = 2
-root = "{root}/root"
-state = "{root}/state"
-disabled_plugins = [
-  "io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.btrfs",
-  "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.erofs",
-  "io.containerd.snapshotter.v1.zfs", "io.containerd.nri.v1.nri",
-  "io.containerd.internal.v1.tracing", "io.containerd.tracing.processor.v1.otlp",
-]
-
-[grpc]
-  address = "{socket}"
-[ttrpc]
-  address = "{socket}.ttrpc"
-[plugins."io.containerd.internal.v1.opt"]
-  path = "{root}/opt"
+_CONFIG_2 = "version = 2\n" + _HEAD + """\
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "localhost/none"
   disable_tcp_service = true
