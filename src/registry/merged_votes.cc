@@ -18,6 +18,7 @@ Refusal too_many() {
 
 std::vector<int64_t> versions_of(const std::vector<meta::Document>& votes) {
   std::vector<int64_t> versions;
+  versions.reserve(votes.size());
   for (const auto& each : votes) versions.push_back(each.version);
   return versions;
 }
