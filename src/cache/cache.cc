@@ -5,6 +5,7 @@
 
 #include "base/durable.h"
 #include "base/log.h"
+#include "cache/closed_layers.h"
 #include "cache/disk.h"
 
 namespace runnel::cache {
@@ -72,8 +73,18 @@ Cache::~Cache() {
   write_->finish();
   behind_.reset();
   write_.reset();
-  for (const auto& layer : open_layers()) {
-    if (auto closed = layer->close(); !closed) log::error("{}", closed.error().message);
+  close_layers();
+}
+
+void Cache::close_layers() {
+  for (const auto& [digest, entry] : entries_) {
+    if (!entry.layer) continue;
+    const auto believable = entry.layer->close();
+    if (!believable) log::error("{}", believable.error().message);
+    if (believable && *believable) closed_.insert(digest);
+  }
+  if (auto left = leave_closed_layers(directory_, closed_); !left) {
+    log::error("{}; what the cache has will be hashed before it is believed", left.error().message);
   }
 }
 
@@ -81,6 +92,7 @@ Cache::~Cache() {
 Result<void> Cache::scan() {
   leftovers_ = clock_.now();
   remove_leftovers();
+  RUNNEL_TRY(closed_, take_closed_layers(directory_));
   RUNNEL_TRY(const auto found, scan_layers(directory_));
   for (const auto& layer : found) {
     entries_[layer.digest] = {.bytes = layer.bytes, .used = layer.used};
@@ -111,6 +123,7 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
   }
   const auto directory = path_of(digest);
   RUNNEL_DO(make_directories(directory, 0700, Survives::kProcessDeath));
+  const auto left = closed_.erase(digest) > 0 ? Layer::Left::kClosed : Layer::Left::kAnyhow;
   RUNNEL_TRY(auto layer,
              Layer::open(directory_storage(directory), std::move(table), std::move(source),
                          {.verify = *verify_,
@@ -122,7 +135,8 @@ Result<std::shared_ptr<Layer>> Cache::layer(const oci::Digest& digest, artifact:
                           .read_ahead = options_.read_ahead,
                           .chunks = options_.share_chunks ? &chunks_ : nullptr,
                           .behind = behind_.get(),
-                          .at_work = &at_work_}));
+                          .at_work = &at_work_},
+                         left));
   chunks_.add(layer);
   const std::lock_guard lock(mutex_);
   Entry& entry = entries_[digest];

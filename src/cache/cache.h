@@ -4,9 +4,9 @@
 // It does not hold: images or mounts (node/, engine/), how bytes come over the network (fetch/).
 //
 //   ROOT/cache/lock         held by the process that uses the cache
-//   ROOT/cache/HEX/         a layer: device, validity, and after a clean stop "clean", without
-//                           which no validity bit is believed; the mtime of the empty file "used"
-//                           is its last use
+//   ROOT/cache/clean        after a clean stop: the layers whose validity bits are believed
+//   ROOT/cache/HEX/         a layer: device and validity; the mtime of the empty file "used" is its
+//                           last use
 //   ROOT/cache/HEX.gone/    one that is being deleted: without the rename, a crash could leave the
 //                           bits and take the data; HEX.1.gone, … beside one that could not be
 #pragma once
@@ -71,8 +71,8 @@ class Cache {
   // opening one that is not there takes a block or two.
   void begin();
   // Every RangeSource must have been shut down. Waits for the answers that they still owe to
-  // layers, which use the cache's threads; then syncs, and marks the layers for which that
-  // succeeded as clean.
+  // layers, which use the cache's threads; then syncs, and writes down for which layers that
+  // succeeded: with one wait for the disk, besides those for what was not synced yet.
   ~Cache();
 
   // The layer of that blob digest, opened or created; the same object for the same digest. kInvalid
@@ -160,6 +160,7 @@ class Cache {
   void tend();
   void keep_deadlines();
   std::vector<std::shared_ptr<Layer>> open_layers() const;
+  void close_layers();
 
   const std::string directory_;
   const UniqueFd lock_;
@@ -181,6 +182,7 @@ class Cache {
   std::condition_variable stop_changed_;
   bool stopping_ = false;
   std::map<oci::Digest, Entry> entries_;
+  std::set<oci::Digest> closed_;  // on disk, not opened yet, and may be believed; under opening_
   Removed removed_;
   Unpinned unpinned_;                    // guarded by room_
   std::optional<SteadyTime> leftovers_;  // likewise: there are some, to be tried again then

@@ -163,6 +163,7 @@ Result<uint64_t> Cache::remove(const oci::Digest& digest) {
     tell = removed_;
   }
   if (tell && removed.layer) tell(digest, removed.layer);
+  closed_.erase(digest);
   const auto deleted = delete_layer(path_of(digest));
   const uint64_t bytes = removed.bytes;
   if (!deleted && is_stored(path_of(digest))) {

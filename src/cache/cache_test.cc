@@ -5,6 +5,7 @@
 #include <atomic>
 #include <future>
 
+#include "cache/closed_layers.h"
 #include "cache/fault.h"
 #include "support/fake_clock.h"
 #include "support/fake_range_source.h"
@@ -66,6 +67,53 @@ TEST(Cache, KeepsLayersOverARestart) {
   EXPECT_TRUE(layer->complete());
   EXPECT_EQ(read_all(*layer), sample.device);
   EXPECT_TRUE(source->reads().empty());
+}
+
+TEST(Cache, BelievesALayerAfterCleanStopsOfProcessesThatDidNotOpenIt) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  const auto open_layer = [&](Cache& cache) {
+    auto source = std::make_shared<FakeRangeSource>(sample.blob);
+    auto layer = cache.layer(sample.digest(), sample.parse_table(), source).value();
+    source->shutdown();
+    return layer;
+  };
+  {
+    auto cache = open_cache(root);
+    auto source = std::make_shared<FakeRangeSource>(sample.blob);
+    read_all(*cache->layer(sample.digest(), sample.parse_table(), source).value());
+    source->shutdown();
+  }
+
+  open_cache(root).reset();
+
+  EXPECT_TRUE(open_layer(*open_cache(root))->complete());
+}
+
+// Whatever it did: the file is gone as long as a process may change what it is about.
+TEST(Cache, BelievesNoLayerAfterAProcessThatWasKilled) {
+  const test::TempDir root;
+  const auto sample = SampleLayer::make(4, 8);
+  {
+    auto cache = open_cache(root);
+    auto source = std::make_shared<FakeRangeSource>(sample.blob);
+    read_all(*cache->layer(sample.digest(), sample.parse_table(), source).value());
+    source->shutdown();
+  }
+  {
+    auto killed = open_cache(root);
+    EXPECT_TRUE(take_closed_layers(root.path() + "/cache").value().empty());
+    killed.reset();
+    ASSERT_FALSE(take_closed_layers(root.path() + "/cache").value().empty());
+  }
+
+  auto cache = open_cache(root);
+  auto source = std::make_shared<FakeRangeSource>(sample.blob);
+  auto layer = cache->layer(sample.digest(), sample.parse_table(), source).value();
+
+  EXPECT_FALSE(layer->complete());
+  EXPECT_EQ(read_all(*layer), sample.device);
+  source->shutdown();
 }
 
 // A table says what is right for its layer's readers: two images that name one blob with two tables

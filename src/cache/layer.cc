@@ -27,21 +27,20 @@ Layer::~Layer() {
 Result<std::shared_ptr<Layer>> Layer::open(std::unique_ptr<Storage> storage,
                                            artifact::ChunkTable table,
                                            std::shared_ptr<fetch::RangeSource> source,
-                                           const Workers& workers) {
+                                           const Workers& workers, Left left) {
   std::shared_ptr<Layer> layer(
       new Layer(std::move(storage), std::move(table), std::move(source), workers));
   if (const int injected = fault("open-layer")) {
     return std::unexpected(system_error(injected, layer->device_path() + " (injected)"));
   }
-  RUNNEL_TRY(const bool marked, layer->storage_->take_mark());
   RUNNEL_TRY(layer->device_, layer->storage_->open("device"));
   RUNNEL_TRY(const uint64_t found, layer->device_->size());
-  layer->trusted_ = marked && found == layer->size();  // else somebody was at it
+  const bool trusted = left == Left::kClosed && found == layer->size();  // else somebody was at it
   RUNNEL_DO(layer->device_->resize(layer->size()));
   RUNNEL_TRY(auto validity, layer->storage_->open("validity"));
-  RUNNEL_TRY(layer->validity_, Validity::open(std::move(validity), layer->table_));
+  RUNNEL_TRY(layer->validity_, Validity::open(std::move(validity), layer->table_, trusted));
   for (uint32_t chunk = 0; chunk < layer->table_.size(); ++chunk) {
-    if (layer->validity_->has(chunk)) layer->states_.found(chunk, layer->trusted_);
+    if (layer->validity_->has(chunk)) layer->states_.found(chunk, trusted);
   }
   return layer;
 }
@@ -65,16 +64,16 @@ std::shared_ptr<Layer> Layer::at_work() {
           }};
 }
 
-Result<void> Layer::close() {
+Result<bool> Layer::close() {
   RUNNEL_DO(sync());
   {
     const std::lock_guard lock(mutex_);
-    if (states_.suspects() > 0) return {};
+    if (states_.suspects() > 0 || states_.present_bytes() == 0) return false;
   }
   // Bits that an earlier process cleared and did not sync, or whose sync failed, would be back
-  // after a power failure; and with the mark they would be believed.
-  if (!trusted_) RUNNEL_DO(validity_->write_all());
-  return storage_->set_mark();
+  // after a power failure, and would be believed.
+  RUNNEL_DO(validity_->settle());
+  return true;
 }
 
 LayerStats Layer::stats() const {

@@ -118,10 +118,11 @@ class Layer : public std::enable_shared_from_this<Layer> {
   static constexpr uint64_t kMostKept = uint64_t{256} << 20;
 
   // What is found in `storage` is believed only when its last user closed it.
+  enum class Left : uint8_t { kAnyhow, kClosed };
   static Result<std::shared_ptr<Layer>> open(std::unique_ptr<Storage> storage,
                                              artifact::ChunkTable table,
                                              std::shared_ptr<fetch::RangeSource> source,
-                                             const Workers& workers);
+                                             const Workers& workers, Left left = Left::kAnyhow);
 
   ~Layer();
 
@@ -191,9 +192,10 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // read.
   uint64_t scrub(uint32_t chunk);
 
-  // The last sync, and a mark that what is here may be believed next time (unless some of it was
-  // never looked at after an earlier unclean stop). Nothing may be under way any more.
-  Result<void> close();
+  // The last sync; and whether the next process may believe what is here, which it is told by
+  // Left::kClosed: there is something, and all of it was looked at after an earlier unclean stop.
+  // Nothing may be under way any more, nor come.
+  Result<bool> close();
 
   // The chunks that were read on demand since the layer was opened, in the order of their first
   // read; the first Touches::kMaxOrder of them.
@@ -381,7 +383,6 @@ class Layer : public std::enable_shared_from_this<Layer> {
   // sync() alone uses these, after open().
   std::optional<Validity> validity_;
   bool names_durable_ = false;
-  bool trusted_ = false;  // the last user closed it
 };
 
 }  // namespace runnel::cache

@@ -37,7 +37,7 @@ class CacheLayer : public testing::Test {
     stop();
   }
 
-  void open() {
+  void open(Layer::Left left = Layer::Left::kAnyhow) {
     verify_ = std::make_unique<WorkerPool>(1);  // one thread, so that settle() is a barrier
     write_ = std::make_unique<WorkerPool>(1);
     source_ = std::make_shared<FakeRangeSource>(sample_.blob);
@@ -47,11 +47,12 @@ class CacheLayer : public testing::Test {
                           .rescue = rescue_pool_,
                           .clock = clock_,
                           .kept_bytes = kept_bytes_,
-                          .budget = budget_})
+                          .budget = budget_},
+                         left)
                  .value();
   }
 
-  // As if the process had been killed: nothing is synced or marked.
+  // As if the process had been killed: nothing is synced.
   void stop() {
     source_->shutdown();
     settle();
@@ -62,9 +63,9 @@ class CacheLayer : public testing::Test {
   void close_and_reopen() {
     source_->shutdown();
     settle();
-    ASSERT_TRUE(layer_->close());
+    const bool closed = layer_->close().value();
     stop();
-    open();
+    open(closed ? Layer::Left::kClosed : Layer::Left::kAnyhow);
   }
   void kill_and_reopen() {
     stop();
@@ -341,11 +342,11 @@ TEST_F(CacheLayer, LosesWhatWasNotSyncedInAnUncleanStop) {
 TEST_F(CacheLayer, LosesItsBitsWhenTheTableIsAnother) {
   read_all();
   settle();
-  ASSERT_TRUE(layer_->close());
+  ASSERT_TRUE(layer_->close().value());
   stop();
   sample_ = SampleLayer::make(kChunks, kBlocks, 2);
 
-  open();
+  open(Layer::Left::kClosed);
 
   read_all();
 }

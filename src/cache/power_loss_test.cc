@@ -61,7 +61,8 @@ class Machine {
                               .rescue = rescue,
                               .clock = clock,
                               .kept_bytes = kept,
-                              .budget = budget});
+                              .budget = budget},
+                             std::exchange(left_, Layer::Left::kAnyhow));
     if (layer) {
       for (unsigned step = random_() % 24; step > 0; --step) {
         act(**layer, clock);
@@ -72,11 +73,11 @@ class Machine {
     source->shutdown();
     settle(verify, write);
     // A clean stop, a SIGKILL (what was written stays in the page cache), or a power cut.
-    if (layer && one_in(3)) (void)(*layer)->close();
+    if (layer && one_in(3) && (*layer)->close().value_or(false)) left_ = Layer::Left::kClosed;
     if (one_in(4)) return;
     disk_.power_cycle();
     // What the disk itself changes is found as long as nothing is believed.
-    if (garbage_ && !disk_.has_mark() && one_in(3)) {
+    if (garbage_ && left_ == Layer::Left::kAnyhow && one_in(3)) {
       disk_.damage("device", random_() % sample().device.size());
     }
   }
@@ -147,6 +148,7 @@ class Machine {
 
   const bool garbage_;
   LossyDisk disk_;
+  Layer::Left left_ = Layer::Left::kAnyhow;  // what the last process wrote down
   std::mt19937 random_;
   Tally& tally_;
 };
@@ -154,14 +156,15 @@ class Machine {
 // One process on a disk, which does what the test says and is killed.
 class Process {
  public:
-  explicit Process(LossyDisk& disk)
+  explicit Process(LossyDisk& disk, Layer::Left left = Layer::Left::kAnyhow)
       : layer(Layer::open(disk.storage(), sample().parse_table(), source,
                           {.verify = verify_,
                            .write = write_,
                            .rescue = rescue_,
                            .clock = clock_,
                            .kept_bytes = kept_,
-                           .budget = budget_})
+                           .budget = budget_},
+                          left)
                   .value()) {}
   ~Process() {
     source->shutdown();
@@ -179,6 +182,10 @@ class Process {
     auto bytes = promise.get_future().get();
     settle();
     return bytes;
+  }
+  // Ends cleanly; what the next one is told.
+  Layer::Left close() {
+    return layer->close().value() ? Layer::Left::kClosed : Layer::Left::kAnyhow;
   }
   bool reads_all_right() { return read(0, kChunks).value() == sample().device; }
 
@@ -224,17 +231,18 @@ TEST(PowerLoss, MakesNothingDurableThatOnlyThePageCacheHasRight) {
     LossyDisk disk(seed, false);
     ASSERT_NO_FATAL_FAILURE(keep_and_damage(disk, kAll));
     ASSERT_TRUE(Process(disk).reads_all_right()) << "killed when it had written the chunk anew";
+    Layer::Left left{};
     {
       Process process(disk);
       ASSERT_TRUE(process.reads_all_right());
       ASSERT_TRUE(process.source->reads().empty()) << "all of it is right in the page cache";
       EXPECT_FALSE(process.layer->complete());
-      ASSERT_TRUE(process.layer->close());
+      left = process.close();
     }
 
     disk.power_cycle();
 
-    ASSERT_TRUE(Process(disk).reads_all_right());
+    ASSERT_TRUE(Process(disk, left).reads_all_right());
   }
 }
 
@@ -244,18 +252,19 @@ TEST(PowerLoss, BelievesNothingThatAFailedSyncMayHaveLost) {
     LossyDisk disk(seed, false);
     ASSERT_NO_FATAL_FAILURE(keep_and_damage(disk, kAll));
     ASSERT_TRUE(Process(disk).reads_all_right()) << "killed when it had written the chunk anew";
+    Layer::Left left{};
     {
       Process process(disk);
       ASSERT_TRUE(process.read(0, 1));
       disk.fail_next_sync();  // for what the other one wrote, and nobody else will hear of it
       ASSERT_FALSE(process.layer->sync());
       ASSERT_TRUE(process.reads_all_right());
-      ASSERT_TRUE(process.layer->close());
+      left = process.close();
     }
 
     disk.power_cycle();
 
-    ASSERT_TRUE(Process(disk).reads_all_right());
+    ASSERT_TRUE(Process(disk, left).reads_all_right());
   }
 }
 
@@ -272,17 +281,18 @@ TEST(PowerLoss, BringsNoBitBackThatWasClearedBeforeACleanStop) {
       disk.fail_next_sync();
       ASSERT_FALSE(killed.layer->sync()) << "the bit is cleared, but not for good";
     }
+    Layer::Left left{};
     {
       Process process(disk);
       process.source->fail(down);
       ASSERT_TRUE(process.read(0, 1));
       ASSERT_FALSE(process.read(11, 1));
-      ASSERT_TRUE(process.layer->close());
+      left = process.close();
     }
 
     disk.power_cycle();
 
-    ASSERT_TRUE(Process(disk).reads_all_right());
+    ASSERT_TRUE(Process(disk, left).reads_all_right());
   }
 }
 
@@ -304,6 +314,36 @@ TEST(PowerLoss, ANewLayerWaitsForNoDiskAndKeepsWhatWasSyncedAllTheSame) {
     EXPECT_TRUE(process.read(0, 1));
     EXPECT_FALSE(process.read(1, 1));
   }
+}
+
+TEST(PowerLoss, AStopAndAStartWaitForNoDiskWhereAllIsDurable) {
+  LossyDisk disk(1, false);
+  Layer::Left left{};
+  {
+    Process process(disk);
+    ASSERT_TRUE(process.reads_all_right());
+    ASSERT_TRUE(process.layer->sync());
+    const unsigned before = disk.syncs();
+    left = process.close();
+    EXPECT_EQ(disk.syncs(), before);
+  }
+  ASSERT_EQ(left, Layer::Left::kClosed);
+  disk.power_cycle();
+  const unsigned before = disk.syncs();
+
+  Process process(disk, left);
+
+  EXPECT_TRUE(process.layer->complete());
+  EXPECT_EQ(process.close(), Layer::Left::kClosed);
+  EXPECT_EQ(disk.syncs(), before);
+}
+
+TEST(PowerLoss, ALayerOfWhichNothingIsHereIsNotToBeBelieved) {
+  LossyDisk disk(1, false);
+  Process process(disk);
+
+  EXPECT_EQ(process.close(), Layer::Left::kAnyhow) << "nobody has synced its empty bits";
+  EXPECT_EQ(disk.syncs(), 0u);
 }
 
 TEST(PowerLoss, NeverGivesAWrongByte) {

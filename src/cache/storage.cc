@@ -108,17 +108,6 @@ class DirectoryStorage final : public Storage {
     return sync_directory(std::filesystem::path(directory_).parent_path().string());
   }
 
-  Result<bool> take_mark() override {
-    if (::unlink(path("clean").c_str()) != 0) {
-      if (errno == ENOENT) return false;
-      return fail_errno("remove {}", path("clean"));
-    }
-    RUNNEL_DO(sync_directory(directory_));
-    return true;
-  }
-
-  Result<void> set_mark() override { return replace_file(path("clean"), {}); }
-
  private:
   const std::string directory_;
 };

@@ -43,10 +43,6 @@ class Storage {
   virtual std::string path(const std::string& name) const = 0;
   // Makes durable that the files are there; what is in them is not asked.
   virtual Result<void> sync_names() = 0;
-
-  // The mark of a clean stop. Both are durable when they return; taking says whether it was there.
-  virtual Result<bool> take_mark() = 0;
-  virtual Result<void> set_mark() = 0;
 };
 
 // In a directory, which exists, and whose own name need not be durable yet.

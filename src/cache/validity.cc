@@ -24,7 +24,8 @@ Buffer header_of(const artifact::ChunkTable& table) {
 
 }  // namespace
 
-Result<Validity> Validity::open(std::unique_ptr<File> file, const artifact::ChunkTable& table) {
+Result<Validity> Validity::open(std::unique_ptr<File> file, const artifact::ChunkTable& table,
+                                bool settled) {
   const Buffer header = header_of(table);
   Buffer found(kBitsOffset + div_up(table.size(), 8));
   RUNNEL_TRY(const uint64_t size, file->size());
@@ -33,12 +34,12 @@ Result<Validity> Validity::open(std::unique_ptr<File> file, const artifact::Chun
   if (size == 0) {
     RUNNEL_DO(file->resize(found.size()));
     RUNNEL_DO(file->write(header, 0));
-    return Validity(std::move(file), Buffer(found.size() - kBitsOffset));
+    return Validity(std::move(file), Buffer(found.size() - kBitsOffset), OnDisk::kNothing);
   }
   const auto read = file->read(found, 0);
   Buffer bits(found.begin() + kBitsOffset, found.end());
   if (read && std::ranges::equal(Bytes(found).first(kBitsOffset), header)) {
-    return Validity(std::move(file), std::move(bits));
+    return Validity(std::move(file), std::move(bits), settled ? OnDisk::kAll : OnDisk::kUnknown);
   }
   // Without bits first, so that no header ever stands before bits that are not its own.
   RUNNEL_DO(file->resize(0));
@@ -47,7 +48,7 @@ Result<Validity> Validity::open(std::unique_ptr<File> file, const artifact::Chun
   RUNNEL_DO(file->write(bits, kBitsOffset));
   RUNNEL_DO(file->write(header, 0));
   RUNNEL_DO(file->sync());
-  return Validity(std::move(file), std::move(bits));
+  return Validity(std::move(file), std::move(bits), OnDisk::kAll);
 }
 
 bool Validity::has(uint32_t chunk) const {
@@ -64,8 +65,11 @@ Result<void> Validity::clear(std::span<const uint32_t> chunks) {
   return write_back(chunks);
 }
 
-Result<void> Validity::write_all() {
-  return bits_.empty() ? Result<void>() : write_bytes(0, bits_.size() - 1);
+Result<void> Validity::settle() {
+  if (on_disk_ == OnDisk::kAll || bits_.empty()) return {};
+  RUNNEL_DO(write_bytes(0, bits_.size() - 1));
+  on_disk_ = OnDisk::kAll;
+  return {};
 }
 
 Result<void> Validity::write_back(std::span<const uint32_t> chunks) {
@@ -76,6 +80,15 @@ Result<void> Validity::write_back(std::span<const uint32_t> chunks) {
 
 // And all between them.
 Result<void> Validity::write_bytes(size_t first, size_t last) {
+  auto written = write_through(first, last);
+  if (!written)
+    on_disk_ = OnDisk::kUnknown;
+  else if (on_disk_ == OnDisk::kNothing)
+    on_disk_ = OnDisk::kAll;
+  return written;
+}
+
+Result<void> Validity::write_through(size_t first, size_t last) {
   if (const int injected = fault("bits")) {
     return std::unexpected(system_error(injected, "write validity bits (injected)"));
   }

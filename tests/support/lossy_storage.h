@@ -63,7 +63,6 @@ class LossyDisk {
   const Buffer& seen(const std::string& name) { return files_[name].seen; }
   const Buffer& on_platter(const std::string& name) { return files_[name].platter; }
   bool names_durable() const { return names_durable_; }
-  bool has_mark() const { return mark_; }
   // How often a file was to be durable.
   unsigned syncs() const { return syncs_; }
 
@@ -103,7 +102,6 @@ class LossyDisk {
   const bool garbage_;
   std::map<std::string, Contents> files_;
   bool names_durable_ = false;
-  bool mark_ = false;
   bool fail_sync_ = false;
   bool counting_ = false;
   unsigned operations_left_ = 0;
@@ -196,17 +194,6 @@ class LossyDisk::LossyStorage final : public cache::Storage {
     disk_.names_durable_ = true;
     return {};
   }
-  Result<bool> take_mark() override {
-    const std::lock_guard lock(disk_.mutex_);
-    RUNNEL_DO(disk_.operate_locked());
-    return std::exchange(disk_.mark_, false);
-  }
-  Result<void> set_mark() override {
-    const std::lock_guard lock(disk_.mutex_);
-    RUNNEL_DO(disk_.operate_locked());
-    disk_.mark_ = true;
-    return {};
-  }
 
  private:
   LossyDisk& disk_;
@@ -243,7 +230,6 @@ inline void LossyDisk::power_cycle() {
   fail_sync_ = false;
   if (!names_durable_ && one_in(2)) {
     for (auto& [name, file] : files_) file = {};
-    mark_ = false;
     changed_locked();
   }
   for (auto& [name, file] : files_) {
