@@ -127,7 +127,7 @@ void add_node_image_command(CLI::App& node, Action& action, const char* name, co
   auto options = std::make_shared<cli::NodeImageOptions>();
   command->add_option("IMAGE", options->image, "as containerd names it: HOST/REPO:TAG")->required();
   add_control_flags(*command, options->control);
-  command->add_option("--address", options->address, "containerd's socket")
+  command->add_option("--containerd-address,--address", options->address, "containerd's socket")
       ->envname("CONTAINERD_ADDRESS")
       ->capture_default_str();
   command->add_option("--namespace", options->name_space, "containerd's namespace")
@@ -342,7 +342,7 @@ void add_pull(CLI::App& app, Action& action) {
   command->footer("Example: runnel pull 127.0.0.1:5000/team/app:v1");
   auto options = std::make_shared<cli::PullOptions>();
   command->add_option("IMAGE", options->image, "HOST/REPO:TAG or HOST/REPO@DIGEST")->required();
-  command->add_option("--address", options->address, "containerd's socket")
+  command->add_option("--containerd-address,--address", options->address, "containerd's socket")
       ->envname("CONTAINERD_ADDRESS")
       ->capture_default_str();
   command->add_option("--timeout", options->timeout_s, "seconds")->capture_default_str();
@@ -361,7 +361,7 @@ void add_doctor(CLI::App& app, Action& action) {
   command->footer("Example: runnel doctor --registry registry.example:5000");
   auto flags = std::make_shared<DoctorFlags>();
   add_place_flags(*command, flags->node);
-  command->add_option("--containerd", flags->containerd, "containerd's socket")
+  command->add_option("--containerd-address,--containerd", flags->containerd, "containerd's socket")
       ->envname("CONTAINERD_ADDRESS")
       ->capture_default_str();
   command->add_option("--registry", flags->registries,

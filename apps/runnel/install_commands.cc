@@ -76,7 +76,7 @@ void add_install(CLI::App& node, std::function<int()>& action) {
   command->add_flag("--dry-run", options.dry_run, "only show what would change");
   command->add_option("--containerd-config", options.containerd_config,
                       "containerd's main file [the one that it runs with]");
-  command->add_option("--containerd", options.containerd_program,
+  command->add_option("--containerd-program", options.containerd_program,
                       "containerd's program [the one that answers]");
   command->add_option("--ctr", options.ctr, "containerd's client [beside its program]");
   command->add_option("--certs-dir", options.certs_dir,

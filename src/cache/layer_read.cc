@@ -191,6 +191,7 @@ void Layer::expire(SteadyTime now) {
       }
     }
     watch_silence_locked(now);
+    if (awaited_.empty() && !rescue_.wanted()) return;  // most of them, twenty times a second
   }
   for (const auto& [read, error] : late) read->done(std::unexpected(error));
   fetch_again(now);

@@ -50,6 +50,7 @@ class Rescue {
   // While one runs, that one will do: whoever it does not serve asks again. `waited_for`: a reader
   // waits, and not only the fill.
   void want(Cause cause, bool waited_for);
+  bool wanted() const { return wanted_; }
   // Whether one that is wanted begins now, as soon as it has a thread; ended() follows.
   bool begin(SteadyTime now);
   // The source gave right bytes.

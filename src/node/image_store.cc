@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <boost/json.hpp>
 #include <filesystem>
+#include <optional>
+#include <thread>
 
 #include "base/durable.h"
 #include "base/fd.h"
 #include "base/mapped_file.h"
+#include "base/worker_pool.h"
 #include "cache/fault.h"
 #include "codec/sha256.h"
 #include "oci/document.h"
@@ -25,6 +28,8 @@ constexpr std::string_view kManifest = "/artifact.json";
 constexpr std::string_view kBoot = "/boot";
 constexpr uint64_t kMaxRecord = 1 << 20;
 constexpr uint64_t kPiece = 256 << 10;
+// Metadata is read, hashed and looked through; what has mounts waits meanwhile.
+constexpr unsigned kMostLoaders = 8;
 
 std::string to_record(const StreamedImage& image) {
   json::array chain_ids;
@@ -204,19 +209,28 @@ Result<void> ImageStore::keep(const StreamedImage& image) const {
 }
 
 Result<ImageStore::Loaded> ImageStore::load_all() const {
-  Loaded loaded;
+  std::vector<fs::path> directories;
   std::error_code error;
   for (const auto& entry : fs::directory_iterator(directory_, error)) {
-    const auto path = entry.path().string();
-    auto image = load(path);
-    if (image) {
-      loaded.images.push_back(*std::move(image));
-    } else {
-      loaded.damaged.push_back(fmt::format("{}: {}", path, image.error().message));
-      loaded.damaged_subjects.insert(entry.path().filename().string());
-    }
+    directories.push_back(entry.path());
   }
   if (error) return fail(Code::kUnavailable, "read {}: {}", directory_, error.message());
+  std::vector<std::optional<Result<StreamedImage>>> images(directories.size());
+  {
+    WorkerPool pool(std::clamp(std::thread::hardware_concurrency(), 1u, kMostLoaders));
+    for (size_t i = 0; i < directories.size(); ++i)
+      pool.submit([&, i] { images[i] = load(directories[i].string()); });
+  }
+  Loaded loaded;
+  for (size_t i = 0; i < directories.size(); ++i) {
+    auto& image = *images[i];
+    if (image) {
+      loaded.images.push_back(*std::move(image));
+      continue;
+    }
+    loaded.damaged.push_back(fmt::format("{}: {}", directories[i].string(), image.error().message));
+    loaded.damaged_subjects.insert(directories[i].filename().string());
+  }
   return loaded;
 }
 

@@ -65,6 +65,7 @@ class ImageStore {
     std::vector<std::string> damaged;        // sentences; their directories are left as they are
     std::set<std::string> damaged_subjects;  // of those, in hex
   };
+  // On several threads: all that is mounted waits for it.
   Result<Loaded> load_all() const;
 
   Result<void> remove(const StreamedImage& image) const;

@@ -34,8 +34,9 @@ struct Wait {
 
   static Wait of(std::string_view body) {
     Wait wait;
-    const auto* const end = body.data() + body.size();
-    const auto* const rest = std::from_chars(body.data(), end, wait.until).ptr;
+    const auto* const begin = body.data();
+    const auto* const end = begin + body.size();
+    const auto* const rest = std::from_chars(begin, end, wait.until).ptr;
     if (rest != end) std::from_chars(rest + 1, end, wait.time);
     return wait;
   }
