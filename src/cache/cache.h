@@ -103,6 +103,8 @@ class Cache {
   // unpin(). They need not be open.
   void pin(const std::string& user, const std::vector<oci::Digest>& digests);
   void unpin(const std::string& user);
+  // All that is on the disk: for a mount of which nobody can say what it has.
+  void pin_all(const std::string& user);
 
   // No image on this node needs these any more: unless they are pinned they go at once when the
   // disk is short, and otherwise when their turn comes.

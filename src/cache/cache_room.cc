@@ -62,6 +62,15 @@ void Cache::unpin(const std::string& user) {
   }
 }
 
+void Cache::pin_all(const std::string& user) {
+  std::vector<oci::Digest> all;
+  {
+    const std::lock_guard lock(mutex_);
+    for (const auto& [digest, entry] : entries_) all.push_back(digest);
+  }
+  pin(user, all);
+}
+
 void Cache::release(const std::vector<oci::Digest>& digests) {
   {
     const std::lock_guard lock(mutex_);

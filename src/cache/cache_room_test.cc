@@ -138,6 +138,22 @@ TEST_F(CacheRoom, GivesBackAsMuchAsIsMissing) {
   EXPECT_EQ(on_disk(0) + on_disk(1) + on_disk(2), 2);
 }
 
+TEST_F(CacheRoom, KeepsAllOfItForAMountOfWhichNobodyKnowsWhatItHas) {
+  for (size_t i = 0; i < 2; ++i) add_and_read(i);
+  close();
+  open();
+  cache_->pin_all("mount");
+  grow_old();
+
+  set_free(kMinFree - kLayerBytes / 2);
+  EXPECT_TRUE(on_disk(0) && on_disk(1));
+
+  cache_->unpin("mount");
+  grow_old();
+  set_free(kMinFree - kLayerBytes / 2);
+  EXPECT_EQ(on_disk(0) + on_disk(1), 1);
+}
+
 TEST_F(CacheRoom, AsksForWhatIsMountedForNobodyWhenNothingElseMayGo) {
   for (size_t i = 0; i < 2; ++i) add_and_read(i);
   grow_old();

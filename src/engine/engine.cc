@@ -81,17 +81,15 @@ cache::Cache::Options cache_options(const Engine::Options& options) {
 // What a mount was made of: ROOT/mounts/NAME.json.
 struct Engine::MountRecord {
   std::string fuse_device;  // empty: every device was a plain file
-  std::vector<std::string> layers;
-  std::vector<std::string> served;  // of those, through the FUSE connection
+  std::vector<oci::Digest> layers;
+  std::vector<oci::Digest> served;  // of those, through the FUSE connection
   bool parallel_loops = false;      // those are read by loop devices that do not wait
   uint32_t tree = 0;                // its number, when it is a tree on the FUSE mount
   std::string metadata;             // a tree's
 
   std::string to_json() const {
-    json::array list(layers.begin(), layers.end());
-    json::object object{{"fuse_device", fuse_device},
-                        {"layers", std::move(list)},
-                        {"served", json::array(served.begin(), served.end())}};
+    json::object object{
+        {"fuse_device", fuse_device}, {"layers", to_list(layers)}, {"served", to_list(served)}};
     if (parallel_loops) object["parallel_loops"] = true;
     if (tree != 0) {
       object["tree"] = tree;
@@ -100,22 +98,33 @@ struct Engine::MountRecord {
     return json::serialize(object);
   }
 
+  static json::array to_list(const std::vector<oci::Digest>& digests) {
+    json::array list;
+    for (const auto& digest : digests) list.emplace_back(digest.to_string());
+    return list;
+  }
+
+  // Throws what is wrong with it.
+  static std::vector<oci::Digest> to_digests(const json::value& list) {
+    std::vector<oci::Digest> digests;
+    for (const auto& text : list.as_array()) {
+      auto digest = oci::Digest::parse(text.as_string());
+      if (!digest) throw std::invalid_argument(digest.error().message);
+      digests.push_back(*std::move(digest));
+    }
+    return digests;
+  }
+
   static Result<MountRecord> read(const std::string& path) {
     RUNNEL_TRY(const auto bytes, read_file(path, kMaxRecord));
     MountRecord record;
     try {
       const auto object = json::parse(std::string(as_text(bytes))).as_object();
       record.fuse_device = object.at("fuse_device").as_string();
-      for (const auto& layer : object.at("layers").as_array()) {
-        record.layers.emplace_back(layer.as_string());
-      }
+      record.layers = to_digests(object.at("layers"));
       // Records of earlier versions do not say.
       if (!object.contains("served") && !record.fuse_device.empty()) record.served = record.layers;
-      if (object.contains("served")) {
-        for (const auto& layer : object.at("served").as_array()) {
-          record.served.emplace_back(layer.as_string());
-        }
-      }
+      if (const auto* served = object.if_contains("served")) record.served = to_digests(*served);
       if (const auto* parallel = object.if_contains("parallel_loops")) {
         record.parallel_loops = parallel->as_bool();
       }
@@ -128,6 +137,11 @@ struct Engine::MountRecord {
     }
     return record;
   }
+};
+
+struct Engine::MountRecords {
+  std::map<std::string, MountRecord> known;  // by the mount's name
+  std::map<std::string, Error> unknown;      // mounted, and its record cannot be read
 };
 
 Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
@@ -180,7 +194,9 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
                                             way, std::move(trials)));
-  if (auto records = engine->records()) engine->mounted_ = *std::move(records);
+  RUNNEL_TRY(auto records, engine->records());
+  engine->pin_mounts(records);
+  engine->mounted_ = records.known;
   std::erase_if(engine->mounted_, [&](const auto& each) {
     const auto& device = each.second.fuse_device;
     return !device.empty() && device != engine->fuse_device_;
@@ -191,9 +207,8 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
                                     const std::shared_ptr<cache::Layer>& layer) {
         at->remove(digest, layer);
       });
-  RUNNEL_DO(engine->pin_mounts());
   engine->cache_->begin();
-  engine->serve_trees();
+  engine->serve_trees(records);
   return engine;
 }
 
@@ -210,25 +225,21 @@ void Engine::set_senders() {
 }
 
 // Mounts that an earlier worker made keep their layers.
-Result<void> Engine::pin_mounts() {
-  RUNNEL_TRY(const auto mounted, records());
-  for (const auto& [name, record] : mounted) {
-    std::vector<oci::Digest> digests;
-    for (const auto& text : record.layers) {
-      RUNNEL_TRY(auto digest, oci::Digest::parse(text));
-      digests.push_back(std::move(digest));
-    }
-    cache_->pin(name, digests);
+void Engine::pin_mounts(const MountRecords& records) {
+  for (const auto& [name, record] : records.known) cache_->pin(name, record.layers);
+  for (const auto& [name, error] : records.unknown) {
+    log::error(
+        "{}: what is mounted there cannot be told, so nothing of the cache is deleted until "
+        "it is unmounted: {}",
+        target_of(name), error.message);
+    cache_->pin_all(name);
   }
-  return {};
 }
 
 // The trees that an earlier worker of this holder mounted: their readers wait for us. Their layers
 // are added when the node has read its images.
-void Engine::serve_trees() {
-  const auto mounted = records();
-  if (!mounted) return log::error("no earlier tree is served: {}", mounted.error().message);
-  for (const auto& [name, record] : *mounted) {
+void Engine::serve_trees(const MountRecords& records) {
+  for (const auto& [name, record] : records.known) {
     if (record.tree == 0 || record.fuse_device != fuse_device_) continue;
     const auto served = serve_tree(record);
     if (!served) log::error("the tree of {} cannot be served: {}", name, served.error().message);
@@ -236,11 +247,7 @@ void Engine::serve_trees() {
 }
 
 Result<void> Engine::serve_tree(const MountRecord& record) {
-  std::vector<oci::Digest> layers;
-  for (const auto& text : record.layers) {
-    RUNNEL_TRY(layers.emplace_back(), oci::Digest::parse(text));
-  }
-  RUNNEL_TRY(auto tree, ImageTree::open(record.metadata, std::move(layers)));
+  RUNNEL_TRY(auto tree, ImageTree::open(record.metadata, record.layers));
   devices_->add_tree(record.tree, std::move(tree));
   return {};
 }
@@ -307,17 +314,17 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
     // The cache was cleared after that. Nothing is wrong with the image: who adds it again can
     // mount.
     if (!layer) return fail(Code::kUnavailable, "layer {} is not open any more", digest);
-    record.layers.push_back(digest.to_string());
+    record.layers.push_back(digest);
     if (way_ == Way::kFuse) {
       record.fuse_device = fuse_device_;
-      record.served.push_back(digest.to_string());
+      record.served.push_back(digest);
     } else if (layer->complete()) {
       devices.push_back({.path = layer->device_path()});
     } else {
       devices.push_back({.path = fmt::format("{}/devices/{}", options_.root, digest.hex()),
                          .direct_loop = record.parallel_loops});
       record.fuse_device = fuse_device_;
-      record.served.push_back(digest.to_string());
+      record.served.push_back(digest);
     }
   }
   RUNNEL_TRY(const bool reused, reuse(name, record, existing));
@@ -358,8 +365,7 @@ std::optional<std::string> Engine::mounted_at(const std::string& name,
     if (found == mounted_.end()) return std::nullopt;
     const auto& record = found->second;
     if (!record.fuse_device.empty() && record.fuse_device != fuse_device_) return std::nullopt;
-    if (!std::ranges::equal(record.layers, layers, {}, {}, &oci::Digest::to_string))
-      return std::nullopt;
+    if (record.layers != layers) return std::nullopt;
   }
   auto target = target_of(name);
   if (!is_mount_point(target).value_or(false)) return std::nullopt;
@@ -375,8 +381,8 @@ Engine::ServedLayers Engine::served_layers() const {
   ServedLayers layers;
   const std::lock_guard lock(mounted_mutex_);
   for (const auto& [name, record] : mounted_) {
-    for (const auto& layer : record.layers) layers.try_emplace(layer, false);
-    for (const auto& layer : record.served) layers[layer] = true;
+    for (const auto& layer : record.layers) layers.try_emplace(layer.to_string(), false);
+    for (const auto& layer : record.served) layers[layer.to_string()] = true;
   }
   return layers;
 }
@@ -426,29 +432,33 @@ Result<void> Engine::unmount(const std::string& name, WhenBusy when_busy) {
   return {};
 }
 
-// The records of what is mounted, by name.
-Result<std::map<std::string, Engine::MountRecord>> Engine::records() const {
+// Of what is mounted.
+Result<Engine::MountRecords> Engine::records() const {
   const auto directory = options_.root + "/mounts";
   RUNNEL_TRY(const auto mounts, mounts_below(directory));
-  std::map<std::string, MountRecord> found;
+  MountRecords found;
   for (const auto& mount : mounts) {
     if (mount.target == directory) continue;
     const auto name = mount.target.substr(directory.size() + 1);
-    RUNNEL_TRY(found[name], MountRecord::read(record_path(name)));
+    auto record = MountRecord::read(record_path(name));
+    if (record)
+      found.known.emplace(name, *std::move(record));
+    else
+      found.unknown.emplace(name, record.error());
   }
   return found;
 }
 
 Result<std::vector<std::shared_ptr<cache::Layer>>> Engine::mounted_layers() const {
   RUNNEL_TRY(const auto mounted, records());
-  std::set<std::string> used;
-  for (const auto& [name, record] : mounted)
+  if (!mounted.unknown.empty()) return std::unexpected(mounted.unknown.begin()->second);
+  std::set<oci::Digest> used;
+  for (const auto& [name, record] : mounted.known)
     used.insert(record.layers.begin(), record.layers.end());
   std::vector<std::shared_ptr<cache::Layer>> layers;
-  for (const auto& text : used) {
-    RUNNEL_TRY(const auto digest, oci::Digest::parse(text));
+  for (const auto& digest : used) {
     auto layer = cache_->find(digest);
-    if (!layer) return fail(Code::kConflict, "layer {} is mounted and not known", text);
+    if (!layer) return fail(Code::kConflict, "layer {} is mounted and not known", digest);
     layers.push_back(std::move(layer));
   }
   return layers;

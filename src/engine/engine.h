@@ -133,6 +133,7 @@ class Engine {
 
  private:
   struct MountRecord;
+  struct MountRecords;
 
   // Of what a way of mounting can do besides; none where it is not asked for, or not for that way.
   struct Trials {
@@ -146,7 +147,7 @@ class Engine {
          std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
          Trials trials);
 
-  void serve_trees();
+  void serve_trees(const MountRecords& records);
   Result<void> serve_tree(const MountRecord& record);
   Result<uint32_t> next_tree_number();
   std::string target_of(const std::string& name) const;
@@ -161,9 +162,9 @@ class Engine {
   std::string direct_devices_reason() const;
   bool reads_directly(size_t devices, size_t served) const;
   Result<bool> reuse(const std::string& name, const MountRecord& wanted, Existing existing);
-  Result<void> pin_mounts();
+  void pin_mounts(const MountRecords& records);
   void remember(const std::string& name, const MountRecord& record);
-  Result<std::map<std::string, MountRecord>> records() const;
+  Result<MountRecords> records() const;
 
   const Options options_;
   const std::vector<ProbeResult> probes_;

@@ -117,8 +117,9 @@ Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>&
 Findings examine_containerd(const DoctorOptions& options) {
   Findings findings;
   if (auto connected = try_connect(options.containerd_socket); !connected) {
-    findings.push_back(bad("containerd: socket", connected.error().message,
-                           "systemctl start containerd, or say where it is with --containerd-address"));
+    findings.push_back(
+        bad("containerd: socket", connected.error().message,
+            "systemctl start containerd, or say where it is with --containerd-address"));
   } else {
     const snapshot::ContainerdClient client(options.containerd_socket, kPatience);
     const auto version = client.version();

@@ -257,6 +257,24 @@ TEST_P(EngineOnThisKernel, ClosesAMountsDirectoryThatItFindsOpen) {
   expect_whole_tree();
 }
 
+// A worker that did not start would let the readers of every other image wait, too.
+TEST_P(EngineOnThisKernel, StartsAgainWhenTheRecordOfAMountIsDamaged) {
+  const auto& file = image().files[0];
+  const UniqueFd old(::open(path_of(file).c_str(), O_RDONLY | O_CLOEXEC));
+  ASSERT_TRUE(old);
+  std::ofstream(root() + "/mounts/image.json", std::ios::trunc) << "{\"layers\":";
+
+  ::kill(worker_, SIGKILL);
+  worker_ = await_report();
+
+  ASSERT_GT(worker_, 0);
+  expect_whole_tree();                       // it is mounted anew
+  if (GetParam().way == Way::kFuse) return;  // the tree of the mount before is not known any more
+  Buffer bytes(file.contents.size());
+  EXPECT_EQ(::pread(old.get(), bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(bytes, file.contents);
+}
+
 TEST_P(EngineOnThisKernel, ServesDirectReadsOrRefusesThem) {
   const auto& first = image().files[0];
   const auto bytes = read_file_at(path_of(first), first.contents.size(), O_DIRECT);
