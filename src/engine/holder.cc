@@ -24,6 +24,7 @@
 #include "engine/mounter.h"
 #include "engine/pulse.h"
 #include "engine/request_slots.h"
+#include "engine/restarts.h"
 #include "engine/root_lock.h"
 #include "engine/watch.h"
 
@@ -41,16 +42,7 @@ constexpr int64_t kStopMs = 30'000;
 // What was killed is gone by then, unless the kernel keeps it: for a disk that hangs, or in the
 // freezer of cgroup v1. Nobody waits longer for its end.
 constexpr int64_t kDeathMs = 10'000;
-// A worker that was killed after so long had started well; one that gave up by itself before
-// kStartMs had not, on a slow machine too.
-constexpr int64_t kSettledMs = 200;
-constexpr int64_t kStartMs = 5000;
-constexpr int kFreeRestarts = 3;  // in a row and at once, of workers that did not start well
 constexpr int64_t kCheckMs = 10'000;
-// Short at first: containerd gives up a handshake after a second, and takes seconds to try again.
-constexpr int kFirstPauseMs = 50;
-// A start takes a twentieth of it. Readers wait meanwhile, and each worker may have time for some.
-constexpr int kLongestPauseMs = 2'000;
 
 int64_t milliseconds_now() {
   timespec now{};
@@ -158,7 +150,7 @@ class Holder {
   // The holder's signals are blocked.
   Holder(const HolderOptions& options, const Handover& handover, const Pulse& pulse,
          const RootLock& lock, bool has_readers)
-      : ever_settled_(has_readers),
+      : restarts_(has_readers),
         read_timeout_s_(options.read_timeout_s),
         fuse_(handover.get(kFuse)),
         requests_(handover.get(kRequests)),
@@ -170,7 +162,7 @@ class Holder {
         reload_(pointers_to(options.reload)) {}
 
   int run() {
-    for (int quick_deaths = 0;;) {
+    for (;;) {
       const auto started = milliseconds_now();
       const int code = run_worker();
       if (stopping_) return 0;
@@ -178,13 +170,10 @@ class Holder {
         exec_new_version();  // returns when it failed, or when it is to stop instead
         continue;
       }
-      const bool settled = milliseconds_now() - started >= (code < 128 ? kStartMs : kSettledMs);
-      if (!ever_settled_ && !settled && code < 128) return code;  // it cannot start at all
-      ever_settled_ = true;
-      quick_deaths = settled ? 0 : quick_deaths + 1;
-      const int pause = pause_after(quick_deaths);
-      log::warning("the worker ended ({}); starting another in {} ms", code, pause);
-      if (pause > 0 && wait_or_stop(pause)) return 0;
+      const auto pause = restarts_.after(code, milliseconds_now() - started);
+      if (!pause) return code;
+      log::warning("the worker ended ({}); starting another in {} ms", code, *pause);
+      if (*pause > 0 && wait_or_stop(*pause)) return 0;
     }
   }
 
@@ -192,13 +181,13 @@ class Holder {
   // What became of it, as reap() says it. Where there is no process to be had it is as if it had
   // failed at once: what keeps one from us may have killed the last one, and passes.
   int run_worker() {
-    set_restarts(restarts_);
+    set_restarts(earlier_workers_);
     const pid_t worker = start_child(worker_.data());
     if (worker < 0) {
       log::error("{}", system_error(errno, "no process for a worker").message);
       return EXIT_FAILURE;
     }
-    ++restarts_;
+    ++earlier_workers_;
     watch_.worker_started();
     kill_at_.reset();
     return watch(worker);
@@ -327,15 +316,6 @@ class Holder {
     log::error("{}", system_error(error, fmt::format("exec {}", reload_[0])).message);
   }
 
-  // Milliseconds.
-  static int pause_after(int quick_deaths) {
-    int pause = 0;
-    for (int i = kFreeRestarts; i < quick_deaths && pause < kLongestPauseMs; ++i) {
-      pause = pause == 0 ? kFirstPauseMs : pause * 2;
-    }
-    return std::min(pause, kLongestPauseMs);
-  }
-
   bool wait_or_stop(int milliseconds) {
     const auto until = milliseconds_now() + milliseconds;
     for (auto now = milliseconds_now(); now < until; now = milliseconds_now()) {
@@ -348,7 +328,7 @@ class Holder {
     return false;
   }
 
-  bool ever_settled_;
+  Restarts restarts_;
   const int read_timeout_s_;
   const int fuse_;
   const int requests_;
@@ -360,7 +340,7 @@ class Holder {
   const std::vector<char*> worker_;
   const std::vector<char*> check_;
   const std::vector<char*> reload_;
-  unsigned restarts_ = 0;  // workers before the next one
+  unsigned earlier_workers_ = 0;  // than the next one
   bool stopping_ = false;
   bool reloading_ = false;
   // The worker, that was told to end; as milliseconds_now() counts.

@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -16,9 +17,11 @@
 #include <cstddef>
 #include <cstring>
 #include <memory>
+#include <string>
 #include <thread>
 
 #include "base/fd.h"
+#include "support/temp_dir.h"
 
 namespace runnel::engine {
 namespace {
@@ -113,6 +116,49 @@ TEST(SideProcess, LeavesNoChildAndNoDescriptor) {
   EXPECT_EQ(free_descriptor(), before);
   EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
+}
+
+// A named pipe, to be heard and told things by a process that has nothing of ours.
+struct NamedPipe {
+  explicit NamedPipe(std::string at) : path(std::move(at)) {
+    EXPECT_EQ(::mkfifo(path.c_str(), 0600), 0);
+    ours = UniqueFd(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  }
+  bool comes() const {
+    pollfd waiting{.fd = ours.get(), .events = POLLIN, .revents = 0};
+    char byte;
+    return ::poll(&waiting, 1, 20'000) == 1 && ::read(ours.get(), &byte, 1) == 1;
+  }
+
+  const std::string path;
+  UniqueFd ours;
+};
+
+// A mount that waits for the FUSE requests which its own process was to answer.
+TEST(SideProcess, GoesOnWhenOursIsKilled) {
+  const test::TempDir directory;
+  const NamedPipe begun(directory.path() + "/begun");
+  const NamedPipe answer(directory.path() + "/answer");
+  const NamedPipe done(directory.path() + "/done");
+  const pid_t ours = ::fork();
+  ASSERT_GE(ours, 0);
+  if (ours == 0) {
+    (void)run_beside("wait", seconds(60), [&] {
+      char byte = 0;
+      (void)!::write(::open(begun.path.c_str(), O_WRONLY), &byte, 1);
+      (void)!::read(::open(answer.path.c_str(), O_RDONLY), &byte, 1);
+      (void)!::write(::open(done.path.c_str(), O_WRONLY), &byte, 1);
+      return 0;
+    });
+    ::_exit(0);
+  }
+  ASSERT_TRUE(begun.comes());
+
+  ASSERT_EQ(::kill(ours, SIGKILL), 0);
+  ASSERT_EQ(::waitpid(ours, nullptr, 0), ours) << "it does not wait for what it began";
+
+  ASSERT_EQ(::write(answer.ours.get(), "", 1), 1);
+  EXPECT_TRUE(done.comes());
 }
 
 // Of this thread, and of those that it starts (with clone3(2)).
