@@ -7,12 +7,14 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <filesystem>
 #include <thread>
 
 #include "base/durable.h"
 #include "base/fd.h"
 #include "support/blob_store_conformance.h"
+#include "support/failing_disk.h"
 #include "support/memory_blob_store.h"
 #include "support/temp_dir.h"
 
@@ -86,6 +88,60 @@ TEST(DirectoryStore, LooksOnceAtEachBlobOfADirectoryThatIsListedInManyPages) {
 
   EXPECT_EQ(listed, kBlobs);
   EXPECT_EQ(looks_at_files, kBlobs);
+}
+
+// A store with one blob, in which the sync of another fails.
+class DirectoryStoreSync : public testing::Test {
+ protected:
+  DirectoryStoreSync() { EXPECT_TRUE(push("first")); }
+
+  Result<void> push(std::string_view text) {
+    RUNNEL_TRY(const auto writer, store_->open_upload("id", 0));
+    RUNNEL_DO(writer->append(as_bytes(text)));
+    return writer->commit(digest(text));
+  }
+  void fail_a_sync(int error) {
+    {
+      const test::FailingDisk failing(test::FailingDisk::At::kSync, 0, error);
+      EXPECT_FALSE(push("lost"));
+    }
+    EXPECT_FALSE(store_->size(digest("lost")).value());
+  }
+  static oci::Digest digest(std::string_view text) { return oci::Digest::of(as_bytes(text)); }
+
+  const test::TempDir directory_;
+  const std::unique_ptr<DirectoryStore> store_ =
+      DirectoryStore::open(directory_.path() + "/store").value();
+};
+
+TEST_F(DirectoryStoreSync, WritesNothingMoreWhenItFailedWithEio) {
+  const auto begun = store_->open_upload("begun", 0).value();
+  const auto unnamed = open_file(directory_.path(), O_TMPFILE | O_RDWR, 0600).value();
+
+  fail_a_sync(EIO);
+
+  EXPECT_EQ(push("second").error().code, Code::kUnavailable);
+  EXPECT_EQ(begun->append(as_bytes("x")).error().code, Code::kUnavailable);
+  EXPECT_EQ(begun->sync().error().code, Code::kUnavailable);
+  EXPECT_EQ(begun->commit(digest("")).error().code, Code::kUnavailable);
+  EXPECT_EQ(store_->begin_upload_with("other", unnamed.get()).error().code, Code::kUnavailable);
+  EXPECT_EQ(store_->remove(digest("first")).error().code, Code::kUnavailable);
+  EXPECT_EQ(store_->set_aside(digest("first")).error().code, Code::kUnavailable);
+}
+
+TEST_F(DirectoryStoreSync, ReadsOnWhenItFailedWithEio) {
+  fail_a_sync(EIO);
+
+  EXPECT_EQ(store_->size(digest("first")).value(), 5u);
+  EXPECT_EQ(store_->list({}, 10)->size(), 1u);
+  EXPECT_TRUE(DirectoryStore::open(directory_.path() + "/store").value()->open_upload("id", 0))
+      << "another process has not seen it, and may write";
+}
+
+TEST_F(DirectoryStoreSync, WritesOnWhenTheDiskWasOnlyFull) {
+  fail_a_sync(ENOSPC);
+
+  EXPECT_TRUE(push("second"));
 }
 
 TEST(DirectoryStore, RefusesADirectoryThatHoldsSomethingElse) {

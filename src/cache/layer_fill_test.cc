@@ -81,6 +81,23 @@ TEST_F(LayerFill, PausesWhenASyncHasFailed) {
   open_.complete();
 }
 
+// The disk is full, say: what it brings would be fetched in vain.
+TEST_F(LayerFill, PausesForAMinuteWhenAChunkCouldNotBeWritten) {
+  set_faults([](std::string_view point) { return point == "write" ? ENOSPC : 0; });
+  ASSERT_TRUE(read(0));
+  open_.settle();
+  set_faults({});
+  const auto asked = reads().size();
+
+  layer_.fill(true);
+  open_.clock.skip(std::chrono::seconds(50));
+  layer_.fill(true);
+  EXPECT_EQ(reads().size(), asked);
+
+  open_.clock.skip(std::chrono::seconds(10));
+  open_.complete();
+}
+
 TEST_F(LayerFill, PausesAsLongAsBitsCannotBeCleared) {
   layer_.fill(true);
   open_.settle();

@@ -1,6 +1,4 @@
 // A disk that becomes full at every write and every sync of a push.
-#include "support/full_disk.h"
-
 #include <gtest/gtest.h>
 
 #include "base/durable.h"
@@ -8,13 +6,14 @@
 #include "meta/sqlite_store.h"
 #include "registry/fsck.h"
 #include "registry/uploads.h"
+#include "support/failing_disk.h"
 #include "support/fake_clock.h"
 #include "support/temp_dir.h"
 
 namespace runnel::registry {
 namespace {
 
-using test::FullDisk;
+using test::FailingDisk;
 
 constexpr auto kLifetime = std::chrono::hours(1);
 
@@ -22,7 +21,7 @@ oci::Digest digest(std::string_view text) {
   return oci::Digest::of(as_bytes(text));
 }
 
-class FullDiskTest : public testing::TestWithParam<FullDisk::At> {
+class FullDiskTest : public testing::TestWithParam<FailingDisk::At> {
  protected:
   FullDiskTest() { EXPECT_TRUE(push("old")); }
 
@@ -82,7 +81,7 @@ TEST_P(FullDiskTest, FailsAPushAndLosesNothing) {
     Result<void> pushed;
     size_t failed = 0;
     {
-      const FullDisk full(GetParam(), good);
+      const FailingDisk full(GetParam(), good);
       pushed = push(text);
       failed = full.failed();
     }
@@ -100,9 +99,9 @@ TEST_P(FullDiskTest, FailsAPushAndLosesNothing) {
 }
 
 INSTANTIATE_TEST_SUITE_P(At, FullDiskTest,
-                         testing::Values(FullDisk::At::kWrite, FullDisk::At::kSync),
+                         testing::Values(FailingDisk::At::kWrite, FailingDisk::At::kSync),
                          [](const auto& info) {
-                           return info.param == FullDisk::At::kWrite ? "Write" : "Sync";
+                           return info.param == FailingDisk::At::kWrite ? "Write" : "Sync";
                          });
 
 }  // namespace

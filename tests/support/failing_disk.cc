@@ -1,4 +1,4 @@
-#include "support/full_disk.h"
+#include "support/failing_disk.h"
 
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -14,6 +14,7 @@ struct Countdown {
   std::atomic<bool> armed = false;
   std::atomic<size_t> good = 0;
   std::atomic<size_t> failed = 0;
+  std::atomic<int> error = 0;
 
   // Whether this call is to fail.
   bool fails() {
@@ -22,7 +23,7 @@ struct Countdown {
     while (left > 0)
       if (good.compare_exchange_weak(left, left - 1)) return false;
     ++failed;
-    errno = ENOSPC;
+    errno = error;
     return true;
   }
 };
@@ -30,25 +31,26 @@ struct Countdown {
 Countdown writes;
 Countdown syncs;
 
-Countdown& countdown(FullDisk::At at) {
-  return at == FullDisk::At::kWrite ? writes : syncs;
+Countdown& countdown(FailingDisk::At at) {
+  return at == FailingDisk::At::kWrite ? writes : syncs;
 }
 
 }  // namespace
 
-FullDisk::FullDisk(At at, size_t good) {
+FailingDisk::FailingDisk(At at, size_t good, int error) {
   auto& one = countdown(at);
   one.good = good;
   one.failed = 0;
+  one.error = error;
   one.armed = true;
 }
 
-FullDisk::~FullDisk() {
+FailingDisk::~FailingDisk() {
   writes.armed = false;
   syncs.armed = false;
 }
 
-size_t FullDisk::failed() const {
+size_t FailingDisk::failed() const {
   return writes.failed + syncs.failed;
 }
 
