@@ -33,6 +33,7 @@
 #include "node/image_store.h"
 #include "node/layer_tree_file.h"
 #include "node/letting_go.h"
+#include "node/merge_turn.h"
 #include "node/page_cache_meter.h"
 #include "node/reason.h"
 #include "node/registries.h"
@@ -247,7 +248,6 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
                            fetch::Priority priority) const;
   Result<void> keep_trees(const StreamedImage& image) const;
   Result<std::string> prefix_metadata(const Place& place);
-  Result<std::unique_lock<std::timed_mutex>> turn_to_merge();
 
   // images_stream.cc
   // An image's artifacts while its registry is asked for them.
@@ -337,7 +337,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   // Manifests of which this worker could not open all layers, and why.
   std::map<oci::Digest, Error> lacking_;
 
-  std::timed_mutex prefix_mutex_;  // one merge at a time
+  MergeTurn merge_turn_{clock_};
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};
   ArtifactLookups lookups_;
   EarlyBoots early_boots_;

@@ -16,8 +16,7 @@ namespace runnel::node {
 namespace {
 
 constexpr size_t kMostFailedLookUps = 256;
-constexpr auto kMergeTurn = std::chrono::seconds(60);  // how long a merge waits for another one
-constexpr auto kMergeTime = std::chrono::minutes(5);   // for all that a merge reads
+constexpr auto kMergeTime = std::chrono::minutes(5);  // for all that a merge reads
 
 constexpr const char* kImageRefLabels[] = {
     "containerd.io/snapshot/cri.image-ref",
@@ -243,7 +242,7 @@ Result<void> Images::keep_trees(const StreamedImage& image) const {
 Result<std::string> Images::prefix_metadata(const Place& place) {
   const auto path = fmt::format("{}/{}.erofs", place.image->directory, place.layers);
   if (is_merge_kept(path)) return path;
-  RUNNEL_TRY(const auto turn, turn_to_merge());
+  RUNNEL_TRY(const auto turn, merge_turn_.wait([this] { return is_stopping(); }));
   if (is_merge_kept(path)) return path;
   const auto records = std::span(place.image->boot.head.layers).first(place.layers);
   const auto goes_on = [this, deadline = clock_.now() + kMergeTime]() -> Result<void> {
@@ -259,19 +258,6 @@ Result<std::string> Images::prefix_metadata(const Place& place) {
   RUNNEL_TRY(const Buffer image, merge_prefix(records, load));
   RUNNEL_DO(keep_merge(path, image));
   return path;
-}
-
-// A merge may wait for the network, and one image's must not be all that others wait for.
-Result<std::unique_lock<std::timed_mutex>> Images::turn_to_merge() {
-  std::unique_lock turn(prefix_mutex_, std::defer_lock);
-  const auto deadline = clock_.now() + kMergeTurn;
-  while (!turn.try_lock_for(std::chrono::seconds(1))) {
-    if (is_stopping()) return fail(Code::kCancelled, "the node stops");
-    if (clock_.now() >= deadline) {
-      return fail(Code::kUnavailable, "layers of another image are being merged for too long");
-    }
-  }
-  return turn;
 }
 
 Result<snapshot::Usage> Images::usage(const std::string& chain_id) {

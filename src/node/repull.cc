@@ -1,9 +1,9 @@
 #include "node/repull.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
-#include "base/log.h"
 #include "node/containerd_image.h"
 #include "oci/image_config.h"
 #include "oci/reference.h"
@@ -18,6 +18,31 @@ using snapshot::ContainerdImages;
 
 constexpr const char* kSnapshotter = "runnel";
 constexpr const char* kSnapshotLabel = "containerd.io/gc.ref.snapshot.runnel";
+
+// The image whose configuration has that digest.
+class Snapshots final : public ImageSnapshots {
+ public:
+  Snapshots(const ImageRequest& request, const ContainerdImages& containerd, std::string config)
+      : request_(request), containerd_(containerd), config_(std::move(config)) {}
+
+  Result<void> remove(const std::string& id) override {
+    return containerd_.remove_snapshot(kSnapshotter, id);
+  }
+  Result<void> collect_garbage() override {
+    return snapshot::ContainerdClient(request_.address).collect_garbage(request_.name_space);
+  }
+  Result<bool> find(const std::string& id, const std::string& parent) override {
+    return containerd_.find_snapshot(kSnapshotter, id, parent);
+  }
+  Result<void> hold(const std::string& id) override {
+    return containerd_.label_content(config_, {{kSnapshotLabel, id}});
+  }
+
+ private:
+  const ImageRequest& request_;
+  const ContainerdImages& containerd_;
+  const std::string config_;
+};
 
 // One call of repull().
 class Repull {
@@ -92,45 +117,12 @@ class Repull {
 
   Result<void> replace() {
     RUNNEL_TRY(const auto lease, containerd_.lease());
-    // What is begun now has a few seconds to end in (ImageJobs::stop).
-    if (stop_.stop_requested())
-      return fail(Code::kCancelled, "the node stops; nothing was changed, repull it again");
-    RUNNEL_DO(remove_snapshots());
-    if (progress_.layers_here == 0) return find_again();
-    // containerd removes lazily, and would take what is about to go for what it asks for.
-    const snapshot::ContainerdClient client(request_.address);
-    RUNNEL_DO(client.collect_garbage(request_.name_space));
-    if (auto found = find_again(); !found) {
-      return std::unexpected(found.error().in(
-          "its snapshots are removed, and containerd unpacks it anew for the next container"));
-    }
-    return {};
-  }
-
-  // From the top; those that another image stands on stay, and with them what is below.
-  Result<void> remove_snapshots() {
-    for (auto id = chain_.rbegin(); id != chain_.rend(); ++id) {
-      RUNNEL_TRY(const bool unpacked, is_unpacked_(*id));
-      if (!unpacked) continue;  // not there, or it streams
-      const auto removed = containerd_.remove_snapshot(kSnapshotter, *id);
-      if (!removed && id == chain_.rbegin()) return removed;
-      if (!removed) break;
-      ++progress_.layers_here;
+    Snapshots snapshots(request_, containerd_, found_.manifest.config.digest.to_string());
+    const auto tell = [this](size_t removed) {
+      progress_.layers_here = removed;
       tell_(progress_);
-    }
-    return {};
-  }
-
-  // As an unpacker does it, without a registry.
-  Result<void> find_again() {
-    std::string parent;
-    for (const auto& id : chain_) {
-      RUNNEL_TRY(const bool there, containerd_.find_snapshot(kSnapshotter, id, parent));
-      if (!there) return fail(Code::kUnavailable, "the node did not offer {}", id);
-      parent = id;
-    }
-    const auto config = found_.manifest.config.digest.to_string();
-    return containerd_.label_content(config, {{kSnapshotLabel, chain_.back()}});
+    };
+    return exchange_snapshots(chain_, is_unpacked_, snapshots, tell, stop_);
   }
 
   const ImageRequest& request_;

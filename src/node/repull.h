@@ -9,11 +9,9 @@
 #include "base/error.h"
 #include "node/image_jobs.h"
 #include "node/images.h"
+#include "node/snapshot_exchange.h"
 
 namespace runnel::node {
-
-// Whether an ordinary snapshot of a chain ID is committed.
-using IsUnpacked = std::function<Result<bool>(const std::string& chain_id)>;
 
 // Blocks. Layers that another image stands on stay unpacked, and so does everything below them.
 // kConflict, with the containers, when something uses the image, or with the reason when it would
