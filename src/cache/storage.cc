@@ -1,7 +1,6 @@
 #include "cache/storage.h"
 
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -71,12 +70,6 @@ class DiskFile final : public File {
       return fail_errno("resize {}", path_);
     }
     return {};
-  }
-
-  uint64_t allocated() const override {
-    struct stat info;
-    if (::fstat(fd_.get(), &info) != 0) return 0;
-    return static_cast<uint64_t>(info.st_blocks) * 512;
   }
 
   uint64_t in_page_cache() const override {

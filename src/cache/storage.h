@@ -28,8 +28,6 @@ class File {
   virtual Result<uint64_t> size() const = 0;
   // New bytes are zeros.
   virtual Result<void> resize(uint64_t size) = 0;
-  // Bytes that it takes on the disk.
-  virtual uint64_t allocated() const = 0;
   // Bytes that the kernel has in memory; 0 when it does not say. Does not wait for the disk.
   virtual uint64_t in_page_cache() const = 0;
 };

@@ -11,6 +11,7 @@
 #include "oci/document.h"
 #include "oci/image_config.h"
 #include "oci/media_types.h"
+#include "support/anonymous.h"
 #include "support/fake_registry.h"
 #include "support/tar_builder.h"
 #include "support/temp_dir.h"
@@ -136,7 +137,7 @@ class VerifyTest : public testing::Test {
   SystemClock clock_;
   net::Client client_{net::Client::Options{}};
   std::shared_ptr<remote::Gateway> gateway_ = std::make_shared<remote::Gateway>(
-      client_, remote::Hosts(), std::make_shared<remote::Anonymous>(), clock_);
+      client_, remote::Hosts(), std::make_shared<test::Anonymous>(), clock_);
   WorkerPool pool_{2};
   oci::Manifest manifest_;
   oci::Descriptor subject_;

@@ -1,6 +1,7 @@
 // The real source over a real connection, and the fake one, held to the same rules.
 
 #include "fetch/fetcher.h"
+#include "support/anonymous.h"
 #include "support/fake_range_source.h"
 #include "support/fake_registry.h"
 #include "support/range_source_conformance.h"
@@ -52,8 +53,8 @@ class FetcherFixture final : public test::RangeSourceFixture {
   test::FakeRegistry registry_;
   net::Client client_;
   SystemClock clock_;
-  Fetcher fetcher_{std::make_shared<remote::Gateway>(
-      client_, remote::Hosts(), std::make_shared<remote::Anonymous>(), clock_)};
+  Fetcher fetcher_{std::make_shared<remote::Gateway>(client_, remote::Hosts(),
+                                                     std::make_shared<test::Anonymous>(), clock_)};
 };
 
 INSTANTIATE_TEST_SUITE_P(Registry, RangeSourceConformance,

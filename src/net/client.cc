@@ -10,19 +10,6 @@ namespace runnel::net {
 
 namespace {
 
-// Somebody else's sink, lent for the time of a blocking call.
-class LentSink final : public ResponseSink {
- public:
-  explicit LentSink(ResponseSink& sink) : sink_(sink) {}
-
-  Result<void> head(const ResponseHead& head) override { return sink_.head(head); }
-  Result<void> data(Bytes bytes) override { return sink_.data(bytes); }
-  bool wants_more() override { return sink_.wants_more(); }
-
- private:
-  ResponseSink& sink_;
-};
-
 Result<ResponseHead> wait_for(ClientLoop& loop, ClientRequest request,
                               std::shared_ptr<ResponseSink> sink) {
   RUNNEL_CHECK(!loop.on_this_thread());
@@ -74,10 +61,6 @@ Result<BufferedResponse> Client::fetch(ClientRequest request, size_t body_limit)
   RUNNEL_TRY(response.head, wait_for(*impl_, std::move(request), sink));
   response.body = sink->take();
   return response;
-}
-
-Result<ResponseHead> Client::fetch_to(ClientRequest request, ResponseSink& sink) {
-  return wait_for(*impl_, std::move(request), std::make_shared<LentSink>(sink));
 }
 
 awaitable<Result<OpenedResponse>> Client::open(ClientRequest request) {

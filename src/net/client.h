@@ -1,9 +1,9 @@
 // An HTTP client: many transfers at once over pooled keep-alive connections, driven by one thread.
 //
-// Three ways to call it: start() with callbacks, fetch()/fetch_to() that block, open() for
-// coroutines. Each is bounded: the time to connect, the time without a byte, the head's size.
-// HTTP/1.1 only (several connections to a registry are faster than one, and a paused body cannot
-// hold up another), no cookies, no decoding of content: the bytes are what the peer stored.
+// Three ways to call it: start() with callbacks, fetch() that blocks, open() for coroutines. Each
+// is bounded: the time to connect, the time without a byte, the head's size. HTTP/1.1 only (several
+// connections to a registry are faster than one, and a paused body cannot hold up another), no
+// cookies, no decoding of content: the bytes are what the peer stored.
 #pragma once
 
 #include <cstdint>
@@ -127,7 +127,6 @@ class Client {
 
   // kExhausted when the body is larger than `body_limit`.
   Result<BufferedResponse> fetch(ClientRequest request, size_t body_limit);
-  Result<ResponseHead> fetch_to(ClientRequest request, ResponseSink& sink);
 
   // Returns when the head is there; the body follows as it is read, with at most some 300 KiB in
   // memory. Destroying the stream cancels the transfer. The stream may outlive the client; its

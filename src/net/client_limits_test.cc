@@ -192,11 +192,12 @@ class RefusingSink final : public ResponseSink {
 TEST(ClientLimits, EndsWithTheErrorOfTheSink) {
   const ScriptedServer server(answer("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n12345"));
   Client client;
-  RefusingSink sink;
+  std::promise<Result<ResponseHead>> ended;
 
-  const auto head = client.fetch_to(ClientRequest(server.url("/")), sink);
+  client.start(ClientRequest(server.url("/")), std::make_shared<RefusingSink>(),
+               [&](Result<ResponseHead> head) { ended.set_value(std::move(head)); });
 
-  EXPECT_EQ(head.error(), Error(Code::kExhausted, "the disk is full"));
+  EXPECT_EQ(ended.get_future().get().error(), Error(Code::kExhausted, "the disk is full"));
 }
 
 TEST(ClientLimits, FailsWhenTheFileToUploadIsTooShort) {

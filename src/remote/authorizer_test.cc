@@ -7,6 +7,7 @@
 #include "remote/capability.h"
 #include "remote/repository.h"
 #include "remote/shown_credentials.h"
+#include "support/anonymous.h"
 #include "support/fake_clock.h"
 #include "support/fake_registry.h"
 
@@ -50,7 +51,7 @@ class RemoteLogin : public ::testing::Test {
   FakeRegistry registry_;
   net::Client client_;
   test::FakeClock clock_;
-  std::shared_ptr<CredentialSource> credentials_ = std::make_shared<Anonymous>();
+  std::shared_ptr<CredentialSource> credentials_ = std::make_shared<test::Anonymous>();
 
  private:
   std::shared_ptr<Gateway> gateway_;

@@ -60,14 +60,6 @@ class CredentialSource {
   }
 };
 
-// Knows nobody.
-class Anonymous final : public CredentialSource {
- public:
-  Result<std::optional<Credential>> find(std::string_view, std::string_view) override {
-    return std::nullopt;
-  }
-};
-
 // One user everywhere it is asked for; for a --user/--password of the command line and for tests.
 class FixedCredential final : public CredentialSource {
  public:

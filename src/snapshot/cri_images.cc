@@ -27,40 +27,13 @@ Code code_of(grpc::StatusCode code) {
   }
 }
 
-// One call to the image service behind a socket.
-class Call {
- public:
-  Call(const std::string& socket, std::optional<Duration> timeout)
-      : stub_(cri::ImageService::NewStub(
-            grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()))),
-        socket_(socket) {
-    if (!timeout) return;
-    const auto bounded = std::min<Duration>(*timeout, kLongest);
-    context_.set_deadline(std::chrono::system_clock::now() +
-                          std::chrono::duration_cast<std::chrono::milliseconds>(bounded));
-  }
-
-  // run(&cri::ImageService::Stub::PullImage, request, response, stop)
-  template <class Request, class Response>
-  Result<void> run(grpc::Status (cri::ImageService::Stub::*method)(grpc::ClientContext*,
-                                                                   const Request&, Response*),
-                   const Request& request, Response& response, const std::stop_token& stop = {}) {
-    const std::stop_callback cancel(stop, [this] { context_.TryCancel(); });
-    const auto status = (stub_.get()->*method)(&context_, request, &response);
-    if (status.ok()) return {};
-    if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
-      return fail(Code::kUnsupported, "containerd at {} has no CRI image service: {}", socket_,
-                  status.error_message());
-    }
-    return fail(code_of(status.error_code()), "containerd at {}: {}", socket_,
+std::unexpected<Error> failure(const grpc::Status& status, const std::string& socket) {
+  if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
+    return fail(Code::kUnsupported, "containerd at {} has no CRI image service: {}", socket,
                 status.error_message());
   }
-
- private:
-  const std::unique_ptr<cri::ImageService::Stub> stub_;
-  const std::string& socket_;
-  grpc::ClientContext context_;
-};
+  return fail(code_of(status.error_code()), "containerd at {}: {}", socket, status.error_message());
+}
 
 }  // namespace
 
@@ -73,17 +46,19 @@ Result<std::string> pull_image(const std::string& socket, const std::string& ima
     request.mutable_auth()->set_username(auth.user);
     request.mutable_auth()->set_password(auth.secret);
   }
+  grpc::ClientContext context;
+  if (timeout) {
+    const auto bounded = std::min<Duration>(*timeout, kLongest);
+    context.set_deadline(std::chrono::system_clock::now() +
+                         std::chrono::duration_cast<std::chrono::milliseconds>(bounded));
+  }
+  const auto stub = cri::ImageService::NewStub(
+      grpc::CreateChannel("unix:" + socket, grpc::InsecureChannelCredentials()));
+  const std::stop_callback cancel(stop, [&context] { context.TryCancel(); });
   cri::PullImageResponse response;
-  RUNNEL_DO(
-      Call(socket, timeout).run(&cri::ImageService::Stub::PullImage, request, response, stop));
+  const auto status = stub->PullImage(&context, request, &response);
+  if (!status.ok()) return failure(status, socket);
   return response.image_ref();
-}
-
-Result<void> remove_image(const std::string& socket, const std::string& image, Duration timeout) {
-  cri::RemoveImageRequest request;
-  request.mutable_image()->set_image(image);
-  cri::RemoveImageResponse response;
-  return Call(socket, timeout).run(&cri::ImageService::Stub::RemoveImage, request, response);
 }
 
 }  // namespace runnel::snapshot

@@ -27,7 +27,4 @@ Result<std::string> pull_image(const std::string& socket, const std::string& ima
                                std::optional<Duration> timeout, const std::stop_token& stop = {},
                                const PullAuth& auth = {});
 
-// It may be gone already.
-Result<void> remove_image(const std::string& socket, const std::string& image, Duration timeout);
-
 }  // namespace runnel::snapshot

@@ -13,12 +13,15 @@ namespace {
 
 namespace cri = runtime::v1;
 
-// Has every image but "absent"; pulls of "slow" last until the caller gives up.
+// Has every image but "absent"; pulls of "slow" last until the caller gives up, and "unsupported"
+// is as in a runtime without this service.
 class FakeRuntime final : public cri::ImageService::Service {
  public:
   grpc::Status PullImage(grpc::ServerContext* context, const cri::PullImageRequest* request,
                          cri::PullImageResponse* response) override {
     if (request->image().image() == "absent") return {grpc::StatusCode::NOT_FOUND, "no such image"};
+    if (request->image().image() == "unsupported")
+      return {grpc::StatusCode::UNIMPLEMENTED, "no such service"};
     while (request->image().image() == "slow" && !context->IsCancelled()) {
       pulling.test_and_set();
       pulling.notify_all();
@@ -57,8 +60,7 @@ TEST_F(CriImagesTest, PassesTheRuntimesWordsOn) {
   ASSERT_FALSE(pulled);
   EXPECT_EQ(pulled.error().code, Code::kNotFound);
   EXPECT_NE(pulled.error().message.find("no such image"), std::string::npos);
-  EXPECT_EQ(remove_image(socket(), "known", std::chrono::seconds(60)).error().code,
-            Code::kUnsupported);
+  EXPECT_EQ(pull_image(socket(), "unsupported", std::nullopt).error().code, Code::kUnsupported);
 }
 
 TEST_F(CriImagesTest, EndsAPullWithoutDeadlineWhenAskedTo) {

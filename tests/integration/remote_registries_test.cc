@@ -16,6 +16,7 @@
 #include "oci/media_types.h"
 #include "registry/registry.h"
 #include "remote/remote.h"
+#include "support/anonymous.h"
 #include "support/read_answer.h"
 #include "support/temp_dir.h"
 
@@ -125,7 +126,7 @@ class RemoteRegistries : public ::testing::TestWithParam<const char*> {
       served_ = std::make_unique<OurRegistry>();
     }
     gateway_ = std::make_shared<remote::Gateway>(client_, remote::Hosts(),
-                                                 std::make_shared<remote::Anonymous>(), clock_);
+                                                 std::make_shared<test::Anonymous>(), clock_);
   }
   remote::Repository repository(const std::string& name = "team/app") const {
     return remote::Repository(gateway_, served_->host(), name);

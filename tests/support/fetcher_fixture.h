@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "fetch/fetcher.h"
+#include "support/anonymous.h"
 #include "support/fake_registry.h"
 #include "support/read_answer.h"
 
@@ -61,7 +62,7 @@ class FetcherFixture : public ::testing::Test {
   remote::Hosts hosts_;  // before the first use of fetcher()
   net::Client client_;
   SystemClock clock_;
-  std::shared_ptr<remote::CredentialSource> credentials_ = std::make_shared<remote::Anonymous>();
+  std::shared_ptr<remote::CredentialSource> credentials_ = std::make_shared<test::Anonymous>();
   fetch::FetcherOptions options_{.backoff = {.first_delay = std::chrono::milliseconds(1),
                                              .longest_delay = std::chrono::milliseconds(10)}};
   std::string bytes_;

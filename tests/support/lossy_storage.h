@@ -164,7 +164,6 @@ class LossyDisk::LossyFile final : public cache::File {
     }
     return {};
   }
-  uint64_t allocated() const override { return file_.seen.size(); }
   uint64_t in_page_cache() const override { return 0; }
 
  private:

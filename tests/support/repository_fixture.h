@@ -10,6 +10,7 @@
 
 #include "oci/media_types.h"
 #include "remote/repository.h"
+#include "support/anonymous.h"
 #include "support/fake_registry.h"
 
 namespace runnel::remote {
@@ -72,7 +73,7 @@ class RemoteRepository : public ::testing::Test {
   net::Client client_;
   Hosts hosts_;  // before the first use of gateway()
   SystemClock clock_;
-  std::shared_ptr<CredentialSource> credentials_ = std::make_shared<Anonymous>();
+  std::shared_ptr<CredentialSource> credentials_ = std::make_shared<test::Anonymous>();
   Duration stall_ = 10s;
   Duration small_ = 60s;
 
