@@ -9,6 +9,7 @@
 #include "oci/descriptor.h"    // IWYU pragma: export
 #include "oci/digest.h"        // IWYU pragma: export
 #include "oci/document.h"      // IWYU pragma: export
+#include "oci/fallback_tag.h"  // IWYU pragma: export
 #include "oci/image_config.h"  // IWYU pragma: export
 #include "oci/index.h"         // IWYU pragma: export
 #include "oci/manifest.h"      // IWYU pragma: export

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "oci/document.h"
+#include "oci/fallback_tag.h"
 #include "oci/media_types.h"
 
 namespace runnel::registry {
@@ -16,18 +17,13 @@ namespace {
 // Its newest ones are its last, for clients add to it.
 constexpr size_t kMostFallbackEntries = 500;
 
-// "sha256-HEX"; of a longer digest the first 64 digits (distribution-spec, "Referrers Tag Schema").
-std::string fallback_tag(const oci::Digest& subject) {
-  return fmt::format("{}-{}", oci::to_string(subject.algorithm()), subject.hex().substr(0, 64));
-}
-
 // The entries of the fallback tag's index that the list itself does not give.
 Result<std::vector<oci::Descriptor>> fallback_entries(meta::MetadataStore& metadata,
                                                       std::string_view repository,
                                                       const oci::Digest& subject,
                                                       const meta::ArtifactTypes& types) {
   std::vector<oci::Descriptor> entries;
-  RUNNEL_TRY(const auto stored, metadata.manifest(repository, fallback_tag(subject)));
+  RUNNEL_TRY(const auto stored, metadata.manifest(repository, oci::fallback_tag(subject)));
   if (!stored) return entries;
   auto index = oci::parse_index(as_bytes(stored->bytes), stored->info.media_type);
   if (!index) return entries;  // some manifest under such a tag

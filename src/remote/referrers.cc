@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "oci/fallback_tag.h"
 #include "oci/media_types.h"
 #include "remote/header_values.h"
 #include "remote/repository.h"
@@ -54,11 +55,6 @@ void take_wanted(const WantedReferrers& wanted, std::vector<oci::Descriptor> pag
 }
 
 }  // namespace
-
-std::string referrers_tag(const oci::Digest& subject) {
-  // At most 64 characters of the hex: a tag has 128 at most, and a SHA-512 as many hex digits.
-  return fmt::format("{}-{}", oci::to_string(subject.algorithm()), subject.hex().substr(0, 64));
-}
 
 Result<oci::Index> Repository::referrers(const oci::Digest& subject,
                                          const WantedReferrers& wanted) const {
@@ -106,7 +102,7 @@ Result<std::optional<oci::Index>> Repository::listed_referrers(
 }
 
 Result<oci::Index> Repository::tagged_referrers(const oci::Digest& subject) const {
-  const std::string tag = referrers_tag(subject);
+  const std::string tag = oci::fallback_tag(subject);
   auto stored = manifest(tag);
   if (!stored && stored.error().code == Code::kNotFound) return empty_index();
   if (!stored) return std::unexpected(stored.error());
@@ -118,7 +114,7 @@ Result<oci::Index> Repository::tagged_referrers(const oci::Digest& subject) cons
 
 Result<void> Repository::add_tagged_referrer(const oci::Digest& subject,
                                              const oci::Descriptor& entry) const {
-  const std::string tag = referrers_tag(subject);
+  const std::string tag = oci::fallback_tag(subject);
   for (int done = 0; done < kMaxRewrites; ++done) {
     RUNNEL_TRY(oci::Index index, tagged_referrers(subject));
     const auto found = std::ranges::find(index.manifests, entry.digest, &oci::Descriptor::digest);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "oci/fallback_tag.h"
 #include "support/repository_fixture.h"
 
 namespace runnel::remote {
@@ -42,7 +43,7 @@ TEST_F(RemoteReferrers, AreFoundThroughTheApi) {
       marks(*repository().referrers(subject_.digest, {.artifact_types = {"type/b", "type/a"}}))
           .size(),
       4u);
-  EXPECT_EQ(registry_.manifest("team/app", referrers_tag(subject_.digest)), std::nullopt);
+  EXPECT_EQ(registry_.manifest("team/app", oci::fallback_tag(subject_.digest)), std::nullopt);
 }
 
 TEST_F(RemoteReferrers, AreFoundOnEveryPage) {
@@ -150,12 +151,12 @@ TEST_F(RemoteReferrers, AreListedUnderATagWithoutTheApi) {
 TEST_F(RemoteReferrers, ArePushedTwiceWithoutAChange) {
   registry_.set({.referrers_api = false});
   ASSERT_TRUE(repository().push_referrer(referrer("1", "type/a")));
-  const auto before = registry_.manifest("team/app", referrers_tag(subject_.digest));
+  const auto before = registry_.manifest("team/app", oci::fallback_tag(subject_.digest));
   registry_.forget_seen();
 
   ASSERT_TRUE(repository().push_referrer(referrer("1", "type/a")));
 
-  EXPECT_EQ(registry_.manifest("team/app", referrers_tag(subject_.digest)), before);
+  EXPECT_EQ(registry_.manifest("team/app", oci::fallback_tag(subject_.digest)), before);
   EXPECT_EQ(registry_.count("PUT /v2/team/app/manifests/sha256-"), 0u);
 }
 
@@ -163,7 +164,7 @@ TEST_F(RemoteReferrers, SurviveAnotherWriterOfTheList) {
   registry_.set({.referrers_api = false});
   // The other one writes its own list right after ours: ours must come back.
   ASSERT_TRUE(repository().push_referrer(referrer("other", "type/a")));
-  const std::string tag = referrers_tag(subject_.digest);
+  const std::string tag = oci::fallback_tag(subject_.digest);
   registry_.inject("PUT /v2/team/app/manifests/" + tag, {.status = 201});  // swallowed
 
   ASSERT_TRUE(repository().push_referrer(referrer("mine", "type/a")));
@@ -174,7 +175,7 @@ TEST_F(RemoteReferrers, SurviveAnotherWriterOfTheList) {
 
 TEST_F(RemoteReferrers, ATagThatIsNoListIsNotOverwritten) {
   registry_.set({.referrers_api = false});
-  const std::string tag = referrers_tag(subject_.digest);
+  const std::string tag = oci::fallback_tag(subject_.digest);
   registry_.add_manifest("team/app", tag, std::string(oci::kOciManifest), manifest_json("x"));
 
   auto pushed = repository().push_referrer(referrer("1", "type/a"));
@@ -182,12 +183,6 @@ TEST_F(RemoteReferrers, ATagThatIsNoListIsNotOverwritten) {
   ASSERT_FALSE(pushed);
   EXPECT_NE(pushed.error().message.find(tag), std::string::npos);
   EXPECT_EQ(registry_.manifest("team/app", tag), manifest_json("x"));
-}
-
-TEST(ReferrersTag, FitsATag) {
-  EXPECT_EQ(referrers_tag(oci::Digest::of({})),
-            "sha256-e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
-  EXPECT_EQ(referrers_tag(oci::Digest::of({}, oci::Algorithm::kSha512)).size(), 7 + 64u);
 }
 
 }  // namespace

@@ -124,7 +124,4 @@ class Repository {
   const Exchange exchange_;
 };
 
-// "sha256-<hex>": the tag that lists the referrers of a digest where there is no API.
-std::string referrers_tag(const oci::Digest& subject);
-
 }  // namespace runnel::remote

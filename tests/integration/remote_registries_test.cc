@@ -13,6 +13,7 @@
 
 #include "base/durable.h"
 #include "fetch/fetcher.h"
+#include "oci/fallback_tag.h"
 #include "oci/media_types.h"
 #include "registry/registry.h"
 #include "remote/remote.h"
@@ -239,7 +240,7 @@ TEST_P(RemoteRegistries, ReferrersAreFoundWhateverTheRegistryCan) {
   ASSERT_EQ(one->manifests.size(), 1u);
   EXPECT_EQ(one->manifests.front().annotations.at("mark"), "2");
   EXPECT_TRUE(repository().manifest(one->manifests.front().digest.to_string()));
-  const bool listed = repository().manifest(remote::referrers_tag(subject.digest)).has_value();
+  const bool listed = repository().manifest(oci::fallback_tag(subject.digest)).has_value();
   EXPECT_EQ(listed, !served_->has_referrers_api());
 }
 
