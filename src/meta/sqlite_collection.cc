@@ -4,7 +4,7 @@
 // manifest, and a trigger notes the blobs of links that went.
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
-#include "meta/sqlite_time.h"
+#include "meta/stored_time.h"
 
 namespace runnel::meta {
 

@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
-#include "meta/sqlite_time.h"
+#include "meta/stored_time.h"
 #include "oci/media_types.h"
 
 namespace runnel::meta {

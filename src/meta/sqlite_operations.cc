@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "meta/sqlite_schema.h"
-#include "meta/sqlite_time.h"
+#include "meta/stored_time.h"
 
 namespace runnel::meta {
 

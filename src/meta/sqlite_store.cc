@@ -7,7 +7,7 @@
 #include "base/durable.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_schema.h"
-#include "meta/sqlite_time.h"
+#include "meta/stored_time.h"
 
 namespace runnel::meta {
 

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/log.h"
+#include "meta/stored_time.h"
 #include "registry/streaming_settings.h"
 
 namespace runnel::registry {
@@ -20,10 +21,6 @@ std::string name_of(std::string_view repository, std::string_view tag, const oci
 
 int64_t milliseconds(Duration duration) {
   return std::chrono::duration_cast<std::chrono::milliseconds>(duration).count();
-}
-
-int64_t milliseconds(WallTime time) {
-  return milliseconds(time.time_since_epoch());
 }
 
 // A document's body: when the wait is over, and for how long it is, in milliseconds. The latter is
@@ -57,7 +54,7 @@ std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
 
 void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime now,
                Duration time) {
-  const Wait wait{.until = milliseconds(now + time), .time = milliseconds(time)};
+  const Wait wait{.until = meta::to_milliseconds(now + time), .time = milliseconds(time)};
   manifest.replaces = held_for(repository, manifest.tags);
   for (const auto& tag : manifest.tags)
     manifest.documents.emplace_back(std::string(kKind), name_of(repository, tag, manifest.digest),
@@ -124,7 +121,7 @@ Result<void> HeldTags::release(const std::string& repository, const oci::Digest&
 }
 
 Result<void> HeldTags::release_due() {
-  const auto now = milliseconds(clock_.wall());
+  const auto now = meta::to_milliseconds(clock_.wall());
   // Below every name.
   std::string after = " ";
   while (!after.empty()) {

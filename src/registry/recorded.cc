@@ -5,6 +5,7 @@
 #include "access/base64url.h"
 #include "base/log.h"
 #include "registry/oauth_api.h"
+#include "registry/reply.h"
 #include "registry/route.h"
 #include "registry/utc_time.h"
 
@@ -65,12 +66,6 @@ std::string id_of_token(std::string_view token) {
   const auto* object = failed ? nullptr : value.if_object();
   const auto* id = object == nullptr ? nullptr : object->if_contains("jti");
   return id != nullptr && id->is_string() ? std::string(id->get_string()) : std::string();
-}
-
-uint64_t size_of(const net::Response& response) {
-  if (const auto* text = std::get_if<std::string>(&response.body)) return text->size();
-  if (const auto* range = std::get_if<net::FileRange>(&response.body)) return range->length;
-  return response.content_length.value_or(0);
 }
 
 // What both logs begin with. Never the query or the headers as they came: they may hold secrets.
@@ -160,7 +155,7 @@ void Recorded::record_access(const net::Request& request, const net::Response& r
   }
   ++waiting_;
   auto line = begin_line(services_.clock, request, response);
-  line["bytes"] = size_of(response);  // as announced: the body is sent later
+  line["bytes"] = announced_size(response);  // as announced: the body is sent later
   line["seconds"] = std::chrono::duration<double>(duration).count();
   line["agent"] = request.headers.first("User-Agent").value_or("");
   writer_.submit([this, text = json::serialize(line)]() mutable {

@@ -81,6 +81,12 @@ net::Response response_of(Answer answer) {
   return response;
 }
 
+uint64_t announced_size(const net::Response& response) {
+  if (const auto* text = std::get_if<std::string>(&response.body)) return text->size();
+  if (const auto* range = std::get_if<net::FileRange>(&response.body)) return range->length;
+  return response.content_length.value_or(0);
+}
+
 void add_link(net::Response& response, std::string_view path, const net::Query& query) {
   response.headers.add("Link", fmt::format("<{}?{}>; rel=\"next\"", path, query.text()));
 }

@@ -1,6 +1,7 @@
 // Answers of the distribution API: a response, or a refusal with one of the API's error codes.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <string>
 #include <string_view>
@@ -40,6 +41,9 @@ net::Response response_of(Answer answer);
 
 // `json` with its length and type.
 net::Response json_response(int status, std::string_view content_type, std::string json);
+
+// How many bytes its body has, as far as that is known before it is sent; else 0.
+uint64_t announced_size(const net::Response& response);
 
 // Where the next page of a list is.
 void add_link(net::Response& response, std::string_view path, const net::Query& query);

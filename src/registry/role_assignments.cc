@@ -5,6 +5,7 @@
 
 #include "access/secret.h"
 #include "base/quote.h"
+#include "meta/stored_time.h"
 #include "registry/token_store.h"
 
 namespace runnel::registry {
@@ -19,10 +20,6 @@ constexpr size_t kMaxPeople = 10'000;
 // Nobody guesses an ID to do harm: it is a name, and this is long enough for no two to meet.
 constexpr size_t kIdLength = 22;
 
-int64_t milliseconds(WallTime time) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-}
-
 std::string text_of(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
   return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
@@ -34,7 +31,7 @@ std::string body_of(const std::vector<RoleAssignment>& all) {
     list.push_back(json::object{{"id", each.id},
                                 {"role", each.role},
                                 {"scope", each.scope},
-                                {"created", milliseconds(each.created)},
+                                {"created", meta::to_milliseconds(each.created)},
                                 {"createdBy", each.created_by}});
   return json::serialize(list);
 }
@@ -57,7 +54,7 @@ Result<std::vector<RoleAssignment>> assignments_of(const meta::Document& documen
                    .assignee = document.name,
                    .role = text_of(*object, "role"),
                    .scope = text_of(*object, "scope"),
-                   .created = WallTime(std::chrono::milliseconds(created->get_int64())),
+                   .created = meta::from_milliseconds(created->get_int64()),
                    .created_by = text_of(*object, "createdBy")});
   }
   return out;

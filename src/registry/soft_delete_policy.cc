@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "meta/stored_time.h"
 #include "registry/token_store.h"
 
 namespace runnel::registry {
@@ -13,15 +14,11 @@ namespace {
 constexpr std::string_view kKind = "policy";
 constexpr std::string_view kName = "soft-delete";
 
-int64_t milliseconds(WallTime time) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-}
-
 std::string body_of(const SoftDeletePolicy& policy) {
   return json::serialize(
       json::object{{"enabled", policy.enabled},
                    {"days", std::chrono::duration_cast<std::chrono::days>(policy.kept).count()},
-                   {"updated", milliseconds(policy.updated.value_or(WallTime()))}});
+                   {"updated", meta::to_milliseconds(policy.updated.value_or(WallTime()))}});
 }
 
 // Written here: one that cannot be read was damaged, and nothing is forgotten by a guess.
@@ -40,7 +37,7 @@ Result<SoftDeletePolicy> policy_of(const meta::Document& document) {
                 "update --days N --status enabled`");
   return SoftDeletePolicy{.enabled = enabled->get_bool(),
                           .kept = std::chrono::days(days->get_int64()),
-                          .updated = WallTime(std::chrono::milliseconds(updated->get_int64()))};
+                          .updated = meta::from_milliseconds(updated->get_int64())};
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 
 #include "access/secret.h"
 #include "base/quote.h"
+#include "meta/stored_time.h"
 
 namespace runnel::registry {
 
@@ -32,10 +33,6 @@ Result<void> check_name(std::string_view name) {
               quote(name), kMaxName);
 }
 
-int64_t milliseconds(WallTime time) {
-  return std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count();
-}
-
 // Documents are ours: one that cannot be read was damaged, and lets nobody in.
 Result<json::object> object_of(const meta::Document& document) {
   json::error_code failed;
@@ -53,7 +50,7 @@ std::string text_of(const json::object& object, std::string_view name) {
 std::optional<WallTime> time_of(const json::object& object, std::string_view name) {
   const auto* value = object.if_contains(name);
   if (value == nullptr || !value->is_int64()) return std::nullopt;
-  return WallTime(std::chrono::milliseconds(value->get_int64()));
+  return meta::from_milliseconds(value->get_int64());
 }
 
 std::string body_of(const ScopeMap& map) {
@@ -86,14 +83,14 @@ std::string body_of(const Token& token) {
   json::object object;
   object["scopeMap"] = token.scope_map;
   object["enabled"] = token.enabled;
-  object["created"] = milliseconds(token.created);
+  object["created"] = meta::to_milliseconds(token.created);
   json::array passwords;
   for (const auto& password : token.passwords) {
     json::object entry;
     if (!password.hash.empty()) {
       entry["hash"] = password.hash;
-      entry["created"] = milliseconds(password.created);
-      if (password.expires) entry["expires"] = milliseconds(*password.expires);
+      entry["created"] = meta::to_milliseconds(password.created);
+      if (password.expires) entry["expires"] = meta::to_milliseconds(*password.expires);
     }
     passwords.push_back(std::move(entry));
   }

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/metrics_page.h"
+#include "registry/reply.h"
 #include "registry/route.h"
 
 namespace runnel::registry {
@@ -33,12 +34,6 @@ const char* route_label(const std::optional<Kind>& kind) {
     case Kind::kUpload: return "upload";
   }
   return "other";
-}
-
-uint64_t size_of(const net::Response& response) {
-  if (const auto* text = std::get_if<std::string>(&response.body)) return text->size();
-  if (const auto* range = std::get_if<net::FileRange>(&response.body)) return range->length;
-  return response.content_length.value_or(0);
 }
 
 // Counts what is read of a body.
@@ -144,7 +139,7 @@ void Counted::count(const net::Request& request, const net::Response& response,
   const auto method = method_label(request.method);
   traffic_.add(method, route_label(kind), response.status,
                std::chrono::steady_clock::now() - started);
-  if (method != "HEAD") traffic_.add_sent(size_of(response));
+  if (method != "HEAD") traffic_.add_sent(announced_size(response));
   if (kind == Kind::kManifest && method == "PUT" && response.status == 201) traffic_.add_push();
   if (kind == Kind::kManifest && method == "GET" && response.status == 200) traffic_.add_pull();
 }

@@ -1,4 +1,4 @@
-// Times in the SQLite driver's tables: milliseconds since 1970.
+// Times in the database, in its tables and its documents: milliseconds since 1970.
 #pragma once
 
 #include <cstdint>
