@@ -4,14 +4,11 @@
 #include <array>
 
 #include "base/quote.h"
+#include "net/ascii.h"
 
 namespace runnel::net {
 
 namespace {
-
-char lower(char c) {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
-}
 
 // By a character's code: RFC 9110, 5.6.2.
 constexpr std::array<bool, 256> kTokenChars = [] {
@@ -43,16 +40,10 @@ Result<void> check_line(std::string_view name, std::string_view value) {
   return {};
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
 }  // namespace
 
 bool same_name(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, {}, lower, lower);
+  return std::ranges::equal(a, b, [](char x, char y) { return lower(x) == lower(y); });
 }
 
 void Headers::add(std::string name, std::string value) {

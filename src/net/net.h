@@ -6,7 +6,7 @@
 // fetch_async.h  small responses for coroutines
 // async.h   how a coroutine waits for another thread (blocking work, a callback)
 // body.h    the two ways of a body: pulled by its reader (BodyStream), or a piece of a file
-// headers.h, url.h  the small pieces
+// headers.h, url.h, ascii.h  the small pieces
 //
 // It does not hold: registries, tokens, retries (remote/), routes (registry/, mirror/).
 // Handlers run on the server's I/O threads and must not block them; the client's callbacks run on

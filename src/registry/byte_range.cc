@@ -3,6 +3,7 @@
 #include <charconv>
 
 #include "base/quote.h"
+#include "net/ascii.h"
 
 namespace runnel::registry {
 
@@ -18,12 +19,6 @@ std::optional<uint64_t> number(std::string_view text) {
   return value;
 }
 
-std::string_view trimmed(std::string_view text) {
-  while (text.starts_with(' ') || text.starts_with('\t')) text.remove_prefix(1);
-  while (text.ends_with(' ') || text.ends_with('\t')) text.remove_suffix(1);
-  return text;
-}
-
 RangeAnswer suffix_of(std::string_view count_text, uint64_t size) {
   const auto count = number(count_text);
   if (!count) return WholeBody{};
@@ -35,9 +30,9 @@ RangeAnswer suffix_of(std::string_view count_text, uint64_t size) {
 
 RangeAnswer range_of(std::string_view header, uint64_t size) {
   constexpr std::string_view kUnit = "bytes=";
-  header = trimmed(header);
+  header = net::trimmed(header);
   if (!header.starts_with(kUnit)) return WholeBody{};
-  const auto spec = trimmed(header.substr(kUnit.size()));
+  const auto spec = net::trimmed(header.substr(kUnit.size()));
   const auto dash = spec.find('-');
   if (dash == std::string_view::npos || spec.find(',') != std::string_view::npos)
     return WholeBody{};
@@ -51,8 +46,8 @@ RangeAnswer range_of(std::string_view header, uint64_t size) {
 }
 
 Result<ByteRange> parse_content_range(std::string_view header) {
-  auto spec = trimmed(header);
-  if (spec.starts_with("bytes ") || spec.starts_with("bytes=")) spec = trimmed(spec.substr(6));
+  auto spec = net::trimmed(header);
+  if (spec.starts_with("bytes ") || spec.starts_with("bytes=")) spec = net::trimmed(spec.substr(6));
   spec = spec.substr(0, spec.find('/'));
   const auto dash = spec.find('-');
   if (dash != std::string_view::npos) {

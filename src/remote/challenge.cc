@@ -1,8 +1,9 @@
 #include "remote/challenge.h"
 
-#include <algorithm>
 #include <cctype>
 #include <optional>
+
+#include "net/ascii.h"
 
 namespace runnel::remote {
 
@@ -14,12 +15,6 @@ constexpr size_t kMaxChallenges = 16;
 bool is_token_character(char c) {
   return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
          std::string_view("!#$%&'*+-.^_`|~").find(c) != std::string_view::npos;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
 }
 
 class Parser {
@@ -42,7 +37,7 @@ class Parser {
   Result<Challenge> challenge() {
     Challenge out;
     RUNNEL_TRY(out.scheme, token());
-    out.scheme = lower(out.scheme);
+    out.scheme = net::lower(out.scheme);
     if (skip_spaces() == 0 && !rest_.empty() && rest_.front() != ',')
       return broken("a scheme is followed by neither a space nor a comma");
     if (skip_token68()) return out;
@@ -68,7 +63,7 @@ class Parser {
     } else {
       RUNNEL_TRY(value, token());
     }
-    if (!into.parameters.emplace(lower(name), std::move(value)).second)
+    if (!into.parameters.emplace(net::lower(name), std::move(value)).second)
       return broken("a parameter is given twice");
     return {};
   }

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <cctype>
 #include <cstdlib>
 
 #include "base/base64.h"
 #include "base/fd.h"
+#include "net/ascii.h"
 
 namespace runnel::remote {
 
@@ -18,12 +18,6 @@ constexpr std::string_view kDockerHubKey = "https://index.docker.io/v1/";
 
 using boost::json::object;
 using boost::json::value;
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 bool is_docker_hub(std::string_view host) {
   return host == kDockerHub || host == "index.docker.io" || host == "registry-1.docker.io";
@@ -38,7 +32,7 @@ std::string normal_key(std::string_view key) {
   }
   while (key.ends_with('/')) key.remove_suffix(1);
   const size_t slash = std::min(key.find('/'), key.size());
-  std::string host = lower(key.substr(0, slash));
+  std::string host = net::lower(key.substr(0, slash));
   std::string_view path = key.substr(slash);
   if (path == "/v1" || path == "/v2") path = {};
   if (is_docker_hub(host)) host = kDockerHub;

@@ -3,24 +3,13 @@
 #include <time.h>
 
 #include <algorithm>
-#include <cctype>
 #include <charconv>
+
+#include "net/ascii.h"
 
 namespace runnel::remote {
 
 namespace {
-
-std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) text.remove_suffix(1);
-  return text;
-}
-
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
 
 // The part of `text` up to the first `end` that is not inside quotes; `text` goes on behind it.
 std::string_view take_until(std::string_view& text, char end) {
@@ -44,11 +33,11 @@ std::string_view take_until(std::string_view& text, char end) {
 bool names_next(std::string_view parameter) {
   const size_t equals = parameter.find('=');
   if (equals == std::string_view::npos) return false;
-  if (lower(trim(parameter.substr(0, equals))) != "rel") return false;
-  std::string_view value = trim(parameter.substr(equals + 1));
+  if (net::lower(net::trimmed(parameter.substr(0, equals))) != "rel") return false;
+  std::string_view value = net::trimmed(parameter.substr(equals + 1));
   if (value.size() >= 2 && value.starts_with('"') && value.ends_with('"'))
     value = value.substr(1, value.size() - 2);
-  return lower(value) == "next";
+  return net::lower(value) == "next";
 }
 
 }  // namespace
@@ -66,9 +55,10 @@ Result<ContentRange> parse_content_range(std::string_view value) {
     return fail(Code::kInvalid, "Content-Range is \"{}\", not bytes FIRST-LAST/TOTAL",
                 value.substr(0, 80));
   };
-  std::string_view rest = trim(value);
-  if (rest.size() < 6 || lower(rest.substr(0, 5)) != "bytes" || rest[5] != ' ') return broken();
-  rest = trim(rest.substr(6));
+  std::string_view rest = net::trimmed(value);
+  if (rest.size() < 6 || net::lower(rest.substr(0, 5)) != "bytes" || rest[5] != ' ')
+    return broken();
+  rest = net::trimmed(rest.substr(6));
   const size_t dash = rest.find('-');
   const size_t slash = rest.find('/');
   if (dash == std::string_view::npos || slash == std::string_view::npos || slash < dash)
@@ -104,7 +94,7 @@ std::optional<std::string> next_link(std::string_view value) {
 
 std::optional<Duration> parse_retry_after(std::string_view value, WallTime now) {
   constexpr std::chrono::seconds kLongest = std::chrono::hours(24);
-  value = trim(value);
+  value = net::trimmed(value);
   if (const auto seconds = parse_decimal(value)) {
     if (*seconds > kLongest.count()) return kLongest;
     return std::chrono::seconds(*seconds);
@@ -120,7 +110,7 @@ std::optional<Duration> parse_retry_after(std::string_view value, WallTime now) 
 }
 
 std::string bare_media_type(std::string_view value) {
-  return lower(trim(value.substr(0, value.find(';'))));
+  return net::lower(net::trimmed(value.substr(0, value.find(';'))));
 }
 
 }  // namespace runnel::remote

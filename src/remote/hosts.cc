@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <chrono>
 #include <cstdint>
 #include <cstring>
 #include <mutex>
 
 #include "base/log.h"
+#include "net/ascii.h"
 #include "oci/reference.h"
 #include "remote/hosts_file.h"
 
@@ -19,14 +19,8 @@ namespace runnel::remote {
 
 namespace {
 
-std::string lower(std::string_view text) {
-  std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return std::tolower(c); });
-  return out;
-}
-
 bool is_localhost_name(std::string_view host) {
-  std::string name = lower(host);
+  std::string name = net::lower(host);
   if (name.ends_with('.')) name.pop_back();
   return name == "localhost" || name.ends_with(".localhost");
 }
