@@ -2,9 +2,10 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
 #include <tuple>
+
+#include "artifact/boot_blob.h"
 
 namespace runnel::artifact {
 
@@ -20,32 +21,47 @@ struct Places {
   double mean() const { return static_cast<double>(sum) / static_cast<double>(votes); }
 };
 
-using ChunkKey = std::pair<uint16_t, uint32_t>;  // layer of the merged profile, chunk
+// Of the layers of all votes, in the order in which they are named.
+using Numbers = std::map<oci::Digest, uint32_t>;
+using ChunkKey = std::pair<uint32_t, uint32_t>;  // number of the layer, chunk
 
-// The number of `layer` in `layers`, to which it is added; kMaxLayers of them at most, since that
-// is what one profile may have, and votes of one image have the same.
-std::optional<uint16_t> place_of(const oci::Digest& layer, std::vector<oci::Digest>& layers) {
-  const auto found = std::ranges::find(layers, layer);
-  if (found != layers.end()) return static_cast<uint16_t>(found - layers.begin());
-  if (layers.size() >= UINT16_MAX) return std::nullopt;
-  layers.push_back(layer);
-  return static_cast<uint16_t>(layers.size() - 1);
-}
-
-void count(const Profile& vote, std::vector<oci::Digest>& layers,
-           std::map<ChunkKey, Places>& places) {
-  std::vector<std::optional<uint16_t>> layer_of;
-  layer_of.reserve(vote.layers.size());
-  for (const auto& layer : vote.layers) layer_of.push_back(place_of(layer, layers));
+void count(const Profile& vote, Numbers& numbers, std::map<ChunkKey, Places>& places) {
+  std::vector<uint32_t> number_of;
+  number_of.reserve(vote.layers.size());
+  for (const auto& layer : vote.layers) {
+    const auto next = static_cast<uint32_t>(numbers.size());
+    number_of.push_back(numbers.try_emplace(layer, next).first->second);
+  }
   std::set<ChunkKey> seen;
   for (const auto& each : vote.chunks) {
-    if (each.layer >= layer_of.size() || !layer_of[each.layer]) continue;
-    const ChunkKey key(*layer_of[each.layer], each.chunk);
+    if (each.layer >= number_of.size()) continue;
+    const ChunkKey key(number_of[each.layer], each.chunk);
     if (!seen.insert(key).second) continue;
     auto& place = places[key];
     ++place.votes;
     place.sum += seen.size() - 1;
   }
+}
+
+// Of these chunks, without those of layers for which there is no room any more.
+Profile profile_of(const std::vector<ChunkKey>& chunks, const Numbers& numbers) {
+  std::map<uint32_t, uint16_t> place_of;  // in the profile, by number
+  for (const auto& [layer, chunk] : chunks) {
+    if (place_of.size() == kMaxLayers) break;
+    place_of.emplace(layer, 0);
+  }
+  std::vector<const oci::Digest*> by_number(numbers.size());
+  for (const auto& [layer, number] : numbers) by_number[number] = &layer;
+  Profile profile;
+  for (auto& [number, place] : place_of) {
+    place = static_cast<uint16_t>(profile.layers.size());
+    profile.layers.push_back(*by_number[number]);
+  }
+  for (const auto& [layer, chunk] : chunks) {
+    const auto found = place_of.find(layer);
+    if (found != place_of.end()) profile.chunks.push_back({.layer = found->second, .chunk = chunk});
+  }
+  return profile;
 }
 
 std::set<std::pair<oci::Digest, uint32_t>> chunks_of(const Profile& profile) {
@@ -58,11 +74,10 @@ std::set<std::pair<oci::Digest, uint32_t>> chunks_of(const Profile& profile) {
 }  // namespace
 
 Profile merge_profiles(std::span<const Profile> votes) {
-  Profile merged;
-  if (votes.empty()) return merged;
-  merged.image = votes.front().image;
+  if (votes.empty()) return {};
+  Numbers numbers;
   std::map<ChunkKey, Places> places;
-  for (const auto& vote : votes) count(vote, merged.layers, places);
+  for (const auto& vote : votes) count(vote, numbers, places);
   std::erase_if(places,
                 [&](const auto& entry) { return entry.second.votes * kOneOf < votes.size(); });
   std::vector<std::pair<ChunkKey, Places>> order(places.begin(), places.end());
@@ -71,8 +86,11 @@ Profile merge_profiles(std::span<const Profile> votes) {
     return std::tuple(place.mean(), -static_cast<int64_t>(place.votes), key);
   });
   order.resize(std::min(order.size(), kMaxProfileChunks));
-  for (const auto& [key, place] : order)
-    merged.chunks.push_back({.layer = key.first, .chunk = key.second});
+  std::vector<ChunkKey> chunks;
+  chunks.reserve(order.size());
+  for (const auto& [key, place] : order) chunks.push_back(key);
+  auto merged = profile_of(chunks, numbers);
+  merged.image = votes.front().image;
   return merged;
 }
 

@@ -10,7 +10,8 @@ namespace runnel::artifact {
 // The chunks that at least a quarter of the votes have, in the order of their mean place among the
 // votes that have them; of equals the one with more votes first. A node that reads something of its
 // own moves nothing, and the chunks of a vote that are in it twice count once. Layers are those of
-// all votes, the first vote's first; `image` is the first vote's. Empty for no votes.
+// these chunks, the first vote's first. `image` is the first vote's. Empty for no votes. It is
+// within the limits of parse_profile(), whatever the votes name.
 Profile merge_profiles(std::span<const Profile> votes);
 
 // How much of what one of the two has the other has not: 0 for the same chunks of the same layers

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "artifact/boot_blob.h"
+
 namespace runnel::artifact {
 namespace {
 
@@ -49,8 +51,49 @@ TEST(MergedProfile, ComparesLayersByDigestNotByTheirNumber) {
 
   const auto merged = merge_profiles(votes);
 
-  EXPECT_EQ(merged.layers, (std::vector{layer("a"), layer("b"), layer("c")}));
-  EXPECT_EQ(merged.chunks, (std::vector<Profile::Chunk>{{1, 5}, {2, 6}}));
+  EXPECT_EQ(merged.layers, (std::vector{layer("b"), layer("c")}));
+  EXPECT_EQ(merged.chunks, (std::vector<Profile::Chunk>{{0, 5}, {1, 6}}));
+}
+
+// One node that names layers of its own would otherwise make the profile of all unreadable.
+TEST(MergedProfile, CanBeReadHoweverManyLayersTheVotesName) {
+  std::vector<Profile> votes(8, profile({layer("a")}, {{0, 1}}));
+  for (size_t i = 0; i < 4; ++i) {
+    Profile odd = profile({}, {});
+    for (uint16_t n = 0; n < kMaxLayers - 1; ++n) {
+      odd.layers.push_back(layer(fmt::format("{} {}", i, n)));
+      odd.chunks.push_back({n, 0});
+    }
+    odd.layers.push_back(layer("a"));
+    odd.chunks.push_back({kMaxLayers - 1, 1});
+    votes.insert(votes.begin(), odd);
+  }
+
+  const auto merged = merge_profiles(votes);
+
+  EXPECT_EQ(merged.layers, std::vector{layer("a")});
+  EXPECT_EQ(merged.chunks, (std::vector<Profile::Chunk>{{0, 1}}));
+  EXPECT_EQ(parse_profile(as_bytes(to_json(merged))).value(), merged);
+}
+
+TEST(MergedProfile, HasTheLayersThatAreReadFirstWhenTheyAreTooMany) {
+  std::vector<Profile> votes;
+  for (size_t i = 0; i < 2; ++i) {
+    Profile one = profile({}, {});
+    for (uint16_t n = 0; n < kMaxLayers; ++n) {
+      one.layers.push_back(layer(fmt::format("{} {}", i, n)));
+      one.chunks.push_back({n, 3});
+    }
+    votes.push_back(one);
+  }
+
+  const auto merged = merge_profiles(votes);
+
+  EXPECT_EQ(merged.layers.size(), kMaxLayers);
+  EXPECT_EQ(merged.chunks.size(), kMaxLayers);
+  EXPECT_EQ(merged.layers[merged.chunks[0].layer], layer("0 0"));
+  EXPECT_EQ(merged.layers[merged.chunks[1].layer], layer("1 0"));
+  EXPECT_EQ(parse_profile(as_bytes(to_json(merged))).value(), merged);
 }
 
 TEST(MergedProfile, CountsAChunkOfANodeOnce) {

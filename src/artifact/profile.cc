@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "artifact/boot_blob.h"
+#include "base/quote.h"
 
 namespace runnel::artifact {
 
@@ -16,7 +17,7 @@ Result<uint64_t> number(const json::value& value, uint64_t limit, std::string_vi
   boost::system::error_code error;
   const auto found = value.is_number() ? value.to_number<uint64_t>(error) : limit;
   if (error || found >= limit)
-    return fail(Code::kInvalid, "profile: {} is no {}", json::serialize(value), what);
+    return fail(Code::kInvalid, "profile: {} is no {}", quote(json::serialize(value)), what);
   return found;
 }
 
@@ -38,7 +39,8 @@ Result<std::vector<Profile::Chunk>> parse_chunks(const json::array& list, size_t
   for (const auto& each : list) {
     const auto* pair = each.if_array();
     if (pair == nullptr || pair->size() != 2) {
-      return fail(Code::kInvalid, "profile: {} is not [layer, chunk]", json::serialize(each));
+      return fail(Code::kInvalid, "profile: {} is not [layer, chunk]",
+                  quote(json::serialize(each)));
     }
     RUNNEL_TRY(const uint64_t layer, number((*pair)[0], layers, "layer"));
     RUNNEL_TRY(const uint64_t chunk, number((*pair)[1], uint64_t{1} << 24, "chunk"));
@@ -78,7 +80,7 @@ Result<Profile> parse_profile(Bytes bytes) {
   if (version == nullptr) return fail(Code::kInvalid, "profile: it has no version");
   if (*version != kVersion) {
     return fail(Code::kUnsupported, "profile: version {}; this program reads {}",
-                json::serialize(*version), kVersion);
+                quote(json::serialize(*version)), kVersion);
   }
   const auto* layers = array_of(object, "layers");
   const auto* chunks = array_of(object, "chunks");

@@ -30,7 +30,7 @@ TEST(Profile, ComesBackAsItWasWritten) {
 TEST(Profile, IsRefusedWithAReason) {
   expect_refused("[]", Code::kInvalid, "no JSON object");
   expect_refused("{\"layers\":[],\"chunks\":[]}", Code::kInvalid, "no version");
-  expect_refused(R"({"version":2,"layers":[],"chunks":[]})", Code::kUnsupported, "version 2");
+  expect_refused(R"({"version":2,"layers":[],"chunks":[]})", Code::kUnsupported, "version \"2\"");
   expect_refused(R"({"version":1,"layers":[]})", Code::kInvalid, "\"chunks\"");
   expect_refused(R"({"version":1,"layers":[7],"chunks":[]})", Code::kInvalid, "no string");
   expect_refused(R"({"version":1,"layers":["sha256:x"],"chunks":[]})", Code::kInvalid, "");
@@ -41,6 +41,19 @@ TEST(Profile, IsRefusedWithAReason) {
     expect_refused(
         fmt::format(R"({{"version":1,"layers":["{}"],"chunks":[[0,{}]]}})", layer, chunk),
         Code::kInvalid, "no chunk");
+  }
+}
+
+TEST(Profile, IsRefusedInFewWordsWhateverItIs) {
+  const std::string long_text(100'000, 'x');
+  const auto layer = sample().layers[0].to_string();
+  for (const auto& json :
+       {fmt::format(R"({{"version":"{}","layers":[],"chunks":[]}})", long_text),
+        fmt::format(R"({{"version":1,"layers":["{}"],"chunks":["{}"]}})", layer, long_text),
+        fmt::format(R"({{"version":1,"layers":["{}"],"chunks":[[0,"{}"]]}})", layer, long_text)}) {
+    const auto parsed = parse_profile(as_bytes(json));
+    ASSERT_FALSE(parsed);
+    EXPECT_LT(parsed.error().message.size(), 1000u);
   }
 }
 
