@@ -3,7 +3,11 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+
+#include "artifact/artifact.h"
+#include "base/quote.h"
 
 namespace runnel::convert {
 
@@ -95,6 +99,23 @@ Result<void> at_end(const ByteReader& in) {
   return fail(Code::kInvalid, "a message with {} bytes too many", in.remaining());
 }
 
+// It stands in a manifest that the registry signs.
+Result<std::string> read_hot(ByteReader& in) {
+  RUNNEL_TRY(auto text, read_text(in));
+  if (text.empty() || text == artifact::kHotGuessed || text == artifact::kHotSeeded ||
+      text == artifact::kHotRecorded)
+    return text;
+  return fail(Code::kInvalid, "a hot pack of an unknown kind, {}", quote(text));
+}
+
+// It goes into JSON and into logs, as a sentence of ours.
+Result<std::string> read_sentence(ByteReader& in) {
+  RUNNEL_TRY(auto text, read_text(in));
+  text.resize(std::min(text.size(), kMaxFailureText));
+  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
+
 Result<WorkerMessage> read_message(ByteReader& in) {
   RUNNEL_TRY(const auto kind, in.u8());
   switch (static_cast<MessageKind>(kind)) {
@@ -115,14 +136,14 @@ Result<WorkerMessage> read_message(ByteReader& in) {
       RUNNEL_TRY(done.size, in.u64());
       RUNNEL_TRY(done.head, read_digest(in));
       RUNNEL_TRY(done.head_size, in.u64());
-      RUNNEL_TRY(done.hot, read_text(in));
+      RUNNEL_TRY(done.hot, read_hot(in));
       return done;
     }
     case MessageKind::kFailed: {
       RUNNEL_TRY(const auto code, in.u8());
       if (code > static_cast<uint8_t>(Code::kCancelled))
         return fail(Code::kInvalid, "a failure of an unknown kind, {}", code);
-      RUNNEL_TRY(auto text, read_text(in));
+      RUNNEL_TRY(auto text, read_sentence(in));
       return Error(static_cast<Code>(code), std::move(text));
     }
   }

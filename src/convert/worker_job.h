@@ -9,9 +9,9 @@
 //                    profile; layers are
 //                    u32 count, for each: text digest, u64 size, u32 which descriptor
 //   progress  u8 1, u64 bytes of the source that are done
-//   done      u8 2, then layer: u64 size, u64 plain bytes;
-//                        boot:  digest[32], u64 size, head digest[32], u64 head size, text hot
-//   failed    u8 3, u8 code, text message
+//   layer     u8 2, u64 size, u64 plain bytes
+//   boot      u8 3, text digest, u64 size, text head digest, u64 head size, text hot
+//   failed    u8 4, u8 code, text message
 //
 // A text is u32 size and so many bytes; texts are u32 count and so many of them. The worker parses
 // what the registry wrote, and the registry believes nothing that the worker says further than the
@@ -33,6 +33,8 @@
 namespace runnel::convert {
 
 inline constexpr size_t kMaxMessage = 4 << 20;
+// Of a failure's message, which is kept, shown and logged.
+inline constexpr size_t kMaxFailureText = 2000;
 
 // What one job may cost. A job that needs more fails with kExhausted.
 struct WorkerLimits {
@@ -106,7 +108,7 @@ struct BootDone {
   uint64_t size = 0;
   oci::Digest head;
   uint64_t head_size = 0;
-  std::string hot;  // what the hot pack was made of: artifact::kHotAnnotation
+  std::string hot;  // what the hot pack was made of, of artifact::kHotAnnotation's words; or empty
   bool operator==(const BootDone&) const = default;
 };
 
@@ -115,6 +117,8 @@ using WorkerMessage = std::variant<WorkerProgress, LayerDone, BootDone, Error>;
 Buffer serialize(const WorkerJob& job);
 Result<WorkerJob> parse_worker_job(Bytes bytes);
 Buffer serialize(const WorkerMessage& message);
+// A failure's message is cut at kMaxFailureText, and has a '?' for each byte that is not printable
+// ASCII. kInvalid for what no worker of ours says.
 Result<WorkerMessage> parse_worker_message(Bytes bytes);
 
 // A message with its size before it.
