@@ -24,6 +24,7 @@ namespace {
 constexpr std::string_view kHeader = R"({"alg":"HS256","typ":"JWT"})";
 constexpr size_t kMaxTokenBytes = 16 * 1024;
 constexpr auto kClockTolerance = std::chrono::minutes(1);
+constexpr int64_t kLatest = 9'000'000'000;  // in 2255; a WallTime ends seven years later
 constexpr size_t kKeyBytes = 32;
 
 int64_t seconds(WallTime time) {
@@ -98,7 +99,8 @@ Result<Claims> read_claims(const json::object& object, std::string_view issuer, 
   };
   const auto expires = time("exp");
   const auto begins = time("nbf");
-  if (!expires || !begins || !time("iat")) return not_a_token("it has no times");
+  if (!expires || *expires > kLatest || !begins || !time("iat"))
+    return not_a_token("it has no times");
   if (seconds(now) >= *expires) return not_a_token("it has expired");
   if (seconds(now + kClockTolerance) < *begins) return not_a_token("it is for later");
 

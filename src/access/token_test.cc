@@ -55,6 +55,14 @@ TEST_F(Token, EndsAtItsTime) {
   EXPECT_FALSE(signer_.verify(token, kNow - std::chrono::seconds(61)));
 }
 
+// Seconds that are more than a WallTime has nanoseconds for would wrap.
+TEST_F(Token, ThatEndsNearTheEndOfAllTimesIsRefused) {
+  auto endless = claims();
+  endless.expires = WallTime(std::chrono::seconds(9'200'000'000));
+
+  EXPECT_FALSE(signer_.verify(signer_.sign(endless, kNow), kNow));
+}
+
 TEST_F(Token, OfAnotherRegistryOrKeyIsRefused) {
   const auto token = signer_.sign(claims(), kNow);
   EXPECT_FALSE(TokenSigner(std::string(32, 'x'), "registry.example").verify(token, kNow));
