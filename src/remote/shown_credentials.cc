@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <stdexcept>
 #include <tuple>
 
 #include "base/base64.h"
@@ -33,9 +34,11 @@ json::array record_of(const std::string& host, const std::string& repository,
 // The other way round; throws when the record has another shape.
 std::tuple<std::string, std::string, Credential> read_record(const json::array& fields) {
   const auto text = [&](size_t i) { return std::string(fields.at(i).as_string()); };
-  Credential credential{.user = text(2),
-                        .secret = Secret(text(3)),
-                        .kind = static_cast<Credential::Kind>(fields.at(4).as_int64())};
+  const int64_t kind = fields.at(4).as_int64();
+  if (kind < 0 || kind > static_cast<int64_t>(Credential::Kind::kBearer))
+    throw std::out_of_range("a credential of an unknown kind");
+  Credential credential{
+      .user = text(2), .secret = Secret(text(3)), .kind = static_cast<Credential::Kind>(kind)};
   const int64_t expires = fields.at(5).as_int64();
   if (expires != 0) credential.expires = WallTime(WallTime::duration(expires));
   for (const auto& image : fields.at(6).as_array())

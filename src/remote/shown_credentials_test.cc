@@ -146,7 +146,8 @@ TEST(ShownCredentials, AreKnownToTheNextProcess) {
 
 TEST(ShownCredentials, StartEmptyWhenTheMemoryIsTorn) {
   test::FakeClock clock;
-  for (const std::string torn : {"", "[[\"r\",\"a\",\"u\"", "{}", "[1]", "[[1]]"}) {
+  for (const std::string torn :
+       {"", "[[\"r\",\"a\",\"u\"", "{}", "[1]", "[[1]]", R"([["r","a","u","s",77,0,[]]])"}) {
     UniqueFd memory(memfd_create("shown", MFD_CLOEXEC));
     ASSERT_TRUE(write_all_at(memory.get(), as_bytes(torn), 0));
 
