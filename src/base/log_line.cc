@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/bytes.h"
+#include "base/utf8.h"
 
 namespace runnel::log {
 
@@ -13,22 +14,13 @@ namespace {
 // A datagram to the journal must fit the socket's buffer (about 200 KiB by default).
 constexpr size_t kMaxValue = 16 * 1024;
 
-// How many bytes the UTF-8 sequence at the front has; 0 when it is none, or a control character.
+// How many bytes the character at the front has; 0 when it is none, or a control character.
 size_t printable_prefix(std::string_view text) {
   const auto byte = [&](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned first = byte(0);
-  if (first < 0x80) return first >= 0x20 && first != 0x7f ? 1 : 0;
-  const size_t size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2;
-  if (first < 0xc2 || first > 0xf4 || text.size() < size) return 0;
-  uint32_t code = first & (0x7fU >> size);
-  for (size_t i = 1; i < size; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    code = code << 6 | (byte(i) & 0x3fU);
-  }
-  const uint32_t least = size == 2 ? 0x80 : size == 3 ? 0x800 : 0x10000;
-  const bool surrogate = code >= 0xd800 && code <= 0xdfff;
-  const bool control = code < 0xa0;  // C1
-  return code < least || code > 0x10ffff || surrogate || control ? 0 : size;
+  const size_t size = utf8_size(text);
+  if (size == 1) return byte(0) >= 0x20 && byte(0) != 0x7f ? 1 : 0;
+  const bool c1 = size == 2 && byte(0) == 0xc2 && byte(1) < 0xa0;
+  return c1 ? 0 : size;
 }
 
 // On one line, in UTF-8, of bounded length.

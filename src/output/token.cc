@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "base/quote.h"
+#include "base/utf8.h"
 
 namespace runnel::output {
 
@@ -140,16 +141,10 @@ class Splitter {
   size_t at_ = 0;
 };
 
-// What a query says may come back in its answer, and JSON is UTF-8.
-bool is_utf8(std::string_view text) {
-  json::error_code wrong;
-  json::parse(json::serialize(json::string(text)), wrong);
-  return !wrong;
-}
-
 }  // namespace
 
 Result<std::vector<Token>> split_query(std::string_view text) {
+  // What it says may come back in its answer, and JSON is UTF-8.
   if (!is_utf8(text)) return fail(Code::kInvalid, "query: it is not UTF-8");
   return Splitter(text).all();
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 namespace runnel::registry {
 
@@ -21,6 +22,7 @@ Result<void> Journal::open_locked() {
 }
 
 void Journal::append(std::string line) {
+  line = to_utf8(std::move(line));
   line += '\n';
   const std::lock_guard lock(mutex_);
   const auto written = write_all(file_.get(), as_bytes(line));

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 
 #include "base/log.h"
+#include "base/utf8.h"
 
 namespace runnel::registry {
 
@@ -48,7 +49,7 @@ Refusal::Refusal(const Error& error) : status(0) {
 std::string to_json(const Refusal& refusal) {
   json::object error;
   error["code"] = refusal.code;
-  error["message"] = refusal.message;
+  error["message"] = to_utf8(refusal.message);  // it may name what somebody sent
   if (!refusal.detail.empty()) {
     json::error_code failed;
     auto detail = json::parse(refusal.detail, failed);

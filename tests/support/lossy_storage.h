@@ -83,7 +83,7 @@ class LossyDisk {
 
   static void put(Buffer& into, uint64_t offset, Bytes bytes) {
     if (into.size() < offset + bytes.size()) into.resize(offset + bytes.size());
-    std::memcpy(into.data() + offset, bytes.data(), bytes.size());
+    std::ranges::copy(bytes, into.begin() + static_cast<ptrdiff_t>(offset));
   }
   bool one_in(unsigned n) { return random_() % n == 0; }
 
