@@ -357,6 +357,18 @@ TEST_F(Auth, GivesATokenForWhatOneMayDoOfWhatOneAsksFor) {
   EXPECT_EQ(send("GET", "/v2/", {}, {bearer(token)}).status, 200);
 }
 
+// A token with a name in it that is no UTF-8 would be one that nobody can read.
+TEST_F(Auth, GivesNoTokenForWhatNoRepositoryCanBeCalled) {
+  for (const auto* name : {"team/\xff", "Team/App", "team/app\x01", ""}) {
+    const auto scope = fmt::format("repository:{}:pull repository:team/app:pull", name);
+    const auto answer =
+        as("owner", "GET", "/oauth2/token?service=x&scope=" + net::percent_encode(scope));
+
+    EXPECT_EQ(member(answer, "scope"), "repository:team/app:pull") << name;
+    EXPECT_EQ(send("GET", "/v2/", {}, {bearer(member(answer, "token"))}).status, 200) << name;
+  }
+}
+
 TEST_F(Auth, AsksForAnotherTokenWhenThisOneIsForSomethingElse) {
   blob_of("team/app", "x");
   const auto token = token_for("writer", "repository:team/app:pull");

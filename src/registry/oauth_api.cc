@@ -7,6 +7,7 @@
 #include "base/quote.h"
 #include "net/url.h"
 #include "oci/digest.h"
+#include "oci/reference.h"
 #include "registry/request_body.h"
 #include "registry/utc_time.h"
 
@@ -29,11 +30,15 @@ std::unexpected<Refusal> bad_request(std::string message) {
   return refuse(400, "UNSUPPORTED", std::move(message));
 }
 
-// All "scope" parameters, each of which may hold several.
+// All "scope" parameters, each of which may hold several. What no repository can be called is left
+// out, as what else is not there: some names could not even be said in the answer.
 std::expected<std::vector<Scope>, Refusal> wanted_scopes(const net::Query& query) {
   std::string all;
   for (const auto text : query.all("scope")) all.append(text).append(" ");
   RUNNEL_TRY(auto scopes, access::parse_scopes(all));
+  std::erase_if(scopes, [](const Scope& scope) {
+    return scope.kind == Scope::Kind::kRepository && !oci::is_valid_repository(scope.repository);
+  });
   return scopes;
 }
 
