@@ -16,6 +16,16 @@ constexpr double kLongestLifetime = 24 * 3600;
 constexpr std::string_view kTokenPath = "/oauth2/token";
 constexpr std::string_view kExchangePath = "/oauth2/exchange";
 
+}  // namespace
+
+std::optional<std::string> exchange_address(const Endpoint& registry, std::string_view realm) {
+  if (!realm.ends_with(kTokenPath) || !is_same_origin(realm, registry.url)) return std::nullopt;
+  std::string address(realm.substr(0, realm.size() - kTokenPath.size()));
+  // At the root: a path before it is somebody else's token server.
+  if (address.find('/', address.find("://") + 3) != std::string::npos) return std::nullopt;
+  return address.append(kExchangePath);
+}
+
 Result<Credential> parse_capability(Bytes body, WallTime now) {
   boost::system::error_code broken;
   const auto document = boost::json::parse(as_text(body), broken);
@@ -33,16 +43,6 @@ Result<Credential> parse_capability(Bytes body, WallTime now) {
                     .secret = Secret(std::string(token->get_string())),
                     .kind = Credential::Kind::kIdentityToken,
                     .expires = now + lifetime};
-}
-
-}  // namespace
-
-std::optional<std::string> exchange_address(const Endpoint& registry, std::string_view realm) {
-  if (!realm.ends_with(kTokenPath) || !is_same_origin(realm, registry.url)) return std::nullopt;
-  std::string address(realm.substr(0, realm.size() - kTokenPath.size()));
-  // At the root: a path before it is somebody else's token server.
-  if (address.find('/', address.find("://") + 3) != std::string::npos) return std::nullopt;
-  return address.append(kExchangePath);
 }
 
 Result<Credential> exchange_token(net::Client& client, const Endpoint& registry,

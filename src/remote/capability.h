@@ -21,6 +21,10 @@ namespace runnel::remote {
 // looks like ours. The token is good there already, so nobody sees it who has not.
 std::optional<std::string> exchange_address(const Endpoint& registry, std::string_view realm);
 
+// What a registry answers with 200: a kIdentityToken that ends within a day. kInvalid for anything
+// else.
+Result<Credential> parse_capability(Bytes answer, WallTime now);
+
 // A kIdentityToken with its end, for bearer.images. Blocks for at most `timeout`. kUnsupported when
 // the server does not know the way, kDenied when it does not take the token.
 Result<Credential> exchange_token(net::Client& client, const Endpoint& registry,

@@ -64,7 +64,7 @@ Duration lifetime_of(const boost::json::object& answer) {
   const auto* value = answer.if_contains("expires_in");
   double seconds = 0;
   if (value != nullptr && value->is_number()) seconds = value->to_number<double>();
-  if (!(seconds > 0)) return kDefaultLifetime;
+  if (!(seconds >= 1)) return kDefaultLifetime;
   return std::min<Duration>(kLongestLifetime,
                             std::chrono::seconds(static_cast<int64_t>(std::min(seconds, 1e6))));
 }
@@ -72,17 +72,6 @@ Duration lifetime_of(const boost::json::object& answer) {
 // It goes into a header line.
 bool is_sendable(std::string_view token) {
   return !token.empty() && std::ranges::all_of(token, [](char c) { return c > 0x20 && c < 0x7f; });
-}
-
-Result<Token> parse_token(Bytes body) {
-  boost::system::error_code broken;
-  const auto document = boost::json::parse(as_text(body), broken);
-  if (broken || !document.is_object())
-    return fail(Code::kInvalid, "its answer is not a JSON object");
-  std::string text = text_of(document.as_object(), "token");
-  if (text.empty()) text = text_of(document.as_object(), "access_token");
-  if (!is_sendable(text)) return fail(Code::kInvalid, "its answer has no usable token");
-  return Token{.value = Secret(std::move(text)), .lifetime = lifetime_of(document.as_object())};
 }
 
 Result<Token> interpret(const net::BufferedResponse& response, const TokenRequest& request) {
@@ -148,6 +137,17 @@ Result<Token> taken(const Result<net::BufferedResponse>& response, const TokenRe
 }
 
 }  // namespace
+
+Result<Token> parse_token(Bytes body) {
+  boost::system::error_code broken;
+  const auto document = boost::json::parse(as_text(body), broken);
+  if (broken || !document.is_object())
+    return fail(Code::kInvalid, "its answer is not a JSON object");
+  std::string text = text_of(document.as_object(), "token");
+  if (text.empty()) text = text_of(document.as_object(), "access_token");
+  if (!is_sendable(text)) return fail(Code::kInvalid, "its answer has no usable token");
+  return Token{.value = Secret(std::move(text)), .lifetime = lifetime_of(document.as_object())};
+}
 
 Scope Scope::pull(std::string_view repository) {
   Scope scope;

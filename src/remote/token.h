@@ -51,6 +51,10 @@ struct Token {
   Duration lifetime{};
 };
 
+// What a server answers with 200. kInvalid without a token that a header line can have; it lives
+// for more than nothing and at most for a day.
+Result<Token> parse_token(Bytes answer);
+
 // Blocks for at most `timeout`. kDenied when the server refuses the credential or is one that must
 // not see it (remote/url.h); kUnavailable when it fails in a way that may pass.
 Result<Token> fetch_token(net::Client& client, const Endpoint& registry,

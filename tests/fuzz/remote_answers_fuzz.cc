@@ -1,5 +1,5 @@
 // Any bytes as what a registry answers beside its documents: challenges, ranges, links, times,
-// error pages, addresses, hints. No crash, and what is accepted keeps its promises.
+// error pages, addresses, hints, tokens. No crash, and what is accepted keeps its promises.
 //
 // links: artifact remote
 #include <algorithm>
@@ -9,9 +9,11 @@
 #include "artifact/boot_hint.h"
 #include "base/base64.h"
 #include "base/error.h"
+#include "remote/capability.h"
 #include "remote/challenge.h"
 #include "remote/error_body.h"
 #include "remote/header_values.h"
+#include "remote/token.h"
 #include "remote/url.h"
 
 using runnel::as_text;
@@ -70,6 +72,21 @@ void hints(std::string_view text) {
   RUNNEL_CHECK(runnel::artifact::parse_boot_hint(to_header(*hint)).value() == *hint);
 }
 
+bool is_of_a_day(runnel::Duration lifetime) {
+  return lifetime > runnel::Duration::zero() && lifetime <= std::chrono::hours(24);
+}
+
+void tokens(std::string_view text) {
+  if (const auto token = remote::parse_token(runnel::as_bytes(text))) {
+    RUNNEL_CHECK(is_of_a_day(token->lifetime));
+    const runnel::net::Headers line{{"Authorization", "Bearer " + token->value.reveal()}};
+    RUNNEL_CHECK(line.check().has_value());
+  }
+  const runnel::WallTime now(std::chrono::seconds(1'700'000'000));
+  if (const auto right = remote::parse_capability(runnel::as_bytes(text), now))
+    RUNNEL_CHECK(right->expires && is_of_a_day(*right->expires - now));
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -79,5 +96,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   addresses(text);
   texts(text);
   hints(text);
+  tokens(text);
   return 0;
 }
