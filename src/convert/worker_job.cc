@@ -8,6 +8,7 @@
 
 #include "artifact/artifact.h"
 #include "base/quote.h"
+#include "base/utf8.h"
 
 namespace runnel::convert {
 
@@ -110,10 +111,17 @@ Result<std::string> read_hot(ByteReader& in) {
 
 // It goes into JSON and into logs, as a sentence of ours.
 Result<std::string> read_sentence(ByteReader& in) {
-  RUNNEL_TRY(auto text, read_text(in));
-  text.resize(std::min(text.size(), kMaxFailureText));
-  std::ranges::replace_if(text, [](char c) { return c < ' ' || c > '~'; }, '?');
-  return text;
+  RUNNEL_TRY(const auto text, read_text(in));
+  std::string sentence;
+  for (std::string_view rest = text; !rest.empty();) {
+    const size_t size = utf8_size(rest);
+    const bool control = size == 1 && (rest.front() < ' ' || rest.front() == 0x7f);
+    const auto next = size == 0 || control ? "?" : rest.substr(0, size);
+    if (sentence.size() + next.size() > kMaxFailureText) break;
+    sentence += next;
+    rest.remove_prefix(std::max<size_t>(size, 1));
+  }
+  return sentence;
 }
 
 Result<WorkerMessage> read_message(ByteReader& in) {

@@ -117,8 +117,8 @@ using WorkerMessage = std::variant<WorkerProgress, LayerDone, BootDone, Error>;
 Buffer serialize(const WorkerJob& job);
 Result<WorkerJob> parse_worker_job(Bytes bytes);
 Buffer serialize(const WorkerMessage& message);
-// A failure's message is cut at kMaxFailureText, and has a '?' for each byte that is not printable
-// ASCII. kInvalid for what no worker of ours says.
+// A failure's message is cut at kMaxFailureText, and has a '?' for each control character and each
+// byte that is no UTF-8. kInvalid for what no worker of ours says.
 Result<WorkerMessage> parse_worker_message(Bytes bytes);
 
 // A message with its size before it.

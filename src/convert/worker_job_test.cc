@@ -24,14 +24,14 @@ TEST(WorkerMessage, NamesAHotPackByTheWordsThatThereAreOnly) {
 }
 
 TEST(WorkerMessage, OfAFailureIsOneLineOfBoundedLength) {
-  const WorkerMessage said = Error(Code::kInvalid, "a\nb\xff" + std::string(1 << 20, 'x'));
+  const WorkerMessage said = Error(Code::kInvalid, "a\nb\xff\u2026" + std::string(1 << 20, 'x'));
 
   const auto parsed = parse_worker_message(serialize(said));
 
   ASSERT_TRUE(parsed);
   const auto& error = std::get<Error>(*parsed);
   EXPECT_EQ(error.code, Code::kInvalid);
-  EXPECT_EQ(error.message, "a?b?" + std::string(kMaxFailureText - 4, 'x'));
+  EXPECT_EQ(error.message, "a?b?\u2026" + std::string(kMaxFailureText - 7, 'x'));
 }
 
 }  // namespace

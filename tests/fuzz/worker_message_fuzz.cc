@@ -13,6 +13,7 @@
 
 #include "artifact/artifact.h"
 #include "base/fd.h"
+#include "base/utf8.h"
 #include "convert/worker_job.h"
 
 using runnel::Bytes;
@@ -28,7 +29,8 @@ void check(const convert::BootDone& done) {
 
 void check(const runnel::Error& error) {
   RUNNEL_CHECK(error.message.size() <= convert::kMaxFailureText);
-  for (const char c : error.message) RUNNEL_CHECK(c >= ' ' && c <= '~');
+  RUNNEL_CHECK(runnel::is_utf8(error.message));
+  for (const unsigned char c : error.message) RUNNEL_CHECK(c >= 0x20 && c != 0x7f);
 }
 
 void check(const auto&) {}
