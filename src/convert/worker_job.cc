@@ -275,9 +275,8 @@ Buffer framed(Bytes message) {
   return frame.take();
 }
 
-Result<void> send_message(int socket, Bytes message) {
-  if (message.size() > kMaxMessage)
-    return fail(Code::kInvalid, "a message of {} bytes", message.size());
+Result<void> send_message(int socket, Bytes message, size_t limit) {
+  if (message.size() > limit) return fail(Code::kInvalid, "a message of {} bytes", message.size());
   const auto frame = framed(message);
   Bytes rest = frame;
   while (!rest.empty()) {
@@ -289,11 +288,11 @@ Result<void> send_message(int socket, Bytes message) {
   return {};
 }
 
-Result<Buffer> receive_message(int socket) {
+Result<Buffer> receive_message(int socket, size_t limit) {
   Buffer header(sizeof(uint32_t));
   RUNNEL_DO(read_all(socket, header));
   const auto size = load_le<uint32_t>(header.data());
-  if (size > kMaxMessage) return fail(Code::kInvalid, "a message of {} bytes", size);
+  if (size > limit) return fail(Code::kInvalid, "a message of {} bytes", size);
   Buffer message(size);
   RUNNEL_DO(read_all(socket, message));
   return message;

@@ -1,6 +1,7 @@
 // What a registry and its worker process (worker_process.h) say to each other over their socket.
 //
-// Messages are framed: u32 size, then so many bytes, at most kMaxMessage; integers little-endian.
+// Messages are framed: u32 size, then so many bytes, at most kMaxJob to the worker and kMaxMessage
+// from it; integers little-endian.
 //
 //   job       u8 kind (1 layer, 2 boot), limits (5 × u64), u32 threads, then
 //             layer: text diff_id, u64 source size
@@ -25,6 +26,7 @@
 #include <variant>
 #include <vector>
 
+#include "artifact/profile.h"
 #include "base/bytes.h"
 #include "base/error.h"
 #include "oci/digest.h"
@@ -33,6 +35,8 @@
 namespace runnel::convert {
 
 inline constexpr size_t kMaxMessage = 4 << 20;
+// Three profiles as large as there are, and the rest.
+inline constexpr size_t kMaxJob = 3 * artifact::kMaxProfileBytes + kMaxMessage;
 // Of a failure's message, which is kept, shown and logged.
 inline constexpr size_t kMaxFailureText = 2000;
 
@@ -123,8 +127,9 @@ Result<WorkerMessage> parse_worker_message(Bytes bytes);
 
 // A message with its size before it.
 Buffer framed(Bytes message);
-// One framed message; kUnavailable when the other end is gone, kInvalid when it is too large.
-Result<void> send_message(int socket, Bytes message);
-Result<Buffer> receive_message(int socket);
+// One framed message; kUnavailable when the other end is gone, kInvalid when it is larger than
+// `limit`, of which nothing is sent or read then.
+Result<void> send_message(int socket, Bytes message, size_t limit = kMaxMessage);
+Result<Buffer> receive_message(int socket, size_t limit = kMaxMessage);
 
 }  // namespace runnel::convert

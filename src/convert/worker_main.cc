@@ -183,7 +183,7 @@ size_t inputs_of(const WorkerJob& job) {
 }
 
 Result<WorkerMessage> work() {
-  RUNNEL_TRY(const auto bytes, receive_message(kWorkerSocket));
+  RUNNEL_TRY(const auto bytes, receive_message(kWorkerSocket, kMaxJob));
   RUNNEL_TRY(const auto job, parse_worker_job(bytes));
   RUNNEL_DO(detach(kWorkerInputs + static_cast<int>(inputs_of(job))));
   // One heap for all threads: others reserve 64 MiB each, and glibc reads a file of /proc before it

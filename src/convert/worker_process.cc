@@ -257,7 +257,7 @@ Result<Done> run(const WorkerProgram& program, const WorkerJob& job, UniqueFd ou
   Child child(pid, Child::Reach::kItself);
   theirs.reset();
   output.reset();
-  if (const auto sent = send_message(ours.get(), serialize(job));
+  if (const auto sent = send_message(ours.get(), serialize(job), kMaxJob);
       !sent && sent.error().code != Code::kUnavailable)
     return std::unexpected(sent.error());
   Conversation conversation(ours.get(), outflow, watch);

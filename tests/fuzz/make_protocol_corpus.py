@@ -57,6 +57,8 @@ def chunk_table_digest() -> bytes:
 
 def node_state() -> None:
     valid = b"RNLVALID" + struct.pack("<II", 1, 20) + chunk_table_digest()
+    closed = b"RNLCLEAN" + struct.pack("<II", 1, 2) + b"\1" * 32 + b"\2" * 32
+    save("node_state", "closed_layers", closed + hashlib.sha256(closed).digest())
     save("node_state", "validity", valid.ljust(4096, b"\0") + b"\x0f\x80\x01")
     shown = [
         ["registry.example", "team/app", "alice", "secret", 0, 0, []],

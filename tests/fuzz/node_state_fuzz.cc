@@ -1,5 +1,6 @@
 // Any bytes as what a node's worker finds of an earlier one, which may have died in the middle of a
-// write, or been another version: which chunks are on the disk, the credentials that were shown,
+// write, or been another version: which chunks are on the disk, and of which
+// layers that is to be believed, the credentials that were shown,
 // the kernel's requests; and as the events of a start that a command reads. Nothing is believed
 // that was not written whole, and a second look sees the same.
 //
@@ -19,6 +20,7 @@
 
 #include "artifact/chunk_table.h"
 #include "base/fd.h"
+#include "cache/closed_layers.h"
 #include "cache/validity.h"
 #include "engine/request_slots.h"
 #include "remote/shown_credentials.h"
@@ -45,7 +47,7 @@ const ChunkTable& table() {
 
 std::vector<uint32_t> chunks_in(test::LossyDisk& disk) {
   const auto validity =
-      cache::Validity::open(disk.storage()->open("valid").value(), table()).value();
+      cache::Validity::open(disk.storage()->open("valid").value(), table(), false).value();
   std::vector<uint32_t> found;
   for (uint32_t i = 0; i < kChunks; ++i)
     if (validity.has(i)) found.push_back(i);
@@ -62,6 +64,13 @@ void validity(Bytes bytes) {
                           std::ranges::equal(bytes.subspan(16, digest.size()), digest);
   RUNNEL_CHECK(found.empty() || has_header);
   RUNNEL_CHECK(chunks_in(disk) == found);
+}
+
+void closed_layers(Bytes bytes) {
+  const auto layers = cache::parse_closed_layers(bytes);
+  if (!layers) return;
+  // There is one way to write them.
+  RUNNEL_CHECK(std::ranges::equal(cache::encode_closed_layers(*layers), bytes));
 }
 
 UniqueFd memory_with(Bytes bytes) {
@@ -111,6 +120,7 @@ void events(std::string_view text) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const Bytes bytes = std::as_bytes(std::span(data, size));
   validity(bytes);
+  closed_layers(bytes);
   credentials(bytes);
   requests(bytes);
   events(as_text(bytes));

@@ -21,7 +21,7 @@ using namespace runnel::convert;
 
 int misbehave(std::string_view how) {
   if (how == "stop") return ::raise(SIGSTOP);
-  const auto bytes = receive_message(kWorkerSocket);
+  const auto bytes = receive_message(kWorkerSocket, kMaxJob);
   if (!bytes) return 2;
   const auto job = parse_worker_job(*bytes);
   if (!job || !detach(kWorkerInputs + 1)) return 2;

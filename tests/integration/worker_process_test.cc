@@ -192,6 +192,13 @@ TEST_F(WorkerProcess, BuildsTheBootBlobThatTheBuilderInThisProcessBuilds) {
   job.layers.push_back(job.layers.front());
   layers.push_back(layers.front());
   trees.push_back(trees.front());
+  // As large as profiles are; of layers that this image does not have.
+  artifact::Profile profile{
+      .image = "", .layers = {oci::Digest::of(as_bytes("another layer"))}, .chunks = {}};
+  for (uint32_t chunk = 0; chunk < artifact::kMaxProfileChunks; ++chunk)
+    profile.chunks.push_back({.layer = 0, .chunk = chunk});
+  job.earlier_profile = job.shared_profile = artifact::to_json(profile);
+  ASSERT_GT(2 * job.shared_profile.size(), kMaxMessage);
   const auto expected =
       build_boot_blob(layers, trees, {.generation = 7, .process = job.process}).value();
   const auto output = file();
