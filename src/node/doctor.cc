@@ -31,7 +31,7 @@ void append(Findings& all, Findings more) {
 Findings examine(const DoctorOptions& options) {
   Findings all = examine_permissions();
   if (::geteuid() == 0) append(all, examine_kernel(options.config));
-  append(all, examine_disk(options.config.root));
+  append(all, examine_disk(options.config));
   append(all, examine_containerd(options));
   append(all, examine_node(options.config));
   append(all, examine_registries(options));

@@ -12,6 +12,8 @@
 #include <map>
 
 #include "base/fd.h"
+#include "cache/budget.h"
+#include "cache/disk.h"
 #include "node/doctor_parts.h"
 
 namespace runnel::node {
@@ -20,14 +22,14 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kReserve = uint64_t{512} << 20;  // below it nothing is kept
-constexpr uint64_t kComfortShare = 20;              // per cent free
 constexpr uint64_t kXfsMagic = 0x58465342;
 constexpr uint64_t kZfsMagic = 0x2fc12fc1;
 constexpr unsigned kCapSysAdmin = 21;
 
-std::string gibibytes(uint64_t bytes) {
-  return fmt::format("{:.1f} GiB", static_cast<double>(bytes) / (1 << 30));
+std::string size_text(uint64_t bytes) {
+  const double mebibytes = static_cast<double>(bytes) / (1 << 20);
+  if (mebibytes < 1024) return fmt::format("{:.0f} MiB", mebibytes);
+  return fmt::format("{:.1f} GiB", mebibytes / 1024);
 }
 
 bool has_capability(unsigned capability) {
@@ -70,7 +72,40 @@ Finding examine_type(const std::string& directory) {
   return good(kSubject, found);
 }
 
-Finding examine_space(const std::string& directory) {
+// What the layers below the root take, as far as this user may look.
+uint64_t cached_bytes(const std::string& root) {
+  uint64_t bytes = 0;
+  const auto layers = cache::scan_layers(root + "/cache");
+  if (!layers) return 0;
+  for (const auto& layer : *layers) bytes += layer.bytes;
+  return bytes;
+}
+
+// As the node's cache judges it.
+Finding judge_space(const std::string& found, const cache::Budget::Status& status) {
+  constexpr auto kSubject = "disk: space";
+  if (status.state == cache::Budget::State::kFull) {
+    return bad(kSubject, found,
+               fmt::format("below {} free (cache.reserve) nothing more can be read that is not "
+                           "here: remove images, or move --root",
+                           size_text(status.reserve)));
+  }
+  if (status.state == cache::Budget::State::kNoFilling && status.used > status.max_bytes) {
+    return poor(kSubject, found,
+                fmt::format("the cache takes {} of {} (cache.max_bytes), so nothing is fetched "
+                            "ahead: runnel node clear, or allow more",
+                            size_text(status.used), size_text(status.max_bytes)));
+  }
+  if (status.state == cache::Budget::State::kNoFilling) {
+    return poor(kSubject, found,
+                fmt::format("below {} free (cache.min_free) nothing is fetched ahead: remove "
+                            "images, or add space",
+                            size_text(status.min_free)));
+  }
+  return good(kSubject, found);
+}
+
+Finding examine_space(const std::string& directory, const Config& config) {
   constexpr auto kSubject = "disk: space";
   struct statvfs info;
   if (::statvfs(directory.c_str(), &info) != 0) {
@@ -82,17 +117,11 @@ Finding examine_space(const std::string& directory) {
   }
   const uint64_t total = info.f_blocks * info.f_frsize;
   const uint64_t available = info.f_bavail * info.f_frsize;
-  const auto found =
-      fmt::format("{} of {} free below {}", gibibytes(available), gibibytes(total), directory);
-  if (available < kReserve) {
-    return bad(kSubject, found,
-               "free at least 512 MiB (runnel node clear; remove images), or move --root");
-  }
-  if (available < total / 100 * kComfortShare) {
-    return poor(kSubject, found,
-                "below 20 % nothing is fetched ahead: remove images, or add space");
-  }
-  return good(kSubject, found);
+  cache::Budget budget(config.cache);
+  budget.measured(total, available, cached_bytes(config.root));
+  return judge_space(
+      fmt::format("{} of {} free below {}", size_text(available), size_text(total), directory),
+      budget.status());
 }
 
 // Overlayfs keeps what it must remember in extended attributes, the cache keeps sparse files.
@@ -154,9 +183,9 @@ Findings examine_permissions() {
   return findings;
 }
 
-Findings examine_disk(const std::string& root) {
-  const auto directory = existing_part(root);
-  return {examine_type(directory), examine_space(directory), examine_features(directory)};
+Findings examine_disk(const Config& config) {
+  const auto directory = existing_part(config.root);
+  return {examine_type(directory), examine_space(directory, config), examine_features(directory)};
 }
 
 }  // namespace runnel::node

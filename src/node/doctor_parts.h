@@ -29,7 +29,7 @@ inline Finding bad(std::string subject, std::string found, std::string advice) {
 std::string existing_part(const std::string& directory);
 
 Findings examine_permissions();
-Findings examine_disk(const std::string& root);
+Findings examine_disk(const Config& config);
 // Mounts below a scratch directory next to the node's root; needs root.
 Findings examine_kernel(const Config& config);
 Findings examine_containerd(const DoctorOptions& options);

@@ -195,6 +195,26 @@ def test_disks_that_will_not_do(doctor, tmp_path, options, subject, level, words
     assert words in seen.text(subject)
 
 
+@pytest.mark.parametrize("cache, level, words", [
+    ("reserve = 1000000\nmin_free = 0", "OK", ""),
+    ("reserve = 1000000", "OK", ""),
+    ("reserve = 1000000\nmin_free = 4000000", "WARN", "cache.min_free"),
+    ("reserve = 4000000", "FAIL", "cache.reserve"),
+])
+def test_space_is_judged_as_the_configured_cache_does(doctor, tmp_path, cache, level, words):
+    root = tmp_path / "root"
+    root.mkdir()
+    config = tmp_path / "cache.toml"
+    config.write_text(f"version = 1\n[cache]\n{cache}\n")
+    mount = ("unshare", "--mount", "sh", "-c",
+             f'mount -t tmpfs -o size=4m none {root} && head -c 1M /dev/zero >{root}/something && exec "$@"', "sh")
+
+    seen = doctor(around=mount, root=root, config=config)
+
+    assert seen.level("disk: space") == level
+    assert words in seen.text("disk: space")
+
+
 def test_direct_io_is_tried_whether_it_is_wanted_or_not(doctor, tmp_path):
     wanted = tmp_path / "wanted.toml"
     wanted.write_text("version = 1\ndirect_io = true\n")
