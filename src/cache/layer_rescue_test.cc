@@ -85,11 +85,15 @@ class LayerRescue : public testing::Test {
     }
     return read.get();
   }
+  // Until what has arrived was looked at, and what it asks for is in the rescues' queue.
+  void settle_arrivals() {
+    std::promise<void> reached;
+    verify_->submit([&] { reached.set_value(); });
+    reached.get_future().wait();
+  }
   // Until whatever was begun over the original has ended.
   void settle_rescue() {
-    std::promise<void> verified;
-    verify_->submit([&] { verified.set_value(); });
-    verified.get_future().wait();
+    settle_arrivals();
     std::promise<void> rescued;
     rescue_->submit(for_nobody([&] { rescued.set_value(); }));
     rescued.get_future().wait();
@@ -315,6 +319,7 @@ TEST_F(LayerRescue, HasItsTurnBeforeThoseForNobodyWhenAReaderComes) {
   source_->fail(kGone);
   layer_->fill(true);
   wait_for([&] { return layer_->stats().rescues == 1; });
+  settle_arrivals();
 
   auto read = start_read(0, 10);
   go.set_value();
