@@ -1,5 +1,6 @@
 #include "convert/worker_job.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -210,16 +211,63 @@ struct Write {
   }
 };
 
-Result<void> read_all(int socket, MutableBytes into) {
-  while (!into.empty()) {
-    const auto count = ::read(socket, into.data(), into.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno("reading from the worker's socket");
-    if (count == 0) return fail(Code::kUnavailable, "the other end of the worker's socket is gone");
-    into = into.subspan(static_cast<size_t>(count));
+// One message, which may have to be over in time. Without a deadline the calls themselves wait: a
+// confined worker has no other.
+class Transfer {
+ public:
+  Transfer(int socket, std::optional<Duration> within) : socket_(socket) {
+    if (within) deadline_ = clock_.now() + *within;
   }
-  return {};
-}
+
+  Result<void> read(MutableBytes into) const {
+    while (!into.empty()) {
+      RUNNEL_DO(wait_for(POLLIN));
+      const auto count = ::read(socket_, into.data(), into.size());
+      if (count < 0 && may_go_on()) continue;
+      if (count < 0) return fail_errno("reading from the worker's socket");
+      if (count == 0)
+        return fail(Code::kUnavailable, "the other end of the worker's socket is gone");
+      into = into.subspan(static_cast<size_t>(count));
+    }
+    return {};
+  }
+
+  Result<void> send(Bytes rest) const {
+    while (!rest.empty()) {
+      RUNNEL_DO(wait_for(POLLOUT));
+      const auto count =
+          ::send(socket_, rest.data(), rest.size(), MSG_NOSIGNAL | (deadline_ ? MSG_DONTWAIT : 0));
+      if (count < 0 && may_go_on()) continue;
+      if (count < 0) return fail_errno("writing to the worker's socket");
+      rest = rest.subspan(static_cast<size_t>(count));
+    }
+    return {};
+  }
+
+ private:
+  static bool may_go_on() { return errno == EINTR || errno == EAGAIN; }
+
+  Result<void> wait_for(short event) const {
+    if (!deadline_) return {};
+    pollfd waiting{.fd = socket_, .events = event, .revents = 0};
+    for (;;) {
+      const int ready = ::poll(&waiting, 1, left_ms());
+      if (ready > 0) return {};
+      if (ready == 0)
+        return fail(Code::kInvalid, "the worker's socket: a message that comes to no end");
+      if (errno != EINTR) return fail_errno("waiting for the worker's socket");
+    }
+  }
+
+  int left_ms() const {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(*deadline_ - clock_.now());
+    return static_cast<int>(std::max<int64_t>(left.count(), 0));
+  }
+
+  const SystemClock clock_;
+  const int socket_;
+  std::optional<SteadyTime> deadline_;
+};
 
 }  // namespace
 
@@ -275,26 +323,19 @@ Buffer framed(Bytes message) {
   return frame.take();
 }
 
-Result<void> send_message(int socket, Bytes message, size_t limit) {
+Result<void> send_message(int socket, Bytes message, size_t limit, std::optional<Duration> within) {
   if (message.size() > limit) return fail(Code::kInvalid, "a message of {} bytes", message.size());
-  const auto frame = framed(message);
-  Bytes rest = frame;
-  while (!rest.empty()) {
-    const auto count = ::send(socket, rest.data(), rest.size(), MSG_NOSIGNAL);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return fail_errno("writing to the worker's socket");
-    rest = rest.subspan(static_cast<size_t>(count));
-  }
-  return {};
+  return Transfer(socket, within).send(framed(message));
 }
 
-Result<Buffer> receive_message(int socket, size_t limit) {
+Result<Buffer> receive_message(int socket, size_t limit, std::optional<Duration> within) {
+  const Transfer transfer(socket, within);
   Buffer header(sizeof(uint32_t));
-  RUNNEL_DO(read_all(socket, header));
+  RUNNEL_DO(transfer.read(header));
   const auto size = load_le<uint32_t>(header.data());
   if (size > limit) return fail(Code::kInvalid, "a message of {} bytes", size);
   Buffer message(size);
-  RUNNEL_DO(read_all(socket, message));
+  RUNNEL_DO(transfer.read(message));
   return message;
 }
 

@@ -22,12 +22,14 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
 #include "artifact/profile.h"
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "oci/digest.h"
 #include "oci/image_config.h"
@@ -128,8 +130,11 @@ Result<WorkerMessage> parse_worker_message(Bytes bytes);
 // A message with its size before it.
 Buffer framed(Bytes message);
 // One framed message; kUnavailable when the other end is gone, kInvalid when it is larger than
-// `limit`, of which nothing is sent or read then.
-Result<void> send_message(int socket, Bytes message, size_t limit = kMaxMessage);
-Result<Buffer> receive_message(int socket, size_t limit = kMaxMessage);
+// `limit`, of which nothing is sent or read then, or when the other end does not take or give all
+// of it `within` so long, for which who does not trust it asks.
+Result<void> send_message(int socket, Bytes message, size_t limit = kMaxMessage,
+                          std::optional<Duration> within = {});
+Result<Buffer> receive_message(int socket, size_t limit = kMaxMessage,
+                               std::optional<Duration> within = {});
 
 }  // namespace runnel::convert

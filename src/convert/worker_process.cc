@@ -205,7 +205,7 @@ class Conversation {
       RUNNEL_DO(wait());
       if (waits_[1].revents != 0) RUNNEL_DO(outflow_.take());
       if (waits_[0].revents == 0) continue;
-      const auto bytes = receive_message(socket_);
+      const auto bytes = receive_message(socket_, kMaxMessage, watch_.message_timeout);
       if (!bytes && bytes.error().code == Code::kUnavailable) return std::nullopt;
       if (!bytes) return std::unexpected(bytes.error());
       RUNNEL_TRY(auto message, parse_worker_message(*bytes));
@@ -257,7 +257,7 @@ Result<Done> run(const WorkerProgram& program, const WorkerJob& job, UniqueFd ou
   Child child(pid, Child::Reach::kItself);
   theirs.reset();
   output.reset();
-  if (const auto sent = send_message(ours.get(), serialize(job), kMaxJob);
+  if (const auto sent = send_message(ours.get(), serialize(job), kMaxJob, watch.message_timeout);
       !sent && sent.error().code != Code::kUnavailable)
     return std::unexpected(sent.error());
   Conversation conversation(ours.get(), outflow, watch);

@@ -28,6 +28,8 @@ struct WorkerWatch {
   std::function<void(uint64_t)> progress = [](uint64_t) {};
   // Asked at least five times a second; true ends the job with kCancelled.
   std::function<bool()> give_up = [] { return false; };
+  // For a message that has begun, on its way to or from the worker; `give_up` is not asked then.
+  Duration message_timeout = std::chrono::seconds(10);
 };
 
 // Gets a blob from its first byte to its last; an error from it ends the job and comes out as it

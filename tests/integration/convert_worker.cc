@@ -48,6 +48,11 @@ int misbehave(std::string_view how) {
     const auto sent = send_message(kWorkerSocket, serialize(WorkerMessage(LayerDone{.size = 100})));
     return sent ? 0 : 2;
   }
+  if (how == "halt") {  // in the middle of a message
+    char never = 0;
+    if (::send(kWorkerSocket, "\x10\0\0\0x", 5, 0) != 5) return 2;
+    return ::read(kWorkerSocket, &never, 1) == 0 ? 0 : 2;
+  }
   if (how == "lie") {
     const auto sent = send_message(kWorkerSocket, as_bytes("nonsense"));
     return sent ? 0 : 2;

@@ -166,6 +166,27 @@ TEST_F(WorkerProcess, DoesNotBelieveAWorkerThatSpeaksOfBytesItDidNotWrite) {
   expect_no_child();
 }
 
+TEST_F(WorkerProcess, IsKilledWhenItStandsStillInTheMiddleOfAMessage) {
+  watch_.message_timeout = std::chrono::milliseconds(100);
+  const auto end = end_of("halt");
+  EXPECT_EQ(end.code, Code::kInvalid);
+  EXPECT_NE(end.message.find("comes to no end"), std::string::npos) << end.message;
+  expect_no_child();
+}
+
+TEST_F(WorkerProcess, IsKilledWhenItDoesNotTakeItsJob) {
+  program_.arguments = {"convert_worker", "stop"};
+  watch_.message_timeout = std::chrono::milliseconds(100);
+  BootJob job;
+  job.profile = std::string(4 << 20, ' ');  // more than any socket holds
+
+  const auto done = build_boot_in_worker(program_, limits_, job, {}, file().get(), watch_);
+
+  ASSERT_FALSE(done);
+  EXPECT_NE(done.error().message.find("comes to no end"), std::string::npos);
+  expect_no_child();
+}
+
 TEST_F(WorkerProcess, BuildsTheBootBlobThatTheBuilderInThisProcessBuilds) {
   WorkerPool pool(2);
   std::vector<std::unique_ptr<LayerFile>> files;
