@@ -45,6 +45,7 @@ TEST_F(FuseServerTest, EndsWhatIsOverdueAndShowsASignOfLifeLongBeforeItsFirstTen
   EXPECT_LT(least, milliseconds(90));
 }
 
+// A test ends its server before the variables that its threads use.
 class FuseServerThreads : public testing::Test {
  protected:
   // Serves with so many threads: each request submits `task`, which is told who took it.
@@ -68,6 +69,7 @@ TEST_F(FuseServerThreads, DoWhatMayWaitThemselvesWhileAnotherIsLeftToTakeRequest
   serve(2, [&](auto taker) { same.set_value(taker == std::this_thread::get_id()); });
   kernel_.send_read(1);
   EXPECT_TRUE(same.get_future().get());
+  server_.reset();
 }
 
 TEST_F(FuseServerThreads, LeaveWhatMayWaitToThePoolWhenNobodyElseTakesRequests) {
@@ -75,6 +77,7 @@ TEST_F(FuseServerThreads, LeaveWhatMayWaitToThePoolWhenNobodyElseTakesRequests) 
   serve(1, [&](auto taker) { same.set_value(taker == std::this_thread::get_id()); });
   kernel_.send_read(1);
   EXPECT_FALSE(same.get_future().get());
+  server_.reset();
 }
 
 // As on a disk that stands still: deadlines are kept for what was taken only.
@@ -94,6 +97,7 @@ TEST_F(FuseServerThreads, TakeRequestsHoweverManyWait) {
   for (int i = 0; i < kRequests; ++i) kernel_.send_read(1);
   taken.wait();
   disk_goes_on.set_value();
+  server_.reset();
 }
 
 // How often depends on who is awake, so it is tried until it happens.
@@ -109,6 +113,7 @@ TEST_F(FuseServerThreads, DoWhatMayWaitAgainAndAgain) {
     kernel_.send_read(1);
     done.acquire();
   }
+  server_.reset();
   EXPECT_EQ(by_takers, 3);
 }
 
