@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <future>
-#include <thread>
+#include <semaphore>
 
 #include "support/fake_clock.h"
 
@@ -77,8 +77,24 @@ TEST(ImageJobs, TellWhatWentWrong) {
   EXPECT_FALSE(jobs.has("another"));
 }
 
+// Tells each look at it. A job's end needs the lock under which ask() looks, until it waits.
+class CountedClock final : public Clock {
+ public:
+  SteadyTime now() const override {
+    looks_.release();
+    return {};
+  }
+  WallTime wall() const override { return {}; }
+  void wait_for_looks(int count) {
+    for (int i = 0; i < count; ++i) looks_.acquire();
+  }
+
+ private:
+  mutable std::counting_semaphore<> looks_{0};
+};
+
 TEST(ImageJobs, TellAFailureToEverybodyWhoWaits) {
-  test::FakeClock clock;
+  CountedClock clock;
   std::promise<void> may_end;
   std::promise<void> runs;
   ImageJobs jobs(
@@ -92,8 +108,7 @@ TEST(ImageJobs, TellAFailureToEverybodyWhoWaits) {
   const auto wait = [&] { return jobs.ask("work", kRequest, minutes(1)); };
   auto first = std::async(std::launch::async, wait);
   auto second = std::async(std::launch::async, wait);
-  // Both wait by then; one that came later would begin anew, and fail at the promise.
-  std::this_thread::sleep_for(milliseconds(50));
+  clock.wait_for_looks(3);
 
   may_end.set_value();
 
