@@ -93,6 +93,8 @@ void Layer::want_locked(uint32_t chunk, const std::shared_ptr<Read>& read, Prior
     pending.asked = workers_.clock.now();
     awaited_.insert(chunk);
   }
+  // While a source is gone, readers that come again and again can keep the chunk pending for days.
+  std::erase_if(pending.waiting, [](const auto& other) { return other->ended; });
   pending.waiting.push_back(read);
   ++read->missing;
   pending.deadline = std::max(pending.deadline, read->fetch_until);

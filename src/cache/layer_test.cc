@@ -234,6 +234,21 @@ TEST_F(CacheLayer, EndsAReadAtItsDeadlineWhoeverElseWaits) {
   EXPECT_EQ(patient.get().value(), expected(0, 10));
 }
 
+TEST_F(CacheLayer, KeepsNothingOfReadsThatEndedWhileOthersComeForTheirChunk) {
+  source_->hold();
+  std::vector<std::weak_ptr<int>> reads;
+  for (int i = 0; i < 4; ++i) {
+    const auto kept = std::make_shared<int>(i);
+    reads.push_back(kept);
+    const auto deadline = clock_.now() + std::chrono::seconds(20);
+    layer_->read(0, 10, Priority::kDemand, deadline, [kept](const Result<ReadBytes>&) {});
+    layer_->expire(deadline);
+  }
+
+  for (size_t i = 0; i + 1 < reads.size(); ++i) EXPECT_TRUE(reads[i].expired()) << i;
+  EXPECT_EQ(source_->reads().size(), 1u);
+}
+
 TEST_F(CacheLayer, KeepsWhatAFetchBringsThatHadMoreTimeThanItsReader) {
   source_->hold();
   const auto now = clock_.now();
