@@ -190,7 +190,9 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
                                                  .scrub = config.scrub},
                                                 std::move(channel), clock));
   const FetcherGuard guard(fetcher);
-  RUNNEL_TRY(const auto node_name, node_id(config.root));
+  const auto node_name = node_id(config.root);
+  if (!node_name)
+    log::error("what starts read is told to no registry: {}", node_name.error().message);
 
   RUNNEL_TRY(auto store, snapshot::Store::open(config.root + "/snapshots.db", clock));
   RUNNEL_TRY(const auto held, streamed_chains(*store));
@@ -253,10 +255,11 @@ Result<void> run_worker(const Config& config, engine::Handover handover,
   const auto report = [&](const oci::Digest& image) -> Result<void> {
     RUNNEL_TRY(const auto reference, images->reference_of(image));
     RUNNEL_TRY(const auto profile, images->start_profile(reference));
-    return tell_registry(report_gateway, credentials.all, reference, profile, node_name);
+    return tell_registry(report_gateway, credentials.all, reference, profile, *node_name);
   };
   std::optional<StartReporter> reporter;
-  if (config.tell_starts) reporter.emplace([&] { return images->starts(); }, report, clock);
+  if (config.tell_starts && node_name)
+    reporter.emplace([&] { return images->starts(); }, report, clock);
 
   page.set([&] {
     return metrics_text({.images = *images,

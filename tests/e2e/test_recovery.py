@@ -290,6 +290,25 @@ def test_a_worker_is_started_as_soon_as_there_is_a_process_for_it(fresh_streamin
     assert readers.errors == []
 
 
+def test_a_worker_starts_though_the_nodes_name_cannot_be_read(fresh_streaming, pushed):
+    """Only registries are told it; a bad sector in it must not cost the readers of all images."""
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    name = side.node.root / "node-id"
+    name.unlink()
+    name.mkdir()
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root, Readers(root) as readers:
+        assert readers.progress(20, 60), "readers are stuck"
+
+        side.kill_worker()
+
+        assert readers.progress(FILES // 2, 60), "readers are stuck"
+        assert side.node.status()["images"]
+    assert "told to no registry" in side.node.daemon.last_words()
+    assert readers.wrong == []
+    assert readers.errors == []
+
+
 def fill(fifo: Path) -> None:
     end = os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
     try:
