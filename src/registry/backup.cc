@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
+#include <system_error>
 
 #include "base/durable.h"
 #include "base/fd.h"
@@ -15,15 +17,37 @@ namespace runnel::registry {
 
 namespace {
 
+namespace fs = std::filesystem;
+
 constexpr size_t kBatch = 200;
 constexpr int kAttempts = 5;
 constexpr size_t kNamed = 3;  // repositories of a blob that is lost
 constexpr auto kUpload = "backup";
 constexpr size_t kPiece = 1 << 20;
 
+constexpr const char* kLock = "/backup.lock";
+
+// An earlier backup, be it one that was cut short, is known by its lock, which is made first. (A
+// new disk's file system has a lost+found.)
+Result<void> check_place(const std::string& data, const std::string& to) {
+  std::error_code error;
+  if (fs::equivalent(data, to, error))
+    return fail(Code::kConflict, "{} is the registry's own data: name another place", to);
+  if (fs::exists(to + kLock, error)) return {};
+  for (const auto& entry : fs::directory_iterator(to, error)) {
+    if (entry.path().filename() != "lost+found")
+      return fail(
+          Code::kConflict,
+          "{} is neither empty nor an earlier backup, {} for one is in it: name another place", to,
+          entry.path().filename().string());
+  }
+  if (error) return fail(Code::kUnavailable, "{}: {}", to, error.message());
+  return {};
+}
+
 // Held until it is closed. The file stays: who removed it would take the lock of the next one away.
 Result<UniqueFd> lock_place(const std::string& to) {
-  const auto path = to + "/backup.lock";
+  const auto path = to + kLock;
   RUNNEL_TRY(auto file, open_file(path, O_RDWR | O_CREAT, 0600));
   if (::flock(file.get(), LOCK_EX | LOCK_NB) == 0) return file;
   if (errno == EWOULDBLOCK)
@@ -140,6 +164,7 @@ Result<void> copy_what_is_beside(const std::string& data, const std::string& to)
 Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
                          meta::SqliteStore& metadata, const Clock& clock, const std::string& to) {
   RUNNEL_DO(make_directories(to, 0750));
+  RUNNEL_DO(check_place(data, to));
   RUNNEL_TRY(const auto lock, lock_place(to));
   RUNNEL_TRY(const auto target, blob::DirectoryStore::open(to + "/content"));
   const auto fresh = to + "/metadata.new";

@@ -23,7 +23,8 @@ struct BackedUp {
 // directory `to`, which is absent, empty, or an earlier backup. Every blob is verified on its way:
 // one that is damaged, unreadable or gone is named in `lost`, and everything else is saved. After
 // an error the earlier backup's database is still in place. kConflict, and nothing changed, while
-// another backup, of whatever process, is written to the same place.
+// another backup, of whatever process, is written to the same place, and when `to` is `data` or has
+// something else in it.
 Result<BackedUp> back_up(const std::string& data, blob::BlobStore& blobs,
                          meta::SqliteStore& metadata, const Clock& clock, const std::string& to);
 

@@ -256,6 +256,22 @@ TEST_F(Maintenance, ABackupIsADataDirectoryOfItsOwn) {
   EXPECT_FALSE(std::filesystem::exists(to + "/metadata.new"));
 }
 
+TEST_F(Maintenance, ABackupIsNotMadeAmongOtherThings) {
+  const auto to = directory_.path() + "/photos";
+  ASSERT_TRUE(make_directories(to));
+  ASSERT_TRUE(replace_file(to + "/one.jpeg", as_bytes("not a backup")));
+  for (const auto& place : {to, data_}) {
+    const auto done = back_up(data_, *stores_.blobs, *stores_.metadata, clock_, place);
+
+    ASSERT_FALSE(done) << place;
+    EXPECT_EQ(done.error().code, Code::kConflict);
+    EXPECT_TRUE(done.error().message.contains(place)) << done.error().message;
+    EXPECT_FALSE(std::filesystem::exists(place + "/backup.lock"));
+  }
+  EXPECT_FALSE(std::filesystem::exists(to + "/content"));
+  EXPECT_EQ(stores_.metadata->repositories("", 9).value(), std::vector<std::string>{"a"});
+}
+
 TEST_F(Maintenance, ABackupIsNotDisturbedByAnotherToTheSamePlace) {
   const auto to = directory_.path() + "/backup";
   push("b", "another", "another layer");
