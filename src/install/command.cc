@@ -48,13 +48,14 @@ Result<Pipe> make_pipe() {
   ::_exit(127);
 }
 
-// Reads both until they end, or until the child has ended and nothing more is there: a daemon that
-// it started may keep them open. False when the time is over or it is too much.
+// Reads both until the child has ended and nothing more is there: a daemon that it started may keep
+// them open, and a child that has closed them may go on. False when the time is over or it is too
+// much.
 bool read_both(int output, int errors, int child, std::string& out, std::string& err,
                SteadyTime deadline) {
   pollfd fds[3] = {{output, POLLIN, 0}, {errors, POLLIN, 0}, {child, POLLIN, 0}};
   std::string* const into[2] = {&out, &err};
-  while (fds[0].fd >= 0 || fds[1].fd >= 0) {
+  while (fds[0].fd >= 0 || fds[1].fd >= 0 || fds[2].fd >= 0) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(
         deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0 || out.size() + err.size() > kMaxOutput) return false;

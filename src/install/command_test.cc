@@ -33,6 +33,13 @@ TEST(InstallCommand, EndsWhatIsNotDoneInTimeWithAllThatItStarted) {
   EXPECT_NE(failed.error().message.find("in time"), std::string::npos);
 }
 
+TEST(InstallCommand, EndsAlsoWhatHasClosedItsOutput) {
+  const auto failed = run_shell("exec >&- 2>&-; sleep 600", std::chrono::milliseconds(200));
+
+  ASSERT_FALSE(failed);
+  EXPECT_NE(failed.error().message.find("in time"), std::string::npos);
+}
+
 TEST(InstallCommand, DoesNotWaitForADaemonThatTheProgramLeft) {
   const auto started = std::chrono::steady_clock::now();
 

@@ -43,9 +43,10 @@ Result<pid_t> listener_of(const std::string& socket_path) {
   const UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!fd) return fail_errno("socket");
   if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    const int why = errno;
-    return std::unexpected(
-        system_error(why, socket_path).in("is containerd running? (--address names its socket)"));
+    return fail(Code::kUnavailable,
+                "containerd: connect to {}: {}: does it run? Start it, or name its socket with "
+                "--containerd-address",
+                socket_path, std::strerror(errno));
   }
   ucred peer{};
   socklen_t size = sizeof peer;
@@ -308,6 +309,7 @@ Result<void> wait_for_node(const Options& options, Duration timeout) {
 }
 
 Result<OurContainers> our_containers(const Options& options) {
+  RUNNEL_DO(listener_of(options.containerd_socket));  // the client would wait for it to come
   const ContainerdClient client(options.containerd_socket);
   OurContainers found;
   RUNNEL_TRY(const auto namespaces, client.namespaces());

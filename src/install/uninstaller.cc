@@ -22,6 +22,7 @@ using std::chrono::minutes;
 
 constexpr auto kPoll = std::chrono::milliseconds(200);
 constexpr auto kNoProgress = minutes(5);  // then the completion has failed
+constexpr auto kEnding = minutes(1);      // of a node that was told to stop
 
 // How far an uninstall came after its point of no return: "restoring" (the files may be restored,
 // containerd may not know it), or "serving" (only the node is left, for what still runs).
@@ -119,7 +120,7 @@ Result<void> Uninstall::finish(const Transactions& transactions) const {
 }
 
 Result<void> Uninstall::remove_root() const {
-  RUNNEL_TRY(const auto left, remove_node_root(options_.node_root));
+  RUNNEL_TRY(const auto left, remove_node_root(options_.node_root, kEnding));
   options_.say(left.empty()
                    ? "removed " + options_.node_root
                    : fmt::format("removed what the node kept in {}, which stays because {} "

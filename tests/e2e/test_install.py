@@ -357,6 +357,30 @@ def test_install_takes_the_nodes_file_from_the_environment(machine, tmp_path):
     assert f"with the node's root {tmp_path}/root" in removed
 
 
+def test_a_purge_waits_for_a_node_that_was_only_told_to_stop(machine):
+    succeeded(machine.install())
+
+    said = succeeded(machine.uninstall(
+        "--purge", stop=f"(sleep 1; kill {machine.node.daemon.pid}) >/dev/null 2>&1 &"))
+
+    assert machine.node.daemon.pid is None
+    assert f"removed {machine.node.root}" in said and not machine.node.root.exists()
+
+
+def test_without_containerd_nothing_is_taken_back_and_it_says_what_to_do(machine):
+    succeeded(machine.install())
+    installed = machine.files()
+    machine.containerd.stop()
+
+    failed = machine.uninstall()
+
+    assert failed.returncode == 1 and f"connect to {machine.containerd.socket}" in failed.stderr
+    assert "does it run?" in failed.stderr and "--containerd-address" in failed.stderr
+    assert machine.files() == installed
+    machine.containerd.start()
+    succeeded(machine.uninstall())
+
+
 def test_a_purge_keeps_what_is_not_the_nodes(machine):
     others = machine.node.root / "registry/blobs"
     others.mkdir(parents=True)
