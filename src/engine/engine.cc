@@ -196,11 +196,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
                                             way, std::move(trials)));
   RUNNEL_TRY(auto records, engine->records());
   engine->pin_mounts(records);
-  engine->mounted_ = records.known;
-  std::erase_if(engine->mounted_, [&](const auto& each) {
-    const auto& device = each.second.fuse_device;
-    return !device.empty() && device != engine->fuse_device_;
-  });
+  engine->remember_mounts(records);
   engine->set_senders();
   engine->cache_->on_removed(
       [at = engine->devices_.get()](const oci::Digest& digest,
@@ -234,6 +230,22 @@ void Engine::pin_mounts(const MountRecords& records) {
         target_of(name), error.message);
     cache_->pin_all(name);
   }
+}
+
+void Engine::remember_mounts(const MountRecords& records) {
+  const std::lock_guard lock(mounted_mutex_);
+  for (const auto& [name, record] : records.known) {
+    if (is_served(record))
+      mounted_.emplace(name, record);
+    else
+      unusable_.insert(name);
+  }
+  for (const auto& [name, error] : records.unknown) unusable_.insert(name);
+}
+
+// Whether the FUSE connection that it reads from, if it does, is this holder's.
+bool Engine::is_served(const MountRecord& record) const {
+  return record.fuse_device.empty() || record.fuse_device == fuse_device_;
 }
 
 // The trees that an earlier worker of this holder mounted: their readers wait for us. Their layers
@@ -354,7 +366,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
 
 bool Engine::has_mounted(const std::string& name) const {
   const std::lock_guard lock(mounted_mutex_);
-  return mounted_.contains(name);
+  return mounted_.contains(name) || unusable_.contains(name);
 }
 
 std::optional<std::string> Engine::mounted_at(const std::string& name,
@@ -364,8 +376,7 @@ std::optional<std::string> Engine::mounted_at(const std::string& name,
     const auto found = mounted_.find(name);
     if (found == mounted_.end()) return std::nullopt;
     const auto& record = found->second;
-    if (!record.fuse_device.empty() && record.fuse_device != fuse_device_) return std::nullopt;
-    if (record.layers != layers) return std::nullopt;
+    if (!is_served(record) || record.layers != layers) return std::nullopt;
   }
   auto target = target_of(name);
   if (!is_mount_point(target).value_or(false)) return std::nullopt;
@@ -375,6 +386,7 @@ std::optional<std::string> Engine::mounted_at(const std::string& name,
 void Engine::remember(const std::string& name, const MountRecord& record) {
   const std::lock_guard lock(mounted_mutex_);
   mounted_[name] = record;
+  unusable_.erase(name);
 }
 
 Engine::ServedLayers Engine::served_layers() const {
@@ -394,8 +406,7 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, E
   RUNNEL_TRY(const bool mounted, is_mount_point(target));
   if (!mounted) return false;
   const auto record = MountRecord::read(record_path(name));
-  const bool alive = record && record->layers == wanted.layers &&
-                     (record->fuse_device.empty() || record->fuse_device == fuse_device_);
+  const bool alive = record && record->layers == wanted.layers && is_served(*record);
   const bool outlived =
       alive && existing == Existing::kIdle && wanted.served.empty() && !record->served.empty();
   if (outlived) {
@@ -427,6 +438,7 @@ Result<void> Engine::unmount(const std::string& name, WhenBusy when_busy) {
   {
     const std::lock_guard mounted(mounted_mutex_);
     mounted_.erase(name);
+    unusable_.erase(name);
   }
   set_senders();
   return {};

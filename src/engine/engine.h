@@ -16,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -81,6 +82,8 @@ class Engine {
   Result<std::string> mount(const std::string& name, const std::string& metadata_path,
                             const std::vector<oci::Digest>& layers,
                             Existing existing = Existing::kUsed);
+  // Also when the mount is an earlier holder's, or nobody can say what it is made of: it has to be
+  // unmounted all the same.
   bool has_mounted(const std::string& name) const;
   // Where this worker has mounted the image, of these layers, and it is there and alive: they are
   // pinned, and nothing is left to do. Waits for no other mount.
@@ -162,7 +165,9 @@ class Engine {
   std::string direct_devices_reason() const;
   bool reads_directly(size_t devices, size_t served) const;
   Result<bool> reuse(const std::string& name, const MountRecord& wanted, Existing existing);
+  bool is_served(const MountRecord& record) const;
   void pin_mounts(const MountRecords& records);
+  void remember_mounts(const MountRecords& records);
   void remember(const std::string& name, const MountRecord& record);
   Result<MountRecords> records() const;
 
@@ -177,6 +182,8 @@ class Engine {
   std::mutex mount_mutex_;  // one mount or unmount at a time
   mutable std::mutex mounted_mutex_;
   std::map<std::string, MountRecord> mounted_;  // by name, for served_layers()
+  // Of earlier workers, and not to be used: an earlier holder's, or of nobody knows what.
+  std::set<std::string> unusable_;
 };
 
 }  // namespace runnel::engine

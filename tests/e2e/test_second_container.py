@@ -7,12 +7,13 @@ import re
 import signal
 import statistics
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from corpus import layers
 from sandbox import scratch, services
-from sandbox.daemons import wait_until
+from sandbox.daemons import is_running, wait_until
 
 CONTENT = bytes(range(256)) * 4_000
 
@@ -113,6 +114,41 @@ def test_a_worker_that_starts_anew_finds_the_mounts_that_nobody_uses(lab, fresh_
     side.node.running_worker(other_than=worker)
 
     wait_until(lambda: not mounts_of(side), 30, "it is unmounted")
+
+
+def test_a_mount_that_no_container_uses_goes_though_nobody_knows_what_it_is_made_of(lab, fresh_streaming, pushed):
+    """Until then nothing that the cache has may be deleted."""
+    side = node_that_keeps_mounts(lab, fresh_streaming, seconds=5)
+    side.pull(pushed.reference)
+    read(side, pushed)
+    worker = side.node.running_worker()
+    for mount in mounts_of(side):
+        Path(f"{mount}.json").write_text('{"layers":')
+    os.kill(worker, signal.SIGKILL)
+    assert mounts_of(side), "it died first"
+    side.node.running_worker(other_than=worker)
+    wait_until(lambda: "what is mounted there cannot be told" in side.node.daemon.last_words(), 30, "it says so")
+
+    wait_until(lambda: not mounts_of(side), 30, "it is unmounted")
+
+    read(side, pushed)
+
+
+def test_a_mount_that_no_container_uses_goes_though_its_holder_was_killed(lab, fresh_streaming, pushed):
+    """Until then its layers cannot be deleted."""
+    side = node_that_keeps_mounts(lab, fresh_streaming, seconds=60)
+    side.pull(pushed.reference)
+    read(side, pushed)
+    worker = side.node.running_worker()
+    os.kill(side.node.daemon.pid, signal.SIGKILL)
+    wait_until(lambda: not is_running(worker), 30, "the worker ends with it")
+    assert mounts_of(side), "a holder that is told to end unmounts"
+    side.node.start()
+
+    def cleared() -> bool:  # all that nobody uses is unmounted, and deleted
+        side.node.clear()
+        return not mounts_of(side)
+    wait_until(cleared, 30, "it is unmounted")
 
 
 def test_a_mount_that_no_container_uses_makes_room_when_asked(fresh_streaming, pushed):
