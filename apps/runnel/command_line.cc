@@ -4,10 +4,12 @@
 
 #include <CLI/CLI.hpp>
 #include <cstdlib>
+#include <span>
 
 #include "api_commands.h"
 #include "cli/cli.h"
 #include "cli/registry_login.h"
+#include "cli/report.h"
 #include "completion_command.h"
 #include "convert/worker_main.h"
 #include "install_commands.h"
@@ -47,9 +49,15 @@ void add_registry(CLI::App& app, Action& action) {
   command->footer(
       "Example: runnel registry --data /var/lib/runnel/registry --listen 127.0.0.1:5000");
   auto flags = std::make_shared<RegistryFlags>();
-  command->add_option("--data", flags->data, "directory of the blobs and the database")
+  const registry::Config defaults;
+  command
+      ->add_option("--data", flags->data,
+                   fmt::format("directory of the blobs and the database [{}]", defaults.data))
       ->envname("RUNNEL_DATA");
-  command->add_option("--listen", flags->listen, "ADDR:PORT; port 0 takes a free one")
+  command
+      ->add_option("--listen", flags->listen,
+                   fmt::format("ADDR:PORT; port 0 takes a free one [{}:{}]", defaults.address,
+                               defaults.port))
       ->envname("RUNNEL_LISTEN");
   command->add_option("--config", flags->config, "TOML file");
   command->add_flag("--check-config", flags->check_config, "only say whether the file is right");
@@ -143,8 +151,10 @@ void add_why(CLI::App& node, Action& action) {
       "Example: runnel node why registry.example/team/app:v1 --until 2.5 -o start.html");
   auto options = std::make_shared<cli::NodeWhyOptions>();
   command
-      ->add_option("NAME", options->name,
-                   "a container's ID or its beginning, or an image as it was pulled")
+      ->add_option(
+          "NAME", options->name,
+          "a container's ID or its beginning (four letters at least), or an image as it was "
+          "pulled")
       ->required();
   command->add_option("-o,--output-file", options->output_file,
                       "write a picture (.svg, or .html, which zooms) or .json to this file");
@@ -333,7 +343,7 @@ void add_image_command(CLI::App& app, Action& action, const char* name, const ch
     command->add_option("PATH", options->path, "path in the image")->required(path_required);
   }
   add_registry_flags(*command, options->registry);
-  command->add_flag("--json", options->json, "print JSON");
+  if (!path_required) command->add_flag("--json", options->json, "print JSON");  // a file is a file
   command->callback([&action, options, run] { action = [options, run] { return run(*options); }; });
 }
 
@@ -368,6 +378,25 @@ void add_doctor(CLI::App& app, Action& action) {
                       "host to reach, besides those that go through the mirror");
   command->add_flag("--json", flags->json, "print JSON");
   command->callback([&action, flags] { action = [flags] { return run_doctor(*flags); }; });
+}
+
+// Where one is written that there is not, CLI11 says only that a subcommand is missing. "" when
+// there is nothing of the kind.
+std::string unknown_command(const CLI::App& app, std::span<const std::string> arguments) {
+  const auto* at = &app;
+  std::string path = app.get_name();
+  for (const auto& argument : arguments.subspan(1)) {
+    const auto next =
+        at->get_subcommands([&](const CLI::App* each) { return each->get_name() == argument; });
+    if (next.empty()) {
+      if (at->get_require_subcommand_min() == 0 || argument.starts_with('-')) return {};
+      return fmt::format("there is no command `{} {}`: `{} --help` lists those that there are",
+                         path, argument, path);
+    }
+    path += " " + argument;
+    at = next.front();
+  }
+  return {};
 }
 
 }  // namespace
@@ -413,6 +442,10 @@ int run_command_line(int argc, char** argv) {
     };
   });
   add_completion_command(app, action);
+  if (const auto wrong = unknown_command(app, arguments); !wrong.empty()) {
+    const cli::Outcome<int> nothing = cli::usage_error("{}", wrong);
+    return cli::report(nothing.error());
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& problem) {

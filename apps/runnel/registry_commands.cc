@@ -1,7 +1,10 @@
 #include "registry_commands.h"
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 
+#include "registry/config.h"
 #include "registry_tools.h"
 
 namespace runnel {
@@ -18,7 +21,10 @@ void add_registry_commands(CLI::App& registry, std::function<int()>& action) {
     auto* command = registry.add_subcommand(name, what);
     command->footer("Example: runnel registry " + example);
     auto options = std::make_shared<RegistryToolOptions>();
-    command->add_option("--data", options->data, "directory of the blobs and the database")
+    command
+        ->add_option(
+            "--data", options->data,
+            fmt::format("directory of the blobs and the database [{}]", registry::Config().data))
         ->envname("RUNNEL_DATA");
     command->add_option("--config", options->config, "TOML file of the registry");
     command->callback(

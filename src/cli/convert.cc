@@ -83,7 +83,8 @@ Outcome<void> run(const ConvertOptions& options) {
   RUNNEL_TRY(auto conversion, conversion_options(options));
   const RegistryAccess registries(options.registry);
   const auto results = convert_in_registry(registries, reference, std::move(conversion));
-  if (!results) return std::unexpected(results.error().in(reference.to_string()));
+  if (!results)
+    return std::unexpected(with_advice(results.error(), reference.host).in(reference.to_string()));
   print(*results, options.json);
   return {};
 }

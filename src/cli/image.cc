@@ -24,7 +24,8 @@ int with_image(const ImageOptions& options, Use use) {
     const RegistryAccess registries(options.registry);
     auto image = RemoteImage::open(registries, reference);
     const auto used = image ? use(*image) : Result<void>(std::unexpected(image.error()));
-    if (!used) return std::unexpected(used.error().in(reference.to_string()));
+    if (!used)
+      return std::unexpected(with_advice(used.error(), reference.host).in(reference.to_string()));
     return {};
   };
   const auto done = run();

@@ -48,4 +48,13 @@ remote::Repository RegistryAccess::repository(const oci::Reference& reference) c
   return remote::Repository(gateway_, reference.host, reference.repository);
 }
 
+Error with_advice(Error error, const std::string& host) {
+  if (error.code == Code::kDenied)
+    error.message +=
+        fmt::format("; log in with `runnel login -n {0}` (or `docker login {0}`, podman)", host);
+  if (error.code == Code::kUnavailable)
+    error.message += fmt::format("; `runnel check-health -n {}` looks at what has to work", host);
+  return error;
+}
+
 }  // namespace runnel::cli

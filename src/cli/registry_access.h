@@ -27,4 +27,8 @@ class RegistryAccess {
   std::shared_ptr<remote::Gateway> gateway_;
 };
 
+// The error with what to do about it: to log in where the registry refuses, to look where it cannot
+// be reached. Others are as they were.
+Error with_advice(Error error, const std::string& host);
+
 }  // namespace runnel::cli

@@ -34,13 +34,12 @@ Result<std::shared_ptr<remote::CredentialSource>> credentials_of(const ApiOption
   return std::make_shared<remote::FixedCredential>(host, std::move(credential));
 }
 
-Error with_advice(Error error, const std::string& host) {
-  if (error.code == Code::kDenied)
-    error.message += fmt::format(
-        "; log in with `runnel login -n {0}` (or `docker login {0}`, podman), or say "
-        "--username and --password-stdin",
-        host);
-  return error;
+// A command with a session has flags for who asks.
+Error advised(Error error, const std::string& host) {
+  const bool denied = error.code == Code::kDenied;
+  auto out = with_advice(std::move(error), host);
+  if (denied) out.message += ", or say --username and --password-stdin";
+  return out;
 }
 
 }  // namespace
@@ -101,18 +100,19 @@ Result<json::value> parse_answer(const remote::ApiAnswer& answer) {
 
 Result<remote::ApiAnswer> Session::send(const remote::ApiCall& call) const {
   auto answer = api_->send(call);
-  if (!answer) return std::unexpected(with_advice(answer.error(), host()));
+  if (!answer && answer.error().code == Code::kDenied)
+    return std::unexpected(advised(answer.error(), host()));
   return answer;
 }
 
 std::unexpected<Error> Session::refused(const remote::ApiCall& call,
                                         const remote::ApiAnswer& answer) const {
-  return std::unexpected(with_advice(api_->refused(call, answer).error(), host()));
+  return std::unexpected(advised(api_->refused(call, answer).error(), host()));
 }
 
 Result<json::value> Session::call(const remote::ApiCall& call, bool repeatable) const {
   const auto answer = api_->expect(call, repeatable);
-  if (!answer) return std::unexpected(with_advice(answer.error(), host()));
+  if (!answer) return std::unexpected(advised(answer.error(), host()));
   auto parsed = parse_answer(*answer);
   if (!parsed) return std::unexpected(parsed.error().in(host() + ": " + call.what));
   return parsed;
@@ -123,7 +123,7 @@ Result<json::array> Session::list(remote::ApiCall call, std::string_view member,
   json::array all;
   for (size_t page = 0; page < kMaxPages; ++page) {
     const auto answer = api_->expect(call);
-    if (!answer) return std::unexpected(with_advice(answer.error(), host()));
+    if (!answer) return std::unexpected(advised(answer.error(), host()));
     RUNNEL_TRY(auto parsed, parse_answer(*answer));
     auto* object = parsed.if_object();
     auto* found = object != nullptr ? object->if_contains(member) : nullptr;
@@ -148,7 +148,7 @@ Result<json::array> Session::list(remote::ApiCall call, std::string_view member,
 Result<oci::Digest> Session::resolve(const ImageName& image) const {
   if (image.digest) return *image.digest;
   auto found = repository(image.repository).resolve(image.tag);
-  if (!found) return std::unexpected(with_advice(found.error(), host()));
+  if (!found) return std::unexpected(advised(found.error(), host()));
   return found->digest;
 }
 

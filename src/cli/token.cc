@@ -61,7 +61,8 @@ class Management {
     out.method = method;
     out.path =
         fmt::format("/runnel/v1/{}{}{}", kind, name.empty() ? "" : "/", net::percent_encode(name));
-    out.what = fmt::format("{} {}", kind == kTokens ? "token" : "scope map", name);
+    out.what = kind == kTokens ? "token" : "scope map";
+    out.what += name.empty() ? "s" : " " + std::string(name);
     out.in_person = true;
     return out;
   }

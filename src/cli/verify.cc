@@ -38,7 +38,8 @@ Outcome<void> run(const VerifyOptions& options) {
       convert::verify_image(session.repository(image.repository), image.target(), how);
   line.reset();
   if (!verified)
-    return std::unexpected(verified.error().in(fmt::format("{}/{}", session.host(), image.text())));
+    return std::unexpected(with_advice(verified.error(), session.host())
+                               .in(fmt::format("{}/{}", session.host(), image.text())));
   json::array all;
   for (const auto& each : *verified) all.push_back(describe(each));
   return show(options.api.output, all);

@@ -74,7 +74,8 @@ Finding examine_hosts(const DoctorOptions& options) {
     return poor(kSubject,
                 fmt::format("no registry below {} goes through the mirror {}", directory,
                             options.config.mirror),
-                fmt::format("write {}/HOST/hosts.toml with server = \"https://HOST\" and "
+                fmt::format("runnel node install --registry HOST names one; by hand: "
+                            "{}/HOST/hosts.toml with server = \"https://HOST\" and "
                             "[host.\"http://{}\"] capabilities = [\"pull\", \"resolve\"]",
                             directory, options.config.mirror));
   }
@@ -94,11 +95,12 @@ Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>&
     return plugin.type == kSnapshotterType && plugin.id == kSnapshotterName;
   });
   if (found == plugins.end()) {
-    return bad(kSnapshotterSubject, "containerd knows no snapshotter \"runnel\"",
-               fmt::format("add [proxy_plugins.runnel] with type = \"snapshot\", address = \"{}\" "
-                           "and capabilities = [\"remap-ids\"] to /etc/containerd/config.toml, and "
-                           "restart containerd",
-                           socket));
+    return bad(
+        kSnapshotterSubject, "containerd knows no snapshotter \"runnel\"",
+        fmt::format("runnel node install --registry HOST adds it; by hand: "
+                    "[proxy_plugins.runnel] with type = \"snapshot\", address = \"{}\"{} "
+                    "in /etc/containerd/config.toml, and restart containerd",
+                    socket, is_at_least_1(7, version) ? ", capabilities = [\"remap-ids\"]" : ""));
   }
   if (!found->error.empty()) {
     return bad(kSnapshotterSubject, "runnel is registered, but failed: " + found->error,

@@ -56,7 +56,11 @@ Result<timeline::Events> events_of(const WhyParts& parts, const std::string& nam
   if (!reference)
     return fail(Code::kNotFound, "{} is no container on this node and no image: {}", quote(name),
                 reference.error().message);
-  RUNNEL_TRY(auto events, parts.images.start_events(*reference, parts.authority));
+  auto known = parts.images.start_events(*reference, parts.authority);
+  if (!known && known.error().code == Code::kNotFound && name.find('/') == std::string::npos)
+    return fail(Code::kNotFound, "{} is no container on this node; as an image, {}", quote(name),
+                known.error().message);
+  RUNNEL_TRY(auto events, std::move(known));
   events.worker_restarts = parts.worker_restarts;
 
   // Calls are known by what they name: the image's chains, and its containers.

@@ -269,7 +269,7 @@ TEST_F(Auth, TakesStreamingArtifactsFromConvertersOnly) {
 
   const auto refused = push_tag("writer", "team/app", "a", type);
   EXPECT_EQ(refused.status, 403);
-  EXPECT_NE(refused.body.find("content/convert"), std::string::npos);
+  EXPECT_NE(refused.body.find("content/convert, which the role Converter has"), std::string::npos);
   EXPECT_EQ(
       push_tag("writer", "team/app", "a", std::string(oci::kStreamingArtifactElsewhere)).status,
       403);

@@ -75,7 +75,8 @@ Refusal denied(const Caller& caller, std::string_view repository, Action action)
                                access::to_scope_actions(caller.granted(repository)), repository);
   Refusal refusal(
       403, "DENIED",
-      fmt::format("{} may not do this in {}: it needs {}", id, repository, to_string(action)));
+      fmt::format("{} may not do this in {}: it needs {}{}", id, repository, to_string(action),
+                  action == Action::kConvert ? ", which the role Converter has" : ""));
   refusal.detail = json::serialize(detail);
   return refusal;
 }

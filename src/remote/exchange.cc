@@ -40,7 +40,8 @@ Exchange::Exchange(std::shared_ptr<Gateway> gateway, std::string host, std::stri
       repository_(std::move(repository)) {}
 
 std::string Exchange::where(const std::string& what) const {
-  return fmt::format("{}/{}: {}", endpoint_.host, repository_, what);
+  return fmt::format("{}{}{}: {}", endpoint_.host, repository_.empty() ? "" : "/", repository_,
+                     what);
 }
 
 std::unexpected<Error> Exchange::refused(const Call& call, const Answer& answer) const {

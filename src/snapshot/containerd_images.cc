@@ -104,7 +104,13 @@ Result<ContainerdImages::Target> ContainerdImages::image(const std::string& name
   images::GetImageRequest request;
   request.set_name(name);
   images::GetImageResponse response;
-  RUNNEL_DO(call.outcome(stubs_->image->Get(&call.context, request, &response)));
+  const auto done = call.outcome(stubs_->image->Get(&call.context, request, &response));
+  if (!done && done.error().code == Code::kNotFound)
+    return fail(Code::kNotFound,
+                "containerd at {}: image {}: not found in its namespace {} (--namespace names "
+                "another)",
+                socket_, quote(name), namespace_);
+  RUNNEL_DO(done);
   const auto& target = response.image().target();
   return Target{.media_type = target.media_type(),
                 .digest = target.digest(),

@@ -112,4 +112,4 @@ def test_an_image_that_containerd_does_not_know_is_named(fresh_streaming, lab):
         node_command(side, "materialize", lab.reference("no-such-image"))
 
     assert "no-such-image" in str(failure.value)
-    assert "not found" in str(failure.value)
+    assert "not found in its namespace k8s.io (--namespace" in str(failure.value)

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import random
+import re
 import shutil
 import signal
 import socket
@@ -22,7 +23,8 @@ from registry_calls import (Calls, basic, bcrypt, digest, image, push_blob, push
                             push_manifest)
 from sandbox import daemons, services
 
-SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
+ROOT = Path(__file__).resolve().parents[2]
+SCRIPTS = ROOT / "scripts"
 STREAMING = "application/vnd.azure.artifact.streaming.v1"
 PEOPLE = {name: f"{name}-Pa55word" for name in ("owner", "writer", "reader")}
 CONFIG = """\
@@ -352,6 +354,34 @@ def test_docker_knows_who_asks_or_the_flags_do(guarded, nobody, tmp_path):
     assert json.loads(names(config=tmp_path).stdout) == ["hidden/app", "public/app", "team/app"]
 
 
+@pytest.mark.parametrize("command", ["convert", "inspect", "ls", "verify"])
+def test_who_has_not_logged_in_is_told_how(guarded, run, command):
+    run(command, f"{guarded.host}/team/app:v1", code=1, said=f"`runnel login -n {guarded.host}`")
+
+
+@pytest.fixture
+def away():
+    """A host at which nobody listens."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        yield f"127.0.0.1:{closed.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("command", [
+    ("convert", "{}/team/app:v1"), ("inspect", "{}/team/app:v1"), ("verify", "{}/team/app:v1"),
+    ("repository", "show-tags", "-n", "{}", "--repository", "team/app"),
+    ("manifest", "list", "{}/team/app"), ("repository", "list", "-n", "{}")])
+def test_a_registry_that_is_away_is_named_with_what_looks_at_it(run, away, command):
+    command = [word.format(away) for word in command]
+
+    run(*command, code=1, said=f"connect to 127.0.0.1 port {away.partition(':')[2]}")
+    run(*command, code=1, said=f"`runnel check-health -n {away}` looks")
+
+
+def test_a_call_that_is_of_no_repository_names_the_registry_alone(run, away):
+    run("login", "-n", away, "-u", "x", "-p", "y", code=1, said=f"runnel: {away}: login: GET")
+
+
 def test_the_right_to_change_is_the_registrys_to_give(guarded, nobody):
     def as_user(user: str, *command: str) -> subprocess.CompletedProcess:
         return subprocess.run([services.program(), *command, "-r", guarded.host, "-u", user,
@@ -661,6 +691,8 @@ def test_wrong_usage_is_exit_code_2_and_a_missing_registry_says_where_to_name_it
     run("repository", "list", "--query", "[", code=2, said="query: at 2")
     run("repository", "list", "-o", "xml", code=2, said="xml")
     run("manifest", "show", code=2)
+    run("nosuch", code=2, said="there is no command `runnel nosuch`: `runnel --help` lists")
+    run("repository", "nosuch", code=2, said="`runnel repository --help` lists")
     run("repository", "list", code=2, said="RUNNEL_REGISTRY", RUNNEL_REGISTRY="")
     run("repository", "list", "-r", "https://a.example", code=2, said="without https://")
     run("repository", "list", "-r", "no-such", "--suffix", "invalid", "--timeout", "5", code=1,
@@ -750,6 +782,38 @@ def test_every_command_has_help_with_an_example_of_itself(runnel):  # noqa: ARG0
     for path, text in tree.items():
         (example,) = [line for line in text.splitlines() if line.startswith("Example: ")]
         assert " ".join(("runnel", *path)) in example, path
+
+
+def said_on_pages() -> str:
+    return "\n".join(page.read_text() for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+
+
+def flags_of(text: str) -> set[str]:
+    return set(re.findall(r"(?<![\w-])--?[a-z][a-z0-9-]*", text))
+
+
+def test_every_flag_of_a_command_is_on_a_page(runnel):  # noqa: ARG001
+    offered_flags = {flag for text in tree_of().values() for line in text.splitlines()
+                     if re.match(r" {2,4}-", line)
+                     for flag in flags_of(re.split(r" {2,}| TEXT", line.strip())[0])}
+
+    assert {"--hosts-dir", "--no-unpack", "-t"} <= offered_flags
+    assert offered_flags - flags_of(said_on_pages()) == {"-h", "--version"}
+
+
+def test_every_command_that_a_page_shows_is_there_with_its_flags(runnel):  # noqa: ARG001
+    tree = tree_of()
+    shown = re.findall(r"(?:^ {4}|`)runnel ([a-z][^`\n#]*)", said_on_pages(), re.MULTILINE)
+
+    assert len(shown) > 60
+    for words in shown:
+        path: tuple[str, ...] = ()
+        for word in words.split():
+            if (*path, word) not in tree:
+                break
+            path = (*path, word)
+        assert path, words
+        assert flags_of(re.split(r" {3,}", words)[0]) <= flags_of(tree[path]), words
 
 
 def completed(*words: str) -> list[str]:

@@ -111,4 +111,4 @@ def test_errors_say_what_and_where(guarded):
         done = runnel(guarded, *command)
         assert done.returncode == code and words in done.stderr, (command, done.stderr)
     done = runnel(guarded, "token", "list", user="reader")
-    assert done.returncode == 1 and "Owner" in done.stderr
+    assert done.returncode == 1 and "tokens: " in done.stderr and "Owner" in done.stderr
