@@ -267,9 +267,9 @@ class MetadataStore {
                                                   size_t limit) = 0;
   virtual Result<std::optional<Deletion>> deletion(int64_t id) = 0;
   // Undoes it. Empty when there is no such deletion (any more). With a move, which a repository's
-  // deletion cannot have (kInvalid), the tag points to the deletion's manifest afterwards, and what
-  // it pointed to becomes a deletion; kConflict, and nothing changed, when that is something else
-  // by now than it was.
+  // deletion cannot have (kInvalid), its tag points to the deletion's manifest afterwards, what it
+  // pointed to becomes a deletion, and other tags stay where they are by now; kConflict, and
+  // nothing changed, when the move's tag is not where it was.
   virtual Result<std::optional<Restored>> restore(int64_t id,
                                                   const std::optional<TagMove>& move) = 0;
   Result<std::optional<Restored>> restore(int64_t id) { return restore(id, std::nullopt); }

@@ -377,7 +377,7 @@ Result<std::optional<Restored>> SqliteStore::restore(int64_t id,
     RUNNEL_DO(point_tag(repository, move->tag, manifest, Undo::kPossible));
     RUNNEL_DO(remove_documents(move->waiting));
   }
-  RUNNEL_DO(restore_tags(id, of_tag, restored));
+  RUNNEL_DO(restore_tags(id, of_tag && !move, restored));
   if (move && std::ranges::find(restored.tags, move->tag) == restored.tags.end())
     restored.tags.push_back(move->tag);
   RUNNEL_DO(writer_->run("DELETE FROM deletions WHERE id = ?", {id}));

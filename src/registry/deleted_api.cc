@@ -138,7 +138,10 @@ std::expected<std::string, Refusal> wanted_tag(Bytes body) {
   const auto* tag = object != nullptr ? object->if_contains("tag") : nullptr;
   if (object == nullptr || (tag != nullptr && !tag->is_string()))
     return refuse(400, "UNSUPPORTED", "the body is {\"tag\": TAG}");
-  return tag != nullptr ? std::string(tag->get_string()) : std::string();
+  if (tag == nullptr || tag->get_string().empty()) return "";
+  if (!oci::is_valid_tag(tag->get_string()))
+    return refuse(400, "TAG_INVALID", fmt::format("{} is not a tag", quote(tag->get_string())));
+  return std::string(tag->get_string());
 }
 
 // The deletion that a request to restore means: of the newest that has the digest, one with the tag
@@ -154,16 +157,25 @@ const Deletion* deletion_of(const std::vector<Deletion>& deletions, const oci::D
   return found;
 }
 
+// What the deletion of a tag, or of what it pointed to, brings back: as if the tag were named, so
+// that it is not moved without being told to. Empty for a manifest's.
+std::string only_tag_of(const Deletion& deletion) {
+  const bool of_tag =
+      deletion.kind == Deletion::Kind::kTag || deletion.kind == Deletion::Kind::kOverwrite;
+  return of_tag && deletion.tags.size() == 1 ? deletion.tags.front() : std::string();
+}
+
 Answer restore(const Call& call, std::string_view repository, std::string_view reference) {
   RUNNEL_TRY(const auto digest, digest_of(reference));
   RUNNEL_DO(check(call, repository, Action::kContentWrite));
-  RUNNEL_TRY(const auto tag, wanted_tag(call.body));
+  RUNNEL_TRY(auto tag, wanted_tag(call.body));
   auto& metadata = call.services.metadata;
   RUNNEL_TRY(const auto deletions, deletions_of(call, repository));
   const auto* found = deletion_of(deletions, digest, tag);
   if (found == nullptr)
     return refuse(404, "MANIFEST_UNKNOWN",
                   fmt::format("{} has no deleted manifest {}", repository, digest));
+  if (tag.empty()) tag = only_tag_of(*found);
   const auto force = call.request.query.first("force").value_or("");
   RUNNEL_TRY(const auto now, metadata.manifest_info(repository, tag));
   const bool moves = !tag.empty() && now && now->digest != digest;

@@ -53,6 +53,45 @@ TEST_P(SoftDelete, AnOverwrittenTagComesBack) {
   EXPECT_EQ(get("/v2/a/manifests/v1").body, one);
 }
 
+TEST_P(SoftDelete, WhatComesBackWithATagTakesNoOtherTagThatWasPushedAgain) {
+  const auto one = push_image("a", "v1", {"layer"}, "one");
+  const auto two = push_image("a", "v1", {"layer"}, "two");
+  const auto path = "/acr/v1/_deleted/a/_manifests/" + digest_of(one);
+
+  const auto restored = send("POST", path, R"({"tag":"v2"})");
+
+  EXPECT_EQ(restored.status, 200) << restored.body;
+  EXPECT_EQ(json::parse(restored.body).at("tags").as_array(), json::array{"v2"});
+  EXPECT_EQ(get("/v2/a/manifests/v2").body, one);
+  EXPECT_EQ(get("/v2/a/manifests/v1").body, two) << "nobody said that it may be moved";
+}
+
+TEST_P(SoftDelete, AnOverwrittenTagThatNobodyNamedIsMovedOnlyByForce) {
+  const auto one = push_image("a", "v1", {"layer"}, "one");
+  const auto two = push_image("a", "v1", {"layer"}, "two");
+  const auto path = "/acr/v1/_deleted/a/_manifests/" + digest_of(one);
+
+  EXPECT_EQ(send("POST", path).status, 409);
+  EXPECT_EQ(get("/v2/a/manifests/v1").body, two);
+
+  EXPECT_EQ(send("POST", path + "?force=true").status, 200);
+  EXPECT_EQ(get("/v2/a/manifests/v1").body, one);
+}
+
+TEST_P(SoftDelete, NothingComesBackUnderWhatIsNoTag) {
+  const auto digest = digest_of(push_image("a", "v1", {"layer"}));
+  EXPECT_EQ(send("DELETE", "/v2/a/manifests/" + digest).status, 202);
+  const auto path = "/acr/v1/_deleted/a/_manifests/" + digest;
+
+  const std::vector<std::string> none = {"a tag", "-v", "sha256:1", std::string(129, 'v')};
+  for (const auto& tag : none)
+    EXPECT_EQ(send("POST", path, fmt::format(R"({{"tag":"{}"}})", tag)).status, 400) << tag;
+
+  EXPECT_EQ(status_of(digest), 404);
+  EXPECT_EQ(send("POST", path, R"({"tag":""})").status, 200);
+  EXPECT_EQ(get("/v2/a/tags/list").body, R"({"name":"a","tags":["v1"]})");
+}
+
 TEST_P(SoftDelete, ARepositoryIsDeletedAndRestored) {
   push_image("a", "v1", {"layer"});
   EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 202);

@@ -517,7 +517,8 @@ inline Result<std::optional<meta::Restored>> MemoryMetadataStore::restore(
     const auto manifest = repository.manifests.find(target);
     if (manifest == repository.manifests.end() || manifest->second.deletion != 0) continue;
     const auto now = repository.tags.find(tag);
-    if (now != repository.tags.end() && now->second != target && !of_tag) {
+    const bool newer = now != repository.tags.end() && now->second != target;
+    if (newer && (!of_tag || move)) {
       restored.kept_tags.push_back(tag);
       continue;
     }
