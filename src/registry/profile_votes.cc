@@ -11,7 +11,8 @@ namespace {
 constexpr std::string_view kKind = "profile-vote";
 constexpr size_t kDigits = 16;  // of a principal, and of one of its nodes
 constexpr size_t kSweep = 100;
-constexpr int kAttempts = 10;  // to replace a vote that is cast twice at a time
+constexpr size_t kAtOnce = 16;  // votes that are cast at the same time, mostly fewer
+constexpr int kAttempts = 10;   // to replace a vote that is cast twice at a time
 
 // Of a name that may have any length.
 std::string digits_of(std::string_view name) {
@@ -35,27 +36,37 @@ std::optional<std::pair<std::string, oci::Digest>> voted_in(const std::string& n
   return std::pair(name.substr(0, space), *std::move(image));
 }
 
+// At most `limit` of those whose names begin with the prefix.
 Result<std::vector<meta::Document>> votes_with(meta::MetadataStore& metadata,
-                                               const std::string& prefix) {
-  RUNNEL_TRY(auto votes, metadata.documents(kKind, prefix, kMaxVotes));
+                                               const std::string& prefix, size_t limit) {
+  RUNNEL_TRY(auto votes, metadata.documents(kKind, prefix, limit));
   std::erase_if(votes, [&](const auto& each) { return !each.name.starts_with(prefix); });
   return votes;
+}
+
+// Forgets the oldest of those whose names begin with the prefix, so that fewer than `most` are
+// left: one, mostly, but votes that are cast at the same time find the same room.
+Result<void> forget_oldest(meta::MetadataStore& metadata, const std::string& prefix, size_t most) {
+  const auto page = most + kAtOnce;
+  for (bool all = false; !all;) {
+    RUNNEL_TRY(auto votes, votes_with(metadata, prefix, page));
+    all = votes.size() < page;
+    if (votes.size() < most) return {};
+    std::ranges::sort(votes, {}, &meta::Document::version);
+    votes.resize(votes.size() - most + 1);
+    for (const auto& each : votes) {
+      RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kKind, each.name));
+    }
+  }
+  return {};
 }
 
 // For a vote whose name begins with `prefix` and then `principal`, which is empty for anyone's.
 Result<void> make_room(meta::MetadataStore& metadata, const std::string& prefix,
                        const std::string& principal) {
-  RUNNEL_TRY(auto votes, votes_with(metadata, prefix));
-  const auto is_others = [&](const meta::Document& each) {
-    return !each.name.starts_with(prefix + principal);
-  };
-  const auto own = votes.size() - static_cast<size_t>(std::ranges::count_if(votes, is_others));
-  const bool too_many_own = !principal.empty() && own >= kMaxVotesOfPrincipal;
-  if (!too_many_own && votes.size() < kMaxVotes) return {};
-  if (too_many_own) std::erase_if(votes, is_others);
-  const auto oldest = std::ranges::min_element(votes, {}, &meta::Document::version);
-  RUNNEL_TRY([[maybe_unused]] const bool existed, metadata.delete_document(kKind, oldest->name));
-  return {};
+  if (!principal.empty())
+    RUNNEL_DO(forget_oldest(metadata, prefix + principal, kMaxVotesOfPrincipal));
+  return forget_oldest(metadata, prefix, kMaxVotes);
 }
 
 }  // namespace
@@ -82,7 +93,7 @@ Result<void> cast_vote(meta::MetadataStore& metadata, std::string_view repositor
 Result<std::vector<meta::Document>> votes_of(meta::MetadataStore& metadata,
                                              std::string_view repository,
                                              const oci::Digest& image) {
-  return votes_with(metadata, prefix_of(repository, image));
+  return votes_with(metadata, prefix_of(repository, image), kMaxVotes);
 }
 
 Result<Voted> merge_votes(const std::vector<meta::Document>& votes) {

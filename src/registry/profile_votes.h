@@ -4,7 +4,8 @@
 // A vote changes what a boot blob brings first, never what a file has in it, so whoever has logged
 // in and may pull an image may vote. Still: one node, one vote, and who logged in names as many
 // nodes as they like, so one principal has few of an image's votes. A new node then takes the place
-// of the one that voted longest ago, of its principal or of all.
+// of the one that voted longest ago, of its principal or of all. (Votes that are cast at the same
+// time may be more for a moment, until the next one is.)
 #pragma once
 
 #include <cstdint>

@@ -25,8 +25,12 @@ class ProfileVotesTest : public testing::Test {
     return count_votes(store_, "team/app", image(name)).value();
   }
 
+  size_t kept() { return store_.documents("profile-vote", "", 1000).value().size(); }
+
   SystemClock clock_;
-  test::MemoryMetadataStore store_{test::MemoryMetadataStore::new_data(), clock_};
+  std::function<void()> before_call_ = [] {};
+  test::MemoryMetadataStore store_{test::MemoryMetadataStore::new_data(), clock_,
+                                   [this] { before_call_(); }};
 };
 
 TEST_F(ProfileVotesTest, NobodyHasVotedAtFirst) {
@@ -102,6 +106,26 @@ TEST_F(ProfileVotesTest, APrincipalsNewNodeTakesThePlaceOfItsOldestOne) {
   const auto voted = count("a");
   EXPECT_EQ(voted.votes, kMaxVotesOfPrincipal);
   EXPECT_EQ(std::ranges::count(voted.profile.chunks, 0u, &artifact::Profile::Chunk::chunk), 0);
+}
+
+// Between any two steps of one vote another one is cast, which sees the same room.
+TEST_F(ProfileVotesTest, OnePrincipalHasFewVotesThoughItCastsThemAtTheSameTime) {
+  int nodes = 0;
+  bool nested = false;
+  before_call_ = [&] {
+    if (nested) return;
+    nested = true;
+    cast("a", "node " + std::to_string(++nodes), 1, "user:greedy");
+    nested = false;
+  };
+  for (size_t i = 0; i < 2 * kMaxVotes; ++i)
+    cast("a", "node " + std::to_string(++nodes), 1, "user:greedy");
+  before_call_ = [] {};
+  EXPECT_LE(kept(), kMaxVotesOfPrincipal + 1);
+
+  cast("a", "node", 1, "user:greedy");
+
+  EXPECT_EQ(kept(), kMaxVotesOfPrincipal);
 }
 
 TEST_F(ProfileVotesTest, AVoteThatIsTooLargeChangesNothing) {
