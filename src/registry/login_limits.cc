@@ -7,6 +7,8 @@
 #include <chrono>
 #include <optional>
 
+#include "oci/digest.h"
+
 namespace runnel::registry {
 
 namespace {
@@ -20,11 +22,11 @@ Refusal refuse_until(int status, std::string_view code, std::string message, Dur
   return refusal;
 }
 
-std::string name_at(const std::string& user, const std::string& address) {
-  return fmt::format("{} {}", network_of(address), user);
-}
-
 }  // namespace
+
+std::string name_at(const std::string& user, const std::string& address) {
+  return fmt::format("{} {}", network_of(address), oci::Digest::of(as_bytes(user)).hex());
+}
 
 std::string network_of(std::string_view address) {
   auto host = address;

@@ -18,6 +18,10 @@ namespace runnel::registry {
 // has one has all that begin so. `address` is net::Request::peer without its port.
 std::string network_of(std::string_view address);
 
+// What stands for a name from there: short, for 20,000 of these are kept, and whoever guesses may
+// say names of any length.
+std::string name_at(const std::string& user, const std::string& address);
+
 // Any thread may call any method.
 class LoginLimits {
  public:

@@ -37,6 +37,15 @@ TEST(NetworkOf, IsAnIPv4AddressAndHalfAnIPv6Address) {
   EXPECT_EQ(network_of(""), "");
 }
 
+TEST(NameAt, IsShortHoweverLongTheNameIs) {
+  const std::string address = "[2001:db8::1]";
+  const std::string name(60'000, 'n');
+  EXPECT_LT(name_at(name, address).size(), 128u);
+  EXPECT_NE(name_at(name, address), name_at(name + "n", address));
+  EXPECT_NE(name_at(name, address), name_at(name, "192.0.2.1"));
+  EXPECT_EQ(name_at(name, address), name_at(name, "[2001:db8::2]"));
+}
+
 TEST_F(LoginLimitsTest, RefusesANameAfterItsWrongPasswordsFromThereOnly) {
   for (int i = 0; i < 2; ++i) limits_.failed("victim", "192.0.2.1");
 
