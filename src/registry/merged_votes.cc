@@ -6,7 +6,7 @@ namespace runnel::registry {
 
 namespace {
 
-// Half a megabyte each, at most. More, and it begins anew.
+// Two megabytes each, at most. More, and it begins anew.
 constexpr size_t kMostKept = 32;
 constexpr auto kAskAgain = std::chrono::seconds(5);
 
@@ -27,12 +27,10 @@ std::vector<int64_t> versions_of(const std::vector<meta::Document>& votes) {
 
 net::awaitable<std::expected<std::shared_ptr<const Voted>, Refusal>> MergedVotes::find(
     std::string repository, oci::Digest image) {
-  const bool fits = ++waiting_ <= kMostWaiting;
-  std::expected<std::shared_ptr<const Voted>, Refusal> found = std::unexpected(too_many());
+  const auto place = waiting_.take("everybody");
+  if (!place) co_return std::unexpected(too_many());
   auto work = [&] { return look_up(repository, image); };
-  if (fits) found = co_await net::on_pool(thread_, std::move(work));
-  --waiting_;
-  co_return found;
+  co_return co_await net::on_pool(thread_, std::move(work));
 }
 
 std::expected<std::shared_ptr<const Voted>, Refusal> MergedVotes::look_up(

@@ -3,13 +3,13 @@
 // thread of its own, before which few wait.
 #pragma once
 
-#include <atomic>
 #include <expected>
 #include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "base/shares.h"
 #include "base/worker_pool.h"
 #include "net/async.h"
 #include "registry/profile_votes.h"
@@ -39,7 +39,7 @@ class MergedVotes {
                                                                const oci::Digest& image);
 
   meta::MetadataStore& metadata_;
-  std::atomic<size_t> waiting_ = 0;
+  Shares waiting_{kMostWaiting, kMostWaiting};
   std::map<std::string, Merged> kept_;  // by repository and image; the thread's own
   WorkerPool thread_{1};                // last: its tasks use all of the above
 };

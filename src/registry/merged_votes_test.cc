@@ -5,6 +5,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <latch>
+#include <new>
 
 #include "support/memory_metadata_store.h"
 #include "support/run_coroutine.h"
@@ -74,6 +75,15 @@ TEST_F(MergedVotesTest, AreWaitedForByFew) {
   go_on.count_down();
   loop.run();
   EXPECT_EQ(found, MergedVotes::kMostWaiting);
+  EXPECT_TRUE(test::run_coroutine(merged_.find("team/app", image_)));
+}
+
+TEST_F(MergedVotesTest, AreFoundAgainAfterAllThatCouldNotBe) {
+  before_call_ = [] { throw std::bad_alloc(); };
+  for (size_t i = 0; i < 2 * MergedVotes::kMostWaiting; ++i)
+    EXPECT_THROW(test::run_coroutine(merged_.find("team/app", image_)), std::bad_alloc);
+  before_call_ = [] {};
+
   EXPECT_TRUE(test::run_coroutine(merged_.find("team/app", image_)));
 }
 
