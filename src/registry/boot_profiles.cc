@@ -63,21 +63,6 @@ std::set<oci::Digest> layers_in(const artifact::Profile& profile) {
   return layers;
 }
 
-// The profile without what it says of other layers than these.
-artifact::Profile within(const artifact::Profile& profile, const std::set<oci::Digest>& blobs) {
-  artifact::Profile part;
-  std::vector<std::optional<uint16_t>> place(profile.layers.size());
-  for (const auto& [layer, chunk] : profile.chunks) {
-    if (!blobs.contains(profile.layers[layer])) continue;
-    if (!place[layer]) {
-      place[layer] = static_cast<uint16_t>(part.layers.size());
-      part.layers.push_back(profile.layers[layer]);
-    }
-    part.chunks.push_back({.layer = *place[layer], .chunk = chunk});
-  }
-  return part;
-}
-
 // All of them are about an image, which a name has as "REPOSITORY IMAGE".
 constexpr std::array kKinds = {kMadeOf, kOfLayer, kOfIndex};
 
@@ -117,6 +102,20 @@ Result<std::optional<artifact::Artifact>> fitting_artifact(meta::MetadataStore& 
 }
 
 }  // namespace
+
+artifact::Profile within(const artifact::Profile& profile, const std::set<oci::Digest>& blobs) {
+  artifact::Profile part;
+  std::vector<std::optional<uint16_t>> place(profile.layers.size());
+  for (const auto& [layer, chunk] : profile.chunks) {
+    if (!blobs.contains(profile.layers[layer])) continue;
+    if (!place[layer]) {
+      place[layer] = static_cast<uint16_t>(part.layers.size());
+      part.layers.push_back(profile.layers[layer]);
+    }
+    part.chunks.push_back({.layer = *place[layer], .chunk = chunk});
+  }
+  return part;
+}
 
 Result<std::vector<ImageArtifact>> artifacts_of(meta::MetadataStore& metadata,
                                                 const std::string& repository,

@@ -29,6 +29,9 @@ Result<std::vector<ImageArtifact>> artifacts_of(meta::MetadataStore& metadata,
 // The newest of them; null when there is none.
 const ImageArtifact* newest_of(const std::vector<ImageArtifact>& artifacts);
 
+// What the profile says of these layer blobs, and nothing else of it.
+artifact::Profile within(const artifact::Profile& profile, const std::set<oci::Digest>& blobs);
+
 struct MadeOf {
   artifact::Profile profile;
   // Empty where it was not noted, or was for another artifact.

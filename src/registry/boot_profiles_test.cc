@@ -134,6 +134,24 @@ TEST_F(BootProfilesTest, OneThatWasNotedAndNeverPublishedIsStillWanted) {
   EXPECT_FALSE(wanted_boot(store_, repository, image).value());
 }
 
+TEST_F(BootProfilesTest, AreMadeOfTheImagesOwnLayersWhateverElseIsVotedFor) {
+  const std::string repository(kTeam);
+  const auto image = put_image(kTeam, "image");
+  put_artifact(image, 1);
+  ASSERT_TRUE(cast_vote(store_, repository, image, {"user:one", "node"}, of_layers({"base"})));
+  EXPECT_FALSE(wanted_boot(store_, repository, image).value());
+  ASSERT_TRUE(
+      cast_vote(store_, repository, image, {"user:two", "node"}, of_layers({"base", "blob"})));
+
+  const auto wanted = wanted_boot(store_, repository, image).value();
+
+  ASSERT_TRUE(wanted);
+  EXPECT_EQ(wanted->voted.profile, of_layers({"blob"}));
+  note(kTeam, image, wanted->voted.profile);
+  EXPECT_FALSE(shared_starts(store_, {digest("base")}).value())
+      << "who has another image decides what those with this layer bring first";
+}
+
 TEST_F(BootProfilesTest, OfAnImageThatIsNoneFailWithTheReason) {
   test::MemoryBlobStore blobs;
   const Config config;

@@ -67,6 +67,16 @@ Result<void> delete_superseded(meta::MetadataStore& metadata, const std::string&
   return {};
 }
 
+// Who votes may name any layers: what is said of others than the image's own is not kept, where it
+// would count for the images that have them.
+void keep_to(const artifact::Artifact& artifact, artifact::Profile& profile) {
+  std::set<oci::Digest> blobs;
+  for (const auto& layer : artifact.layers) blobs.insert(layer.blob);
+  auto kept = within(profile, blobs);
+  kept.image = std::move(profile.image);
+  profile = std::move(kept);
+}
+
 }  // namespace
 
 Result<std::optional<BootWanted>> wanted_boot(meta::MetadataStore& metadata,
@@ -79,6 +89,8 @@ Result<std::optional<BootWanted>> wanted_boot(meta::MetadataStore& metadata,
   // Another producer's layer blobs have other chunks: what nodes told fits none that we would make.
   if (found == nullptr || found->artifact.producer != artifact::producer()) return std::nullopt;
   auto newest = *found;
+  keep_to(newest.artifact, voted.profile);
+  if (voted.profile.chunks.empty()) return std::nullopt;
   RUNNEL_TRY(const auto before,
              boot_profile(metadata, repository, image, newest.artifact.generation));
   if (artifact::difference(before.profile, voted.profile) <= kEnough) return std::nullopt;
