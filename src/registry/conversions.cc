@@ -295,6 +295,8 @@ void Conversions::end(const Operation& operation, const Claim& claim,
                         outcome ? outcome->artifacts : std::vector<oci::Digest>());
   const auto finished = insist(claim, [&] { return queue_.finish(claim, ending); }, stop);
   if (!finished) log::error("conversion {}: {}", operation.id, finished.error().message);
+  // Once more: a push may have joined the operation since, and nobody else lets its tags go.
+  release_tags(operation);
 }
 
 Result<bool> Conversions::insist(const Claim& claim, const std::function<Result<bool>()>& ask,
