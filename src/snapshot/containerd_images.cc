@@ -107,9 +107,8 @@ Result<ContainerdImages::Target> ContainerdImages::image(const std::string& name
   const auto done = call.outcome(stubs_->image->Get(&call.context, request, &response));
   if (!done && done.error().code == Code::kNotFound)
     return fail(Code::kNotFound,
-                "containerd at {}: image {}: not found in its namespace {} (--namespace names "
-                "another)",
-                socket_, quote(name), namespace_);
+                "containerd at {}: not found in its namespace {} (--namespace names another)",
+                socket_, namespace_);
   RUNNEL_DO(done);
   const auto& target = response.image().target();
   return Target{.media_type = target.media_type(),
