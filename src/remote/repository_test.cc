@@ -197,7 +197,7 @@ TEST_F(RemoteRepository, AStalledRegistryIsUnavailableInTime) {
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kUnavailable);
   EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
-  EXPECT_EQ(registry_.seen().size(), 1u) << "its time was used up";
+  EXPECT_LE(registry_.seen().size(), 1u) << "its time was used up";
 }
 
 TEST_F(RemoteRepository, ARegistryThatIsGoneIsUnavailable) {
@@ -439,7 +439,7 @@ TEST_F(RemoteRepository, GivesUpOnASmallBlobThatIsNotHereInTime) {
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kUnavailable);
   EXPECT_LT(std::chrono::steady_clock::now() - start, 10s) << "less than the silence it may keep";
-  EXPECT_EQ(registry_.seen().size(), 1u) << "its time was used up";
+  EXPECT_LE(registry_.seen().size(), 1u) << "its time was used up";
 }
 
 TEST_F(RemoteRepository, ReadsExactlyTheRange) {
