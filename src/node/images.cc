@@ -109,38 +109,43 @@ std::vector<StreamedImage> Images::attach_held(std::vector<StreamedImage> stored
       if (auto removed = store_.remove(image); !removed) log::error("{}", removed.error().message);
       continue;
     }
-    const auto opened = attach_each(image);
+    const auto layers = device_digests(image.boot, image.chain_ids.size());
+    auto lacking = attach_each(image, {layers.begin(), layers.end()});
     const log::Fields about{{"image", image.name()}};
-    if (!opened && opened.error().code == Code::kInvalid) {
-      log::error(about, "does not stream any more: {}", opened.error().message);
+    if (lacking && lacking->error.code == Code::kInvalid) {
+      log::error(about, "does not stream any more: {}", lacking->error.message);
       continue;
     }
-    if (!opened) {
-      log::error(about, "not all of its layers can be opened: {}", opened.error().message);
-      lacking_.emplace(image.subject, opened.error());
+    if (lacking) {
+      log::error(about, "not all of its layers can be opened: {}", lacking->error.message);
+      lacking_.emplace(image.subject, *std::move(lacking));
     }
     attached.push_back(std::move(image));
   }
   return attached;
 }
 
-// Opens what could not be opened at the start. Whether nothing is left to be opened.
+// Opens what could not be opened at the start, and that alone: its images' other layers may have
+// been deleted to make room, or are to be. Whether nothing is left to be opened.
 bool Images::attach_rest() {
-  std::vector<std::shared_ptr<const StreamedImage>> lacking;
+  std::vector<std::pair<std::shared_ptr<const StreamedImage>, std::set<oci::Digest>>> rest;
   {
     const std::lock_guard lock(mutex_);
     std::erase_if(lacking_, [&](const auto& each) {
       const auto found = images_.find(each.first);
       if (found == images_.end() || !found->second->streamed) return true;
-      lacking.push_back(found->second->streamed);
+      rest.emplace_back(found->second->streamed, each.second.layers);
       return false;
     });
   }
-  for (const auto& image : lacking) {
-    if (!attach_each(*image)) continue;
-    log::info(log::Fields{{"image", image->name()}}, "all of its layers are open");
+  for (const auto& [image, layers] : rest) {
+    auto lacking = attach_each(*image, layers);
+    if (!lacking) log::info(log::Fields{{"image", image->name()}}, "all of its layers are open");
     const std::lock_guard lock(mutex_);
-    lacking_.erase(image->subject);
+    if (lacking)
+      lacking_.insert_or_assign(image->subject, *std::move(lacking));
+    else
+      lacking_.erase(image->subject);
   }
   const std::lock_guard lock(mutex_);
   return lacking_.empty();

@@ -295,7 +295,13 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   Result<void> mount_written(const std::shared_ptr<const StreamedImage>& image,
                              BootDownload& download);
   Result<Layers> attach(const StreamedImage& image);
-  Result<void> attach_each(const StreamedImage& image);
+  // What of an image could not be opened: the first error, and all of these layers.
+  struct Lacking {
+    Error error;
+    std::set<oci::Digest> layers;
+  };
+  std::optional<Lacking> attach_each(const StreamedImage& image,
+                                     const std::set<oci::Digest>& layers);
   Result<std::shared_ptr<cache::Layer>> attach_layer(const StreamedImage& image, size_t index);
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 
@@ -334,8 +340,7 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::set<std::string> looking_up_;                   // references
   std::map<std::string, SteadyTime> failed_look_ups_;  // references, and when
   std::map<std::string, Verdict> left_alone_;          // references, never asked about
-  // Manifests of which this worker could not open all layers, and why.
-  std::map<oci::Digest, Error> lacking_;
+  std::map<oci::Digest, Lacking> lacking_;  // manifests of which this worker could not open all
 
   MergeTurn merge_turn_{clock_};
   TreeKeeper trees_{[this](const StreamedImage& image) { return keep_trees(image); }};

@@ -104,7 +104,7 @@ std::vector<Images::ImageStatus> Images::status() const {
                       .only_by_token = image->only_by_token,
                       .lacking = std::nullopt});
       const auto lacking = lacking_.find(subject);
-      if (lacking != lacking_.end()) seen.back().lacking = lacking->second;
+      if (lacking != lacking_.end()) seen.back().lacking = lacking->second.error;
     }
     for (const auto& [reference, verdict] : left_alone_) {
       ImageStatus status;

@@ -213,14 +213,19 @@ Result<Images::Layers> Images::attach(const StreamedImage& image) {
   return layers;
 }
 
-// Each of them, whatever becomes of the others. The first error.
-Result<void> Images::attach_each(const StreamedImage& image) {
-  Result<void> outcome;
+// Each of its layers that is among those, whatever becomes of the others.
+std::optional<Images::Lacking> Images::attach_each(const StreamedImage& image,
+                                                   const std::set<oci::Digest>& layers) {
+  std::optional<Lacking> lacking;
   for (const size_t i : artifact::records_with_tables(image.boot.head.layers)) {
+    auto digest = oci::Digest::from_sha256(image.boot.head.layers[i].blob_digest);
+    if (!layers.contains(digest)) continue;
     const auto layer = attach_layer(image, i);
-    if (!layer && outcome) outcome = std::unexpected(layer.error());
+    if (layer) continue;
+    if (!lacking) lacking = Lacking{.error = layer.error(), .layers = {}};
+    lacking->layers.insert(std::move(digest));
   }
-  return outcome;
+  return lacking;
 }
 
 Result<std::shared_ptr<cache::Layer>> Images::attach_layer(const StreamedImage& image,

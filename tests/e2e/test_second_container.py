@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import statistics
 import urllib.request
@@ -149,6 +150,25 @@ def test_a_mount_that_no_container_uses_goes_though_its_holder_was_killed(lab, f
         side.node.clear()
         return not mounts_of(side)
     wait_until(cleared, 30, "it is unmounted")
+
+
+def test_a_layer_that_was_deleted_stays_so_while_another_of_its_image_waits_to_be_opened(lab, fresh_streaming, pushed):
+    """What is tried again every two seconds is no use of the image: its other layers may go, and be gone."""
+    side = node_that_keeps_mounts(lab, fresh_streaming, seconds=2)
+    side.pull(pushed.reference)
+    read(side, pushed)
+    wait_until(lambda: not mounts_of(side), 30, "it is unmounted")
+    broken, other = sorted(path for path in (side.node.root / "cache").iterdir() if path.is_dir())
+    shutil.rmtree(broken)
+    broken.write_text("this is no directory")
+    side.kill_worker()
+    wait_until(lambda: side.reason_now(pushed.reference) == "SourceUnavailable", 30, "one layer cannot be opened")
+
+    side.node.clear()  # of that one, what keeps it from being opened
+
+    wait_until(lambda: side.reason_now(pushed.reference) == "Streaming", 30, "it is opened")
+    assert broken.is_dir() and not other.exists()
+    read(side, pushed)
 
 
 def test_a_mount_that_no_container_uses_makes_room_when_asked(fresh_streaming, pushed):
