@@ -1,3 +1,5 @@
+#include <unistd.h>
+
 #include <filesystem>
 
 #include "base/fd.h"
@@ -116,6 +118,8 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
   if (!config) return cli::report(config.error());
   if (const auto right = node::check(*config); !right) return cli::report(right.error());
   if (flags.check_config) return 0;
+  if (::geteuid() != 0)
+    return cli::report(Error(Code::kDenied, "a node mounts images for containerd: run it as root"));
   if (const auto made = node::prepare_memory(); !made) return cli::report(made.error());
   log::open(config->log);
   auto handover = engine::Handover::inherited();

@@ -324,6 +324,14 @@ def test_artifact_type_and_tag_in_a_registry_without_referrers(made, tmp_path):
     assert [e["artifactType"] for e in index["manifests"]] == [ELSEWHERE]
 
 
+def test_a_node_that_is_not_roots_says_so(tmp_path):
+    done = subprocess.run([needs("setpriv"), "--reuid=65534", "--regid=65534", "--clear-groups",
+                           services.program(), "node", "--root", str(tmp_path)],
+                          capture_output=True, text=True, timeout=60, check=False)
+
+    assert done.returncode == 1 and "run it as root" in done.stderr, done
+
+
 def test_exit_codes(made):
     assert ROWS["command line"].startswith("exit 0 done, 1 failed, 2 usage; ")
     reference, _ = made
