@@ -102,8 +102,11 @@ HealthStep challenge(const RegistryOptions& options, const std::string& host) {
       status == 401 && !answer->head.headers.first("WWW-Authenticate").value_or("").empty();
   if (status != 200 && !challenges)
     return trouble(code_of({Code::kInvalid, ""}, status, "CONNECTIVITY_CHALLENGE_ERROR"),
-                   fmt::format("{} answered {}{}: is it a registry?", url, status,
-                               status == 401 ? " without a challenge" : ""));
+                   fmt::format("{} answered {}{}: is it a registry{}?", url, status,
+                               status == 401 ? " without a challenge" : "",
+                               url.starts_with("http:") ? " without TLS (one on loopback that has "
+                                                          "TLS needs --ca-file FILE)"
+                                                        : ""));
   return fmt::format("Challenge endpoint {} : OK", url);
 }
 

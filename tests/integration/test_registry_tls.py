@@ -110,6 +110,16 @@ def test_a_client_that_speaks_http_is_told(tls_registry):
         assert plain.recv(65536).startswith(b"HTTP/1.1 400 ")
 
 
+def test_a_look_at_it_over_http_says_how_to_look_over_tls(tls_registry, certificates, tmp_path):
+    def look(*flags: str) -> subprocess.CompletedProcess:
+        return subprocess.run([services.program(), "check-health", "-n", tls_registry.host, *flags], text=True,
+                              capture_output=True, timeout=60, check=False,
+                              env={**os.environ, "DOCKER_CONFIG": str(tmp_path)})
+
+    assert "without TLS (one on loopback that has TLS needs --ca-file FILE)?" in look().stderr
+    assert "Challenge endpoint https://" in look("--ca-file", str(certificates.ca)).stdout
+
+
 def test_a_registry_with_a_certificate_that_is_none_does_not_start(runnel, tmp_path):
     config = tmp_path / "registry.toml"
     config.write_text(f'version = 1\ndata = "{tmp_path}/data"\nlisten = "127.0.0.1:0"\n'
