@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "base/quote.h"
 #include "codec/sha256.h"
 
 namespace runnel::artifact {
@@ -132,7 +133,7 @@ Result<void> sign(Artifact& artifact, const oci::Digest& image_config, const Key
 
 Result<void> verify(const Artifact& artifact, const oci::Digest& image_config, const Key& key) {
   if (artifact.key_id != key.id()) {
-    return fail(Code::kDenied, "artifact is signed by key \"{}\", not {}", artifact.key_id,
+    return fail(Code::kDenied, "artifact is signed by key {}, not {}", quote(artifact.key_id),
                 key.id());
   }
   RUNNEL_TRY(const Buffer signature, signature_of(artifact.signature));

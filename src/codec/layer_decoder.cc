@@ -2,6 +2,7 @@
 
 #include <array>
 
+#include "base/quote.h"
 #include "codec/gzip_decoder.h"
 #include "codec/zstd_decoder.h"
 
@@ -47,9 +48,8 @@ const char* to_string(Compression compression) {
 Result<Compression> compression_of(std::string_view media_type) {
   for (const auto& known : kLayerTypes)
     if (known.name == media_type) return known.compression;
-  // Cut: the text comes from a manifest, and the message goes to a log.
-  return fail(Code::kUnsupported, "media type \"{}\" is not an image layer that can be read",
-              media_type.substr(0, 128));
+  return fail(Code::kUnsupported, "media type {} is not an image layer that can be read",
+              quote(media_type));
 }
 
 Compression detect_compression(Bytes first_bytes) {

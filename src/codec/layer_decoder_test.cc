@@ -108,6 +108,12 @@ TEST(CompressionOf, DoesNotGuessOtherTypes) {
   }
 }
 
+// It is whatever a registry wrote, and messages end in logs and on terminals.
+TEST(CompressionOf, QuotesWhatItDoesNotKnow) {
+  EXPECT_EQ(compression_of("\x1b]0;a").error().message,
+            R"(media type "\x1b]0;a" is not an image layer that can be read)");
+}
+
 TEST(DetectCompression, GoesByTheFirstBytes) {
   const Buffer skippable = {std::byte{0x5e}, std::byte{0x2a}, std::byte{0x4d}, std::byte{0x18}};
 

@@ -4,6 +4,7 @@
 
 #include <array>
 
+#include "base/quote.h"
 #include "convert/find_artifact.h"
 #include "net/url.h"
 #include "oci/document.h"
@@ -136,7 +137,7 @@ RegistryCheck::Step RegistryCheck::artifact(const oci::Reference& reference) con
   RUNNEL_TRY(const auto artifacts, convert::find_artifacts(repository, found.first));
   const auto& best = artifacts.front().artifact;
   return fmt::format("generation {}, {}", best.generation,
-                     best.key_id.empty() ? "not signed" : "signed by " + best.key_id.substr(0, 64));
+                     best.key_id.empty() ? "not signed" : "signed by " + quote(best.key_id));
 }
 
 RegistryCheck::Step RegistryCheck::trusted(const oci::Reference& reference) const {

@@ -1,5 +1,6 @@
 #include "node/trust.h"
 
+#include "base/quote.h"
 #include "remote/hosts.h"
 
 namespace runnel::node {
@@ -20,7 +21,7 @@ Result<void> Trust::check(const std::string& host, const artifact::Artifact& art
   return fail(Code::kDenied,
               "{} is not in streaming_registries, and key {}, which signed the artifact, is not in "
               "trusted_keys",
-              host, artifact.key_id.substr(0, 64));
+              host, quote(artifact.key_id));
 }
 
 Result<artifact::Key> parse_trusted_key(const std::string& id, const std::string& text) {

@@ -57,5 +57,16 @@ TEST(Trust, TakesAnArtifactThatATrustedKeySignedFromAnyRegistry) {
   EXPECT_FALSE(Trust().check("registry.example", signed_one, kConfigDigest));
 }
 
+// The name is whatever the registry wrote, and the reason ends in logs and on terminals.
+TEST(Trust, QuotesTheNameOfAKeyThatItDoesNotKnow) {
+  auto artifact = sample();
+  artifact.key_id = "\x1b]0;a";
+
+  const auto refused = Trust().check("registry.example", artifact, kConfigDigest);
+
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find(R"(key "\x1b]0;a", which signed)"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace runnel::node

@@ -33,11 +33,6 @@ const EVP_MD* implementation(Algorithm algorithm) {
   return algorithm == Algorithm::kSha256 ? sha256 : sha512;
 }
 
-// What of an untrusted text may stand in a message.
-std::string_view excerpt(std::string_view text) {
-  return text.substr(0, 80);
-}
-
 bool is_lower_hex(char c) {
   return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
 }
@@ -51,18 +46,18 @@ std::string_view to_string(Algorithm algorithm) {
 Result<Algorithm> parse_algorithm(std::string_view text) {
   for (const auto& each : kKnown)
     if (each.name == text) return each.algorithm;
-  return fail(Code::kInvalid, "digest algorithm {} is not sha256 or sha512", excerpt(text));
+  return fail(Code::kInvalid, "digest algorithm {} is not sha256 or sha512", quote(text));
 }
 
 Result<Digest> Digest::parse(std::string_view text) {
   const auto colon = text.find(':');
   if (colon == std::string_view::npos)
-    return fail(Code::kInvalid, "{} is not a digest (ALGORITHM:HEX)", excerpt(text));
+    return fail(Code::kInvalid, "{} is not a digest (ALGORITHM:HEX)", quote(text));
   RUNNEL_TRY(const Algorithm algorithm, parse_algorithm(text.substr(0, colon)));
   const auto digits = text.substr(colon + 1);
   if (digits.size() != known(algorithm).hex_digits || !std::ranges::all_of(digits, is_lower_hex))
-    return fail(Code::kInvalid, "{} is not a digest: {} has {} lower-case hex digits",
-                excerpt(text), oci::to_string(algorithm), known(algorithm).hex_digits);
+    return fail(Code::kInvalid, "{} is not a digest: {} has {} lower-case hex digits", quote(text),
+                oci::to_string(algorithm), known(algorithm).hex_digits);
   return Digest(std::string(text));
 }
 

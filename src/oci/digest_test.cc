@@ -37,6 +37,15 @@ TEST(Digest, RefusesEverythingElse) {
     EXPECT_FALSE(Digest::parse(text)) << text;
 }
 
+// It is whatever a registry wrote, and messages end in logs and on terminals.
+TEST(Digest, IsQuotedWhereItIsRefused) {
+  EXPECT_EQ(Digest::parse("\x1b]0;a\xce\n").error().message,
+            R"("\x1b]0;a\xce\x0a" is not a digest (ALGORITHM:HEX))");
+  EXPECT_EQ(Digest::parse("\x1b:").error().message,
+            R"(digest algorithm "\x1b" is not sha256 or sha512)");
+  EXPECT_TRUE(Digest::parse("sha256:\n").error().message.starts_with(R"("sha256:\x0a" is not)"));
+}
+
 TEST(Digest, OfSha512HasNoSha256Value) {
   EXPECT_EQ(Digest::of({}, Algorithm::kSha512).sha256_value().error().code, Code::kUnsupported);
   EXPECT_FALSE(Digest().sha256_value());
