@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cerrno>
 #include <charconv>
 #include <filesystem>
@@ -24,8 +23,6 @@
 namespace runnel::engine {
 
 namespace {
-
-namespace json = boost::json;
 
 constexpr uint64_t kMaxRecord = 1 << 20;
 constexpr auto kUnmountTimeout = std::chrono::seconds(2);
@@ -76,68 +73,14 @@ cache::Cache::Options cache_options(const Engine::Options& options) {
   return out;
 }
 
+Result<MountRecord> read_record(const std::string& path) {
+  RUNNEL_TRY(const auto bytes, read_file(path, kMaxRecord));
+  auto record = parse_mount_record(bytes);
+  if (!record) return std::unexpected(record.error().in(path));
+  return record;
+}
+
 }  // namespace
-
-// What a mount was made of: ROOT/mounts/NAME.json.
-struct Engine::MountRecord {
-  std::string fuse_device;  // empty: every device was a plain file
-  std::vector<oci::Digest> layers;
-  std::vector<oci::Digest> served;  // of those, through the FUSE connection
-  bool parallel_loops = false;      // those are read by loop devices that do not wait
-  uint32_t tree = 0;                // its number, when it is a tree on the FUSE mount
-  std::string metadata;             // a tree's
-
-  std::string to_json() const {
-    json::object object{
-        {"fuse_device", fuse_device}, {"layers", to_list(layers)}, {"served", to_list(served)}};
-    if (parallel_loops) object["parallel_loops"] = true;
-    if (tree != 0) {
-      object["tree"] = tree;
-      object["metadata"] = metadata;
-    }
-    return json::serialize(object);
-  }
-
-  static json::array to_list(const std::vector<oci::Digest>& digests) {
-    json::array list;
-    for (const auto& digest : digests) list.emplace_back(digest.to_string());
-    return list;
-  }
-
-  // Throws what is wrong with it.
-  static std::vector<oci::Digest> to_digests(const json::value& list) {
-    std::vector<oci::Digest> digests;
-    for (const auto& text : list.as_array()) {
-      auto digest = oci::Digest::parse(text.as_string());
-      if (!digest) throw std::invalid_argument(digest.error().message);
-      digests.push_back(*std::move(digest));
-    }
-    return digests;
-  }
-
-  static Result<MountRecord> read(const std::string& path) {
-    RUNNEL_TRY(const auto bytes, read_file(path, kMaxRecord));
-    MountRecord record;
-    try {
-      const auto object = json::parse(std::string(as_text(bytes))).as_object();
-      record.fuse_device = object.at("fuse_device").as_string();
-      record.layers = to_digests(object.at("layers"));
-      // Records of earlier versions do not say.
-      if (!object.contains("served") && !record.fuse_device.empty()) record.served = record.layers;
-      if (const auto* served = object.if_contains("served")) record.served = to_digests(*served);
-      if (const auto* parallel = object.if_contains("parallel_loops")) {
-        record.parallel_loops = parallel->as_bool();
-      }
-      if (const auto* tree = object.if_contains("tree")) {
-        record.tree = tree->to_number<uint32_t>();
-        record.metadata = object.at("metadata").as_string();
-      }
-    } catch (const std::exception& problem) {
-      return fail(Code::kInvalid, "{}: {}", path, problem.what());
-    }
-    return record;
-  }
-};
 
 struct Engine::MountRecords {
   std::map<std::string, MountRecord> known;  // by the mount's name
@@ -358,7 +301,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   }
   // After a power loss there is no mount for it to speak of.
   RUNNEL_DO(
-      replace_file(record_path(name), as_bytes(record.to_json()), 0644, Survives::kProcessDeath));
+      replace_file(record_path(name), as_bytes(to_json(record)), 0644, Survives::kProcessDeath));
   RUNNEL_DO(mount_image(wanted, options_.mount_timeout));
   remember(name, record);
   return target;
@@ -405,7 +348,7 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, E
   const auto target = target_of(name);
   RUNNEL_TRY(const bool mounted, is_mount_point(target));
   if (!mounted) return false;
-  const auto record = MountRecord::read(record_path(name));
+  const auto record = read_record(record_path(name));
   const bool alive = record && record->layers == wanted.layers && is_served(*record);
   const bool outlived =
       alive && existing == Existing::kIdle && wanted.served.empty() && !record->served.empty();
@@ -429,7 +372,7 @@ Result<void> Engine::unmount(const std::string& name, WhenBusy when_busy) {
   const auto target = target_of(name);
   auto unmounted = unmount_image(target, kUnmountTimeout, when_busy);
   if (!unmounted && unmounted.error().code != Code::kNotFound) return unmounted;
-  if (const auto record = MountRecord::read(record_path(name)); record && record->tree != 0) {
+  if (const auto record = read_record(record_path(name)); record && record->tree != 0) {
     devices_->remove_tree(record->tree);
   }
   // A mount that is there nevertheless, made by a child that was not waited for, needs its record.
@@ -452,7 +395,7 @@ Result<Engine::MountRecords> Engine::records() const {
   for (const auto& mount : mounts) {
     if (mount.target == directory) continue;
     const auto name = mount.target.substr(directory.size() + 1);
-    auto record = MountRecord::read(record_path(name));
+    auto record = read_record(record_path(name));
     if (record)
       found.known.emplace(name, *std::move(record));
     else

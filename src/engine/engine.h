@@ -25,6 +25,7 @@
 #include "base/fd.h"
 #include "cache/cache.h"
 #include "engine/device_fs.h"
+#include "engine/mount_record.h"
 #include "engine/mounter.h"
 #include "engine/probe.h"
 #include "engine/way.h"
@@ -135,7 +136,6 @@ class Engine {
   ServedLayers served_layers() const;
 
  private:
-  struct MountRecord;
   struct MountRecords;
 
   // Of what a way of mounting can do besides; none where it is not asked for, or not for that way.

@@ -259,9 +259,13 @@ Result<bool> is_mount_point(const std::string& path) {
 
 Result<std::vector<MountPoint>> mounts_below(const std::string& directory) {
   RUNNEL_TRY(const std::string text, read_mountinfo());
+  return mounts_in(text, directory);
+}
+
+std::vector<MountPoint> mounts_in(std::string_view mountinfo, const std::string& directory) {
   std::vector<MountPoint> found;
-  for (std::string_view lines = text; !lines.empty();) {
-    std::string_view line = take_field(lines, '\n');
+  while (!mountinfo.empty()) {
+    std::string_view line = take_field(mountinfo, '\n');
     for (int skipped = 0; skipped < 2; ++skipped) take_field(line, ' ');  // its ID, its parent's
     const auto device = take_field(line, ' ');
     take_field(line, ' ');  // the root

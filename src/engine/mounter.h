@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/clock.h"
@@ -64,5 +65,7 @@ Result<bool> is_mount_point(const std::string& path);
 // The mounts of this mount namespace below `directory` or at it, in the order in which they were
 // made.
 Result<std::vector<MountPoint>> mounts_below(const std::string& directory);
+// Those that a text in the form of /proc/self/mountinfo names.
+std::vector<MountPoint> mounts_in(std::string_view mountinfo, const std::string& directory);
 
 }  // namespace runnel::engine

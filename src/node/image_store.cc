@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <filesystem>
 #include <optional>
 #include <thread>
@@ -21,7 +20,6 @@ namespace runnel::node {
 namespace {
 
 namespace fs = std::filesystem;
-namespace json = boost::json;
 
 constexpr std::string_view kPartSuffix = ".part";
 constexpr std::string_view kManifest = "/artifact.json";
@@ -30,60 +28,6 @@ constexpr uint64_t kMaxRecord = 1 << 20;
 constexpr uint64_t kPiece = 256 << 10;
 // Metadata is read, hashed and looked through; what has mounts waits meanwhile.
 constexpr unsigned kMostLoaders = 8;
-
-std::string to_record(const StreamedImage& image) {
-  json::array chain_ids;
-  for (const auto& id : image.chain_ids) chain_ids.emplace_back(id.to_string());
-  json::array layer_sizes;
-  for (const uint64_t size : image.layer_sizes) layer_sizes.emplace_back(size);
-  return json::serialize(json::object{{"version", 1},
-                                      {"host", image.host},
-                                      {"repository", image.repository},
-                                      {"subject", image.subject.to_string()},
-                                      {"chain_ids", std::move(chain_ids)},
-                                      {"layer_sizes", std::move(layer_sizes)}});
-}
-
-Result<std::string> text_member(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr || !value->is_string()) {
-    return fail(Code::kInvalid, "image.json: \"{}\" is no text", name);
-  }
-  return std::string(value->get_string());
-}
-
-Result<void> read_layer_sizes(const json::object& object, StreamedImage& image) {
-  const auto* sizes = object.if_contains("layer_sizes");
-  if (sizes == nullptr) return {};
-  if (!sizes->is_array()) return fail(Code::kInvalid, "image.json: \"layer_sizes\" is no list");
-  for (const auto& size : sizes->get_array()) {
-    boost::system::error_code error;
-    image.layer_sizes.push_back(size.to_number<uint64_t>(error));
-    if (error) return fail(Code::kInvalid, "image.json: a layer's size is no number");
-  }
-  return {};
-}
-
-Result<void> read_record(Bytes bytes, StreamedImage& image) {
-  boost::system::error_code error;
-  const auto parsed = json::parse(std::string(as_text(bytes)), error);
-  if (error || !parsed.is_object()) return fail(Code::kInvalid, "image.json is no JSON object");
-  const auto& object = parsed.get_object();
-  RUNNEL_TRY(image.host, text_member(object, "host"));
-  RUNNEL_TRY(image.repository, text_member(object, "repository"));
-  RUNNEL_TRY(const auto subject, text_member(object, "subject"));
-  RUNNEL_TRY(image.subject, oci::Digest::parse(subject));
-  const auto* chain_ids = object.if_contains("chain_ids");
-  if (chain_ids == nullptr || !chain_ids->is_array()) {
-    return fail(Code::kInvalid, "image.json: \"chain_ids\" is no list");
-  }
-  for (const auto& id : chain_ids->get_array()) {
-    if (!id.is_string()) return fail(Code::kInvalid, "image.json: a chain ID is no text");
-    RUNNEL_TRY(auto digest, oci::Digest::parse(std::string(id.get_string())));
-    image.chain_ids.push_back(std::move(digest));
-  }
-  return read_layer_sizes(object, image);
-}
 
 // The metadata of a head that stands in `bytes`, as it is mounted.
 Fill unpacked(const artifact::BootHead& head, Bytes bytes) {
@@ -181,7 +125,7 @@ Result<void> ImageStore::write_files(const StreamedImage& image, Bytes artifact_
   const auto& directory = image.directory;
   constexpr auto kNotYet = Survives::kProcessDeath;
   RUNNEL_DO(make_directories(directory, 0700, kNotYet));
-  RUNNEL_DO(create_file(image.record_path() + std::string(kPartSuffix), as_bytes(to_record(image)),
+  RUNNEL_DO(create_file(image.record_path() + std::string(kPartSuffix), as_bytes(to_json(image)),
                         0644, kNotYet));
   RUNNEL_DO(create_file(directory + std::string(kManifest), artifact_manifest, 0644, kNotYet));
   RUNNEL_DO(create_file_by(
@@ -238,11 +182,14 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
   StreamedImage image;
   image.directory = directory;
   RUNNEL_TRY(const auto record, read_file(image.record_path(), kMaxRecord));
-  RUNNEL_DO(read_record(record, image));
+  RUNNEL_TRY(static_cast<ImageRecord&>(image), parse_image_record(record));
   RUNNEL_TRY(const auto manifest_bytes,
              read_file(directory + std::string(kManifest), oci::kMaxDocumentBytes));
   RUNNEL_TRY(const auto manifest, oci::parse_manifest(manifest_bytes));
   RUNNEL_TRY(image.artifact, artifact::parse_artifact(manifest));
+  if (image.artifact.subject.digest != image.subject)
+    return fail(Code::kInvalid, "image.json is of {}, artifact.json of {}", image.subject,
+                image.artifact.subject.digest);
   RUNNEL_TRY(const auto boot, MappedFile::open(directory + std::string(kBoot),
                                                artifact::kMaxHeadSize + artifact::kMaxTablesSize));
   if (boot->bytes().size() < image.artifact.head_size)
@@ -254,10 +201,6 @@ Result<StreamedImage> ImageStore::load(const std::string& directory) const {
   if (image.chain_ids.size() != image.artifact.layers.size()) {
     return fail(Code::kInvalid, "{} chain IDs for {} layers", image.chain_ids.size(),
                 image.artifact.layers.size());
-  }
-  if (!image.layer_sizes.empty() && image.layer_sizes.size() != image.chain_ids.size()) {
-    return fail(Code::kInvalid, "{} sizes for {} layers", image.layer_sizes.size(),
-                image.chain_ids.size());
   }
   RUNNEL_TRY(const bool right, is_unpacked(image.boot.head, image.metadata_path()));
   if (!right)

@@ -2,9 +2,8 @@
 //
 // One directory an image below ROOT/images, named by the hex of its manifest's digest:
 //
-//   image.json      host, repository, subject, chain IDs, the layers' sizes; appears when all of
-//   the
-//                   others are durable, and a directory without it is nothing
+//   image.json      which image it is (image_record.h); appears when all of the others are
+//                   durable, and a directory without it is nothing
 //   artifact.json   the artifact's manifest, as the registry had it
 //   boot            the boot blob's head and tables
 //   metadata.erofs  the merged EROFS image, as it is mounted
@@ -20,17 +19,13 @@
 #include "artifact/artifact.h"
 #include "artifact/open_boot.h"
 #include "base/error.h"
+#include "node/image_record.h"
 #include "oci/digest.h"
 
 namespace runnel::node {
 
 // An image that streams. Immutable once made.
-struct StreamedImage {
-  std::string host;
-  std::string repository;
-  oci::Digest subject;                 // the image's manifest
-  std::vector<oci::Digest> chain_ids;  // of its layers, lowest first
-  std::vector<uint64_t> layer_sizes;   // as the registry has them; empty in records from before
+struct StreamedImage : ImageRecord {
   artifact::Artifact artifact;
   artifact::Boot boot;
   std::string directory;

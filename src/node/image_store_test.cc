@@ -142,6 +142,22 @@ TEST_F(ImageStoreTest, SaysWhatIsDamagedAndLeavesItThere) {
   EXPECT_TRUE(fs::exists(image_.record_path()));
 }
 
+// It would be offered in the other's place.
+TEST_F(ImageStoreTest, GivesNoImageTheArtifactOfAnother) {
+  const auto store = open();
+  image_.subject = oci::Digest::of(as_bytes("another manifest"));
+  ASSERT_TRUE(write(store));
+  ASSERT_TRUE(store.keep(image_));
+
+  const auto loaded = reopened();
+
+  EXPECT_TRUE(loaded.images.empty());
+  ASSERT_EQ(loaded.damaged.size(), 1u);
+  EXPECT_NE(
+      loaded.damaged.front().find("artifact.json of " + image_.artifact.subject.digest.to_string()),
+      std::string::npos);
+}
+
 TEST_F(ImageStoreTest, WritesAnImageAnewInPlaceOfAnEarlierOne) {
   const auto store = open();
   ASSERT_TRUE(write(store));

@@ -121,14 +121,14 @@ Result<Images::Mounted> Images::stream_with(const Image& image, const convert::F
   }
   RUNNEL_TRY(const Buffer tables, download->take(head.tables_size(), deadline));
 
-  StreamedImage streamed{.host = image.host,
-                         .repository = image.repository,
-                         .subject = image.subject,
-                         .chain_ids = oci::chain_ids(diff_ids),
-                         .layer_sizes = sizes_of(image.manifest.layers),
-                         .artifact = artifact,
-                         .boot = {},
-                         .directory = {}};
+  StreamedImage streamed{{.host = image.host,
+                          .repository = image.repository,
+                          .subject = image.subject,
+                          .chain_ids = oci::chain_ids(diff_ids),
+                          .layer_sizes = sizes_of(image.manifest.layers)},
+                         artifact,
+                         {},
+                         {}};
   {
     const auto verifying = step("verify the boot blob's tables");
     RUNNEL_TRY(streamed.boot, artifact::open_tables(artifact, std::move(head), tables, nullptr));

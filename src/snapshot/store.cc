@@ -5,18 +5,16 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cerrno>
 #include <string_view>
 
 #include "base/fd.h"
 #include "base/quote.h"
+#include "base/utf8.h"
 
 namespace runnel::snapshot {
 
 namespace {
-
-namespace json = boost::json;
 
 constexpr int kSchemaVersion = 1;
 constexpr size_t kMaxNameSize = 4096;
@@ -41,34 +39,6 @@ constexpr const char* kSchema = R"(
 constexpr const char* kColumns =
     "number, name, parent, kind, created, updated, labels, chain_id, bytes, inodes";
 
-std::string to_text(const Labels& labels) {
-  json::object object;
-  for (const auto& [key, value] : labels) {
-    if (!value.empty()) object[key] = value;
-  }
-  return json::serialize(object);
-}
-
-Result<Labels> labels_of(const std::string& text) {
-  Labels labels;
-  boost::system::error_code error;
-  const auto parsed = json::parse(text, error);
-  if (error || !parsed.is_object()) {
-    return fail(Code::kUnavailable, "snapshot database: damaged labels {}", quote(text));
-  }
-  for (const auto& [key, value] : parsed.get_object()) {
-    if (value.is_string()) labels[key] = std::string(value.get_string());
-  }
-  return labels;
-}
-
-int64_t nanoseconds(WallTime time) {
-  return time.time_since_epoch().count();
-}
-WallTime wall_time(int64_t value) {
-  return WallTime(std::chrono::nanoseconds(value));
-}
-
 Result<void> check_name(const std::string& name) {
   if (name.empty()) return fail(Code::kInvalid, "a snapshot needs a name");
   if (name.size() > kMaxNameSize) {
@@ -80,6 +50,8 @@ Result<void> check_name(const std::string& name) {
 
 Result<void> check_labels(const Labels& labels) {
   for (const auto& [key, value] : labels) {
+    if (!is_utf8(key) || !is_utf8(value))
+      return fail(Code::kInvalid, "label {} or its value is not UTF-8", quote(key));
     if (key.size() + value.size() <= kMaxLabelSize) continue;
     return fail(Code::kInvalid, "label {} and its value have {} bytes; at most {} are allowed",
                 quote(key), key.size() + value.size(), kMaxLabelSize);
@@ -139,19 +111,16 @@ class Store::Statement {
   int64_t number(int column) const { return sqlite3_column_int64(statement_, column); }
 
   Result<Record> record() const {
-    Record out;
-    out.number = number(0);
-    RUNNEL_TRY(auto labels, labels_of(text(6)));
-    out.info = {.name = text(1),
-                .parent = text(2),
-                .kind = static_cast<Kind>(number(3)),
-                .created = wall_time(number(4)),
-                .updated = wall_time(number(5)),
-                .labels = std::move(labels)};
-    out.chain_id = text(7);
-    out.usage = {.bytes = static_cast<uint64_t>(number(8)),
-                 .inodes = static_cast<uint64_t>(number(9))};
-    return out;
+    return to_record({.number = number(0),
+                      .name = text(1),
+                      .parent = text(2),
+                      .kind = number(3),
+                      .created = number(4),
+                      .updated = number(5),
+                      .labels = text(6),
+                      .chain_id = text(7),
+                      .bytes = number(8),
+                      .inodes = number(9)});
   }
 
  private:
@@ -298,22 +267,24 @@ Result<Record> Store::insert(const Record& record) {
       return fail(Code::kInvalid, "parent {} is not committed", quote(record.info.parent));
     }
   }
+  Record made = record;
+  made.info.created = made.info.updated = clock_.wall();
+  std::erase_if(made.info.labels, [](const auto& label) { return label.second.empty(); });
+  const auto row = to_row(made);
   Statement statement(*this,
                       "INSERT INTO snapshots (number, name, parent, kind, created, updated, "
-                      "labels, chain_id, bytes, inodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, 0)");
-  const int64_t now = nanoseconds(clock_.wall());
-  statement.bind(record.number)
-      .bind(record.info.name)
-      .bind(record.info.parent)
-      .bind(static_cast<int64_t>(record.info.kind))
-      .bind(now)
-      .bind(now)
-      .bind(to_text(record.info.labels))
-      .bind(record.chain_id);
+                      "labels, chain_id, bytes, inodes) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
+  statement.bind(row.number)
+      .bind(row.name)
+      .bind(row.parent)
+      .bind(row.kind)
+      .bind(row.created)
+      .bind(row.updated)
+      .bind(row.labels)
+      .bind(row.chain_id)
+      .bind(row.bytes)
+      .bind(row.inodes);
   RUNNEL_DO(statement.step());
-  Record made = record;
-  made.info.created = made.info.updated = wall_time(now);
-  std::erase_if(made.info.labels, [](const auto& label) { return label.second.empty(); });
   return made;
 }
 
@@ -357,7 +328,7 @@ Result<void> Store::commit(const std::string& key, const std::string& name, cons
   Statement statement(*this,
                       "UPDATE snapshots SET name = ?, kind = ?, created = ?, updated = ?, labels "
                       "= ?, bytes = ?, inodes = ? WHERE number = ?");
-  const int64_t now = nanoseconds(clock_.wall());
+  const int64_t now = to_nanoseconds(clock_.wall());
   statement.bind(name)
       .bind(static_cast<int64_t>(Kind::kCommitted))
       .bind(now)
@@ -394,7 +365,9 @@ Result<Record> Store::change_labels(const std::string& name,
   RUNNEL_DO(change(record.info.labels));
   RUNNEL_DO(check_labels(record.info.labels));
   Statement statement(*this, "UPDATE snapshots SET labels = ?, updated = ? WHERE number = ?");
-  statement.bind(to_text(record.info.labels)).bind(nanoseconds(clock_.wall())).bind(record.number);
+  statement.bind(to_text(record.info.labels))
+      .bind(to_nanoseconds(clock_.wall()))
+      .bind(record.number);
   RUNNEL_DO(statement.step());
   RUNNEL_TRY(auto changed, get(name));
   RUNNEL_DO(transaction.commit());

@@ -15,21 +15,12 @@
 #include <vector>
 
 #include "base/error.h"
-#include "snapshot/snapshot.h"
+#include "snapshot/record.h"
 
 struct sqlite3;
 struct sqlite3_stmt;
 
 namespace runnel::snapshot {
-
-struct Record {
-  int64_t number = 0;  // names its directory; never used twice
-  Info info;
-  std::string chain_id;  // streamed: what it shows; empty: ordinary
-  Usage usage;           // of an ordinary committed snapshot
-
-  bool streamed() const { return !chain_id.empty(); }
-};
 
 // Any thread may call any method.
 class Store {
@@ -44,8 +35,8 @@ class Store {
 
   // An active snapshot or a view, under a number from next_number(). kNotFound without its parent,
   // kInvalid when that is not committed, kExists when the key is taken. Here and below: kInvalid
-  // for names and labels of more than 4096 bytes (a label's key and value together). A label with
-  // an empty value is no label.
+  // for names and labels of more than 4096 bytes (a label's key and value together), and labels
+  // that are not UTF-8. A label with an empty value is no label.
   Result<Record> create(int64_t number, Kind kind, const std::string& key,
                         const std::string& parent, const Labels& labels);
   // A committed, streamed snapshot that shows `chain_id`.

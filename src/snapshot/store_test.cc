@@ -221,6 +221,15 @@ TEST_F(StoreTest, KeepsNamesAndLabelsOfAnyCharacters) {
   EXPECT_EQ(store_->get(name)->info.labels, (Labels{{name, "\x01 \\ \"\xe2\x82\xac"}}));
 }
 
+// They would stand in JSON that nobody can read, and with them every list of snapshots.
+TEST_F(StoreTest, TakesNoLabelsThatItCouldNotReadAgain) {
+  ASSERT_TRUE(create(Kind::kActive, "a", ""));
+
+  EXPECT_EQ(code(create(Kind::kActive, "b", "", {{"key", "\xff"}})), Code::kInvalid);
+  EXPECT_EQ(code(store_->commit("a", "A", {{"\xc3", "value"}}, {})), Code::kInvalid);
+  EXPECT_EQ(store_->list()->size(), 1u);
+}
+
 TEST_F(StoreTest, ChangesNoLabelWhenTheChangeFails) {
   ASSERT_TRUE(create(Kind::kActive, "a", "", {{"x", "1"}}));
 
@@ -252,6 +261,22 @@ TEST_F(StoreTest, IsReadByItsOwnerOnlyWhateverItsFilesModesWere) {
 
   EXPECT_EQ(mode(path()), 0600U);
   EXPECT_EQ(mode(path() + "-wal"), 0600U);
+}
+
+TEST_F(StoreTest, SaysWhichRecordIsDamagedAndBelievesNothingOfIt) {
+  committed("A", "");
+  store_.reset();
+  sqlite3* database = nullptr;
+  ASSERT_EQ(sqlite3_open(path().c_str(), &database), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(database, "UPDATE snapshots SET kind = 259", nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(database);
+  open();
+
+  const auto record = store_->get("A");
+
+  ASSERT_EQ(code(record), Code::kUnavailable);
+  EXPECT_EQ(record.error().message, "snapshot database: the kind of \"A\" is damaged");
 }
 
 TEST_F(StoreTest, RefusesADatabaseOfANewerProgramAndAFileThatIsNone) {

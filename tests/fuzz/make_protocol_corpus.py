@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of worker_message_fuzz (convert/worker_job.h), node_state_fuzz and registry_api_fuzz."""
+"""Writes the seeds of worker_message_fuzz (convert/worker_job.h), node_state_fuzz, node_records_fuzz
+and registry_api_fuzz."""
 
 import hashlib
 import json
@@ -81,6 +82,22 @@ def node_state() -> None:
     save("node_state", "events", json.dumps(events).encode())
 
 
+def node_records() -> None:
+    image = {"version": 1, "host": "registry.example:5000", "repository": "team/app", "subject": DIGEST,
+             "chain_ids": [DIGEST], "layer_sizes": [1 << 63]}
+    save("node_records", "image", json.dumps(image).encode())
+    mount = {"fuse_device": "0:50", "layers": [DIGEST], "served": [DIGEST], "parallel_loops": True, "tree": 7,
+             "metadata": "/var/lib/runnel/images/a/metadata.erofs"}
+    save("node_records", "mount", json.dumps(mount).encode())
+    del mount["served"], mount["parallel_loops"], mount["tree"]
+    save("node_records", "earlier_mount", json.dumps(mount).encode())
+    labels = json.dumps({"containerd.io/gc.root": "now", "empty": "", "\u00fc": "\0 \\ \u20ac"}).encode()
+    save("node_records", "row", struct.pack("<5q", 3, 3, 1_800_000_000_000_000_000, 4096, 1) + labels)
+    save("node_records", "mountinfo",
+         b"36 20 0:50 / /var/lib/run\\040nel/mounts/a ro shared:1 - erofs none ro\n"
+         b"37 20 0:51 / /var/lib/run\\040nel rw - fuse.runnel runnel rw\n")
+
+
 def calls(*requests: tuple, guarded: bool = False) -> bytes:
     """Of (method and target, header lines, body)."""
     parts = []
@@ -159,4 +176,5 @@ def registry_api() -> None:
 
 worker_messages()
 node_state()
+node_records()
 registry_api()
