@@ -2,9 +2,9 @@
 
 #include <boost/json.hpp>
 
-#include "base/base64.h"
 #include "base/durable.h"
 #include "base/fd.h"
+#include "remote/docker_auths.h"
 
 namespace runnel::node {
 
@@ -19,17 +19,10 @@ Result<json::object> read_logins(const std::string& path) {
   const auto bytes = read_file(path, kMaxFile);
   if (!bytes && bytes.error().code == Code::kNotFound) return json::object();
   if (!bytes) return std::unexpected(bytes.error());
-  boost::system::error_code broken;
-  auto value = json::parse(std::string(as_text(*bytes)), broken);
-  if (broken || !value.is_object())
+  auto logins = remote::parse_docker_config(*bytes);
+  if (!logins)
     return fail(Code::kInvalid, "{} is not a JSON object; remove it and log in again", path);
-  return std::move(value.get_object());
-}
-
-json::object& auths_of(json::object& logins) {
-  auto& auths = logins["auths"];
-  if (!auths.is_object()) auths = json::object();
-  return auths.get_object();
+  return logins;
 }
 
 Result<void> write_logins(const std::string& path, const json::object& logins) {
@@ -42,20 +35,14 @@ Result<void> write_logins(const std::string& path, const json::object& logins) {
 Result<void> Logins::add(const std::string& host, const remote::Credential& credential) {
   const std::lock_guard lock(mutex_);
   RUNNEL_TRY(auto logins, read_logins(path_));
-  json::object entry;
-  if (credential.kind == remote::Credential::Kind::kIdentityToken) {
-    entry["identitytoken"] = credential.secret.reveal();
-  } else {
-    entry["auth"] = to_base64(credential.user + ":" + credential.secret.reveal());
-  }
-  auths_of(logins)[host] = std::move(entry);
+  remote::set_login(logins, host, credential);
   return write_logins(path_, logins);
 }
 
 Result<void> Logins::remove(const std::string& host) {
   const std::lock_guard lock(mutex_);
   RUNNEL_TRY(auto logins, read_logins(path_));
-  if (auths_of(logins).erase(host) == 0)
+  if (!remote::erase_login(logins, host))
     return fail(Code::kNotFound, "this node has no login to {}", host);
   return write_logins(path_, logins);
 }

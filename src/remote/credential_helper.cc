@@ -4,6 +4,8 @@
 #include <boost/json.hpp>
 #include <cctype>
 
+#include "base/quote.h"
+
 namespace runnel::remote {
 
 namespace {
@@ -20,7 +22,16 @@ std::string text_of(const boost::json::object& object, std::string_view key) {
   return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
 }
 
-Result<std::optional<Credential>> parse_answer(std::string_view output) {
+Result<std::optional<Credential>> interpret(const ProgramOutcome& outcome) {
+  const auto well = check_ended_well(outcome);
+  if (well) return parse_helper_answer(outcome.output);
+  if (outcome.output.find("credentials not found") != std::string::npos) return std::nullopt;
+  return std::unexpected(well.error());
+}
+
+}  // namespace
+
+Result<std::optional<Credential>> parse_helper_answer(std::string_view output) {
   boost::system::error_code broken;
   const auto value = boost::json::parse(output, broken);
   if (broken || !value.is_object()) return fail(Code::kInvalid, "its answer is not a JSON object");
@@ -36,18 +47,9 @@ Result<std::optional<Credential>> parse_answer(std::string_view output) {
   return credential;
 }
 
-Result<std::optional<Credential>> interpret(const ProgramOutcome& outcome) {
-  const auto well = check_ended_well(outcome);
-  if (well) return parse_answer(outcome.output);
-  if (outcome.output.find("credentials not found") != std::string::npos) return std::nullopt;
-  return std::unexpected(well.error());
-}
-
-}  // namespace
-
 Result<std::string> credential_program(std::string_view name) {
   if (!is_plain_word(name))
-    return fail(Code::kInvalid, "credential helper \"{}\" is not a plain word", name.substr(0, 64));
+    return fail(Code::kInvalid, "credential helper {} is not a plain word", quote(name));
   return "docker-credential-" + std::string(name);
 }
 

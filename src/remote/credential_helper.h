@@ -24,6 +24,9 @@ Result<std::optional<Credential>> ask_credential_helper(std::string_view name,
                                                         std::string_view server,
                                                         const ProgramLimits& limits = {});
 
+// What `get` wrote when it ended well. Nothing when there is no secret in it; errors as above.
+Result<std::optional<Credential>> parse_helper_answer(std::string_view output);
+
 // The program of that name. kInvalid when it is no plain word.
 Result<std::string> credential_program(std::string_view name);
 

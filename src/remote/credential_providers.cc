@@ -15,53 +15,21 @@ constexpr uint64_t kMaxConfig = 1 << 20;
 constexpr size_t kManyAnswers = 1024;
 constexpr auto kAskAgainAfter = std::chrono::seconds(10);
 
-std::string text_of(const json::object& object, std::string_view key) {
-  const auto* value = object.if_contains(key);
-  return value != nullptr && value->is_string() ? std::string(value->as_string()) : std::string();
-}
-
 std::string question_of(const CredentialProvider& provider, const std::string& image) {
   return json::serialize(json::object{{"kind", "CredentialProviderRequest"},
                                       {"apiVersion", provider.api_version},
                                       {"image", image}});
 }
 
-Result<json::object> response_of(const CredentialProvider& provider, const std::string& output) {
-  boost::system::error_code broken;
-  auto value = json::parse(output, broken);
-  if (broken || !value.is_object()) return fail(Code::kInvalid, "its answer is not a JSON object");
-  auto& object = value.get_object();
-  if (text_of(object, "kind") != "CredentialProviderResponse" ||
-      text_of(object, "apiVersion") != provider.api_version)
-    return fail(Code::kInvalid, "its answer is not a CredentialProviderResponse of {}",
-                provider.api_version);
-  return std::move(object);
-}
-
-std::map<std::string, Credential> auth_of(const json::object& response) {
-  std::map<std::string, Credential> out;
-  const auto* value = response.if_contains("auth");
-  const auto* auth = value == nullptr ? nullptr : value->if_object();
-  if (auth == nullptr) return out;
-  for (const auto& [pattern, entry] : *auth) {
-    if (!entry.is_object()) continue;
-    Credential credential;
-    credential.user = text_of(entry.get_object(), "username");
-    credential.secret = Secret(text_of(entry.get_object(), "password"));
-    if (!credential.secret.empty()) out.emplace(pattern, std::move(credential));
+// What an answer is kept under (answers_).
+std::string scope_of(ProviderAnswer::GoodFor good_for, const std::string& image,
+                     std::string_view host) {
+  switch (good_for) {
+    case ProviderAnswer::GoodFor::kEverything: return {};
+    case ProviderAnswer::GoodFor::kHost: return std::string(host);
+    case ProviderAnswer::GoodFor::kImage: break;
   }
-  return out;
-}
-
-// Of the patterns that cover the image, the longest: the most exact one.
-std::optional<Credential> best_of(const std::map<std::string, Credential>& auth,
-                                  const std::string& image) {
-  const std::pair<const std::string, Credential>* best = nullptr;
-  for (const auto& entry : auth) {
-    const bool longer = best == nullptr || entry.first.size() > best->first.size();
-    if (longer && matches_image(entry.first, image)) best = &entry;
-  }
-  return best == nullptr ? std::nullopt : std::optional(best->second);
+  return image;
 }
 
 }  // namespace
@@ -86,7 +54,7 @@ Result<std::optional<Credential>> CredentialProviders::find(std::string_view hos
     const auto answer = answer_of(provider, image, host);
     if (!answer && !failed) failed = answer.error().in("credential provider " + provider.name);
     if (!answer) continue;
-    if (auto credential = best_of((*answer)->auth, image)) return credential;
+    if (auto credential = (*answer)->said.find(image)) return credential;
   }
   if (failed) return std::unexpected(*std::move(failed));
   return std::nullopt;
@@ -112,18 +80,13 @@ Result<std::shared_ptr<const CredentialProviders::Answer>> CredentialProviders::
                          .question = question_of(provider, image)};
   RUNNEL_TRY(const auto outcome, run_program(call, limits_));
   RUNNEL_DO(check_ended_well(outcome));
-  RUNNEL_TRY(const auto response, response_of(provider, outcome.output));
+  RUNNEL_TRY(auto said, parse_provider_answer(outcome.output, provider));
 
   auto answer = std::make_shared<Answer>();
-  answer->auth = auth_of(response);
-  Duration life = provider.cache_duration;
-  if (const auto text = text_of(response, "cacheDuration"); !text.empty()) {
-    RUNNEL_TRY(life, parse_go_duration(text));
-  }
   answer->asked = clock_.now();
-  answer->until = answer->asked + life;
-  const auto type = text_of(response, "cacheKeyType");
-  const auto scope = type == "Global" ? "" : type == "Registry" ? std::string(host) : image;
+  answer->until = answer->asked + said.life;
+  answer->said = std::move(said);
+  const auto scope = scope_of(answer->said.good_for, image, host);
   const std::lock_guard lock(mutex_);
   if (answers_.size() > kManyAnswers) answers_.clear();
   answers_.insert_or_assign({provider.name, scope}, answer);
@@ -137,7 +100,7 @@ bool CredentialProviders::refused(std::string_view, std::string_view,
   return std::erase_if(answers_, [&](const auto& entry) {
            const auto& [scope, answer] = entry;
            const bool has_it = std::ranges::any_of(
-               answer->auth, [&](const auto& each) { return each.second == credential; });
+               answer->said.auth, [&](const auto& each) { return each.second == credential; });
            return has_it && now - answer->asked >= kAskAgainAfter;
          }) > 0;
 }

@@ -1,11 +1,9 @@
 // Kubelet's image credential providers: the programs that turn a cloud machine's identity into a
 // registry's password, asked here with kubelet's own configuration.
 //
-//   DIR/NAME args…   <- {"kind": "CredentialProviderRequest", "apiVersion": V, "image":
-//   "HOST/REPO"}
-//                    -> {"kind": "CredentialProviderResponse", "apiVersion": V,
-//                        "cacheKeyType": "Image" | "Registry" | "Global", "cacheDuration": "6h",
-//                        "auth": {PATTERN: {"username": …, "password": …}}}
+//   DIR/NAME args…   <- {"kind": "CredentialProviderRequest", "apiVersion": V,
+//                        "image": "HOST/REPO"}
+//                    -> what provider_answer.h reads
 //
 // V is credentialprovider.kubelet.k8s.io/v1, v1beta1 or v1alpha1, as the configuration says.
 #pragma once
@@ -18,6 +16,7 @@
 #include "base/clock.h"
 #include "remote/child_program.h"
 #include "remote/credentials.h"
+#include "remote/provider_answer.h"
 #include "remote/provider_config.h"
 
 namespace runnel::remote {
@@ -39,7 +38,7 @@ class CredentialProviders final : public CredentialSource {
 
  private:
   struct Answer {
-    std::map<std::string, Credential> auth;  // by pattern
+    ProviderAnswer said;
     SteadyTime asked{};
     SteadyTime until{};
   };

@@ -1,26 +1,14 @@
-// The passwords that `docker login` and `podman login` keep in a config.json or auth.json.
-//
-//   {"auths": {KEY: {"auth": base64("user:password"), "identitytoken": …, "registrytoken": …}},
-//    "credHelpers": {HOST: HELPER}, "credsStore": HELPER}
-//
-// KEY is a host, a host with a path of repositories (podman; the longest that fits is used), or
-// "https://index.docker.io/v1/" for docker.io. A helper for the host goes before the store, the
-// store before the file's own entries.
+// The passwords that `docker login` and `podman login` keep in a config.json or auth.json
+// (docker_auths.h). A helper for the host goes before the store, the store before the file's own
+// entries.
 #pragma once
 
 #include <string>
 
-#include "remote/credential_helper.h"
+#include "remote/child_program.h"
 #include "remote/credentials.h"
 
-namespace boost::json {
-class object;
-}
-
 namespace runnel::remote {
-
-// The helper that a parsed file names for this host, or for every host; empty: none.
-std::string helper_for_host(const boost::json::object& config, std::string_view host);
 
 class DockerConfig final : public CredentialSource {
  public:

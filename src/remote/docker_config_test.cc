@@ -8,6 +8,7 @@
 #include "base/base64.h"
 #include "base/clock.h"
 #include "base/durable.h"
+#include "remote/docker_login.h"
 #include "support/temp_dir.h"
 
 namespace runnel::remote {
@@ -106,6 +107,22 @@ TEST_F(DockerConfigFile, AsksTheHelperOfTheHost) {
   EXPECT_EQ(find("a.io").value(), password("u", "for a.io"));
   EXPECT_EQ(find("b.io").value()->kind, Credential::Kind::kIdentityToken);
   EXPECT_EQ(find("b.io").value()->user, "");
+}
+
+TEST_F(DockerConfigFile, FindsAtDockerHubWhatALoginGaveTheHelper) {
+  write_helper("keeps", R"(kept=$(dirname "$0")/kept
+      case $1 in
+        store) cat > "$kept" ;;
+        get) read server; grep -F "\"ServerURL\":\"$server\"" "$kept" ||
+             { echo credentials not found; exit 1; } ;;
+        erase) rm "$kept" ;;
+      esac)");
+  write(R"({"credsStore": "keeps"})");
+
+  ASSERT_EQ(keep_login(path(), "docker.io", "me", Secret("s")).value(), "docker-credential-keeps");
+
+  EXPECT_EQ(find("docker.io").value(), password("me", "s"));
+  EXPECT_TRUE(forget_login(path(), "docker.io").value());
 }
 
 TEST_F(DockerConfigFile, GoesOnToItsEntriesWhenTheHelperKnowsNothing) {

@@ -4,11 +4,10 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "base/base64.h"
 #include "base/durable.h"
 #include "base/fd.h"
 #include "remote/credential_helper.h"
-#include "remote/docker_config.h"
+#include "remote/docker_auths.h"
 
 namespace runnel::remote {
 
@@ -25,10 +24,9 @@ Result<json::object> read_config(const std::string& path) {
   const auto file = read_file(path, kMaxFileBytes);
   if (!file && file.error().code == Code::kNotFound) return json::object();
   if (!file) return std::unexpected(file.error());
-  json::error_code failed;
-  auto parsed = json::parse(as_text(*file), failed);
-  if (failed || !parsed.is_object()) return fail(Code::kInvalid, "{}: not a JSON object", path);
-  return std::move(parsed.get_object());
+  auto config = parse_docker_config(*file);
+  if (!config) return std::unexpected(config.error().in(path));
+  return config;
 }
 
 Result<void> write_config(const std::string& path, const json::object& config) {
@@ -61,13 +59,12 @@ Result<std::string> keep_login(const std::string& path, std::string_view host,
                                const ProgramLimits& limits) {
   RUNNEL_TRY(auto config, read_config(path));
   if (const auto helper = helper_for_host(config, host); !helper.empty()) {
-    const json::object login{{"ServerURL", host}, {"Username", user}, {"Secret", secret.reveal()}};
+    const json::object login{
+        {"ServerURL", server_of(host)}, {"Username", user}, {"Secret", secret.reveal()}};
     RUNNEL_DO(run_helper(helper, "store", json::serialize(login), limits));
     return "docker-credential-" + helper;
   }
-  auto& auths = config["auths"];
-  if (!auths.is_object()) auths.emplace_object();
-  auths.get_object()[host] = json::object{{"auth", to_base64(user + ":" + secret.reveal())}};
+  set_login(config, host, {.user = user, .secret = secret});
   RUNNEL_DO(write_config(path, config));
   return path;
 }
@@ -76,12 +73,11 @@ Result<bool> forget_login(const std::string& path, std::string_view host,
                           const ProgramLimits& limits) {
   RUNNEL_TRY(auto config, read_config(path));
   if (const auto helper = helper_for_host(config, host); !helper.empty()) {
-    RUNNEL_TRY(const auto kept, ask_credential_helper(helper, host, limits));
-    if (kept) RUNNEL_DO(run_helper(helper, "erase", std::string(host), limits));
+    RUNNEL_TRY(const auto kept, ask_credential_helper(helper, server_of(host), limits));
+    if (kept) RUNNEL_DO(run_helper(helper, "erase", server_of(host), limits));
     if (kept) return true;
   }
-  auto* auths = config.if_contains("auths");
-  if (auths == nullptr || !auths->is_object() || auths->get_object().erase(host) == 0) return false;
+  if (!erase_login(config, host)) return false;
   RUNNEL_DO(write_config(path, config));
   return true;
 }

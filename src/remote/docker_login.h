@@ -11,9 +11,9 @@
 
 namespace runnel::remote {
 
-// Keeps it for the host, instead of what was kept before. The file is made when it is not there,
-// with its directory, for its owner alone; what else is in it stays. Where it is kept then, for
-// people: the file, or "docker-credential-NAME". Blocks.
+// Keeps it for the host, instead of what was kept before, under whichever name (docker_auths.h).
+// The file is made when it is not there, with its directory, for its owner alone; what else is in
+// it stays. Where it is kept then, for people: the file, or "docker-credential-NAME". Blocks.
 Result<std::string> keep_login(const std::string& path, std::string_view host,
                                const std::string& user, const Secret& secret,
                                const ProgramLimits& limits = {});

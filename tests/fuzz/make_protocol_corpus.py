@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes the seeds of worker_message_fuzz (convert/worker_job.h), node_state_fuzz, node_records_fuzz
-and registry_api_fuzz."""
+"""Writes the seeds of worker_message_fuzz (convert/worker_job.h), node_state_fuzz, node_records_fuzz,
+credentials_fuzz and registry_api_fuzz."""
 
 import hashlib
 import json
@@ -98,6 +98,22 @@ def node_records() -> None:
          b"37 20 0:51 / /var/lib/run\\040nel rw - fuse.runnel runnel rw\n")
 
 
+def credentials() -> None:
+    auth = {"auth": "bWU6cGFzczp3b3Jk"}
+    save("credentials", "logins", json.dumps({"auths": {
+        "https://index.docker.io/v1/": auth, "registry.example:5000": {"username": "u", "password": "p"},
+        "registry.example:5000/team": {"identitytoken": "t"}, "Registry.Example/v2/": {"registrytoken": "b"},
+        "https://registry.example": auth}}).encode())
+    save("credentials", "helpers", json.dumps(
+        {"credHelpers": {"registry.example": "gcloud"}, "credsStore": "pass", "auths": {"docker.io": {}}}).encode())
+    save("credentials", "helper_answer", b'{"ServerURL": "docker.io", "Username": "<token>", "Secret": "s"}')
+    save("credentials", "provider_answer", json.dumps({
+        "kind": "CredentialProviderResponse", "apiVersion": "credentialprovider.kubelet.k8s.io/v1",
+        "cacheKeyType": "Registry", "cacheDuration": "6h30m", "auth": {
+            "*.example:5000": {"username": "u", "password": "p"},
+            "registry.example:5000/team": {"username": "v", "password": "q"}}}).encode())
+
+
 def calls(*requests: tuple, guarded: bool = False) -> bytes:
     """Of (method and target, header lines, body)."""
     parts = []
@@ -177,4 +193,5 @@ def registry_api() -> None:
 worker_messages()
 node_state()
 node_records()
+credentials()
 registry_api()
