@@ -342,8 +342,9 @@ Engine::ServedLayers Engine::served_layers() const {
   return layers;
 }
 
-// Whether the mount is there and alive. One whose FUSE connection died with an earlier holder is
-// taken away: what uses it has EIO already.
+// Whether the mount is there and alive. One whose FUSE connection died with an earlier holder, or
+// of which nobody can say what it is, is taken away; who uses it keeps it, with what was pinned for
+// it.
 Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, Existing existing) {
   const auto target = target_of(name);
   RUNNEL_TRY(const bool mounted, is_mount_point(target));
@@ -361,9 +362,24 @@ Result<bool> Engine::reuse(const std::string& name, const MountRecord& wanted, E
     remember(name, *record);
     return true;
   }
-  log::warning("{}: its devices are gone with an earlier holder; mounting it anew", target);
+  if (unmount_image(target, kUnmountTimeout, WhenBusy::kAnswer)) {
+    pin_only(name, wanted.layers);
+    return false;
+  }
+  log::warning("{}: {}; mounting it anew", target,
+               record ? "its devices are gone with an earlier holder" : record.error().message);
   RUNNEL_DO(detach_image(target));
   return false;
+}
+
+// Without the rest, which was pinned because nobody could say what the mount before had. At no time
+// is one of these not pinned.
+void Engine::pin_only(const std::string& name, const std::vector<oci::Digest>& layers) {
+  const auto meanwhile = name + " anew";
+  cache_->pin(meanwhile, layers);
+  cache_->unpin(name);
+  cache_->pin(name, layers);
+  cache_->unpin(meanwhile);
 }
 
 Result<void> Engine::unmount(const std::string& name, WhenBusy when_busy) {

@@ -167,6 +167,7 @@ class Engine {
   Result<bool> reuse(const std::string& name, const MountRecord& wanted, Existing existing);
   bool is_served(const MountRecord& record) const;
   void pin_mounts(const MountRecords& records);
+  void pin_only(const std::string& name, const std::vector<oci::Digest>& layers);
   void remember_mounts(const MountRecords& records);
   void remember(const std::string& name, const MountRecord& record);
   Result<MountRecords> records() const;

@@ -135,6 +135,35 @@ def test_a_mount_that_no_container_uses_goes_though_nobody_knows_what_it_is_made
     read(side, pushed)
 
 
+def test_a_mount_that_is_made_anew_keeps_no_more_than_its_own_layers(lab, fresh_streaming, pushed):
+    """The one before it, that nobody used any more, kept all: nobody knew what it was made of."""
+    other = lab.push("others-layers", layers(lab.directory("others-layers"), lambda t: t.file("f", CONTENT * 2)))
+    services.convert(other.reference)
+    side = fresh_streaming("erofs-file")
+    side.pull(pushed.reference)
+    read(side, pushed)
+    own = cached(side)
+    (mount,) = mounts_of(side)
+    side.pull(other.reference)
+    with side.containerd.view(other.image.chain_ids[-1]) as root:
+        assert (root / "f").read_bytes() == CONTENT * 2
+    assert cached(side) > own
+    Path(f"{mount}.json").write_text('{"layers":')
+    side.kill_worker()
+
+    with side.containerd.view(pushed.image.chain_ids[-1]) as root:
+        assert (root / "d/f").read_bytes() == CONTENT
+
+        def cleared() -> bool:
+            side.node.clear()
+            return cached(side) == own
+        wait_until(cleared, 30, "the other image's layer is deleted")
+
+
+def cached(side) -> set[str]:
+    return {path.name for path in (side.node.root / "cache").iterdir() if path.is_dir()}
+
+
 def test_a_mount_that_no_container_uses_goes_though_its_holder_was_killed(lab, fresh_streaming, pushed):
     """Until then its layers cannot be deleted."""
     side = node_that_keeps_mounts(lab, fresh_streaming, seconds=60)
