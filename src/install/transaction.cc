@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <cstdlib>
 #include <filesystem>
 
@@ -17,7 +16,6 @@ namespace runnel::install {
 namespace {
 
 namespace fs = std::filesystem;
-namespace json = boost::json;
 
 constexpr size_t kMaxTransactions = 1000;
 
@@ -25,7 +23,7 @@ constexpr size_t kMaxTransactions = 1000;
 std::string resolved(const std::string& path) {
   std::error_code error;
   const auto real = fs::canonical(path, error);
-  return error ? path : real.string();
+  return error ? fs::absolute(path, error).string() : real.string();
 }
 
 // The directories that making `path` will make, uppermost first.
@@ -54,9 +52,9 @@ std::string Transaction::journal_path() const {
 Result<Transaction> Transaction::begin(const std::string& directory,
                                        const std::vector<FileChange>& changes) {
   RUNNEL_DO(make_directories(directory, 0700));
-  std::vector<File> files;
+  std::vector<ChangedFile> files;
   for (const auto& change : changes) {
-    File file;
+    ChangedFile file;
     file.path = resolved(change.path);
     file.directories = missing_directories(file.path);
     file.after = change.after;
@@ -74,70 +72,36 @@ Result<Transaction> Transaction::begin(const std::string& directory,
     }
     files.push_back(std::move(file));
   }
-  Transaction transaction(directory, std::move(files), false);
+  Transaction transaction(directory, {.committed = false, .files = std::move(files)});
   RUNNEL_DO(transaction.write_journal());
   RUNNEL_DO(sync_directory(fs::path(directory).parent_path().string()));
   return transaction;
 }
 
 Result<void> Transaction::write_journal() const {
-  json::array list;
-  for (const auto& file : files_) {
-    list.push_back(
-        {{"path", file.path},
-         {"existed", file.existed()},
-         {"before_sha256", file.before_hash},
-         {"after_sha256", file.after_hash},
-         {"mode", file.owner.mode},
-         {"uid", file.owner.uid},
-         {"gid", file.owner.gid},
-         {"directories", json::array(file.directories.begin(), file.directories.end())}});
-  }
-  const auto text = json::serialize(
-      json::object{{"version", 1}, {"committed", committed_}, {"files", std::move(list)}});
-  return replace_file(journal_path(), as_bytes(text), 0600);
+  return replace_file(journal_path(), as_bytes(to_json(journal_)), 0600);
 }
 
 Result<Transaction> Transaction::load(const std::string& directory) {
-  RUNNEL_TRY(const auto bytes, read_file(directory + "/journal.json", kMaxTextFile));
-  try {
-    const auto journal = json::parse(std::string(as_text(bytes))).as_object();
-    if (journal.at("version").to_number<int>() != 1) {
-      return fail(Code::kUnsupported, "{}/journal.json is of a later version of this program",
-                  directory);
-    }
-    std::vector<File> files;
-    for (const auto& each : journal.at("files").as_array()) {
-      const auto& entry = each.as_object();
-      File file;
-      file.path = entry.at("path").as_string();
-      if (entry.at("existed").as_bool()) file.before_hash = entry.at("before_sha256").as_string();
-      file.after_hash = entry.at("after_sha256").as_string();
-      file.owner = {.mode = entry.at("mode").to_number<unsigned>(),
-                    .uid = entry.at("uid").to_number<unsigned>(),
-                    .gid = entry.at("gid").to_number<unsigned>()};
-      for (const auto& made : entry.at("directories").as_array())
-        file.directories.emplace_back(made.as_string());
-      files.push_back(std::move(file));
-    }
-    return Transaction(directory, std::move(files), journal.at("committed").as_bool());
-  } catch (const std::exception& problem) {
-    return fail(Code::kInvalid, "{}/journal.json: {}", directory, problem.what());
-  }
+  const auto path = directory + "/journal.json";
+  RUNNEL_TRY(const auto bytes, read_file(path, kMaxTextFile));
+  auto journal = parse_journal(bytes);
+  if (!journal) return std::unexpected(journal.error().in(path));
+  return Transaction(directory, *std::move(journal));
 }
 
 Result<void> Transaction::apply(size_t index) const {
-  const auto& file = files_[index];
+  const auto& file = journal_.files[index];
   return write_text(file.path, file.after, file.owner);
 }
 
 Result<void> Transaction::commit() {
-  committed_ = true;
+  journal_.committed = true;
   return write_journal();
 }
 
 Result<std::string> Transaction::read_copy(size_t index) const {
-  const auto& file = files_[index];
+  const auto& file = journal_.files[index];
   RUNNEL_TRY(const auto bytes, read_file(copy_path(index), kMaxTextFile));
   std::string before(as_text(bytes));
   if (hash_of(before) == file.before_hash) return before;
@@ -145,7 +109,7 @@ Result<std::string> Transaction::read_copy(size_t index) const {
 }
 
 Result<void> Transaction::restore(size_t index) const {
-  const auto& file = files_[index];
+  const auto& file = journal_.files[index];
   RUNNEL_TRY(const auto now, read_if_there(file.path));
   if (file.existed() && (!now || hash_of(*now) != file.before_hash)) {
     RUNNEL_TRY(const auto before, read_copy(index));

@@ -1,6 +1,6 @@
 // A set of file changes that is made whole or taken back whole, by a later process too.
 //
-//   ROOT/install/0001/journal.json   what is changed: path, hashes before and after, mode, owner
+//   ROOT/install/0001/journal.json   what is changed (journal.h)
 //   ROOT/install/0001/0, 1, …        the bytes before, one file for each that existed
 //
 // The journal and the copies are durable before the first file is touched, and the journal goes
@@ -14,24 +14,13 @@
 
 #include "base/error.h"
 #include "base/fd.h"
+#include "install/journal.h"
 #include "install/plan.h"
-#include "install/text_file.h"
 
 namespace runnel::install {
 
 class Transaction {
  public:
-  struct File {
-    std::string path;
-    std::string before_hash;  // "": there was no such file
-    std::string after_hash;
-    Ownership owner;
-    std::string after;                     // until it is written; not in the journal
-    std::vector<std::string> directories;  // made for it, uppermost first
-
-    bool existed() const { return !before_hash.empty(); }
-  };
-
   // Notes what shall be changed and copies what is there. kConflict when a file is not what the
   // plan saw.
   static Result<Transaction> begin(const std::string& directory,
@@ -39,15 +28,15 @@ class Transaction {
   // One that an earlier process left.
   static Result<Transaction> load(const std::string& directory);
 
-  size_t size() const { return files_.size(); }
-  const File& file(size_t index) const { return files_[index]; }
+  size_t size() const { return journal_.files.size(); }
+  const ChangedFile& file(size_t index) const { return journal_.files[index]; }
 
   // Writes the change of that index, with the mode and owner that the file had.
   Result<void> apply(size_t index) const;
 
   // Everything is in place and shall stay.
   Result<void> commit();
-  bool committed() const { return committed_; }
+  bool committed() const { return journal_.committed; }
 
   // Puts back what was there before, over whatever is there now.
   Result<void> restore(size_t index) const;
@@ -55,8 +44,8 @@ class Transaction {
   Result<void> forget() const;
 
  private:
-  Transaction(std::string directory, std::vector<File> files, bool committed)
-      : directory_(std::move(directory)), files_(std::move(files)), committed_(committed) {}
+  Transaction(std::string directory, Journal journal)
+      : directory_(std::move(directory)), journal_(std::move(journal)) {}
 
   std::string copy_path(size_t index) const;
   std::string journal_path() const;
@@ -64,8 +53,7 @@ class Transaction {
   Result<std::string> read_copy(size_t index) const;
 
   std::string directory_;
-  std::vector<File> files_;
-  bool committed_ = false;
+  Journal journal_;
 };
 
 // The transactions below ROOT/install, oldest first, under a lock that one process can hold.

@@ -98,6 +98,14 @@ def node_records() -> None:
          b"37 20 0:51 / /var/lib/run\\040nel rw - fuse.runnel runnel rw\n")
 
 
+def install_journal() -> None:
+    files = [{"path": "/etc/containerd/config.toml", "existed": True, "before_sha256": "a" * 64, "after_sha256": "b" * 64,
+              "mode": 0o640, "uid": 0, "gid": 7, "directories": []},
+             {"path": "/etc/a/b/hosts.toml", "existed": False, "before_sha256": "", "after_sha256": "c" * 64,
+              "mode": 0o644, "uid": 0, "gid": 0, "directories": ["/etc/a", "/etc/a/b"]}]
+    save("install_journal", "two", json.dumps({"version": 1, "committed": True, "files": files}).encode())
+
+
 def credentials() -> None:
     auth = {"auth": "bWU6cGFzczp3b3Jk"}
     save("credentials", "logins", json.dumps({"auths": {
@@ -193,5 +201,6 @@ def registry_api() -> None:
 worker_messages()
 node_state()
 node_records()
+install_journal()
 credentials()
 registry_api()
