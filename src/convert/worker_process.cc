@@ -231,15 +231,28 @@ class Conversation {
     if (watch_.give_up()) return fail(Code::kCancelled, "it was given up");
     waits_[0] = {.fd = socket_, .events = POLLIN, .revents = 0};
     waits_[1] = {.fd = outflow_.descriptor(), .events = POLLIN, .revents = 0};
-    if (::poll(waits_, 2, kAskEveryMs) >= 0) return {};
+    const auto since = std::chrono::steady_clock::now();
+    const int ready = ::poll(waits_, 2, kAskEveryMs);
+    if (ready <= 0) return note_silence(ready, std::chrono::steady_clock::now() - since);
+    silent_ = {};
+    return {};
+  }
+
+  // Only time spent waiting counts: whoever takes the output may be slow.
+  Result<void> note_silence(int ready, Duration waited) {
     waits_[0].revents = waits_[1].revents = 0;
-    return errno == EINTR ? Result<void>() : fail_errno("waiting for a worker");
+    if (ready < 0 && errno != EINTR) return fail_errno("waiting for a worker");
+    silent_ += waited;
+    if (silent_ < watch_.silence_timeout) return {};
+    return fail(Code::kUnavailable, "its worker did nothing for {} s",
+                std::chrono::duration_cast<std::chrono::seconds>(silent_).count());
   }
 
   int socket_;
   Outflow& outflow_;
   const WorkerWatch& watch_;
   pollfd waits_[2] = {};
+  Duration silent_{};  // since it said or wrote something
 };
 
 // `output` becomes the worker's and is closed here.

@@ -30,6 +30,9 @@ struct WorkerWatch {
   std::function<bool()> give_up = [] { return false; };
   // For a message that has begun, on its way to or from the worker; `give_up` is not asked then.
   Duration message_timeout = std::chrono::seconds(10);
+  // For a worker that neither says nor writes anything: as much as it has of processor time, which
+  // one that sleeps never uses up.
+  Duration silence_timeout = std::chrono::hours(1);
 };
 
 // Gets a blob from its first byte to its last; an error from it ends the job and comes out as it

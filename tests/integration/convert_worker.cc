@@ -53,6 +53,10 @@ int misbehave(std::string_view how) {
     if (::send(kWorkerSocket, "\x10\0\0\0x", 5, 0) != 5) return 2;
     return ::read(kWorkerSocket, &never, 1) == 0 ? 0 : 2;
   }
+  if (how == "sleep") {
+    char never = 0;
+    return ::read(kWorkerSocket, &never, 1) == 0 ? 0 : 2;
+  }
   if (how == "lie") {
     const auto sent = send_message(kWorkerSocket, as_bytes("nonsense"));
     return sent ? 0 : 2;

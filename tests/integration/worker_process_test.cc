@@ -174,6 +174,14 @@ TEST_F(WorkerProcess, IsKilledWhenItStandsStillInTheMiddleOfAMessage) {
   expect_no_child();
 }
 
+TEST_F(WorkerProcess, IsKilledWhenItDoesNothingAnyMore) {
+  watch_.silence_timeout = std::chrono::milliseconds(300);
+  const auto end = end_of("sleep");
+  EXPECT_EQ(end.code, Code::kUnavailable);
+  EXPECT_EQ(end.message, "its worker did nothing for 0 s");
+  expect_no_child();
+}
+
 TEST_F(WorkerProcess, IsKilledWhenItDoesNotTakeItsJob) {
   program_.arguments = {"convert_worker", "stop"};
   watch_.message_timeout = std::chrono::milliseconds(100);
