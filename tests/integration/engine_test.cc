@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -536,6 +537,18 @@ bool ends(pid_t child) {
   return ::poll(&waiting, 1, 20'000) == 1;
 }
 
+// Whether all threads of a process that got SIGSTOP stand still: before that, one that waits for
+// signals may still take another (proc(5)).
+bool is_stopped(pid_t process) {
+  const auto tasks = std::filesystem::directory_iterator(fmt::format("/proc/{}/task", process));
+  return std::ranges::all_of(tasks, [](const auto& task) {
+    std::ifstream status(task.path() / "status");
+    for (std::string line; std::getline(status, line);)
+      if (line.starts_with("State:")) return line.contains('T');
+    return false;
+  });
+}
+
 // Whether a signal was sent to a process that has not been able to take it (proc(5)).
 bool is_pending(pid_t process, int signal) {
   std::ifstream status(fmt::format("/proc/{}/status", process));
@@ -647,6 +660,7 @@ class EngineThatEnds : public EngineOnThisKernel {
     const pid_t reader = start_reader(image().files[3]);
     ASSERT_TRUE(comes_true([&] { return connection.unanswered() > 0; }));
     ASSERT_EQ(::kill(worker_, SIGSTOP), 0);
+    ASSERT_TRUE(comes_true([&] { return is_stopped(worker_); }));
     ASSERT_EQ(::kill(reader, SIGKILL), 0);
     ASSERT_TRUE(ends(reader));
     ::waitpid(reader, nullptr, 0);
