@@ -13,9 +13,9 @@ import time
 import pytest
 from converting import tar
 from converting import runnel as run_runnel
-from converting_service import (ARTIFACT, artifacts, ask, converted, ended, files_of, lose_link,
-                                manifest, noise, one_layer, operation, push_index, referrers,
-                                slow_image)
+from converting_service import (ARTIFACT, artifacts, ask, before_others, converted, ended, files_of,
+                                lose_link, manifest, noise, one_layer, operation, push_index,
+                                referrers, slow_image)
 from converting_service import registry, served  # noqa: F401  (fixtures)
 from needs import needs
 from registry_calls import Calls, descriptor, digest, image, push_blob, push_manifest
@@ -520,10 +520,11 @@ def test_as_many_images_are_converted_at_once_as_is_configured(start, tmp_path, 
     call = Calls(registry.host)
     names = [registry.push(slow_image(tmp_path / f"slow{n}", seed=n), f"{REPOSITORY}:v{n}")
              for n in range(limit + 1)]
-    asked = [ask(call, REPOSITORY, name) for name in names]
     held = set()
-    while len(held) < limit:
-        held.add(registry.hold_worker(besides=held))
+    with before_others():
+        asked = [ask(call, REPOSITORY, name) for name in names]
+        while len(held) < limit:
+            held.add(registry.hold_worker(besides=held))
 
     states = sorted(operation(call, REPOSITORY, identity)["status"] for identity in asked)
     assert states == ["NotStarted"] + limit * ["Running"]
