@@ -25,7 +25,7 @@ def _line(row: dict, rows: list[dict]) -> str:
     again = f"{row['again_seconds']:.3f}"
     if (quartiles := row["again_of_eager"]) and row["engine"] != EAGER:
         again += ", {1:.2f} ({0:.2f}–{2:.2f})".format(*quartiles)
-    if (judged := bars.again_verdict(row, rows)) is not None and not judged.met:
+    if (judged := bars.again_verdict(row)) is not None and not judged.met:
         again += " (**not met**)"
     cpu = sum(row["cpu"].get(name, 0) for name in ("containerd", "node"))
     return (f"| {row['image']} | {row['network']} | {row['engine']} | **{row['seconds']:.2f}** "
@@ -49,8 +49,8 @@ def markdown(results: dict) -> str:
             "the image to the container's READY line, with no image, no cached byte and no page cache. Medians of "
             f"{min(row['runs'] for row in rows)} interleaved rounds or more, and lowest to highest. Registry and "
             "network on one processor, node, containerd and container on the other. *Again*: the median of "
-            "further containers straight after, which may be what containerd's own is, and what they took of containerd's own "
-            "in the same round, median and quartiles. *Floor*: containerd's own pull of what is "
+            "further containers straight after, and what they took of containerd's own in the same round, median and quartiles: "
+            "the median may be 1. *Floor*: containerd's own pull of what is "
             "all here, and its second container. *Transfer*: the needed part of the bytes that came before READY, at the line's "
             "rate. *Touched*: MB of 4 KiB pages that the kernel asked of the layers' devices, and what came of the "
             "devices as a multiple of that, both uncompressed; where it is not given, all bytes count as needed. "

@@ -138,10 +138,9 @@ def _slower_again(rows: list[dict]) -> list[str]:
     """The images of which a second container took longer than containerd's own, and how much at most."""
     worst: dict[str, float] = {}
     for row in rows:
-        verdict = bars.again_verdict(row, rows)
+        verdict = bars.again_verdict(row)
         if verdict is not None and not verdict.met:
-            ratio = row["again_seconds"] / max(bars.eager_of(row, rows)["again_seconds"], 1e-9)
-            worst[row["image"]] = max(ratio, worst.get(row["image"], 0))
+            worst[row["image"]] = max(row["again_of_eager"][1], worst.get(row["image"], 0))
     return [f"second container of {image}, up to {ratio:.2f} of containerd's own" for image, ratio in sorted(worst.items())]
 
 

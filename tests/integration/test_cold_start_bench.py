@@ -39,13 +39,13 @@ def test_the_floor_is_that_of_the_ordinary_way_where_it_was_measured():
     assert bars.floor_seconds(measured, [measured, *elsewhere]) == pytest.approx(1.1)
 
 
-@pytest.mark.parametrize(("seconds", "met"), [(0.2, True), (0.201, False)])
-def test_a_second_container_may_take_what_containerds_own_takes(seconds, met):
-    measured, eager = row("erofs-loop", 1.0, again_seconds=seconds), row("eager", 9)
+@pytest.mark.parametrize(("ratio", "met"), [(1.0, True), (1.001, False)])
+def test_a_second_container_may_take_what_containerds_own_takes_in_its_round(ratio, met):
+    measured = row("erofs-loop", 1.0, again_of_eager=[0.9, ratio, 1.1])
 
-    assert bars.again_verdict(measured, [eager, measured]) == bars.Verdict("0.200 s", met)
-    assert bars.again_verdict(measured, [measured]) is None
-    assert bars.again_verdict(eager, [eager, measured]) is None
+    assert bars.again_verdict(measured) == bars.Verdict("1.00 of containerd's own", met)
+    assert bars.again_verdict(row("erofs-loop", 1.0, again_of_eager=None)) is None
+    assert bars.again_verdict(row("eager", 9)) is None
 
 
 def run(engine: str, number: int, again: float) -> cold_start.Run:

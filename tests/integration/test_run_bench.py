@@ -120,7 +120,8 @@ def test_a_part_that_is_not_there_is_refused():
 
 def start(engine: str, seconds: float, ratio: float | None) -> dict:
     return {"image": "python", "network": "100m-20ms", "engine": engine, "seconds": seconds, "ratio_to_eager": ratio,
-            "repull_seconds": 0.1, "again_seconds": 0.1, "bytes": [1_000_000, 1_000_000]}
+            "repull_seconds": 0.1, "again_seconds": 0.1,
+            "again_of_eager": [1.0, 1.0, 1.0], "bytes": [1_000_000, 1_000_000]}
 
 
 SIDE = {"rate": 5.0}
@@ -169,13 +170,11 @@ def test_the_readme_says_what_of_a_part_is_of_another_day():
 
 
 def test_the_readme_says_of_which_images_a_second_container_is_slower():
-    rows = [start("eager", 4, 1), start("erofs-file", 1, 0.25) | {"again_seconds": 0.25},
-            start("erofs-loop", 1, 0.25) | {"again_seconds": 0.3}]
+    rows = [start("eager", 4, 1), start("erofs-file", 1, 0.25) | {"again_of_eager": [1.0, 1.02, 1.1]},
+            start("erofs-loop", 1, 0.25) | {"again_of_eager": [1.0, 1.07, 1.1]}]
 
-    own = rows[0]["again_seconds"]
-
-    assert f"second container of python, up to {0.3 / own:.2f} of containerd's own" in readme.lost({"cold-start": {"summary": rows}})
-    fast = [rows[0], start("erofs-file", 1, 0.25) | {"again_seconds": own}]
+    assert "second container of python, up to 1.07 of containerd's own" in readme.lost({"cold-start": {"summary": rows}})
+    fast = [rows[0], start("erofs-file", 1, 0.25) | {"again_of_eager": [0.9, 1.0, 1.1]}]
     assert readme.lost({"cold-start": {"summary": fast}}) == []
 
 
