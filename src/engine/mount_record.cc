@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/json_record.h"
 #include "engine/node_table.h"
 
 namespace runnel::engine {
@@ -17,19 +18,10 @@ json::array to_list(const std::vector<oci::Digest>& digests) {
   return list;
 }
 
-Result<std::string> text_member(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr || !value->is_string())
-    return fail(Code::kInvalid, "\"{}\" is no text", name);
-  return std::string(value->get_string());
-}
-
-Result<std::vector<oci::Digest>> digests_member(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr || !value->is_array())
-    return fail(Code::kInvalid, "\"{}\" is no list", name);
+Result<std::vector<oci::Digest>> digests_in(const json::object& object, std::string_view name) {
+  RUNNEL_TRY(const auto* list, list_in(object, name));
   std::vector<oci::Digest> digests;
-  for (const auto& each : value->get_array()) {
+  for (const auto& each : *list) {
     if (!each.is_string()) return fail(Code::kInvalid, "\"{}\" holds more than texts", name);
     RUNNEL_TRY(auto digest, oci::Digest::parse(each.get_string()));
     digests.push_back(std::move(digest));
@@ -43,7 +35,7 @@ Result<void> read_served(const json::object& object, MountRecord& record) {
     if (!record.fuse_device.empty()) record.served = record.layers;
     return {};
   }
-  RUNNEL_TRY(record.served, digests_member(object, "served"));
+  RUNNEL_TRY(record.served, digests_in(object, "served"));
   for (const auto& digest : record.served) {
     if (std::ranges::find(record.layers, digest) == record.layers.end())
       return fail(Code::kInvalid, "{} is served and no layer of it", digest);
@@ -52,13 +44,11 @@ Result<void> read_served(const json::object& object, MountRecord& record) {
 }
 
 Result<void> read_tree(const json::object& object, MountRecord& record) {
-  const auto* number = object.if_contains("tree");
-  if (number == nullptr) return {};
-  boost::system::error_code error;
-  record.tree = number->to_number<uint32_t>(error);
-  if (error || record.tree == 0 || record.tree >= kMaxTreeNumber)
+  if (!object.contains("tree")) return {};
+  RUNNEL_TRY(record.tree, number_in(object, "tree"));
+  if (record.tree == 0 || record.tree >= kMaxTreeNumber)
     return fail(Code::kInvalid, "\"tree\" is no tree's number");
-  RUNNEL_TRY(record.metadata, text_member(object, "metadata"));
+  RUNNEL_TRY(record.metadata, text_in(object, "metadata"));
   return {};
 }
 
@@ -77,17 +67,13 @@ std::string to_json(const MountRecord& record) {
 }
 
 Result<MountRecord> parse_mount_record(Bytes bytes) {
-  boost::system::error_code error;
-  const auto parsed = json::parse(std::string(as_text(bytes)), error);
-  if (error || !parsed.is_object()) return fail(Code::kInvalid, "no JSON object");
-  const auto& object = parsed.get_object();
+  RUNNEL_TRY(const auto object, parse_json_record(bytes));
   MountRecord record;
-  RUNNEL_TRY(record.fuse_device, text_member(object, "fuse_device"));
-  RUNNEL_TRY(record.layers, digests_member(object, "layers"));
+  RUNNEL_TRY(record.fuse_device, text_in(object, "fuse_device"));
+  RUNNEL_TRY(record.layers, digests_in(object, "layers"));
   RUNNEL_DO(read_served(object, record));
-  if (const auto* parallel = object.if_contains("parallel_loops")) {
-    if (!parallel->is_bool()) return fail(Code::kInvalid, "\"parallel_loops\" is no yes or no");
-    record.parallel_loops = parallel->get_bool();
+  if (object.contains("parallel_loops")) {
+    RUNNEL_TRY(record.parallel_loops, bool_in(object, "parallel_loops"));
   }
   RUNNEL_DO(read_tree(object, record));
   return record;

@@ -45,7 +45,7 @@ TEST(MountRecord, SaysWhatIsWrong) {
     const auto record = parse_mount_record(as_bytes(json));
     return record ? std::string() : record.error().message;
   };
-  EXPECT_EQ(error_of("{"), "no JSON object");
+  EXPECT_EQ(error_of("{"), "it is no JSON object");
   EXPECT_EQ(error_of(R"({"fuse_device": ""})"), "\"layers\" is no list");
   EXPECT_EQ(error_of(with_layer(R"(, "tree": 1)")), "\"metadata\" is no text");
   EXPECT_EQ(error_of(with_layer(R"(, "served": [")" + kTwo.to_string() + "\"]")),

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "base/json_record.h"
 #include "base/quote.h"
 
 namespace runnel::install {
@@ -11,42 +12,10 @@ namespace {
 
 namespace json = boost::json;
 
-constexpr int kVersion = 1;
-
-Result<const json::value*> member(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr) return fail(Code::kInvalid, "there is no \"{}\"", name);
-  return value;
-}
-
-Result<bool> bool_member(const json::object& object, std::string_view name) {
-  RUNNEL_TRY(const auto* value, member(object, name));
-  if (!value->is_bool()) return fail(Code::kInvalid, "\"{}\" is neither true nor false", name);
-  return value->get_bool();
-}
-
-Result<std::string> text_member(const json::object& object, std::string_view name) {
-  RUNNEL_TRY(const auto* value, member(object, name));
-  if (!value->is_string()) return fail(Code::kInvalid, "\"{}\" is no text", name);
-  return std::string(value->get_string());
-}
-
-Result<const json::array*> list_member(const json::object& object, std::string_view name) {
-  RUNNEL_TRY(const auto* value, member(object, name));
-  if (!value->is_array()) return fail(Code::kInvalid, "\"{}\" is no list", name);
-  return &value->get_array();
-}
-
-Result<unsigned> number_member(const json::object& object, std::string_view name) {
-  RUNNEL_TRY(const auto* value, member(object, name));
-  boost::system::error_code error;
-  const auto number = value->to_number<unsigned>(error);
-  if (error) return fail(Code::kInvalid, "\"{}\" is no such number", name);
-  return number;
-}
+constexpr uint32_t kVersion = 1;
 
 Result<std::string> hash_member(const json::object& object, std::string_view name) {
-  RUNNEL_TRY(auto hash, text_member(object, name));
+  RUNNEL_TRY(auto hash, text_in(object, name));
   const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
   if (hash.size() != 64 || !std::ranges::all_of(hash, is_digit))
     return fail(Code::kInvalid, "\"{}\" is no SHA-256", name);
@@ -71,19 +40,19 @@ Result<ChangedFile> to_file(const json::value& value) {
   if (!value.is_object()) return fail(Code::kInvalid, "a file is no JSON object");
   const auto& object = value.get_object();
   ChangedFile file;
-  RUNNEL_TRY(file.path, text_member(object, "path"));
+  RUNNEL_TRY(file.path, text_in(object, "path"));
   if (!file.path.starts_with('/') || file.path.contains('\0'))
     return fail(Code::kInvalid, "{} is no absolute path", quote(file.path));
-  RUNNEL_TRY(const bool existed, bool_member(object, "existed"));
+  RUNNEL_TRY(const bool existed, bool_in(object, "existed"));
   if (existed) {
     RUNNEL_TRY(file.before_hash, hash_member(object, "before_sha256"));
   }
   RUNNEL_TRY(file.after_hash, hash_member(object, "after_sha256"));
-  RUNNEL_TRY(file.owner.mode, number_member(object, "mode"));
+  RUNNEL_TRY(file.owner.mode, number_in(object, "mode"));
   if (file.owner.mode > 07777) return fail(Code::kInvalid, "{:o} is no mode", file.owner.mode);
-  RUNNEL_TRY(file.owner.uid, number_member(object, "uid"));
-  RUNNEL_TRY(file.owner.gid, number_member(object, "gid"));
-  RUNNEL_TRY(const auto* directories, list_member(object, "directories"));
+  RUNNEL_TRY(file.owner.uid, number_in(object, "uid"));
+  RUNNEL_TRY(file.owner.gid, number_in(object, "gid"));
+  RUNNEL_TRY(const auto* directories, list_in(object, "directories"));
   RUNNEL_TRY(file.directories, directories_above(file.path, *directories));
   return file;
 }
@@ -108,17 +77,11 @@ std::string to_json(const Journal& journal) {
 }
 
 Result<Journal> parse_journal(Bytes bytes) {
-  boost::system::error_code error;
-  const auto parsed = json::parse(std::string(as_text(bytes)), error);
-  if (error || !parsed.is_object()) return fail(Code::kInvalid, "it is no JSON object");
-  const auto& object = parsed.get_object();
-  RUNNEL_TRY(const auto* version, member(object, "version"));
-  if (*version != kVersion)
-    return fail(Code::kUnsupported, "it is not of version {}: use the program that wrote it",
-                kVersion);
+  RUNNEL_TRY(const auto object, parse_json_record(bytes));
+  RUNNEL_DO(check_version(object, kVersion));
   Journal journal;
-  RUNNEL_TRY(journal.committed, bool_member(object, "committed"));
-  RUNNEL_TRY(const auto* files, list_member(object, "files"));
+  RUNNEL_TRY(journal.committed, bool_in(object, "committed"));
+  RUNNEL_TRY(const auto* files, list_in(object, "files"));
   for (const auto& each : *files) {
     RUNNEL_TRY(auto file, to_file(each));
     journal.files.push_back(std::move(file));

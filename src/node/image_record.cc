@@ -2,54 +2,56 @@
 
 #include <boost/json.hpp>
 
+#include "base/json_record.h"
+
 namespace runnel::node {
 
 namespace {
 
 namespace json = boost::json;
 
-constexpr int kVersion = 1;
+constexpr uint32_t kVersion = 1;
 
-Result<const json::array*> list_member(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr || !value->is_array())
-    return fail(Code::kInvalid, "image.json: \"{}\" is no list", name);
-  return &value->get_array();
+Result<std::string> name_in(const json::object& object, std::string_view name) {
+  RUNNEL_TRY(auto text, text_in(object, name));
+  if (text.empty()) return fail(Code::kInvalid, "\"{}\" is empty", name);
+  return text;
 }
 
-Result<std::string> text_member(const json::object& object, std::string_view name) {
-  const auto* value = object.if_contains(name);
-  if (value == nullptr || !value->is_string() || value->get_string().empty())
-    return fail(Code::kInvalid, "image.json: \"{}\" is no text", name);
-  return std::string(value->get_string());
-}
-
-Result<oci::Digest> digest_of(const json::value& value) {
-  if (!value.is_string()) return fail(Code::kInvalid, "image.json: a digest is no text");
-  auto digest = oci::Digest::parse(value.get_string());
-  if (!digest) return std::unexpected(digest.error().in("image.json"));
-  return digest;
-}
-
-Result<void> check_version(const json::object& object) {
-  const auto* version = object.if_contains("version");
-  if (version != nullptr && *version == kVersion) return {};
-  return fail(Code::kUnsupported, "image.json is not of version {}; use the program that wrote it",
-              kVersion);
+Result<void> read_chain_ids(const json::object& object, ImageRecord& record) {
+  RUNNEL_TRY(const auto* chain_ids, list_in(object, "chain_ids"));
+  for (const auto& id : *chain_ids) {
+    if (!id.is_string()) return fail(Code::kInvalid, "a chain ID is no text");
+    RUNNEL_TRY(auto digest, oci::Digest::parse(id.get_string()));
+    record.chain_ids.push_back(std::move(digest));
+  }
+  return {};
 }
 
 Result<void> read_layer_sizes(const json::object& object, ImageRecord& record) {
   if (!object.contains("layer_sizes")) return {};
-  RUNNEL_TRY(const auto* sizes, list_member(object, "layer_sizes"));
+  RUNNEL_TRY(const auto* sizes, list_in(object, "layer_sizes"));
   for (const auto& size : *sizes) {
     boost::system::error_code error;
     record.layer_sizes.push_back(size.to_number<uint64_t>(error));
-    if (error) return fail(Code::kInvalid, "image.json: a layer's size is no number");
+    if (error) return fail(Code::kInvalid, "a layer's size is no number");
   }
   if (!sizes->empty() && sizes->size() != record.chain_ids.size())
-    return fail(Code::kInvalid, "image.json: {} sizes for {} layers", sizes->size(),
-                record.chain_ids.size());
+    return fail(Code::kInvalid, "{} sizes for {} layers", sizes->size(), record.chain_ids.size());
   return {};
+}
+
+Result<ImageRecord> parse(Bytes bytes) {
+  RUNNEL_TRY(const auto object, parse_json_record(bytes));
+  RUNNEL_DO(check_version(object, kVersion));
+  ImageRecord record;
+  RUNNEL_TRY(record.host, name_in(object, "host"));
+  RUNNEL_TRY(record.repository, name_in(object, "repository"));
+  RUNNEL_TRY(const auto subject, text_in(object, "subject"));
+  RUNNEL_TRY(record.subject, oci::Digest::parse(subject));
+  RUNNEL_DO(read_chain_ids(object, record));
+  RUNNEL_DO(read_layer_sizes(object, record));
+  return record;
 }
 
 }  // namespace
@@ -68,22 +70,8 @@ std::string to_json(const ImageRecord& record) {
 }
 
 Result<ImageRecord> parse_image_record(Bytes bytes) {
-  boost::system::error_code error;
-  const auto parsed = json::parse(std::string(as_text(bytes)), error);
-  if (error || !parsed.is_object()) return fail(Code::kInvalid, "image.json is no JSON object");
-  const auto& object = parsed.get_object();
-  RUNNEL_DO(check_version(object));
-  ImageRecord record;
-  RUNNEL_TRY(record.host, text_member(object, "host"));
-  RUNNEL_TRY(record.repository, text_member(object, "repository"));
-  RUNNEL_TRY(const auto subject, text_member(object, "subject"));
-  RUNNEL_TRY(record.subject, digest_of(json::value(subject)));
-  RUNNEL_TRY(const auto* chain_ids, list_member(object, "chain_ids"));
-  for (const auto& id : *chain_ids) {
-    RUNNEL_TRY(auto digest, digest_of(id));
-    record.chain_ids.push_back(std::move(digest));
-  }
-  RUNNEL_DO(read_layer_sizes(object, record));
+  auto record = parse(bytes);
+  if (!record) return std::unexpected(record.error().in("image.json"));
   return record;
 }
 

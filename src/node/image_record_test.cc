@@ -35,8 +35,8 @@ TEST(ImageRecord, FromBeforeLayersHadSizesHasNone) {
 }
 
 TEST(ImageRecord, SaysWhatIsWrongAndWhereItIs) {
-  EXPECT_EQ(error_of("[]"), "image.json is no JSON object");
-  EXPECT_EQ(error_of(with("team/app", "")), "image.json: \"repository\" is no text");
+  EXPECT_EQ(error_of("[]"), "image.json: it is no JSON object");
+  EXPECT_EQ(error_of(with("team/app", "")), "image.json: \"repository\" is empty");
   EXPECT_EQ(error_of(with("[1000,", "[1000,1000,")), "image.json: 3 sizes for 2 layers");
   EXPECT_EQ(error_of(with("[1000,", "[-1000,")), "image.json: a layer's size is no number");
   EXPECT_TRUE(error_of(with("sha256:", "sha256-")).starts_with("image.json: "));
