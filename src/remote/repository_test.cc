@@ -197,7 +197,7 @@ TEST_F(RemoteRepository, AStalledRegistryIsUnavailableInTime) {
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kUnavailable);
   EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
-  EXPECT_LE(registry_.seen().size(), 1u) << "its time was used up";
+  EXPECT_EQ(registry_.seen().size(), 1u) << "its time was used up";
 }
 
 TEST_F(RemoteRepository, ARegistryThatIsGoneIsUnavailable) {
@@ -434,12 +434,12 @@ TEST_F(RemoteRepository, GivesUpOnASmallBlobThatIsNotHereInTime) {
   registry_.inject("GET /v2/team/app/blobs", {.cut_after = 2, .stall = true}, 100);
   const auto start = std::chrono::steady_clock::now();
 
-  const auto got = repository().blob_bytes(digest, 5, 100ms);
+  const auto got = repository().blob_bytes(digest, 5, 2s);  // enough for the request to arrive
 
   ASSERT_FALSE(got);
   EXPECT_EQ(got.error().code, Code::kUnavailable);
   EXPECT_LT(std::chrono::steady_clock::now() - start, 10s) << "less than the silence it may keep";
-  EXPECT_LE(registry_.seen().size(), 1u) << "its time was used up";
+  EXPECT_EQ(registry_.seen().size(), 1u) << "its time was used up";
 }
 
 TEST_F(RemoteRepository, ReadsExactlyTheRange) {
