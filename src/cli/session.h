@@ -50,7 +50,8 @@ class Session {
   // All pages of a list: the elements of `member`, at most `limit`.
   Result<boost::json::array> list(remote::ApiCall call, std::string_view member,
                                   size_t limit) const;
-  // The answer, whatever its status. Nobody's advice is in the error when none came.
+  // The answer, whatever its status. When none came, the error is kDenied with what to do next, or
+  // as the network gave it.
   Result<remote::ApiAnswer> send(const remote::ApiCall& call) const;
   // What a refusal means, with what to do next.
   std::unexpected<Error> refused(const remote::ApiCall& call,
