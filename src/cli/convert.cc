@@ -63,19 +63,36 @@ void print(const std::vector<convert::Converted>& results, bool json) {
   }
 }
 
+// Before any work, which takes minutes. The image must be there: asking for a push makes a
+// repository in some registries.
+Result<void> check_rights(const remote::Repository& repository, const oci::Reference& reference,
+                          const std::string& artifact_type) {
+  const auto image = repository.resolve(reference.target());
+  if (!image) return std::unexpected(with_advice(image.error(), reference.host));
+  const auto may = convert::check_rights(repository, artifact_type);
+  if (may) return {};
+  const bool ours = artifact_type == artifact::kAzureArtifactType;
+  return std::unexpected(with_push_advice(may.error(), reference, ours)
+                             .in("nothing was converted, for it cannot be pushed"));
+}
+
 Result<std::vector<convert::Converted>> convert_in_registry(const RegistryAccess& registries,
                                                             const oci::Reference& reference,
                                                             convert::Options conversion) {
-  RUNNEL_TRY(conversion.artifact_type,
-             convert::artifact_type_for(*registries.gateway(), reference.host));
+  auto type = convert::artifact_type_for(*registries.gateway(), reference.host);
+  if (!type) return std::unexpected(with_advice(type.error(), reference.host));
+  conversion.artifact_type = *std::move(type);
   auto repository = registries.repository(reference);
+  RUNNEL_DO(check_rights(repository, reference, conversion.artifact_type));
   ProgressLine line;
   conversion.progress = [&](const convert::Progress& progress) {
     line.show(progress.total == 0 ? progress.step
                                   : fmt::format("{}: {} of {}", progress.step,
                                                 amount(progress.done), amount(progress.total)));
   };
-  return convert::convert_image(repository, reference.target(), conversion);
+  auto converted = convert::convert_image(repository, reference.target(), conversion);
+  if (!converted) return std::unexpected(with_advice(converted.error(), reference.host));
+  return converted;
 }
 
 Outcome<void> run(const ConvertOptions& options) {
@@ -83,8 +100,7 @@ Outcome<void> run(const ConvertOptions& options) {
   RUNNEL_TRY(auto conversion, conversion_options(options));
   const RegistryAccess registries(options.registry);
   const auto results = convert_in_registry(registries, reference, std::move(conversion));
-  if (!results)
-    return std::unexpected(with_advice(results.error(), reference.host).in(reference.to_string()));
+  if (!results) return std::unexpected(results.error().in(reference.to_string()));
   print(*results, options.json);
   return {};
 }

@@ -57,4 +57,20 @@ Error with_advice(Error error, const std::string& host) {
   return error;
 }
 
+Error with_push_advice(Error error, const oci::Reference& image, bool ours) {
+  if (error.code != Code::kDenied) return with_advice(std::move(error), image.host);
+  error.message += fmt::format(
+      "; log in with `runnel login -n {0}` (or `docker login {0}`, podman) as somebody who may "
+      "push "
+      "to {1}",
+      image.host, image.repository);
+  if (!ours) return error;
+  error.message += fmt::format(
+      " and has the role Converter there (an owner gives it with `runnel role assignment create -r "
+      "{0} --assignee NAME --role Converter --scope {1}`), or have the registry convert it with "
+      "`runnel artifact-streaming create -n {0} --image {1}{2}{3}`",
+      image.host, image.repository, image.digest ? "@" : ":", image.target());
+  return error;
+}
+
 }  // namespace runnel::cli

@@ -31,4 +31,7 @@ class RegistryAccess {
 // be reached. Others are as they were.
 Error with_advice(Error error, const std::string& host);
 
+// The same for an error of convert::check_rights(). `ours`: the registry is Runnel's own.
+Error with_push_advice(Error error, const oci::Reference& image, bool ours);
+
 }  // namespace runnel::cli

@@ -344,7 +344,32 @@ Result<net::ResponseHead> ping(remote::Gateway& gateway, const std::string& host
   }
 }
 
+// Whether our own registry would take an artifact. It looks at the right to push one first, and
+// then refuses a manifest that is not the one of its digest, so this one is never there.
+Result<void> ask_for_artifact(const remote::Repository& repository, const std::string& type) {
+  oci::Manifest manifest;
+  manifest.media_type = oci::kOciManifest;
+  manifest.artifact_type = type;
+  manifest.config.media_type = oci::kOciEmpty;
+  manifest.config.digest = oci::Digest::of(as_bytes(artifact::kConfigBlob));
+  manifest.config.size = artifact::kConfigBlob.size();
+  const auto another = oci::Digest::of({});
+  auto pushed = repository.push_manifest(another.to_string(), manifest.media_type,
+                                         as_bytes(oci::to_json(manifest)));
+  if (!pushed) return std::unexpected(std::move(pushed).error());
+  return {};
+}
+
 }  // namespace
+
+Result<void> check_rights(const remote::Repository& repository, const std::string& artifact_type) {
+  auto may = repository.check_push();
+  if (may && artifact_type == artifact::kAzureArtifactType)
+    may = ask_for_artifact(repository, artifact_type);
+  if (may) return may;
+  const auto code = may.error().code;
+  return code == Code::kDenied || code == Code::kUnavailable ? may : Result<void>();
+}
 
 Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::string& host) {
   RUNNEL_TRY(const auto head, ping(gateway, host));

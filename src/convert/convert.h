@@ -60,6 +60,11 @@ struct Converted {
 // is told by the Server header of GET /v2/.
 Result<std::string> artifact_type_for(remote::Gateway& gateway, const std::string& host);
 
+// kDenied when who asks may not push artifacts of that type to the repository, in the registry's
+// words, and kUnavailable when the registry takes nothing. Three requests, which leave nothing
+// there. Another refusal says nothing of an artifact and is no error here.
+Result<void> check_rights(const remote::Repository& repository, const std::string& artifact_type);
+
 // Converts what `target` (a tag or digest of `repository`) names: one image, or each Linux platform
 // of an index; what is no Linux image (attestations, artifacts) is skipped. Nothing of an artifact
 // is visible before all of it is there; layer blobs are pushed while other layers are converted.

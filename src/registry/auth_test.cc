@@ -277,6 +277,24 @@ TEST_F(Auth, TakesStreamingArtifactsFromConvertersOnly) {
   EXPECT_EQ(push_tag("writer", "team/app", "b", "application/vnd.example").status, 201);
 }
 
+// How a client asks for the right before it makes an artifact (convert::check_rights).
+TEST_F(Auth, SaysOfAnArtifactUnderAWrongDigestFirstThatTheRightLacks) {
+  auto made = image({});
+  made.artifact_type = std::string(oci::kStreamingArtifactHere);
+  const auto ask = [&](const std::string& user) {
+    return send("PUT", "/v2/team/app/manifests/" + oci::Digest::of({}).to_string(),
+                oci::to_json(made),
+                {basic(user), Header("Content-Type", std::string(oci::kOciManifest))});
+  };
+
+  const auto refused = ask("writer");
+  EXPECT_EQ(refused.status, 403);
+  EXPECT_NE(refused.body.find("content/convert, which the role Converter has"), std::string::npos);
+  const auto allowed = ask("converter");
+  EXPECT_EQ(allowed.status, 400);
+  EXPECT_EQ(code(allowed), "DIGEST_INVALID");
+}
+
 TEST_F(Auth, MountsOnlyFromWhereOneMayRead) {
   const auto secret = blob_of("other/app", "secret");
   const auto shared = blob_of("public/base", "shared");

@@ -54,17 +54,13 @@ Result<void> add_boot_hint(Services& services, const Route& route, const net::Re
 }
 
 std::expected<meta::NewManifest, Refusal> read_manifest(Bytes bytes, std::string_view content_type,
-                                                        const meta::ManifestName& name) {
-  const auto* wanted = std::get_if<oci::Digest>(&name);
+                                                        const oci::Digest* wanted) {
   auto made = new_manifest(bytes, content_type,
                            wanted != nullptr ? wanted->algorithm() : oci::Algorithm::kSha256);
   if (!made) {
     const bool too_large = made.error().code == Code::kExhausted;
     return refuse(too_large ? 413 : 400, "MANIFEST_INVALID", made.error().message);
   }
-  if (wanted != nullptr && made->digest != *wanted)
-    return refuse(400, "DIGEST_INVALID",
-                  fmt::format("the manifest that came is {}, not {}", made->digest, *wanted));
   return *std::move(made);
 }
 
@@ -163,9 +159,15 @@ Answer put_manifest(Services& services, const Caller& caller, const Route& route
   RUNNEL_TRY(const auto name, manifest_name(route.target));
   RUNNEL_TRY(const auto parameters, tag_parameters(request));
   const auto content_type = request.headers.first("Content-Type").value_or("");
-  RUNNEL_TRY(auto manifest, read_manifest(bytes, content_type, name));
+  const auto* wanted = std::get_if<oci::Digest>(&name);
+  RUNNEL_TRY(auto manifest, read_manifest(bytes, content_type, wanted));
+  // Before the digest: a client that asks with a wrong one learns whether it has the right
+  // (convert::check_rights), and changes nothing.
   if (is_streaming_artifact(manifest) && !caller.may(access::Action::kConvert, route.repository))
     return std::unexpected(denied(caller, route.repository, access::Action::kConvert));
+  if (wanted != nullptr && manifest.digest != *wanted)
+    return refuse(400, "DIGEST_INVALID",
+                  fmt::format("the manifest that came is {}, not {}", manifest.digest, *wanted));
   RUNNEL_TRY(const auto soft_delete, services.soft_delete());
   manifest.undo = soft_delete.undo();
   manifest.blobs_required = !services.config.sparse_manifests;

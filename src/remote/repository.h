@@ -86,6 +86,8 @@ class Repository {
   Result<Buffer> blob_range(const oci::Digest& digest, uint64_t offset, uint64_t length) const;
   Result<bool> has_blob(const oci::Digest& digest) const;
 
+  // kDenied when blobs may not be pushed here. An upload is begun and cancelled, so nothing stays.
+  Result<void> check_push() const;
   // Nothing is sent when it is there already. True when bytes were sent.
   Result<bool> push_blob(const oci::Digest& digest, const BlobSource& source) const;
   // Makes the blob of another repository of the host appear here without sending it. False when the

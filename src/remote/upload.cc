@@ -40,6 +40,14 @@ Result<bool> Repository::push_blob(const oci::Digest& digest, const BlobSource& 
   }
 }
 
+Result<void> Repository::check_push() const {
+  const Call start = call("POST", url("blobs/uploads/"), Scope::push(name_), "upload of a blob");
+  RUNNEL_TRY(const Answer started, exchange_.send(start, kNothing));
+  if (started.status != 202) return exchange_.refused(start, started);
+  cancel_upload(started);
+  return {};
+}
+
 Result<std::string> Repository::upload_location(const Answer& started,
                                                 const std::string& what) const {
   if (started.header("Location").empty())
@@ -83,7 +91,7 @@ Result<bool> Repository::mount_blob(const oci::Digest& digest, const std::string
   return false;
 }
 
-// Politeness: the session that a mount left open would lie there until it expires.
+// Politeness: a session that is left open would lie there until it expires.
 void Repository::cancel_upload(const Answer& started) const {
   const std::string what = "cancel of an upload";
   const auto location = upload_location(started, what);

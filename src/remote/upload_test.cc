@@ -84,6 +84,20 @@ TEST_F(RemoteRepository, UploadsDoNotGoWhereARegistryMustNotPoint) {
   EXPECT_EQ(registry_.count("PUT "), 0u);
 }
 
+TEST_F(RemoteRepository, TellsWhetherBlobsMayBePushedAndLeavesNoSessionBehind) {
+  const auto allowed = repository().check_push();
+  EXPECT_TRUE(allowed) << allowed.error().message;
+  EXPECT_EQ(registry_.count("DELETE "), 1u);
+
+  registry_.inject("POST ", {.status = 403});
+  const auto denied = repository().check_push();
+  ASSERT_FALSE(denied);
+  EXPECT_EQ(denied.error(),
+            Error(Code::kDenied, registry_.host() + "/team/app: upload of a blob: POST answered "
+                                                    "403 Forbidden"));
+  EXPECT_EQ(registry_.count("DELETE "), 1u);
+}
+
 TEST_F(RemoteRepository, MountsABlobOrLeavesNoSessionBehind) {
   const auto digest = registry_.add_blob("hello");
 

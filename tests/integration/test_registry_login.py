@@ -16,7 +16,7 @@ from sandbox import images, services
 from sandbox.containerd import CommandError, run
 from test_registry_clients import built  # noqa: F401  (a fixture)
 
-PEOPLE = {"writer": "w-secret", "reader": "r-secret"}
+PEOPLE = {"writer": "w-secret", "reader": "r-secret", "pusher": "p-secret"}
 
 
 def bcrypt(password: str) -> str:
@@ -37,6 +37,7 @@ class GuardedRegistry(services.Registry):
             f"htpasswd = \"{people}\"\n"
             "anonymous_pull = [\"public/*\"]\n"
             "[users.reader]\nroles = [\"AcrPull\"]\nrepositories = [\"team/*\"]\n"
+            "[users.pusher]\nroles = [\"AcrPush\"]\n"
             "[users.writer]\nroles = [\"Converter\"]\n")
         return [*super()._argv(), "--config", str(config)]
 
@@ -98,26 +99,46 @@ def test_podman_logs_in(guarded, tmp_path):
              guarded.host])
 
 
+def log_in(guarded, name: str, tmp_path, monkeypatch) -> None:
+    config = tmp_path / "docker"
+    config.mkdir()
+    secret = base64.b64encode(creds(name).encode()).decode()
+    (config / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": secret}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(config))
+
+
 def test_runnel_converts_with_dockers_configuration(guarded, built, tmp_path, monkeypatch):  # noqa: F811
     reference = f"{guarded.host}/team/app:1"
     push(built, reference, "--dest-creds", creds("writer"))
-    config = tmp_path / "docker"
-    config.mkdir()
-    secret = base64.b64encode(creds("writer").encode()).decode()
-    (config / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": secret}}}))
-    monkeypatch.setenv("DOCKER_CONFIG", str(config))
+    log_in(guarded, "writer", tmp_path, monkeypatch)
 
     services.convert(reference)
 
     assert "128.0 KiB" in run([services.program(), "inspect", reference])
-    secret = base64.b64encode(creds("reader").encode()).decode()
-    (config / "config.json").write_text(json.dumps({"auths": {guarded.host: {"auth": secret}}}))
-    other = f"{guarded.host}/team/other:1"
-    push(built, other, "--dest-creds", creds("writer"))
-    with pytest.raises(CommandError, match="403 Forbidden: DENIED"):
-        services.convert(other)
     status, headers, _ = images.request(f"http://{guarded.host}/v2/")
     assert status == 401 and headers["www-authenticate"].startswith("Bearer realm=\"http://")
+
+
+@pytest.mark.parametrize("name, needs_right", [("reader", "content/write"), ("pusher", "content/convert")])
+def test_a_conversion_by_who_may_not_push_it_ends_before_it_begins(
+        guarded, built, tmp_path, monkeypatch, name, needs_right):  # noqa: F811
+    reference = f"{guarded.host}/team/app:1"
+    push(built, reference, "--dest-creds", creds("writer"))
+    kept = lambda: sorted((guarded.directory / "data" / "content").rglob("*"))
+    before = kept()
+    assert any(path.is_file() for path in before)
+    log_in(guarded, name, tmp_path, monkeypatch)
+
+    with pytest.raises(CommandError) as refused:
+        services.convert(reference)
+
+    words = str(refused.value)
+    assert (f"runnel: {reference}: nothing was converted, for it cannot be pushed: {guarded.host}/team/app: "
+            in words)
+    assert f"user:{name} may not do this in team/app: it needs {needs_right}" in words
+    assert (f"--assignee NAME --role Converter --scope team/app`), or have the registry convert it with "
+            f"`runnel artifact-streaming create -n {guarded.host} --image team/app:1`" in words)
+    assert kept() == before
 
 
 NOBODY = "00000000-0000-0000-0000-000000000000"
