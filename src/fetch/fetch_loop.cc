@@ -254,6 +254,7 @@ void FetchLoop::handle_events() {
     if (auto* arrived = std::get_if<Arrived>(&event)) deliver(arrived->piece);
     if (auto* end = std::get_if<Ended>(&event)) ended(*end);
     if (auto* token = std::get_if<Token>(&event)) token_came(*token, now_steady());
+    if (auto* found = std::get_if<LookedUp>(&event)) endpoint_came(*found, now_steady());
   }
 }
 
@@ -351,22 +352,12 @@ void FetchLoop::make_room(SteadyTime now) {
   abandon_group(*first);
 }
 
-// Whether nothing may be sent to the lane's registry: the pieces are tried again then, for the file
-// that is to blame is looked at anew. As long as that is so no worker asks for the lane's token,
-// and so none reads the endpoint meanwhile.
-bool FetchLoop::put_off_refused(Lane& lane, const Pieces& pieces, SteadyTime now) {
-  if (!lane.endpoint.refused) return false;
-  lane.endpoint = gateway_->hosts.endpoint(lane.endpoint.host);
-  if (!lane.endpoint.refused) return false;
-  const Error error(Code::kUnavailable, lane.endpoint.refused->message);
-  pause_host(*lane.host, error.message, now);
-  for (const auto& piece : pieces) try_again(piece, error, now, Duration::zero());
-  return true;
-}
-
 void FetchLoop::launch(Pieces pieces, Priority priority, SteadyTime now) {
   Blob& blob = *pieces.front()->blob;
-  if (put_off_refused(*blob.lane, pieces, now)) return;
+  if (blob.lane->endpoint.refused) {
+    for (const auto& piece : pieces) queue_.put_back(piece);
+    return look_up_endpoint(blob.lane);
+  }
   Group group;
   group.priority = priority;
   // One that was just got is used, however short its life.

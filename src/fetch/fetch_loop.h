@@ -70,7 +70,11 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
     std::shared_ptr<Lane> lane;
     Result<remote::Secret> outcome;
   };
-  using Event = std::variant<Arrived, Ended, Token>;
+  struct LookedUp {
+    std::shared_ptr<Lane> lane;
+    remote::Endpoint endpoint;
+  };
+  using Event = std::variant<Arrived, Ended, Token, LookedUp>;
   struct Call {
     RangeSource::Done done;
     Result<Buffer> outcome;
@@ -93,7 +97,6 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   bool somebody_waits() const;
   SteadyTime gives_way_at(const Group& group) const;
   void make_room(SteadyTime now);
-  bool put_off_refused(Lane& lane, const Pieces& pieces, SteadyTime now);
   void launch(Pieces pieces, Priority priority, SteadyTime now);
   net::ClientRequest request_for(const Group& group) const;
   bool is_far_behind(const Piece& piece, Priority priority) const;
@@ -118,6 +121,9 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   void ask_for_token(const std::shared_ptr<Lane>& lane);
   void get_token(const std::shared_ptr<Lane>& lane, std::function<Result<remote::Secret>()> get);
   void token_came(Token& event, SteadyTime now);
+  void look_up_endpoint(const std::shared_ptr<Lane>& lane);
+  void endpoint_came(LookedUp& event, SteadyTime now);
+  void post_from_worker(const std::shared_ptr<Lane>& lane, std::function<Event()> make);
 
   FetchStats::Counts& counts(const Piece& piece) { return stats_[piece.priority]; }
 
@@ -148,7 +154,8 @@ class FetchLoop : public std::enable_shared_from_this<FetchLoop> {
   std::atomic<bool> takes_background_ = true;
 
   std::thread thread_;
-  // Token servers and credential helpers are asked here, where waiting holds up nothing.
+  // Token servers and credential helpers are asked here and hosts.toml files read, where waiting
+  // holds up nothing.
   // One registry's that are slow leave threads for the others.
   std::unique_ptr<KeyedPool> workers_;
 };

@@ -226,16 +226,37 @@ void FetchLoop::ask_for_token(const std::shared_ptr<Lane>& lane) {
   });
 }
 
-// Not when it is shut down meanwhile: what waits for its turn then would hold up the end.
 void FetchLoop::get_token(const std::shared_ptr<Lane>& lane,
                           std::function<Result<remote::Secret>()> get) {
-  workers_->submit(lane->endpoint.host, [self = shared_from_this(), lane, get = std::move(get)] {
+  post_from_worker(lane, [lane, get = std::move(get)] { return Token{lane, get()}; });
+}
+
+// Not when it is shut down meanwhile: what waits for its turn then would hold up the end.
+void FetchLoop::post_from_worker(const std::shared_ptr<Lane>& lane, std::function<Event()> make) {
+  workers_->submit(lane->endpoint.host, [self = shared_from_this(), make = std::move(make)] {
     {
       const std::lock_guard lock(self->mutex_);
       if (self->shut_down_) return;
     }
-    self->post(Token{lane, get()});
+    self->post(make());
   });
+}
+
+// For a lane to whose registry nothing may be sent: the file that is to blame may be another now.
+// Nothing else reads the lane's endpoint without the lock meanwhile, for only a lane that is sent
+// to asks for tokens, and no such lane comes here again.
+void FetchLoop::look_up_endpoint(const std::shared_ptr<Lane>& lane) {
+  lane->awaits_endpoint = true;
+  post_from_worker(lane, [gateway = gateway_, lane, host = lane->endpoint.host] {
+    return LookedUp{lane, gateway->hosts.endpoint(host)};
+  });
+}
+
+void FetchLoop::endpoint_came(LookedUp& event, SteadyTime now) {
+  Lane& lane = *event.lane;
+  lane.awaits_endpoint = false;
+  if (event.endpoint.refused) pause_host(*lane.host, event.endpoint.refused->message, now);
+  lane.endpoint = std::move(event.endpoint);
 }
 
 void FetchLoop::token_came(Token& event, SteadyTime now) {

@@ -1,7 +1,9 @@
 // Fetcher: where a registry sends it, and with which right it reads.
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <csignal>
 #include <thread>
 
 #include "base/durable.h"
@@ -39,6 +41,35 @@ TEST_F(FetcherAccess, ReadsGoOnWhenAHostsFileCanBeFollowedAgain) {
 }
 
 // --- Redirects
+
+// A lease on the file holds up who opens it, as a disk does that hangs.
+TEST_F(FetcherAccess, ReadsOfOtherRegistriesGoOnWhileAHostsFileCannotBeRead) {
+  const test::TempDir hosts;
+  const auto file = hosts.path() + "/refused.example/hosts.toml";
+  ASSERT_TRUE(make_directories(hosts.path() + "/refused.example"));
+  ASSERT_TRUE(replace_file(file, as_bytes("server = \"https://harbor.example/v2/hub\"\n")));
+  hosts_.set_directory(hosts.path());
+  publish(1000);
+  const auto refused = fetcher().source("refused.example", "team/app", digest_, 1000);
+  const UniqueFd held = *open_file(file, O_RDWR);
+  std::signal(SIGIO, SIG_IGN);  // tells that somebody opens it
+  ASSERT_EQ(::fcntl(held.get(), F_SETLEASE, F_WRLCK), 0);
+
+  ReadAnswer late;
+  const auto begun = std::chrono::steady_clock::now();
+  refused->read(0, 10, Priority::kDemand, begun + 2s, late.done());
+  while (::fcntl(held.get(), F_GETLEASE) == F_WRLCK) {  // when the file was last read is 1 s ago
+    ASSERT_LT(std::chrono::steady_clock::now(), begun + 30s);
+    std::this_thread::yield();
+  }
+
+  expect_bytes(start(0, 10, Priority::kDemand, 20s), 0, 10);
+  const auto answer = late.wait();
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, Code::kUnavailable);
+  EXPECT_TRUE(answer.error().message.contains("a path other than /v2")) << answer.error().message;
+  EXPECT_EQ(::fcntl(held.get(), F_SETLEASE, F_UNLCK), 0);
+}
 
 TEST_F(FetcherAccess, KeepsARedirectUntilItIsRefused) {
   registry_.set({.redirect_blobs = true});

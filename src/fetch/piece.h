@@ -39,7 +39,8 @@ struct Lane {
   // Nothing is sent while a token is awaited; how many are being asked for.
   bool awaits_token = false;
   int token_requests = 0;
-  int denials = 0;  // in a row: there was no token to be had
+  bool awaits_endpoint = false;  // nor while its registry's file is read again
+  int denials = 0;               // in a row: there was no token to be had
   // Ready to be sent, by order of arrival.
   std::array<std::map<uint64_t, std::shared_ptr<Piece>>, kPriorities> ready;
 };

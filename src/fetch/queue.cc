@@ -71,7 +71,7 @@ void Queue::remove(const std::shared_ptr<Piece>& piece) {
 }
 
 bool Queue::can_send(const Lane& lane, SteadyTime now) {
-  return !lane.awaits_token && lane.host->paused_until <= now;
+  return !lane.awaits_token && !lane.awaits_endpoint && lane.host->paused_until <= now;
 }
 
 Pieces Queue::take(Priority priority, SteadyTime now, uint64_t max_bytes) {
