@@ -29,6 +29,7 @@ Result<install::Options> options_of(const Flags& flags) {
   options.snapshotter_socket = flags.address.value_or(config.snapshotter_socket);
   options.control_socket = flags.control.value_or(config.control_socket);
   options.mirror = flags.mirror.value_or(config.mirror);
+  for (const auto& [host, settings] : config.registries) options.node_registries.push_back(host);
   return options;
 }
 

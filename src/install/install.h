@@ -28,6 +28,7 @@ struct Options {
   std::string snapshotter_socket;
   std::string control_socket;
   std::string mirror;
+  std::vector<std::string> node_registries;  // that it asks without being a mirror of theirs
 
   std::vector<std::string> registries;
   std::string containerd_socket = "/run/containerd/containerd.sock";

@@ -57,6 +57,7 @@ class Install {
   Result<void> take_back_interrupted(const Transactions& transactions);
   Result<void> change(const Transactions& transactions);
   Result<void> change_steps(Transaction& transaction);
+  void say_what_streams() const;
   Result<void> start_node();
   Result<void> unpack_present();
   Result<void> look_at_plugins() const;
@@ -281,12 +282,21 @@ Result<void> Install::change(const Transactions& transactions) {
   return {};
 }
 
+// Last, because an install of the node alone looks like one that is complete.
+void Install::say_what_streams() const {
+  auto hosts = mirrored_registries(found_.certs_directory, options_.mirror);
+  for (const auto& registry : registries_) hosts.insert(registry.host);
+  hosts.insert(options_.node_registries.begin(), options_.node_registries.end());
+  options_.say(what_streams(hosts));
+}
+
 Result<void> Install::run() {
   RUNNEL_DO(look());
   if (options_.dry_run) {
     RUNNEL_DO(make_plan());
     options_.say(plan_.changes.empty() ? "nothing to do"
                                        : "this is what would change (--dry-run: nothing has)");
+    say_what_streams();
     return {};
   }
   RUNNEL_TRY(const auto transactions, Transactions::open(options_.node_root));
@@ -298,6 +308,7 @@ Result<void> Install::run() {
     return {};
   }();
   transactions.remove_if_empty();
+  if (changed) say_what_streams();
   return changed;
 }
 

@@ -324,6 +324,25 @@ std::vector<std::string> host_directories(const std::string& host) {
   return {host.substr(0, colon) + "_" + host.substr(colon + 1) + "_", host};
 }
 
+std::string host_of_directory(const std::string& name) {
+  const auto port = name.ends_with('_') ? name.rfind('_', name.size() - 2) : std::string::npos;
+  if (port == std::string::npos || port == 0) return name;
+  return name.substr(0, port) + ":" + name.substr(port + 1, name.size() - port - 2);
+}
+
+std::string what_streams(const std::set<std::string>& registries) {
+  if (registries.empty()) {
+    return "no image streams yet, because containerd asks no registry through the node. Name one, "
+           "as image names do: runnel node install --registry registry.example.com:5000 (and what "
+           "else was said now)";
+  }
+  return fmt::format(
+      "images of {} stream when they are pulled and have a streaming artifact, which runnel "
+      "convert "
+      "IMAGE makes",
+      fmt::join(registries, ", "));
+}
+
 Result<Plan> plan(const Found& found, const Wanted& wanted) {
   Plan plan;
   if (found.config_text) {

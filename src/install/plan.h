@@ -11,6 +11,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,10 @@ struct Plan {
 // TOML.
 Result<Plan> plan(const Found& found, const Wanted& wanted);
 
+// The sentence about what streams once these registries are asked through the node; when there are
+// none, what to do about it.
+std::string what_streams(const std::set<std::string>& registries);
+
 // The drop-in beside that main file.
 std::string drop_in_path(const std::string& config_path);
 
@@ -89,6 +94,8 @@ bool has_cri(const std::string& effective);
 
 // The names under which containerd looks for a host's directory, the first one that exists wins.
 std::vector<std::string> host_directories(const std::string& host);
+// The host whose directory that is.
+std::string host_of_directory(const std::string& name);
 
 // Holds the effective configuration after an install against the one before: what the plan meant to
 // set is set, and nothing else has changed. kConflict with the keys that have.

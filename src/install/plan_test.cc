@@ -381,4 +381,26 @@ TEST(InstallPlan, KnowsWhereContainerdLooksForAHost) {
   EXPECT_EQ(host_directories("r.example"), (std::vector<std::string>{"r.example"}));
 }
 
+TEST(WhatStreams, IsNothingWhereNoRegistryIsAskedThroughTheNode) {
+  EXPECT_EQ(what_streams({}),
+            "no image streams yet, because containerd asks no registry through the node. Name one, "
+            "as image names do: runnel node install --registry registry.example.com:5000 (and what "
+            "else was said now)");
+}
+
+TEST(WhatStreams, IsWhatWasConvertedInTheNamedRegistries) {
+  EXPECT_EQ(what_streams({"b.example", "a.example:5000"}),
+            "images of a.example:5000, b.example stream when they are pulled and have a streaming "
+            "artifact, which runnel convert IMAGE makes");
+}
+
+TEST(HostDirectories, NameTheirHost) {
+  for (const char* host :
+       {"registry.example", "registry.example:5000", "[::1]:5000", "docker.io"}) {
+    for (const auto& name : host_directories(host)) EXPECT_EQ(host_of_directory(name), host);
+  }
+  EXPECT_EQ(host_of_directory("_default"), "_default");
+  EXPECT_EQ(host_of_directory("_"), "_");
+}
+
 }  // namespace runnel::install

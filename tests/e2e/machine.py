@@ -65,14 +65,17 @@ class Machine:
                 "--restart-command", restart or self.restart_command(), *arguments]
         return subprocess.run(argv, capture_output=True, text=True, timeout=180)
 
-    def install(self, *arguments: str, restart: str = "") -> subprocess.CompletedProcess:
+    def install(self, *arguments: str, restart: str = "",
+                registry: bool = True) -> subprocess.CompletedProcess:
+        named = ["--registry", self.lab.registry.host] if registry else []
         return self._run("install", "--mirror", self.node.mirror,
                          "--containerd-config", str(self.containerd.directory / "config.toml"),
-                         "--registry", self.lab.registry.host, "--start-command", "false",
-                         *arguments, restart=restart)
+                         "--start-command", "false", *named, *arguments, restart=restart)
 
-    def uninstall(self, *arguments: str, stop: str = "") -> subprocess.CompletedProcess:
-        return self._run("uninstall", "--stop-command", stop or self._stop_node(), *arguments)
+    def uninstall(self, *arguments: str, stop: str = "",
+                  restart: str = "") -> subprocess.CompletedProcess:
+        return self._run("uninstall", "--stop-command", stop or self._stop_node(), *arguments,
+                         restart=restart)
 
 
 def succeeded(done: subprocess.CompletedProcess) -> str:

@@ -100,6 +100,19 @@ def test_install_streams_and_uninstall_restores_every_byte(lab, machine, streame
     assert "runnel" not in machine.containerd.ctr("plugins", "ls")
 
 
+def test_an_install_of_no_registry_says_that_nothing_streams_and_what_to_do(lab, machine):
+    nothing = "no image streams yet, because containerd asks no registry through the node. "
+
+    for options in (["--dry-run"], [], []):
+        said = succeeded(machine.install(*options, registry=False)).splitlines()
+        assert said[-1].startswith(nothing + "Name one, as image names do: runnel node install --registry ")
+
+    last = succeeded(machine.install()).splitlines()[-1]
+    assert last.startswith(f"images of {lab.registry.host} stream when they are pulled")
+    assert succeeded(machine.install(registry=False)).splitlines()[-1] == last
+    succeeded(machine.uninstall())
+
+
 def test_a_running_container_survives_uninstall_with_all_its_files(lab, machine, streamed):
     succeeded(machine.install())
     containerd = machine.containerd
