@@ -101,7 +101,8 @@ void add_uninstall(CLI::App& node, std::function<int()>& action) {
   const auto flags = std::make_shared<Flags>();
   add_common(*command, *flags);
   command->add_flag("--force", flags->options.force,
-                    "over later edits of the files, and although a registry is away");
+                    "over later edits of the files, and although a registry is away or containerd "
+                    "does not answer");
   command->add_flag("--purge", flags->options.purge, "remove what the node keeps, too");
   set_action(command, action, flags, cli::node_uninstall);
 }

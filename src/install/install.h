@@ -43,7 +43,9 @@ struct Options {
   std::string verify_image;           // "": one of a registry above that is there already
   bool unpack = true;
   bool dry_run = false;
-  bool force = false;  // uninstall: over later edits, and without completing what runs
+  // uninstall: over later edits, without completing what runs, and without containerd's answers up
+  // to its restart.
+  bool force = false;
   bool purge = false;  // uninstall: removes what the node keeps, too
 
   // Tests: the step before which it fails, or with "crash:" before it ends like by SIGKILL.

@@ -48,14 +48,17 @@ class Uninstall {
 
  private:
   Result<void> step(std::string_view name) const;
-  Result<void> prepare(const std::vector<Transaction>& all) const;
-  Result<void> complete_mounts(size_t containers) const;
+  Result<void> prepare(const std::vector<Transaction>& all);
+  Result<void> prepare_without_containerd(const Error& why);
+  Result<void> complete_mounts(std::string_view whose) const;
+  Result<void> restart() const;
   Result<void> detach_containers() const;
   Result<void> finish(const Transactions& transactions) const;
   Result<void> purge_alone() const;
   Result<void> remove_root() const;
 
   const Options& options_;
+  bool layers_held_ = false;  // containerd was not told to let go of them
 };
 
 Result<void> Uninstall::step(std::string_view name) const {
@@ -65,8 +68,8 @@ Result<void> Uninstall::step(std::string_view name) const {
 }
 
 // So that what runs needs no registry any more, only the node's process.
-Result<void> Uninstall::complete_mounts(size_t containers) const {
-  options_.say(fmt::format("completing what {} containers read", containers));
+Result<void> Uninstall::complete_mounts(std::string_view whose) const {
+  options_.say(fmt::format("completing what {} read", whose));
   RUNNEL_TRY(auto state, completion(options_, "POST"));
   auto last_missing = state.bytes_missing;
   auto last_progress = std::chrono::steady_clock::now();
@@ -146,11 +149,12 @@ Result<void> Uninstall::purge_alone() const {
 }
 
 // Up to the point from which there is only forward.
-Result<void> Uninstall::prepare(const std::vector<Transaction>& all) const {
+Result<void> Uninstall::prepare(const std::vector<Transaction>& all) {
   if (!options_.force) RUNNEL_DO(check_unedited(all));
-  RUNNEL_TRY(const auto containers, our_containers(options_));
-  if (!containers.empty()) {
-    const auto completed = complete_mounts(containers.size());
+  const auto containers = our_containers(options_);
+  if (!containers) return prepare_without_containerd(containers.error());
+  if (!containers->empty()) {
+    const auto completed = complete_mounts(fmt::format("{} containers", containers->size()));
     if (!completed && !options_.force) {
       return std::unexpected(completed.error().in(
           "what containers read cannot be completed, and nothing has been changed (--force goes on "
@@ -162,12 +166,44 @@ Result<void> Uninstall::prepare(const std::vector<Transaction>& all) const {
   return options_.force ? Result<void>() : released;
 }
 
+// A containerd that cannot start as it was configured can when its files are restored. Nobody can
+// say then which containers run, so all that the node has mounted is completed; containerd is asked
+// for them when it is up again.
+Result<void> Uninstall::prepare_without_containerd(const Error& why) {
+  if (!options_.force) {
+    return fail(why.code,
+                "{}. Nothing has been changed. Where it cannot start as it is configured now, "
+                "`runnel node uninstall --force` restores its files first and restarts it then",
+                why.message);
+  }
+  options_.say(fmt::format("{}: going on without it (--force)", why.message));
+  layers_held_ = true;
+  if (const auto completed = complete_mounts("all containers"); !completed) {
+    options_.say(
+        fmt::format("what containers read cannot be completed, their missing files need "
+                    "the registry: {}",
+                    completed.error().message));
+  }
+  return {};
+}
+
+Result<void> Uninstall::restart() const {
+  options_.say("restarting containerd: " + options_.restart_command);
+  const auto up = restart_containerd(options_);
+  if (up) return {};
+  return fail(up.error().code,
+              "containerd's files are as before the install, and it does not start: {}. Run this "
+              "again when it does; until then the node has to run for containers on its mounts",
+              up.error().message);
+}
+
 Result<void> Uninstall::run() {
   if (::geteuid() != 0)
     return fail(Code::kDenied, "an uninstall changes containerd: run it as root");
   RUNNEL_TRY(const auto transactions, Transactions::open(options_.node_root));
   RUNNEL_TRY(const auto all, transactions.all());
   const auto stage = retired(options_);
+  layers_held_ = stage == "restoring";  // perhaps: the run before may have had no containerd
   if (all.empty() && stage.empty()) {
     transactions.remove_if_empty();
     if (options_.purge) return purge_alone();
@@ -180,9 +216,9 @@ Result<void> Uninstall::run() {
     RUNNEL_DO(step("restore"));
     RUNNEL_DO(roll_back(all, options_.force, options_.say));
     RUNNEL_DO(step("restart"));
-    options_.say("restarting containerd: " + options_.restart_command);
-    RUNNEL_DO(restart_containerd(options_));
+    RUNNEL_DO(restart());
     RUNNEL_DO(detach_containers());
+    if (layers_held_) RUNNEL_DO(release_layers(options_));
     RUNNEL_DO(set_retired(options_, "serving"));
   }
   return finish(transactions);

@@ -389,9 +389,52 @@ def test_without_containerd_nothing_is_taken_back_and_it_says_what_to_do(machine
 
     assert failed.returncode == 1 and f"connect to {machine.containerd.socket}" in failed.stderr
     assert "does it run?" in failed.stderr and "--containerd-address" in failed.stderr
+    assert "Nothing has been changed" in failed.stderr
+    assert "`runnel node uninstall --force` restores its files first" in failed.stderr
     assert machine.files() == installed
     machine.containerd.start()
     succeeded(machine.uninstall())
+
+
+def test_by_force_the_files_of_a_containerd_that_cannot_start_are_restored_and_containers_go_on(
+        lab, machine, streamed):
+    before = machine.files()
+    succeeded(machine.install())
+    containerd = machine.containerd
+    services.pull(streamed.reference, containerd.socket)
+    start_waiting(containerd, streamed.reference, "survivor")
+    containerd.stop()
+
+    failed = machine.uninstall("--force", restart="echo broken >&2; false")
+
+    assert failed.returncode == 1 and "going on without it (--force)" in failed.stdout
+    assert "containerd's files are as before the install, and it does not start" in failed.stderr
+    assert "broken" in failed.stderr and "Run this again when it does" in failed.stderr
+    assert machine.files() == before and machine.node.daemon.pid is not None
+    said = succeeded(machine.uninstall())  # which starts it
+    assert "survivor" in said and machine.node.daemon.pid is not None
+    lab.registry.stop()
+    try:
+        assert hashes(containerd, "survivor") == RIGHT, "what it had mounted was completed"
+    finally:
+        lab.registry.start()
+    containerd.kill_container("survivor")
+    assert "uninstalled" in succeeded(machine.uninstall())
+    assert "runnel" not in containerd.ctr("plugins", "ls")
+
+
+def test_by_force_an_uninstall_without_containerd_keeps_no_layers_for_the_snapshotter(machine, lab):
+    before = machine.files()
+    image = lab.push("install-held", layers(lab.directory("held"), BUSYBOX), ["/bin/busybox", "true"])
+    machine.containerd.pull(image.reference)
+    succeeded(machine.install())
+    assert "gc.ref.snapshot.runnel" in machine.containerd.ctr("content", "ls")
+    machine.containerd.stop()
+
+    assert "uninstalled" in succeeded(machine.uninstall("--force"))
+
+    assert machine.files() == before and machine.node.daemon.pid is None
+    assert "gc.ref.snapshot.runnel" not in machine.containerd.ctr("content", "ls")
 
 
 def test_a_purge_keeps_what_is_not_the_nodes(machine):
