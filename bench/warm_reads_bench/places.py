@@ -12,9 +12,10 @@ from sandbox.cold_start import Side
 from sandbox.scratch import Scratch
 
 ORDINARY = "overlayfs"  # containerd's own unpack, on the ext4 of the scratch directory
+LOOP = "erofs-loop"  # whose devices get the layers' files when those are complete
 PLAIN = "plain files"  # EROFS on files, mounted after every layer was complete
 DIRECT = "plain files, direct I/O"  # the same with direct_io = true
-WAYS = (ORDINARY, "erofs-file", "erofs-loop", "fuse", PLAIN, DIRECT)
+WAYS = (ORDINARY, "erofs-file", LOOP, "fuse", PLAIN, DIRECT)
 
 @dataclass(frozen=True)
 class Place:
@@ -55,10 +56,14 @@ def pull_complete(side: Side, way: str, references: list[str]) -> None:
         side.start()
         for reference in references:
             side.pull(reference)
-    wanted = "plain" if way in (PLAIN, DIRECT) else "served"
-    found = {layer["mounted"] for layer in layers_of(side)}
-    if found != {wanted}:
-        raise RuntimeError(f"{way}: layers are mounted {found}, not {wanted}")
+    wanted = "plain" if way in (PLAIN, DIRECT, LOOP) else "served"
+
+    def found() -> set[str]:
+        return {layer["mounted"] for layer in layers_of(side)}
+    if way == LOOP:
+        daemons.wait_until(lambda: found() == {wanted}, 60, "loop devices have got the layers' files")
+    if found() != {wanted}:
+        raise RuntimeError(f"{way}: layers are mounted {found()}, not {wanted}")
 
 @contextmanager
 def mounted(directory: Path, layout: Path, ways: list[str]) -> Iterator[list[Place]]:

@@ -37,9 +37,11 @@ constexpr std::string_view kPoints[] = {
     "delete-layer",
     "keep-image",
     "mount-image",
+    "move-loops",
+    "loops-moved",
 };
-constexpr std::string_view kCanFail[] = {"open-layer",   "write",      "fdatasync",  "bits",
-                                         "delete-layer", "keep-image", "mount-image"};
+constexpr std::string_view kCanFail[] = {"open-layer",   "write",      "fdatasync",   "bits",
+                                         "delete-layer", "keep-image", "mount-image", "move-loops"};
 
 struct ErrorName {
   std::string_view name;

@@ -87,10 +87,11 @@ struct Engine::MountRecords {
   std::map<std::string, Error> unknown;      // mounted, and its record cannot be read
 };
 
-Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
-               std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
-               Trials trials)
+Engine::Engine(Options options, const Clock& clock, std::string fuse_device,
+               std::unique_ptr<cache::Cache> cache, std::unique_ptr<DeviceFs> devices,
+               std::vector<ProbeResult> probes, Way way, Trials trials)
     : options_(std::move(options)),
+      clock_(clock),
       probes_(std::move(probes)),
       way_(way),
       trials_(std::move(trials)),
@@ -99,6 +100,7 @@ Engine::Engine(Options options, std::string fuse_device, std::unique_ptr<cache::
       devices_(std::move(devices)) {}
 
 Engine::~Engine() {
+  loops_tender_ = {};
   cache_->on_removed({});
 }
 
@@ -134,7 +136,7 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
   auto probes = probe_ways(options.root + "/probe", options.root + "/devices");
   RUNNEL_TRY(const Way way, choose_way(options.way, probes));
   auto trials = try_options(options, way);
-  std::unique_ptr<Engine> engine(new Engine(std::move(options), std::move(connection),
+  std::unique_ptr<Engine> engine(new Engine(std::move(options), clock, std::move(connection),
                                             std::move(cache), std::move(devices), std::move(probes),
                                             way, std::move(trials)));
   RUNNEL_TRY(auto records, engine->records());
@@ -148,6 +150,10 @@ Result<std::unique_ptr<Engine>> Engine::start(Options options, FuseChannel chann
       });
   engine->cache_->begin();
   engine->serve_trees(records);
+  if (way == Way::kErofsLoop || engine->has_loops()) {
+    engine->loops_tender_ =
+        std::jthread([at = engine.get()](const std::stop_token& stop) { at->tend_loops(stop); });
+  }
   return engine;
 }
 
@@ -302,7 +308,8 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
   // After a power loss there is no mount for it to speak of.
   RUNNEL_DO(
       replace_file(record_path(name), as_bytes(to_json(record)), 0644, Survives::kProcessDeath));
-  RUNNEL_DO(mount_image(wanted, options_.mount_timeout));
+  RUNNEL_TRY(record.loops, mount_image(wanted, options_.mount_timeout));
+  if (!record.loops.empty()) keep_record(name, record);
   remember(name, record);
   return target;
 }

@@ -17,7 +17,9 @@
 #include <mutex>
 #include <optional>
 #include <set>
+#include <stop_token>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "base/clock.h"
@@ -146,9 +148,9 @@ class Engine {
   };
   static Trials try_options(const Options& options, Way way);
 
-  Engine(Options options, std::string fuse_device, std::unique_ptr<cache::Cache> cache,
-         std::unique_ptr<DeviceFs> devices, std::vector<ProbeResult> probes, Way way,
-         Trials trials);
+  Engine(Options options, const Clock& clock, std::string fuse_device,
+         std::unique_ptr<cache::Cache> cache, std::unique_ptr<DeviceFs> devices,
+         std::vector<ProbeResult> probes, Way way, Trials trials);
 
   void serve_trees(const MountRecords& records);
   Result<void> serve_tree(const MountRecord& record);
@@ -169,10 +171,24 @@ class Engine {
   void pin_mounts(const MountRecords& records);
   void pin_only(const std::string& name, const std::vector<oci::Digest>& layers);
   void remember_mounts(const MountRecords& records);
+  struct ServedLayer {
+    std::string mount;  // its name
+    oci::Digest layer;
+    std::vector<std::string> loops;  // that read it for this mount
+
+    auto operator<=>(const ServedLayer&) const = default;
+  };
+  bool has_loops() const;
+  void tend_loops(const std::stop_token& stop);
+  std::vector<ServedLayer> complete_behind_loops() const;
+  Result<void> move_to_plain_file(const ServedLayer& served);
+  void record_as_plain(const ServedLayer& served);
   void remember(const std::string& name, const MountRecord& record);
+  void keep_record(const std::string& name, const MountRecord& record) const;
   Result<MountRecords> records() const;
 
   const Options options_;
+  const Clock& clock_;
   const std::vector<ProbeResult> probes_;
   const Way way_;
   const Trials trials_;
@@ -185,6 +201,7 @@ class Engine {
   std::map<std::string, MountRecord> mounted_;  // by name, for served_layers()
   // Of earlier workers, and not to be used: an earlier holder's, or of nobody knows what.
   std::set<std::string> unusable_;
+  std::jthread loops_tender_;  // last: it uses all of the above
 };
 
 }  // namespace runnel::engine

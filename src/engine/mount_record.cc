@@ -43,6 +43,29 @@ Result<void> read_served(const json::object& object, MountRecord& record) {
   return {};
 }
 
+bool is_loop(std::string_view name) {
+  constexpr std::string_view kPrefix = "loop";
+  constexpr size_t kMostDigits = 10;
+  if (!name.starts_with(kPrefix)) return false;
+  name.remove_prefix(kPrefix.size());
+  return !name.empty() && name.size() <= kMostDigits &&
+         name.find_first_not_of("0123456789") == name.npos;
+}
+
+// They become part of paths.
+Result<void> read_loops(const json::object& object, MountRecord& record) {
+  if (!object.contains("loops")) return {};
+  RUNNEL_TRY(const auto* list, list_in(object, "loops"));
+  for (const auto& each : *list) {
+    if (!each.is_string() || !is_loop(each.get_string()))
+      return fail(Code::kInvalid, "\"loops\" holds what is no loop device");
+    record.loops.emplace_back(each.get_string());
+  }
+  if (record.loops.size() == record.layers.size()) return {};
+  return fail(Code::kInvalid, "{} loop devices, {} layers", record.loops.size(),
+              record.layers.size());
+}
+
 Result<void> read_tree(const json::object& object, MountRecord& record) {
   if (!object.contains("tree")) return {};
   RUNNEL_TRY(record.tree, number_in(object, "tree"));
@@ -59,6 +82,8 @@ std::string to_json(const MountRecord& record) {
                       {"layers", to_list(record.layers)},
                       {"served", to_list(record.served)}};
   if (record.parallel_loops) object["parallel_loops"] = true;
+  if (!record.loops.empty())
+    object["loops"] = json::array(record.loops.begin(), record.loops.end());
   if (record.tree != 0) {
     object["tree"] = record.tree;
     object["metadata"] = record.metadata;
@@ -75,6 +100,7 @@ Result<MountRecord> parse_mount_record(Bytes bytes) {
   if (object.contains("parallel_loops")) {
     RUNNEL_TRY(record.parallel_loops, bool_in(object, "parallel_loops"));
   }
+  RUNNEL_DO(read_loops(object, record));
   RUNNEL_DO(read_tree(object, record));
   return record;
 }

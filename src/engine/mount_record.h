@@ -16,6 +16,7 @@ struct MountRecord {
   std::vector<oci::Digest> layers;
   std::vector<oci::Digest> served;  // of those, through the FUSE connection
   bool parallel_loops = false;      // those are read by loop devices that do not wait
+  std::vector<std::string> loops;   // of each layer ("loop7"); empty: there are none, or not known
   uint32_t tree = 0;                // its number, when it is a tree on the FUSE mount
   std::string metadata;             // a tree's
 

@@ -17,6 +17,7 @@ TEST(MountRecord, ReadsWhatItWrote) {
                            .layers = {kOne, kTwo},
                            .served = {kTwo},
                            .parallel_loops = true,
+                           .loops = {"loop0", "loop17"},
                            .tree = 7,
                            .metadata = "/var/lib/runnel/images/a/metadata.erofs"};
 
@@ -50,6 +51,12 @@ TEST(MountRecord, SaysWhatIsWrong) {
   EXPECT_EQ(error_of(with_layer(R"(, "tree": 1)")), "\"metadata\" is no text");
   EXPECT_EQ(error_of(with_layer(R"(, "served": [")" + kTwo.to_string() + "\"]")),
             kTwo.to_string() + " is served and no layer of it");
+  EXPECT_EQ(error_of(with_layer(R"(, "loops": ["loop1", "loop2"])")), "2 loop devices, 1 layers");
+  for (const auto* name :
+       {R"("sda")", R"("loop")", R"("loop1/../sda")", R"("loop12345678901")", "7"})
+    EXPECT_EQ(error_of(with_layer(std::string(R"(, "loops": [)") + name + "]")),
+              "\"loops\" holds what is no loop device")
+        << name;
 }
 
 }  // namespace

@@ -1,8 +1,6 @@
 #include "engine/mounter.h"
 
 #include <fcntl.h>
-#include <linux/loop.h>
-#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -12,22 +10,19 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <ranges>
 #include <string_view>
 #include <thread>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "engine/loop_device.h"
 #include "engine/side_process.h"
 
 namespace runnel::engine {
 
 namespace {
 
-constexpr int kLoopAttempts = 64;
-// What the kernel reads ahead in a file of such a mount: 128 KiB in sectors, as on a file. Left
-// alone it is up to 2560 KiB (Linux 6.18), and each page fault in a program fetches that much
-// around it: a start of node got 28 % of its image and not 18.
-constexpr unsigned long kReadAheadSectors = 256;
 constexpr auto kUnmountPause = std::chrono::milliseconds(20);
 
 // What became of it.
@@ -47,43 +42,6 @@ void set_step(Report& report, const char* step) {
 void read_log(int context, Report& report) {
   const ssize_t size = ::read(context, report.kernel, sizeof report.kernel - 1);
   if (size < 0) report.kernel[0] = '\0';
-}
-
-// Whether the kernel took the flag: where the file has no direct reads it drops it without a word.
-bool reads_directly(int loop) {
-  loop_info64 info{};
-  return ::ioctl(loop, LOOP_GET_STATUS64, &info) == 0 && (info.lo_flags & LO_FLAGS_DIRECT_IO) != 0;
-}
-
-// A read-only loop device over `path` that goes when the last user does; its path in `device`.
-int attach_loop(const char* path, bool direct, char* device, size_t size) {
-  const int file = ::open(path, O_RDONLY | O_CLOEXEC);
-  if (file < 0) return -1;
-  const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-  if (control < 0) return -1;
-  for (int attempt = 0; attempt < kLoopAttempts; ++attempt) {
-    const int number = ::ioctl(control, LOOP_CTL_GET_FREE);
-    if (number < 0) return -1;
-    std::snprintf(device, size, "/dev/loop%d", number);
-    const int loop = ::open(device, O_RDONLY | O_CLOEXEC);
-    if (loop < 0) return -1;
-    loop_config config{};
-    config.fd = static_cast<__u32>(file);
-    config.info.lo_flags = LO_FLAGS_READ_ONLY | LO_FLAGS_AUTOCLEAR;
-    if (direct) config.info.lo_flags |= LO_FLAGS_DIRECT_IO;
-    if (::ioctl(loop, LOOP_CONFIGURE, &config) == 0) {
-      if (direct && !reads_directly(loop)) {
-        errno = EOPNOTSUPP;
-        return -1;  // it goes with this process
-      }
-      return ::ioctl(loop, BLKRASET, kReadAheadSectors) == 0 ? loop : -1;
-    }
-    const int saved = errno;
-    ::close(loop);
-    errno = saved;
-    if (errno != EBUSY) return -1;  // EBUSY: another process took it first
-  }
-  return -1;
 }
 
 // A mount on its way: all that its process uses.
@@ -157,13 +115,26 @@ bool mount_there(Mounting& mounting) {
 
 }  // namespace
 
-Result<void> mount_image(const ImageMount& mount, Duration timeout) {
+namespace {
+
+// The first is the metadata's.
+std::vector<std::string> names_of_loops(const Mounting& mounting) {
+  std::vector<std::string> names;
+  if (mounting.mount.way != Way::kErofsLoop) return names;
+  for (const auto& path : mounting.loops | std::views::drop(1))
+    names.push_back(std::string(path.data()).substr(std::strlen("/dev/")));
+  return names;
+}
+
+}  // namespace
+
+Result<std::vector<std::string>> mount_image(const ImageMount& mount, Duration timeout) {
   const auto mounting =
       std::make_shared<Mounting>(Mounting{.mount = mount, .loops = {}, .report = {}});
   mounting->loops.resize(mount.devices.size() + 1);
   RUNNEL_TRY(const int mounted, run_beside("mount " + mount.target, timeout,
                                            [mounting] { return mount_there(*mounting) ? 1 : 0; }));
-  if (mounted == 1) return {};
+  if (mounted == 1) return names_of_loops(*mounting);
   const auto& report = mounting->report;
   std::string kernel = report.kernel;
   while (!kernel.empty() && kernel.back() == '\n') kernel.pop_back();

@@ -34,10 +34,11 @@ struct ImageMount {
   bool direct_io = false;
 };
 
-// Mounts read-only and without device nodes; set-user-ID programs keep their meaning. kUnavailable
-// when it takes longer than `timeout`; the mount may then still appear. The message has what the
-// kernel said.
-Result<void> mount_image(const ImageMount& mount, Duration timeout);
+// Mounts read-only and without device nodes; set-user-ID programs keep their meaning. Returns, for
+// kErofsLoop, the names of the devices' loop devices ("loop7") in their order, else none.
+// kUnavailable when it takes longer than `timeout`; the mount may then still appear. The message
+// has what the kernel said.
+Result<std::vector<std::string>> mount_image(const ImageMount& mount, Duration timeout);
 
 // What a container had open is closed a moment after it has ended.
 enum class WhenBusy : uint8_t { kTryAgain, kAnswer };

@@ -17,7 +17,7 @@ import pytest
 from fault_report import Entry
 from liar import Liar
 from readers import Evictor, Readers, device_names
-from runnel_env import Lab, Pushed, Streaming, all_engines
+from runnel_env import STAYS_SERVED, Lab, Pushed, Streaming, all_engines
 from sandbox import daemons, images, services
 
 # Where a worker is killed; see src/cache/fault.h.
@@ -62,6 +62,13 @@ def layer_blob(reference: str) -> dict:
     return [blob for blob in artifact["layers"] if blob["mediaType"] == LAYER][-1]
 
 
+def set_faults(file: Path, faults: str) -> None:
+    """Besides them, that what is mounted stays served."""
+    unfinished = file.with_suffix(".new")
+    unfinished.write_text(",".join(filter(None, [STAYS_SERVED, faults])))
+    unfinished.replace(file)
+
+
 @dataclass
 class Scene:
     """A node behind a liar, with the image pulled and its snapshot mounted at `root`."""
@@ -79,9 +86,7 @@ class Scene:
     def inject(self, faults: str) -> None:
         """For the worker that runs, and for those after it until one has died of it; see
         src/cache/fault.h. "" for none."""
-        unfinished = self.fault_file.with_suffix(".new")
-        unfinished.write_text(faults)
-        unfinished.replace(self.fault_file)
+        set_faults(self.fault_file, faults)
 
     @contextmanager
     def readers(self, *groups: str, evict: bool = True, **options):
@@ -131,6 +136,7 @@ def scene(lab: Lab, pushed: Pushed, engine: str, entry: Entry, seed: int = 1,
     repository = pushed.reference.partition("/")[2]
     with Liar(lab.registry.host, seed=seed) as liar:
         fault_file = lab.directory("faults") / "faults"
+        set_faults(fault_file, "")
         side = Streaming(lab, engine, registry=liar.host, root=root, background_fill=background_fill,
                          more_arguments=("--read-timeout", str(read_timeout)),
                          env={"RUNNEL_FAULT": f"@{fault_file}"})

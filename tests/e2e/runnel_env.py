@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +89,11 @@ class Lab:
         return self._trees[chain_id]
 
 
+# For a node whose mounts over loop devices are to be served however much of them is here: what it moves
+# to plain files no test of its workers has a hold on any more.
+STAYS_SERVED = "move-loops:EIO"
+
+
 class Streaming:
     """A node, and a containerd that uses it: mirror for the registry, snapshotter `runnel`."""
 
@@ -126,6 +133,18 @@ class Streaming:
         self.wait_for_another_worker(worker)
         return worker
 
+    @contextmanager
+    def stopped_node(self) -> Iterator[None]:
+        """The node does nothing at all: neither its holder nor its worker."""
+        processes = [self.node.daemon.pid, self.node.running_worker()]
+        for process in processes:
+            os.kill(process, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for process in reversed(processes):
+                os.kill(process, signal.SIGCONT)
+
     def wait_for_another_worker(self, than: int, seconds: float = 60) -> int:
         return self.node.running_worker(than, seconds)
 
@@ -160,6 +179,10 @@ class Streaming:
             return found.get("reason") != "Preparing"
         daemons.wait_until(decided, 60, f"the node's verdict about {reference}")
         return found
+
+    def mounted_as(self, reference: str) -> set[str]:
+        """How the image's layers are mounted: "served", "plain"."""
+        return {layer["mounted"] for layer in self.image_status(reference)["layers"]}
 
     def reason_now(self, reference: str) -> str:
         """Without waiting for a verdict; empty when the image is not known."""

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import known_files
@@ -17,27 +13,11 @@ from sandbox.containerd import drop_page_cache, run
 FILES = 60
 
 
-@contextmanager
-def stopped(side: Streaming) -> Iterator[None]:
-    """The node does nothing at all: neither its holder nor its worker."""
-    processes = [side.node.daemon.pid, side.node.running_worker()]
-    for process in processes:
-        os.kill(process, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        for process in reversed(processes):
-            os.kill(process, signal.SIGCONT)
-
-
-def mounted_as(side: Streaming, reference: str) -> set[str]:
-    return {layer["mounted"] for layer in side.image_status(reference)["layers"]}
-
-
 def pull_plain(side: Streaming, reference: str) -> None:
     """Pulls it twice: after the first time every layer is complete."""
     side.pull(reference)
-    assert mounted_as(side, reference) == {"served"}
+    if side.node.engine != "erofs-loop":  # which may have moved to plain files already
+        assert side.mounted_as(reference) == {"served"}
     daemons.wait_until(lambda: all(layer["complete"] for layer in side.image_status(reference)["layers"]),
                        60, "every layer is complete")
     side.containerd.remove_image(reference)
@@ -45,7 +25,7 @@ def pull_plain(side: Streaming, reference: str) -> None:
     side.node.stop()
     side.start()
     side.pull(reference)
-    assert mounted_as(side, reference) == {"plain"}
+    assert side.mounted_as(reference) == {"plain"}
 
 
 def test_a_mount_of_complete_layers_is_read_although_the_node_is_stopped(lab, engine, fresh_streaming):
@@ -58,7 +38,7 @@ def test_a_mount_of_complete_layers_is_read_although_the_node_is_stopped(lab, en
 
     with side.containerd.view(pushed.image.chain_ids[-1]) as root:
         drop_page_cache()
-        with stopped(side):
+        with side.stopped_node():
             for number in range(FILES):
                 assert (root / known_files.name(number)).read_bytes() == known_files.content(number)
 
@@ -123,7 +103,7 @@ def test_an_image_of_served_and_of_complete_layers_is_read_through_the_page_cach
 
     side.pull(mixed.reference)
 
-    assert mounted_as(side, mixed.reference) == {"served", "plain"}
+    assert side.mounted_as(mixed.reference) == {"served", "plain"}
     assert options_of_mounts(side) == [False, False]
 
 

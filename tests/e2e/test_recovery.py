@@ -18,6 +18,7 @@ import pytest
 
 from cgroups import Group
 from hashing_readers import FILES, Readers, kill_worker, push
+from runnel_env import STAYS_SERVED
 from sandbox import daemons, scratch, services
 from sandbox.containerd import drop_page_cache
 
@@ -38,7 +39,7 @@ def pushed(lab):
     pytest.param("erofs-file", "shared-memory"),
     pytest.param("erofs-loop", "resend")])
 def test_killing_workers_costs_no_byte(fresh_streaming, pushed, engine, recovery):
-    side = fresh_streaming(engine, more_arguments=("--recovery", recovery))
+    side = fresh_streaming(engine, more_arguments=("--recovery", recovery), env={"RUNNEL_FAULT": STAYS_SERVED})
     assert side.node.status()["recovery"] == recovery
     side.pull(pushed.reference)
     pace = random.Random(5)
@@ -132,7 +133,7 @@ def test_calls_wait_while_a_worker_restarts(fresh_streaming, engine, pushed):
 
 
 def test_a_new_version_takes_over_under_readers(fresh_streaming, engine, pushed, own_program):
-    side = fresh_streaming(engine)
+    side = fresh_streaming(engine, env={"RUNNEL_FAULT": STAYS_SERVED})
     side.pull(pushed.reference)
     holder = side.node.daemon.pid
     descriptors = {len(os.listdir(f"/proc/{holder}/fd"))}
@@ -245,7 +246,7 @@ def test_a_stop_that_comes_in_the_middle_of_a_reload_is_the_new_versions(fresh_s
 
 def test_a_worker_that_somebody_tells_to_end_is_replaced(fresh_streaming, engine, pushed):
     """Who means the node, or ends what has much memory, before the kernel does."""
-    side = fresh_streaming(engine)
+    side = fresh_streaming(engine, env={"RUNNEL_FAULT": STAYS_SERVED})
     side.pull(pushed.reference)
     holder = side.node.daemon.pid
     kill_worker(side.node)  # so that no start counts as the first one, which may fail for good

@@ -39,10 +39,6 @@ def mounts_of(side) -> list[str]:
             if mount.point.startswith(str(side.node.root) + "/mounts/")]
 
 
-def mounted_as(side, pushed) -> set[str]:
-    return {layer["mounted"] for layer in side.image_status(pushed.reference)["layers"]}
-
-
 def metric(side, name: str) -> int:
     with urllib.request.urlopen(f"http://{side.node.status()['metrics']}/metrics", timeout=30) as answer:
         found = re.search(rf"^{re.escape(name)} (\S+)$", answer.read().decode(), re.MULTILINE)
@@ -219,12 +215,12 @@ def test_a_mount_is_used_again_until_it_can_do_without_the_node(fresh_streaming,
     side.pull(pushed.reference)
     with side.containerd.view(pushed.image.chain_ids[-1]) as root:
         assert (root / "d/f").read_bytes() == CONTENT
-        assert mounted_as(side, pushed) == {"served"}
+        assert side.mounted_as(pushed.reference) == {"served"}
 
     def mounted_anew() -> bool:
         read(side, pushed)  # all of it, so that it becomes complete: the background fill is off
-        return mounted_as(side, pushed) == {"plain"}
+        return side.mounted_as(pushed.reference) == {"plain"}
     wait_until(mounted_anew, 30, "a plain mount takes its place")
 
     read(side, pushed)
-    assert mounted_as(side, pushed) == {"plain"}
+    assert side.mounted_as(pushed.reference) == {"plain"}

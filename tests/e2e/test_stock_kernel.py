@@ -1,7 +1,8 @@
 """Debian 12's own kernel, 6.1: no re-sending of FUSE requests, no EROFS on files.
 
 Booted under qemu, all in one guest: registry, node, containerd, a container that hashes its files
-while workers are killed. First without the EROFS module, so that the complete FUSE file system has
+while workers are killed, and, over loop devices, while the node is stopped and all of the image is
+here. First without the EROFS module, so that the complete FUSE file system has
 to serve, then with it.
 """
 
@@ -122,3 +123,4 @@ def test_debians_kernel_streams_and_survives_the_workers_death(lab, runnel):
         assert run["reason"] == "Streaming", tail
         assert (run["kills"], run["bad"], run["left"]) == ("8", "0", "0"), tail
         assert int(run["rounds"]) > 0
+        assert ("moved" in run) == (run["engine"] == "erofs-loop"), tail

@@ -51,6 +51,8 @@ void mount(Bytes bytes) {
   RUNNEL_CHECK(record->tree < engine::kMaxTreeNumber);
   for (const auto& digest : record->served)
     RUNNEL_CHECK(std::ranges::find(record->layers, digest) != record->layers.end());
+  RUNNEL_CHECK(record->loops.empty() || record->loops.size() == record->layers.size());
+  for (const auto& loop : record->loops) RUNNEL_CHECK(loop.find('/') == loop.npos);
   RUNNEL_CHECK(engine::parse_mount_record(as_bytes(to_json(*record))) == *record);
 }
 
