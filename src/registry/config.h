@@ -15,7 +15,7 @@
 #include "registry/soft_delete_policy.h"
 #include "registry/teleport.h"
 #include "registry/warnings.h"
-#include "registry/webhooks.h"
+#include "registry/webhook_config.h"
 
 namespace runnel::registry {
 

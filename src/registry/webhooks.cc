@@ -26,13 +26,6 @@ std::map<std::string, std::unique_ptr<net::Client>> clients_for(const Webhooks& 
   return made;
 }
 
-constexpr std::string_view kKind = "webhook-event";
-constexpr size_t kPage = 100;
-constexpr Duration kFirstPause = std::chrono::seconds(1);
-constexpr Duration kLongestPause = std::chrono::minutes(1);
-constexpr Duration kAnswerTime = std::chrono::seconds(10);
-// Who does not take an event for so long does not want it.
-constexpr auto kKeptFor = std::chrono::days(1);
 constexpr std::string_view kRestore = "/runnel/v1/_soft-delete/";
 constexpr std::string_view kRepositories = "/acr/v1/";
 
@@ -84,14 +77,29 @@ struct WebhookSender::Event {
 };
 
 WebhookSender::WebhookSender(const Webhooks& webhooks, meta::MetadataStore& metadata,
-                             const Clock& clock)
-    : webhooks_(webhooks),
-      metadata_(metadata),
-      clock_(clock),
-      clients_(clients_for(webhooks)),
-      thread_([this](const std::stop_token& stop) { run(stop); }) {}
+                             const Clock& clock, const WebhookPace& pace)
+    : webhooks_(webhooks), clock_(clock), events_(metadata), clients_(clients_for(webhooks)) {
+  for (const auto& [name, webhook] : webhooks) {
+    auto& client = *clients_.at(webhook.ca);
+    deliveries_.emplace(
+        name, std::make_unique<WebhookDelivery>(name, webhook, client, events_, clock, pace));
+  }
+  tidying_ = std::jthread([this](const std::stop_token& stop) { tidy(stop); });
+}
 
-WebhookSender::~WebhookSender() = default;
+WebhookSender::~WebhookSender() {
+  tidying_.request_stop();
+  for (const auto& [name, delivery] : deliveries_) delivery->request_stop();
+}
+
+void WebhookSender::tidy(const std::stop_token& stop) {
+  std::vector<std::string> names;
+  for (const auto& [name, webhook] : webhooks_) names.push_back(name);
+  // The next start tries again.
+  if (const auto tidied = events_.tidy(names, stop); !tidied)
+    log::warning("events of webhooks: {}", tidied.error().message);
+  for (const auto& [name, delivery] : deliveries_) delivery->wake();
+}
 
 // The wall clock's time, which is what events are given up by, or more: none is used twice.
 uint64_t WebhookSender::next_number() {
@@ -135,83 +143,12 @@ void WebhookSender::keep(std::string_view principal, Event told) {
   for (const auto& [name, webhook] : webhooks_) {
     if (!is_wanted(webhook, repository)) continue;
     // In the order of time; the secret part keeps two processes apart.
-    const auto id = fmt::format("{:020}-{}", next_number(), access::make_secret().substr(0, 12));
-    json::object document;
-    document["webhook"] = name;
+    const auto id = webhook_event_id(next_number(), access::make_secret().substr(0, 12));
     event["id"] = id;
-    document["event"] = event;
-    const auto kept = metadata_.put_document(kKind, id, json::serialize(document), 0);
+    const auto kept = events_.put(name, {.id = id, .body = json::serialize(event)});
     if (!kept) log::error("an event for webhook {} is lost: {}", name, kept.error().message);
+    deliveries_.at(name)->wake();
   }
-  const std::lock_guard lock(mutex_);
-  news_ = true;
-  wake_.notify_all();
-}
-
-void WebhookSender::run(const std::stop_token& stop) {
-  auto pause = kFirstPause;
-  while (!stop.stop_requested()) {
-    const auto failed = send_due(stop);
-    std::unique_lock lock(mutex_);
-    if (failed > 0) {
-      news_ = false;
-      wake_.wait_for(lock, stop, pause, [] { return false; });
-      pause = std::min(pause * 2, kLongestPause);
-    } else {
-      pause = kFirstPause;
-      // Now and then also without news: another process may have died with events of its own.
-      wake_.wait_for(lock, stop, kLongestPause, [this] { return news_; });
-      news_ = false;
-    }
-  }
-}
-
-size_t WebhookSender::send_due(const std::stop_token& stop) {
-  size_t failed = 0;
-  std::string after;
-  while (!stop.stop_requested()) {
-    const auto page = metadata_.documents(kKind, after, kPage);
-    if (!page) return failed + 1;
-    for (const auto& event : *page) {
-      if (stop.stop_requested()) return failed;
-      after = event.name;
-      if (!send(event)) {
-        ++failed;
-        continue;
-      }
-      const auto gone = metadata_.delete_document(kKind, event.name);
-      if (!gone) log::warning("webhook event {}: {}", event.name, gone.error().message);
-    }
-    if (page->size() < kPage) return failed;
-  }
-  return failed;
-}
-
-// True when it need not be sent again.
-bool WebhookSender::send(const meta::Document& event) {
-  json::error_code unreadable;
-  const auto document = json::parse(event.body, unreadable);
-  if (unreadable || !document.is_object()) return true;
-  const auto* name = document.get_object().if_contains("webhook");
-  const auto* body = document.get_object().if_contains("event");
-  if (name == nullptr || !name->is_string() || body == nullptr) return true;
-  const auto found = webhooks_.find(std::string(name->get_string()));
-  if (found == webhooks_.end()) return true;  // the configuration does not have it any more
-  net::ClientRequest request("POST", found->second.url);
-  request.headers.add("Content-Type", "application/json");
-  if (!found->second.authorization.empty())
-    request.origin_headers.add("Authorization", found->second.authorization);
-  request.body = json::serialize(*body);
-  request.max_redirects = 0;
-  request.connect_timeout = request.stall_timeout = request.total_timeout = kAnswerTime;
-  const auto answer = clients_.at(found->second.ca)->fetch(std::move(request), 1 << 20);
-  if (answer && answer->head.status >= 200 && answer->head.status < 300) return true;
-  const auto why = answer ? fmt::format("status {}", answer->head.status) : answer.error().message;
-  const auto born = WallTime(std::chrono::nanoseconds(std::stoull(event.name.substr(0, 20))));
-  const bool given_up = clock_.wall() > born + kKeptFor;
-  log::warning("webhook {}: event {} was not taken: {}{}", found->first, event.name, why,
-               given_up ? "; it is given up" : "");
-  return given_up;
 }
 
 }  // namespace runnel::registry

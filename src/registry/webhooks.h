@@ -1,15 +1,13 @@
 // Tells other services, over HTTP, what was pushed, deleted and restored.
 //
 // An event is a document of the metadata store from before its request is answered until its
-// receiver said 2xx, so a restart loses none. A receiver may get an event twice (its id says so),
-// and in another order than they happened when it failed in between.
+// receiver said 2xx (webhook_events.h), so a restart loses none. A receiver may get an event twice
+// (its id says so). Each receiver has a thread (webhook_delivery.h): none waits for another one.
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -19,23 +17,19 @@
 #include "meta/operation_queue.h"
 #include "net/client.h"
 #include "net/server.h"
+#include "registry/webhook_config.h"
+#include "registry/webhook_delivery.h"
+#include "registry/webhook_events.h"
 
 namespace runnel::registry {
-
-struct WebhookConfig {
-  std::string url;
-  std::vector<std::string> repositories = {"*"};
-  std::string authorization;  // the header's value; "": none
-  std::string
-      ca;  // path of a PEM file that vouches for the receiver, besides the system's; "": none
-};
-using Webhooks = std::map<std::string, WebhookConfig>;
 
 // Any thread may call any method; remember() blocks.
 class WebhookSender {
  public:
   // The references must outlive it.
-  WebhookSender(const Webhooks& webhooks, meta::MetadataStore& metadata, const Clock& clock);
+  WebhookSender(const Webhooks& webhooks, meta::MetadataStore& metadata, const Clock& clock,
+                const WebhookPace& pace = {});
+  // Waits for the answers that are under way.
   ~WebhookSender();
 
   // Keeps an event for every receiver that wants it, if the answered request was one.
@@ -48,20 +42,16 @@ class WebhookSender {
   struct Event;
   void keep(std::string_view principal, Event event);
   uint64_t next_number();
-  void run(const std::stop_token& stop);
-  // How many could not be sent.
-  size_t send_due(const std::stop_token& stop);
-  bool send(const meta::Document& event);
+  void tidy(const std::stop_token& stop);
 
   const Webhooks& webhooks_;
-  meta::MetadataStore& metadata_;
   const Clock& clock_;
+  WebhookEvents events_;
   std::map<std::string, std::unique_ptr<net::Client>> clients_;  // by WebhookConfig::ca
   std::atomic<uint64_t> last_ = 0;                               // event's number
-  std::mutex mutex_;
-  std::condition_variable_any wake_;
-  bool news_ = true;  // what a process before this one left
-  std::jthread thread_;
+  // Last: their threads use all of the above.
+  std::map<std::string, std::unique_ptr<WebhookDelivery>, std::less<>> deliveries_;
+  std::jthread tidying_;  // once
 };
 
 }  // namespace runnel::registry
