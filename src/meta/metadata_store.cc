@@ -1,5 +1,7 @@
 #include "meta/metadata_store.h"
 
+#include "meta/stored_digest.h"
+
 namespace runnel::meta {
 
 Result<std::vector<Referrer>> MetadataStore::referrers(std::string_view repository,
@@ -9,10 +11,8 @@ Result<std::vector<Referrer>> MetadataStore::referrers(std::string_view reposito
   std::vector<Referrer> found;
   if (limit == 0) return found;
   const auto keep = [&](const VisitedReferrer& each) -> Result<bool> {
-    auto digest = oci::Digest::parse(each.digest);
-    // It was checked on its way in; one that is wrong now is a damaged file.
-    if (!digest) return fail(Code::kUnavailable, "metadata: damaged: {}", digest.error().message);
-    found.push_back({each.position, *std::move(digest), std::string(each.descriptor)});
+    RUNNEL_TRY(auto digest, stored_digest(each.digest));
+    found.push_back({each.position, std::move(digest), std::string(each.descriptor)});
     return found.size() < limit;
   };
   RUNNEL_DO(visit_referrers(repository, subject, types, before, keep));

@@ -4,6 +4,7 @@
 // manifest, and a trigger notes the blobs of links that went.
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
+#include "meta/stored_digest.h"
 #include "meta/stored_time.h"
 
 namespace runnel::meta {
@@ -60,7 +61,7 @@ Result<std::vector<oci::Digest>> SqliteStore::unlinked_blobs(const oci::Digest& 
   while (true) {
     RUNNEL_TRY(const bool more, rows.next());
     if (!more) return found;
-    RUNNEL_TRY(auto digest, oci::Digest::parse(rows.text(0)));
+    RUNNEL_TRY(auto digest, stored_digest(rows.text(0)));
     found.push_back(std::move(digest));
   }
 }

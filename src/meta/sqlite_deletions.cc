@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
+#include "meta/stored_digest.h"
 #include "meta/stored_time.h"
 #include "oci/media_types.h"
 
@@ -31,7 +32,7 @@ Result<Deletion> deletion_of(const Query& row) {
   found.kind = static_cast<Deletion::Kind>(row.integer(1));
   found.repository = row.text(2);
   if (!row.text(3).empty()) {
-    RUNNEL_TRY(found.digest, oci::Digest::parse(row.text(3)));
+    RUNNEL_TRY(found.digest, stored_digest(row.text(3)));
   }
   found.deleted = from_milliseconds(row.integer(4));
   return found;

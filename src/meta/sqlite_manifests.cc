@@ -3,6 +3,7 @@
 
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
+#include "meta/stored_digest.h"
 
 namespace runnel::meta {
 
@@ -32,13 +33,6 @@ constexpr const char* kManifestByTag =
 std::string_view text_of(const ManifestName& name) {
   if (const auto* digest = std::get_if<oci::Digest>(&name)) return digest->to_string();
   return std::get<std::string>(name);
-}
-
-// Digests were checked on their way in; one that is wrong now is a damaged file.
-Result<oci::Digest> stored_digest(std::string_view text) {
-  auto digest = oci::Digest::parse(text);
-  if (digest) return digest;
-  return fail(Code::kUnavailable, "metadata: damaged: {}", digest.error().message);
 }
 
 Result<ManifestInfo> info_of(const Query& row) {

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "meta/sqlite_schema.h"
+#include "meta/stored_digest.h"
 #include "meta/stored_time.h"
 
 namespace runnel::meta {
@@ -16,7 +17,7 @@ namespace runnel::meta {
 namespace {
 
 Result<Operation> operation_of(const Query& row) {
-  RUNNEL_TRY(auto digest, oci::Digest::parse(row.text(3)));
+  RUNNEL_TRY(auto digest, stored_digest(row.text(3)));
   return Operation{.position = row.integer(0),
                    .id = std::string(row.text(1)),
                    .repository = std::string(row.text(2)),
@@ -84,7 +85,8 @@ Result<Enqueued> SqliteOperations::enqueue(const NewOperation& wanted) {
              first_of(connection_->query("SELECT " RUNNEL_OPERATION_COLUMNS
                                          "WHERE repository = ? AND digest = ? AND status < 2",
                                          {wanted.repository, digest})));
-  RUNNEL_CHECK(found);
+  if (!found)
+    return fail(Code::kUnavailable, "metadata: damaged: an operation that was made is not there");
   RUNNEL_DO(transaction.commit());
   return Enqueued{.operation = *std::move(found), .joined = made == 0};
 }

@@ -77,6 +77,30 @@ TEST(SqliteOperationsFile, IsTheMetadatasOwn) {
   EXPECT_EQ(SqliteOperations::open(path, clock).value()->operations({}, 100, 10)->size(), 1u);
 }
 
+// A damaged database costs an answer, not the process.
+TEST(SqliteOperationsFile, SaysThatItIsDamaged) {
+  const test::TempDir directory;
+  const test::FakeClock clock;
+  const auto path = directory.path() + "/metadata.sqlite";
+  const auto queue = SqliteOperations::open(path, clock).value();
+  const NewOperation wanted{.repository = "a", .digest = oci::Digest::of(as_bytes("x"))};
+  const auto connection = Connection::open(path, Connection::Durability::kEveryCommit).value();
+  const auto code = [](const auto& answer) {
+    return answer ? Code::kInvalid : answer.error().code;
+  };
+
+  ASSERT_TRUE(
+      connection->script("CREATE TRIGGER loses AFTER INSERT ON operations "
+                         "BEGIN DELETE FROM operations; END"));
+  EXPECT_EQ(code(queue->enqueue(wanted)), Code::kUnavailable);
+  ASSERT_TRUE(connection->script("DROP TRIGGER loses"));
+
+  ASSERT_TRUE(queue->enqueue(wanted));
+  ASSERT_TRUE(connection->script("UPDATE operations SET digest = 'sha256:0'"));
+  EXPECT_EQ(code(queue->claim("owner", std::chrono::seconds(1))), Code::kUnavailable);
+  EXPECT_EQ(code(queue->operations({}, 100, 10)), Code::kUnavailable);
+}
+
 TEST(OperationIds, AreUuidsThatDiffer) {
   std::set<std::string> ids;
   for (int i = 0; i < 100; ++i) {

@@ -116,7 +116,9 @@ Result<int64_t> SqliteStore::make_repository(std::string_view name) {
                           {name, now()}));
   RUNNEL_TRY(auto rows, writer_->query("SELECT id FROM repositories WHERE name = ?", {name}));
   RUNNEL_TRY(const bool found, rows.next());
-  RUNNEL_CHECK(found);
+  if (!found)
+    return fail(Code::kUnavailable, "metadata: damaged: repository {} was made and is not there",
+                name);
   return rows.integer(0);
 }
 

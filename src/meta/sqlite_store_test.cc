@@ -170,6 +170,21 @@ TEST_F(SqliteFile, EndsWhatAnotherProcessBeganToForget) {
   EXPECT_TRUE(store->linked_blobs({}, 100)->empty());
 }
 
+TEST_F(SqliteFile, SaysThatItIsDamaged) {
+  const auto store = open().value();
+  const auto digest = oci::Digest::of(as_bytes("blob"));
+  const auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();
+  ASSERT_TRUE(
+      connection->script("CREATE TRIGGER loses AFTER INSERT ON repositories "
+                         "BEGIN DELETE FROM repositories; END"));
+  EXPECT_EQ(store->link_blob("a", digest, 1).error().code, Code::kUnavailable);
+  ASSERT_TRUE(connection->script("DROP TRIGGER loses"));
+
+  ASSERT_TRUE(store->link_blob("a", digest, 1));
+  ASSERT_TRUE(connection->script("UPDATE blob_links SET digest = 'sha256:0'"));
+  EXPECT_EQ(store->linked_blobs({}, 10).error().code, Code::kUnavailable);
+}
+
 TEST_F(SqliteFile, OfANewerProgramIsRefused) {
   ASSERT_TRUE(open());
   auto connection = Connection::open(path_, Connection::Durability::kEveryCommit).value();

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "meta/sqlite_reader.h"
 #include "meta/sqlite_store.h"
+#include "meta/stored_digest.h"
 
 namespace runnel::meta {
 
@@ -50,7 +51,7 @@ Result<std::vector<LinkedBlob>> SqliteStore::linked_blobs(const oci::Digest& aft
   while (true) {
     RUNNEL_TRY(const bool more, rows.next());
     if (!more) return found;
-    RUNNEL_TRY(auto digest, oci::Digest::parse(rows.text(0)));
+    RUNNEL_TRY(auto digest, stored_digest(rows.text(0)));
     found.push_back({std::move(digest), static_cast<uint64_t>(rows.integer(1)),
                      static_cast<uint64_t>(rows.integer(2))});
   }
@@ -71,7 +72,7 @@ Result<std::vector<PlacedManifest>> SqliteStore::all_manifests(int64_t after, si
     PlacedManifest each;
     each.position = rows.integer(0);
     each.repository = rows.text(1);
-    RUNNEL_TRY(each.stored.info.digest, oci::Digest::parse(rows.text(2)));
+    RUNNEL_TRY(each.stored.info.digest, stored_digest(rows.text(2)));
     each.stored.info.media_type = rows.text(3);
     each.stored.info.size = static_cast<uint64_t>(rows.integer(4));
     each.stored.bytes = rows.text(5);
