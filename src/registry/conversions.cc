@@ -40,7 +40,16 @@ constexpr size_t kForgetAtOnce = 1000;
 class Conversions::Hold {
  public:
   Hold(Conversions& conversions, Claim claim, const std::stop_token& stop)
-      : conversions_(conversions), claim_(std::move(claim)), stop_(stop) {}
+      : conversions_(conversions), claim_(std::move(claim)), stop_(stop) {
+    const std::lock_guard lock(conversions_.mutex_);
+    conversions_.running_.emplace(claim_.operation, false);
+  }
+  ~Hold() {
+    const std::lock_guard lock(conversions_.mutex_);
+    conversions_.running_.erase(claim_.operation);
+  }
+  Hold(const Hold&) = delete;
+  Hold& operator=(const Hold&) = delete;
 
   void progress(unsigned percent) { percent_ = std::max(percent_, percent); }
 
@@ -114,10 +123,10 @@ Result<CancelOutcome> Conversions::cancel(const std::string& id) {
   if (outcome != CancelOutcome::kCanceled) return outcome;
   RUNNEL_TRY(const auto canceled, queue_.operation(id));
   if (!canceled) return outcome;
-  if (canceled->started != WallTime()) {
+  {
     // A runner here need not wait until it looks into the database.
     const std::lock_guard lock(mutex_);
-    canceled_.insert(id);
+    if (const auto running = running_.find(id); running != running_.end()) running->second = true;
   }
   release_tags(*canceled);
   return outcome;
@@ -125,7 +134,8 @@ Result<CancelOutcome> Conversions::cancel(const std::string& id) {
 
 bool Conversions::is_canceled(const std::string& id) {
   const std::lock_guard lock(mutex_);
-  return canceled_.contains(id);
+  const auto running = running_.find(id);
+  return running != running_.end() && running->second;
 }
 
 Result<Conversions::PushPlan> Conversions::plan_push(const std::string& repository,
@@ -263,8 +273,6 @@ void Conversions::work(const Operation& operation, const std::string& owner,
     }
     log::info("conversion {} of {}@{} was given up", operation.id, operation.repository,
               operation.digest);
-    const std::lock_guard lock(mutex_);
-    canceled_.erase(operation.id);
     return;
   }
   end(operation, claim, outcome, stop);

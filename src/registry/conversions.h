@@ -8,8 +8,8 @@
 #include <atomic>
 #include <condition_variable>
 #include <functional>
+#include <map>
 #include <mutex>
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,7 +79,8 @@ class Conversions {
   std::mutex mutex_;
   std::condition_variable_any wake_;
   uint64_t news_ = 0;
-  std::set<std::string, std::less<>> canceled_;  // here, while they run
+  // What runs here, and whether somebody canceled it here since.
+  std::map<std::string, bool, std::less<>> running_;
 
   std::atomic<uint64_t> succeeded_ = 0;
   std::atomic<uint64_t> failed_ = 0;
