@@ -63,12 +63,14 @@ struct DocumentName {
   bool operator==(const DocumentName&) const = default;
 };
 
-// All documents of a kind whose names begin with this, which is not empty.
-struct DocumentPrefix {
+// All documents of a kind whose names begin with the prefix, which is not empty, and end with the
+// suffix behind that.
+struct DocumentPattern {
   std::string kind;
   std::string prefix;
+  std::string suffix = {};
 
-  bool operator==(const DocumentPrefix&) const = default;
+  bool operator==(const DocumentPattern&) const = default;
 };
 
 struct NewDocument {
@@ -92,7 +94,7 @@ struct NewManifest {
   std::vector<std::string> tags;
   Undo undo = Undo::kNever;  // of what a tag pointed to that now points here
   // Documents that are deleted with it, if there are any, and then such as are made, or made anew.
-  std::vector<DocumentPrefix> replaces;
+  std::vector<DocumentPattern> replaces;
   std::vector<NewDocument> documents;
 };
 
@@ -111,7 +113,7 @@ struct TagMove {
   // What it pointed to when somebody looked; empty: there was no such tag.
   std::optional<oci::Digest> from;
   // What stands for tags that wait for it (WaitingTag) and are not to come any more.
-  std::vector<DocumentPrefix> waiting;
+  std::vector<DocumentPattern> waiting;
 };
 
 struct PutManifestOutcome {
@@ -247,19 +249,27 @@ class MetadataStore {
   // repository.
   virtual Result<std::vector<ListedManifest>> manifests(std::string_view repository,
                                                         const oci::Digest& after, size_t limit) = 0;
-  // With all its tags and its streaming artifacts. False when there was none.
+  // With all its tags and its streaming artifacts, and with the documents that stand for what waits
+  // for it (WaitingTag), which do not come back. False, and nothing changed, when there was none.
   virtual Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
-                                       Undo undo) = 0;
+                                       Undo undo, const std::vector<DocumentPattern>& waiting) = 0;
+  Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest, Undo undo) {
+    return delete_manifest(repository, digest, undo, {});
+  }
   // What delete_manifest would take now: digests and tags, as texts.
   virtual Result<std::vector<std::string>> taken_with(std::string_view repository,
                                                       const oci::Digest& digest) = 0;
   // With the documents that stand for what waits for it (WaitingTag), which do not come back.
   // False, and nothing changed, when there was neither.
   virtual Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo,
-                                  const std::vector<DocumentPrefix>& waiting) = 0;
-  // With everything in it. With kNever, forgetting it goes on when this fails half-way, at the next
-  // forget_deletions().
-  virtual Result<bool> delete_repository(std::string_view name, Undo undo) = 0;
+                                  const std::vector<DocumentPattern>& waiting) = 0;
+  // With everything in it, and what waits as above. With kNever it is begun to be forgotten, as
+  // forget() does.
+  virtual Result<bool> delete_repository(std::string_view name, Undo undo,
+                                         const std::vector<DocumentPattern>& waiting) = 0;
+  Result<bool> delete_repository(std::string_view name, Undo undo) {
+    return delete_repository(name, undo, {});
+  }
 
   // What was deleted and can come back: newest first, those before `before` (the maximum for the
   // first page), of this repository or, when it is empty, of all.

@@ -98,7 +98,7 @@ Result<void> SqliteStore::take_tags(int64_t deletion) {
 }
 
 Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci::Digest& digest,
-                                          Undo undo) {
+                                          Undo undo, const std::vector<DocumentPattern>& waiting) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const auto repository_id, live_repository(repository));
@@ -121,6 +121,7 @@ Result<bool> SqliteStore::delete_manifest(std::string_view repository, const oci
                    {id, *repository_id, digest.to_string(), oci::kStreamingArtifactHere,
                     oci::kStreamingArtifactElsewhere}));
   RUNNEL_DO(take_tags(id));
+  RUNNEL_DO(remove_documents(waiting));
   if (undo == Undo::kNever) RUNNEL_DO(forget_within(id));
   RUNNEL_DO(transaction.commit());
   return true;
@@ -173,7 +174,7 @@ Result<int64_t> SqliteStore::target_of(int64_t repository, std::string_view tag)
 }
 
 Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_view tag, Undo undo,
-                                     const std::vector<DocumentPrefix>& waiting) {
+                                     const std::vector<DocumentPattern>& waiting) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const auto repository_id, live_repository(repository));
@@ -194,13 +195,15 @@ Result<bool> SqliteStore::delete_tag(std::string_view repository, std::string_vi
   return true;
 }
 
-Result<bool> SqliteStore::delete_repository(std::string_view name, Undo undo) {
-  RUNNEL_TRY(const auto deletion, take_repository(name, undo));
+Result<bool> SqliteStore::delete_repository(std::string_view name, Undo undo,
+                                            const std::vector<DocumentPattern>& waiting) {
+  RUNNEL_TRY(const auto deletion, take_repository(name, undo, waiting));
   if (deletion && undo == Undo::kNever) forget_marked(*deletion);
   return deletion.has_value();
 }
 
-Result<std::optional<int64_t>> SqliteStore::take_repository(std::string_view name, Undo undo) {
+Result<std::optional<int64_t>> SqliteStore::take_repository(
+    std::string_view name, Undo undo, const std::vector<DocumentPattern>& waiting) {
   const std::lock_guard lock(writing_);
   RUNNEL_TRY(auto transaction, Transaction::write(*writer_));
   RUNNEL_TRY(const auto repository, live_repository(name));
@@ -213,6 +216,7 @@ Result<std::optional<int64_t>> SqliteStore::take_repository(std::string_view nam
   RUNNEL_DO(take_tags(id));
   RUNNEL_DO(writer_->run("UPDATE blob_links SET hidden = 1 WHERE repository = ?", {*repository}));
   RUNNEL_DO(writer_->run("UPDATE repositories SET deletion = ? WHERE id = ?", {id, *repository}));
+  RUNNEL_DO(remove_documents(waiting));
   if (undo == Undo::kNever) RUNNEL_DO(mark_forgotten(id));
   RUNNEL_DO(transaction.commit());
   return id;

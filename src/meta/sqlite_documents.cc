@@ -68,12 +68,14 @@ Result<int64_t> SqliteStore::remove_document(const DocumentName& document) {
                       {document.kind, document.name});
 }
 
-Result<int64_t> SqliteStore::remove_documents(const std::vector<DocumentPrefix>& all) {
+Result<int64_t> SqliteStore::remove_documents(const std::vector<DocumentPattern>& all) {
   int64_t removed = 0;
-  for (const auto& [kind, prefix] : all) {
+  for (const auto& [kind, prefix, suffix] : all) {
     RUNNEL_TRY(const int64_t count,
-               writer_->run("DELETE FROM documents WHERE kind = ? AND name >= ? AND name < ?",
-                            {kind, prefix, behind(prefix)}));
+               writer_->run("DELETE FROM documents WHERE kind = ?1 AND name >= ?2 AND name < ?3 "
+                            "AND (?4 = '' OR (length(name) >= length(?2) + length(?4) "
+                            "AND substr(name, -length(?4)) = ?4))",
+                            {kind, prefix, behind(prefix), suffix}));
     removed += count;
   }
   return removed;

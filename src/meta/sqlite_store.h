@@ -72,13 +72,16 @@ class SqliteStore final : public MetadataStore {
                                                     const ManifestName& name) override;
   Result<std::optional<StoredManifest>> manifest(std::string_view repository,
                                                  const ManifestName& name) override;
-  Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest,
-                               Undo undo) override;
+  using MetadataStore::delete_manifest;
+  Result<bool> delete_manifest(std::string_view repository, const oci::Digest& digest, Undo undo,
+                               const std::vector<DocumentPattern>& waiting) override;
   Result<std::vector<std::string>> taken_with(std::string_view repository,
                                               const oci::Digest& digest) override;
   Result<bool> delete_tag(std::string_view repository, std::string_view tag, Undo undo,
-                          const std::vector<DocumentPrefix>& waiting) override;
-  Result<bool> delete_repository(std::string_view name, Undo undo) override;
+                          const std::vector<DocumentPattern>& waiting) override;
+  using MetadataStore::delete_repository;
+  Result<bool> delete_repository(std::string_view name, Undo undo,
+                                 const std::vector<DocumentPattern>& waiting) override;
   Result<std::vector<Deletion>> deletions(std::string_view repository, int64_t before,
                                           size_t limit) override;
   Result<std::optional<Deletion>> deletion(int64_t id) override;
@@ -138,7 +141,7 @@ class SqliteStore final : public MetadataStore {
   // Within a write transaction. How many there were: one or none.
   Result<int64_t> remove_document(const DocumentName& document);
   // Within a write transaction. How many there were.
-  Result<int64_t> remove_documents(const std::vector<DocumentPrefix>& all);
+  Result<int64_t> remove_documents(const std::vector<DocumentPattern>& all);
   Result<void> insert_documents(const std::vector<NewDocument>& all);
   Result<void> point_tag(int64_t repository, std::string_view tag, int64_t manifest, Undo undo);
   // The repository's row if it is there.
@@ -147,7 +150,8 @@ class SqliteStore final : public MetadataStore {
   // The manifest's row that the tag points to; 0 when there is no such tag.
   Result<int64_t> target_of(int64_t repository, std::string_view tag);
   // The deletion of a repository, marked as forgotten with kNever; empty when there is none.
-  Result<std::optional<int64_t>> take_repository(std::string_view name, Undo undo);
+  Result<std::optional<int64_t>> take_repository(std::string_view name, Undo undo,
+                                                 const std::vector<DocumentPattern>& waiting);
   // What the deletion took: its manifests' tags go with them.
   Result<void> take_tags(int64_t deletion);
   // Within a write transaction, in which it changes nothing else: what the deletion is of goes, all

@@ -43,13 +43,22 @@ struct Wait {
 
 }  // namespace
 
-std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
-                                           const std::vector<std::string>& tags) {
-  std::vector<meta::DocumentPrefix> held;
+std::vector<meta::DocumentPattern> held_for(std::string_view repository,
+                                            const std::vector<std::string>& tags) {
+  std::vector<meta::DocumentPattern> held;
   held.reserve(tags.size());
   for (const auto& tag : tags)
     held.emplace_back(std::string(kKind), fmt::format("{} {} ", repository, tag));
   return held;
+}
+
+std::vector<meta::DocumentPattern> held_for(std::string_view repository,
+                                            const oci::Digest& manifest) {
+  return {{std::string(kKind), fmt::format("{} ", repository), fmt::format(" {}", manifest)}};
+}
+
+std::vector<meta::DocumentPattern> held_for(std::string_view repository) {
+  return {{std::string(kKind), fmt::format("{} ", repository)}};
 }
 
 void hold_tags(meta::NewManifest& manifest, std::string_view repository, WallTime now,

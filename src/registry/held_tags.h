@@ -5,8 +5,8 @@
 // its conversion has ended, however it did, or when the time is over. Until then a tag points to
 // what it pointed to before. Held tags are documents of the metadata store: any process lets them
 // go, and a tag is pointed only together with the end of its document. So who pushes or deletes a
-// tag takes what is held for it away in the same transaction, and knows that it does not come
-// later; and what is held is lost by no push or deletion that did not happen.
+// tag, or deletes its manifest, takes what is held for it away in the same transaction, and knows
+// that it does not come later; and what is held is lost by no push or deletion that did not happen.
 #pragma once
 
 #include <string>
@@ -20,8 +20,12 @@
 namespace runnel::registry {
 
 // Whatever is held for these tags: for a call that points or deletes them.
-std::vector<meta::DocumentPrefix> held_for(std::string_view repository,
-                                           const std::vector<std::string>& tags);
+std::vector<meta::DocumentPattern> held_for(std::string_view repository,
+                                            const std::vector<std::string>& tags);
+// Whatever waits for this manifest, and for any of the repository: for a call that deletes it.
+std::vector<meta::DocumentPattern> held_for(std::string_view repository,
+                                            const oci::Digest& manifest);
+std::vector<meta::DocumentPattern> held_for(std::string_view repository);
 
 // Has the push, at this moment, hold its tags instead of pointing them: they point to it in `time`
 // at the latest. What was held for them before is forgotten.

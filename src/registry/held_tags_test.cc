@@ -235,6 +235,32 @@ TEST_F(HeldTagsTest, ForgetsATagWhoseManifestIsGone) {
   EXPECT_TRUE(metadata_.documents("held-tag", "", 10)->empty());
 }
 
+TEST_F(HeldTagsTest, BringsNoTagThatWaitedBeforeItsManifestWasDeletedAndPushedAgain) {
+  const auto digest = hold("one", {"v1"});
+  const auto other = hold("two", {"v2"});
+  ASSERT_TRUE(
+      metadata_.delete_manifest("a", digest, meta::Undo::kPossible, held_for("a", digest)).value());
+  ASSERT_EQ(hold("one", {"v3"}), digest);
+
+  ASSERT_TRUE(held_.release("a", digest));
+  ASSERT_TRUE(held_.release("a", other));
+
+  EXPECT_EQ(target("v1"), "");
+  EXPECT_EQ(target("v2"), other.to_string());
+  EXPECT_EQ(target("v3"), digest.to_string());
+}
+
+TEST_F(HeldTagsTest, BringsNoTagThatWaitedInARepositoryThatWasDeleted) {
+  const auto digest = hold("one", {"v1"});
+  ASSERT_TRUE(metadata_.delete_repository("a", meta::Undo::kPossible, held_for("a")).value());
+  ASSERT_EQ(hold("one", {"v3"}), digest);
+
+  ASSERT_TRUE(held_.release("a", digest));
+
+  EXPECT_EQ(target("v1"), "");
+  EXPECT_EQ(target("v3"), digest.to_string());
+}
+
 TEST_F(HeldTagsTest, LooksThroughMoreThanAPage) {
   std::vector<std::string> tags;
   tags.reserve(250);

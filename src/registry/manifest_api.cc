@@ -209,7 +209,8 @@ Answer delete_manifest(Services& services, const Route& route) {
   const auto undo = soft_delete.undo();
   auto& metadata = services.metadata;
   RUNNEL_TRY(const bool existed,
-             digest != nullptr ? metadata.delete_manifest(route.key(), *digest, undo)
+             digest != nullptr ? metadata.delete_manifest(route.key(), *digest, undo,
+                                                          held_for(route.repository, *digest))
                                : metadata.delete_tag(route.key(), route.target, undo,
                                                      held_for(route.repository, {route.target})));
   if (!existed) return manifest_unknown(route);

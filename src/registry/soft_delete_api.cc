@@ -9,6 +9,7 @@
 #include "oci/reference.h"
 #include "registry/attributes.h"
 #include "registry/authorize.h"
+#include "registry/held_tags.h"
 #include "registry/utc_time.h"
 
 namespace runnel::registry {
@@ -188,7 +189,8 @@ Answer delete_repository(const Call& call) {
   if (!call.services.config.deletion) return deletion_is_off();
   RUNNEL_DO(check_repository_attributes(call.services.metadata, Attribute::kDelete, name));
   RUNNEL_TRY(const auto policy, call.services.soft_delete());
-  RUNNEL_TRY(const bool existed, call.services.metadata.delete_repository(name, policy.undo()));
+  RUNNEL_TRY(const bool existed,
+             call.services.metadata.delete_repository(name, policy.undo(), held_for(name)));
   if (!existed) return std::unexpected(absent);
   return net::Response(202);
 }

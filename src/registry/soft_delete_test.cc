@@ -1,6 +1,8 @@
 // Deletions and their way back, over HTTP.
 #include <boost/json.hpp>
 
+#include "meta/sqlite_store.h"
+#include "registry/held_tags.h"
 #include "support/registry_fixture.h"
 
 namespace runnel::registry {
@@ -18,6 +20,12 @@ class SoftDelete : public test::RegistryOverStores {
     return json::parse(answer.body).at("deletions").as_array();
   }
   std::string last_id() { return std::to_string(deletions().at(0).at("id").as_int64()); }
+  // As another process on the same data.
+  std::unique_ptr<meta::MetadataStore> open_store() {
+    if (GetParam() == test::Stores::kSlowMemory)
+      return std::make_unique<test::MemoryMetadataStore>(memory_.metadata, clock_);
+    return meta::SqliteStore::open(config_.data + "/metadata.sqlite", clock_).value();
+  }
   int status_of(const std::string& target) { return get("/v2/a/manifests/" + target).status; }
 };
 
@@ -114,6 +122,29 @@ TEST_P(SoftDelete, WhatIsForgottenCannotComeBack) {
   EXPECT_EQ(send("POST", path + ":restore").status, 404);
   EXPECT_EQ(get(std::string(kRoot) + "/x").status, 404);
   EXPECT_EQ(send("PUT", path).status, 405);
+}
+
+TEST_P(SoftDelete, ATagThatWaitsGoesWithItsManifestAndWithItsRepository) {
+  const auto digest = oci::Digest::of(as_bytes(push_image("a", "v1", {"layer"})));
+  const auto store = open_store();
+  const auto wait = [&](const std::string& tag) {
+    meta::NewManifest waiting;
+    waiting.digest = digest;
+    waiting.tags = {tag};
+    hold_tags(waiting, "a", clock_.wall(), std::chrono::hours(1));
+    const auto& [kind, name, body] = waiting.documents.at(0);
+    ASSERT_TRUE(store->put_document(kind, name, body, 0));
+  };
+  const auto waiting = [&] { return store->documents("held-tag", "", 10)->size(); };
+
+  wait("v2");
+  EXPECT_EQ(send("DELETE", "/v2/a/manifests/" + digest.to_string()).status, 202);
+  EXPECT_EQ(waiting(), 0u) << "it would come when the manifest is pushed again";
+
+  push_image("a", "v1", {"layer"});
+  wait("v2");
+  EXPECT_EQ(send("DELETE", "/acr/v1/a").status, 202);
+  EXPECT_EQ(waiting(), 0u);
 }
 
 TEST_P(SoftDelete, ListsInPagesAndByRepository) {

@@ -47,11 +47,15 @@ class MemoryMetadataStore final : public meta::MetadataStore {
                                                           const meta::ManifestName& name) override;
   Result<std::optional<meta::StoredManifest>> manifest(Text repository,
                                                        const meta::ManifestName& name) override;
-  Result<bool> delete_manifest(Text repository, const Digest& digest, meta::Undo undo) override;
+  using meta::MetadataStore::delete_manifest;
+  Result<bool> delete_manifest(Text repository, const Digest& digest, meta::Undo undo,
+                               const std::vector<meta::DocumentPattern>& waiting) override;
   Result<std::vector<std::string>> taken_with(Text repository, const Digest& digest) override;
   Result<bool> delete_tag(Text repository, Text tag, meta::Undo undo,
-                          const std::vector<meta::DocumentPrefix>& waiting) override;
-  Result<bool> delete_repository(Text name, meta::Undo undo) override;
+                          const std::vector<meta::DocumentPattern>& waiting) override;
+  using meta::MetadataStore::delete_repository;
+  Result<bool> delete_repository(Text name, meta::Undo undo,
+                                 const std::vector<meta::DocumentPattern>& waiting) override;
   Result<std::vector<meta::Deletion>> deletions(Text repository, int64_t before,
                                                 size_t limit) override;
   Result<std::optional<meta::Deletion>> deletion(int64_t id) override;

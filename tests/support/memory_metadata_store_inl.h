@@ -170,12 +170,13 @@ struct MemoryMetadataStore::Data {
     return found == repository.tags.end() ? std::nullopt : std::optional(found->second);
   }
   // How many documents there were.
-  size_t remove(const std::vector<meta::DocumentPrefix>& all) {
+  size_t remove(const std::vector<meta::DocumentPattern>& all) {
     size_t removed = 0;
     for (const auto& each : all)
       removed += std::erase_if(documents, [&](const auto& document) {
         const auto& [kind, name] = document.first;
-        return kind == each.kind && name.starts_with(each.prefix);
+        return kind == each.kind && name.starts_with(each.prefix) &&
+               name.substr(each.prefix.size()).ends_with(each.suffix);
       });
     return removed;
   }
@@ -386,8 +387,9 @@ inline Result<std::optional<meta::StoredManifest>> MemoryMetadataStore::manifest
   return found == nullptr ? std::nullopt : std::optional(found->stored);
 }
 
-inline Result<bool> MemoryMetadataStore::delete_manifest(Text repository, const Digest& digest,
-                                                         meta::Undo undo) {
+inline Result<bool> MemoryMetadataStore::delete_manifest(
+    Text repository, const Digest& digest, meta::Undo undo,
+    const std::vector<meta::DocumentPattern>& waiting) {
   const auto lock = enter();
   auto* manifest = data_->live_manifest(repository, digest);
   if (manifest == nullptr) return false;
@@ -398,6 +400,7 @@ inline Result<bool> MemoryMetadataStore::delete_manifest(Text repository, const 
   for (auto& [name, each] : all.manifests)
     if (each.deletion == 0 && (name == digest || each.belongs_to(digest)))
       data_->take(all, each, id);
+  data_->remove(waiting);
   if (undo == meta::Undo::kNever) data_->forget(id);
   return true;
 }
@@ -418,7 +421,7 @@ inline Result<std::vector<std::string>> MemoryMetadataStore::taken_with(Text rep
 }
 
 inline Result<bool> MemoryMetadataStore::delete_tag(
-    Text repository, Text tag, meta::Undo undo, const std::vector<meta::DocumentPrefix>& waiting) {
+    Text repository, Text tag, meta::Undo undo, const std::vector<meta::DocumentPattern>& waiting) {
   const auto lock = enter();
   auto* all = data_->live(repository);
   if (all == nullptr) return false;
@@ -435,7 +438,8 @@ inline Result<bool> MemoryMetadataStore::delete_tag(
   return true;
 }
 
-inline Result<bool> MemoryMetadataStore::delete_repository(Text name, meta::Undo undo) {
+inline Result<bool> MemoryMetadataStore::delete_repository(
+    Text name, meta::Undo undo, const std::vector<meta::DocumentPattern>& waiting) {
   const auto lock = enter();
   auto* all = data_->live(name);
   if (all == nullptr) return false;
@@ -446,6 +450,7 @@ inline Result<bool> MemoryMetadataStore::delete_repository(Text name, meta::Undo
     if (each.deletion == 0) data_->take(*all, each, id);
   for (auto& [digest, link] : all->links) link.hidden = true;
   all->deletion = id;
+  data_->remove(waiting);
   if (undo == meta::Undo::kNever) data_->forget(id);
   return true;
 }

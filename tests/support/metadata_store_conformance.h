@@ -289,6 +289,31 @@ TEST_P(MetadataStoreConformance, ChangesDocumentsWithTheManifestThatReplacesThem
   EXPECT_EQ(names_of("other"), Names{"a v x"});
 }
 
+TEST_P(MetadataStoreConformance, DeletesWhatWaitsForAManifestWithIt) {
+  put("a", manifest("m", {}));
+  for (const auto* const name : {"a v m", "a w m", "a v mm", "a m", "b v m"})
+    ASSERT_TRUE(store().put_document("waits", name, "", 0));
+  ASSERT_TRUE(store().put_document("other", "a v m", "", 0));
+  const std::vector<DocumentPattern> waiting = {{"waits", "a ", " m"}};
+
+  EXPECT_FALSE(store().delete_manifest("a", digest("absent"), Undo::kNever, waiting).value());
+  EXPECT_EQ(names_of("waits").size(), 5u);
+  EXPECT_TRUE(store().delete_manifest("a", digest("m"), Undo::kPossible, waiting).value());
+  EXPECT_EQ(names_of("waits"), (Names{"a m", "a v mm", "b v m"})) << "\"a m\" has no two spaces";
+  EXPECT_EQ(names_of("other"), Names{"a v m"});
+}
+
+TEST_P(MetadataStoreConformance, DeletesWhatWaitsInARepositoryWithIt) {
+  put("a", manifest("m", {}));
+  for (const auto* const name : {"a v m", "aa v m"})
+    ASSERT_TRUE(store().put_document("waits", name, "", 0));
+
+  EXPECT_FALSE(store().delete_repository("b", Undo::kNever, {{"waits", "a "}}).value());
+  EXPECT_EQ(names_of("waits").size(), 2u);
+  EXPECT_TRUE(store().delete_repository("a", Undo::kPossible, {{"waits", "a "}}).value());
+  EXPECT_EQ(names_of("waits"), Names{"aa v m"});
+}
+
 TEST_P(MetadataStoreConformance, DeletesWhatWaitsForATagWithIt) {
   put("a", manifest("m", {"v"}));
   for (const auto* const name : {"a v x", "a v y", "a w x", "b v x"})
