@@ -583,5 +583,39 @@ TEST_F(Auth, WithoutItOnlyThisMachineIsServed) {
   EXPECT_EQ(get("/runnel/v1/_tokens").status, 405);
 }
 
+TEST_F(Auth, WhoMaySeeFewOperationsGetsThemInPagesOfBoundedWork) {
+  auto connection = meta::Connection::open(config_.data + "/metadata.sqlite",
+                                           meta::Connection::Durability::kConsistentOnly);
+  // The first one is the team's; long after them it is not time to forget any.
+  const auto rows = fmt::format(
+      "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4500) "
+      "INSERT INTO operations (id, repository, digest, status, priority, principal, created_at, "
+      "ended_at) SELECT 'id-' || i, CASE i WHEN 1 THEN 'team/app' ELSE 'secret/app' END, '{}', 3, "
+      "0, '', 0, 9000000000000 FROM n",
+      oci::Digest::of(as_bytes("image")));
+  ASSERT_TRUE((*connection)->script(rows.c_str()));
+  const auto page = [&](const std::string& target) {
+    const auto answer = as("reader", "GET", target);
+    EXPECT_EQ(answer.status, 200) << answer.body;
+    const auto link = answer.header("Link");
+    const auto next = link == "(none)" ? "" : link.substr(1, link.find('>') - 1);
+    return std::pair(json::parse(answer.body).at("operations").as_array().size(), next);
+  };
+
+  size_t found = 0;
+  size_t pages = 0;
+  for (std::string next = "/runnel/v1/_operations?n=10"; !next.empty(); ++pages) {
+    const auto [count, after] = page(next);
+    found += count;
+    next = after;
+  }
+
+  EXPECT_EQ(found, 1u);
+  EXPECT_EQ(pages, 3u) << "4500 in pieces of 2000";
+  EXPECT_EQ(page("/runnel/v1/_operations?repository=secret/app"),
+            std::pair(size_t(0), std::string()))
+      << "a next page would say that there are operations";
+}
+
 }  // namespace
 }  // namespace runnel::registry

@@ -29,6 +29,23 @@ Actions Caller::granted(std::string_view repository) const {
   return unrestricted_ ? Actions::all() : access::allowed(grants_, repository);
 }
 
+std::vector<std::string> Caller::patterns(access::Action action) const {
+  if (unrestricted_) return {"*"};
+  std::vector<std::string> all;
+  for (const auto& grant : grants_)
+    if (grant.actions.has(action)) all.push_back(grant.pattern);
+  // A '*' sorts before whatever goes on in a name: "a*" comes behind "a", and before all else that
+  // it covers.
+  std::ranges::sort(all);
+  std::vector<std::string> disjoint;
+  for (auto& each : all) {
+    if (!disjoint.empty() && access::matches(disjoint.back(), each)) continue;
+    if (!disjoint.empty() && access::matches(each, disjoint.back())) disjoint.pop_back();
+    disjoint.push_back(std::move(each));
+  }
+  return disjoint;
+}
+
 Actions Caller::allowed(std::string_view repository) const {
   return images_.empty() ? allowed_in_images(repository) : Actions();
 }

@@ -34,8 +34,11 @@ class Caller {
 
   // What the principal may do in the repository, whatever the token says.
   access::Actions granted(std::string_view repository) const;
-  // The same within the token's limit. Nothing with a limit to images, which only authorize() takes
-  // for more.
+  // Patterns (access::Grant) of all repositories in which the principal may do this: each
+  // repository by one of them, in the order of their names.
+  std::vector<std::string> patterns(access::Action action) const;
+  // granted() within the token's limit. Nothing with a limit to images, which only authorize()
+  // takes for more.
   access::Actions allowed(std::string_view repository) const;
   // As if the token were not limited to images.
   access::Actions allowed_in_images(std::string_view repository) const;

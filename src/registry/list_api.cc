@@ -37,10 +37,6 @@ std::expected<size_t, Refusal> page_size(const net::Request& request) {
   return std::min<uint64_t>(number<uint64_t>(*text).value_or(kMaxPage), kMaxPage);
 }
 
-bool may_see(const Caller& caller, std::string_view repository) {
-  return caller.granted(repository).has(access::Action::kMetadataRead);
-}
-
 // The answer with a page of `names`, of which there is one more than `limit` if there is a next
 // page.
 net::Response names_response(json::object body, std::string_view member, std::string_view path,
@@ -77,21 +73,47 @@ Result<std::optional<std::vector<std::string>>> listed_tags(meta::MetadataStore&
   return listed;
 }
 
-// `count` repositories after `last` that the caller may see, or as many as there are.
-Result<std::vector<std::string>> visible_repositories(Services& services, const Caller& caller,
-                                                      std::string last, size_t count) {
-  std::vector<std::string> visible;
-  while (visible.size() < count) {
-    RUNNEL_TRY(auto names, services.metadata.repositories(last, count));
-    if (names.empty()) break;
-    last = names.back();
-    for (auto& name : names)
-      if (visible.size() < count && may_see(caller, name)) {
-        RUNNEL_TRY(const auto attributes, attributes_of(services.metadata, name, "*"));
-        if (attributes.has(Attribute::kList)) visible.push_back(std::move(name));
-      }
+Result<bool> is_listed(meta::MetadataStore& metadata, std::string_view repository) {
+  RUNNEL_TRY(const auto attributes, attributes_of(metadata, repository, "*"));
+  return attributes.has(Attribute::kList);
+}
+
+// Adds the repositories after `last` that the pattern means, until there are `count`.
+Result<void> add_matching(meta::MetadataStore& metadata, std::string_view pattern, std::string last,
+                          size_t count, std::vector<std::string>& found) {
+  const auto name = pattern.substr(0, pattern.find('*'));
+  // Others come behind it.
+  if (!name.empty() && last < name) {
+    RUNNEL_TRY(const bool exists, metadata.repository_exists(name));
+    RUNNEL_TRY(const bool listed, is_listed(metadata, name));
+    if (exists && listed) found.emplace_back(name);
+    last = name;
   }
-  return visible;
+  if (name == pattern) return {};
+  while (found.size() < count) {
+    RUNNEL_TRY(auto names, metadata.repositories(last, count));
+    for (auto& each : names) {
+      if (found.size() == count || !each.starts_with(name)) return {};
+      last = each;
+      RUNNEL_TRY(const bool listed, is_listed(metadata, each));
+      if (listed) found.push_back(std::move(each));
+    }
+    if (names.size() < count) return {};
+  }
+  return {};
+}
+
+// `count` repositories after `last` that the caller may see, or as many as there are. No others are
+// looked at, of which there may be very many.
+Result<std::vector<std::string>> visible_repositories(meta::MetadataStore& metadata,
+                                                      const Caller& caller, const std::string& last,
+                                                      size_t count) {
+  std::vector<std::string> found;
+  for (const auto& pattern : caller.patterns(access::Action::kMetadataRead)) {
+    if (found.size() == count) break;
+    RUNNEL_DO(add_matching(metadata, pattern, last, count, found));
+  }
+  return found;
 }
 
 }  // namespace
@@ -111,7 +133,8 @@ Answer list_tags(Services& services, const Route& route, const net::Request& req
 Answer list_repositories(Services& services, const Caller& caller, const net::Request& request) {
   RUNNEL_TRY(const size_t limit, page_size(request));
   const auto last = request.query.first("last").value_or("");
-  RUNNEL_TRY(auto names, visible_repositories(services, caller, std::string(last), limit + 1));
+  RUNNEL_TRY(auto names,
+             visible_repositories(services.metadata, caller, std::string(last), limit + 1));
   return names_response({}, "repositories", "/v2/_catalog", std::move(names), limit);
 }
 

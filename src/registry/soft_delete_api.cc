@@ -109,6 +109,7 @@ struct Page {
 // not see those that a request has time for.
 Result<Page> visible(const Call& call, std::string_view repository, int64_t before, size_t limit) {
   Page page;
+  if (!repository.empty() && !call.caller.may(Action::kMetadataRead, repository)) return page;
   size_t looked_at = 0;
   while (looked_at < kMaxLookedAt) {
     RUNNEL_TRY(auto batch, call.services.metadata.deletions(repository, before, limit + 1));

@@ -17,6 +17,9 @@ using meta::Operation;
 namespace {
 
 constexpr size_t kMaxPage = 1000;
+// Operations that one request looks through for those that its caller may see: some milliseconds.
+constexpr size_t kMaxLookedAt = 2000;
+constexpr size_t kBatch = 100;
 
 std::expected<Operation, Refusal> find_operation(const StreamingCall& call) {
   RUNNEL_TRY(auto found, call.queue().operation(call.target.rest));
@@ -58,19 +61,34 @@ std::expected<Page, Refusal> page_of(const net::Request& request) {
   return page;
 }
 
-// `count` operations that the caller may see, or as many as there are.
-Result<std::vector<Operation>> visible(const StreamingCall& call, const Page& page, size_t count) {
-  std::vector<Operation> found;
+struct Listed {
+  std::vector<Operation> operations;
+  std::optional<int64_t> next;  // where the next page begins
+};
+
+// A page of operations that the caller may see: fewer than it asks for also when it may not see
+// those that a request has time for.
+Result<Listed> visible(const StreamingCall& call, const Page& page) {
+  Listed listed;
+  const auto& only = page.filter.repository;
+  if (!only.empty() && !call.caller.may(Action::kContentRead, only)) return listed;
+  const size_t batch = std::max(page.limit + 1, kBatch);
   auto before = page.before;
-  while (found.size() < count) {
-    RUNNEL_TRY(auto some, call.queue().operations(page.filter, before, count));
-    if (some.empty()) break;
-    before = some.back().position;
-    for (auto& each : some)
-      if (found.size() < count && call.caller.may(Action::kContentRead, each.repository))
-        found.push_back(std::move(each));
+  for (size_t looked_at = 0; looked_at < kMaxLookedAt; looked_at += batch) {
+    RUNNEL_TRY(auto some, call.queue().operations(page.filter, before, batch));
+    for (auto& each : some) {
+      if (listed.operations.size() == page.limit) {
+        listed.next = before;
+        return listed;
+      }
+      before = each.position;
+      if (call.caller.may(Action::kContentRead, each.repository))
+        listed.operations.push_back(std::move(each));
+    }
+    if (some.size() < batch) return listed;
   }
-  return found;
+  listed.next = before;
+  return listed;
 }
 
 }  // namespace
@@ -104,21 +122,19 @@ Answer list_operations(const StreamingCall& call) {
   if (gate != nullptr && call.caller.is_anonymous())
     return std::unexpected(gate->unauthorized(call.request, "", "", "log in to see operations"));
   RUNNEL_TRY(const auto page, page_of(call.request));
-  RUNNEL_TRY(auto found, visible(call, page, page.limit + 1));
-  const bool more = found.size() > page.limit;
-  found.resize(std::min(found.size(), page.limit));
+  RUNNEL_TRY(const auto found, visible(call, page));
   std::string body = R"({"operations":[)";
-  for (const auto& each : found) {
+  for (const auto& each : found.operations) {
     if (!body.ends_with('[')) body += ',';
     body += listed_operation_json(each);
   }
   auto response = json_response(200, kStreamingJson, body + "]}");
-  if (more) {
+  if (found.next) {
     net::Query next;
     if (!page.filter.repository.empty()) next.add("repository", page.filter.repository);
     if (page.filter.status) next.add("status", std::string(status_name(*page.filter.status)));
     next.add("n", std::to_string(page.limit));
-    next.add("before", std::to_string(found.back().position));
+    next.add("before", std::to_string(*found.next));
     response.headers.add("Link",
                          fmt::format("<{}?{}>; rel=\"next\"", kOperationsPath, next.text()));
   }
