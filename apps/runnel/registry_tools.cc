@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <limits>
+#include <thread>
 
 #include "blob/directory_store.h"
 #include "cli/report.h"
@@ -166,6 +167,18 @@ Result<int> restore(Opened& opened, int64_t id) {
   return 0;
 }
 
+// What forget() left of a large deletion. Rests as long as it works, so that a registry on the same
+// data finds the database free.
+Result<void> end_forgetting(meta::MetadataStore& metadata) {
+  constexpr size_t kAtOnce = 200;
+  while (true) {
+    const auto begun = std::chrono::steady_clock::now();
+    RUNNEL_TRY(const auto forgotten, metadata.forget_deletions(WallTime(), kAtOnce));
+    if (!forgotten.more) return {};
+    std::this_thread::sleep_for(std::chrono::steady_clock::now() - begun);
+  }
+}
+
 }  // namespace
 
 int registry_gc(const RegistryToolOptions& options) {
@@ -215,6 +228,7 @@ int registry_purge(const RegistryToolOptions& options) {
   return with_data(options, [&](Opened& opened) -> Result<int> {
     RUNNEL_TRY(const bool existed, opened.metadata->forget(options.id));
     if (!existed) return no_deletion(options.id);
+    RUNNEL_DO(end_forgetting(*opened.metadata));
     return 0;
   });
 }

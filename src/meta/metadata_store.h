@@ -283,7 +283,8 @@ class MetadataStore {
   virtual Result<std::optional<Restored>> restore(int64_t id,
                                                   const std::optional<TagMove>& move) = 0;
   Result<std::optional<Restored>> restore(int64_t id) { return restore(id, std::nullopt); }
-  // Forgets it: what it took away cannot come back. False when there was none.
+  // Forgets it: what it took away cannot come back. False when there was none. Of much it removes
+  // only so much that the caller does not wait for long: the rest is forget_deletions()' work.
   virtual Result<bool> forget(int64_t id) = 0;
   // Works at forgetting those that were made before `before`, and those that somebody began to
   // forget and did not end: removes some `limit` manifests, tags and links, so that nobody waits

@@ -21,6 +21,9 @@ namespace {
 
 // So much in one transaction that pushes wait for a moment only: a manifest takes 0.3 ms.
 constexpr int64_t kForgetAtOnce = 200;
+// What one call does of a deletion: a second's work at most, with its rests. A large repository
+// takes minutes, in which the caller would keep a thread.
+constexpr int kStepsACall = 5;
 
 constexpr const char* kDeletionColumns =
     "SELECT d.id, d.kind, r.name, COALESCE(m.digest, ''), d.deleted_at FROM deletions d "
@@ -497,7 +500,7 @@ Result<bool> SqliteStore::forget(int64_t id) {
 // Rests as long as it works: other processes, which ask again and again for SQLite's lock, find it
 // free, and so do threads that wait for the mutex.
 void SqliteStore::forget_marked(int64_t deletion) {
-  while (true) {
+  for (int step = 0; step < kStepsACall; ++step) {
     const auto begun = std::chrono::steady_clock::now();
     const auto done = forget_step(deletion);
     if (!done) log::warning("forgetting what was deleted: {}", done.error().message);

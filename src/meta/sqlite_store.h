@@ -166,8 +166,8 @@ class SqliteStore final : public MetadataStore {
   Result<void> mark_forgotten(int64_t deletion);
   // The next one to forget; 0: none.
   Result<int64_t> next_to_forget(WallTime before);
-  // Without a transaction: the rest of one that is marked, in several. What fails is left to
-  // forget_deletions().
+  // Without a transaction: of one that is marked, in several. What fails, and what would take long,
+  // is left to forget_deletions().
   void forget_marked(int64_t deletion);
   Result<bool> forget_step(int64_t deletion);
   Result<void> revive_manifest(int64_t manifest);

@@ -170,6 +170,35 @@ TEST_F(SqliteFile, EndsWhatAnotherProcessBeganToForget) {
   EXPECT_TRUE(store->linked_blobs({}, 100)->empty());
 }
 
+// Somebody waits for the call, and others need the thread that it takes.
+TEST_F(SqliteFile, LeavesTheRestOfALargePurgeToLater) {
+  const auto store = open().value();
+  NewManifest made;
+  made.digest = oci::Digest::of(as_bytes("manifest"));
+  made.bytes = as_bytes("manifest");
+  for (int i = 0; i < 3000; ++i) made.tags.push_back(fmt::format("v{}", i));
+  const auto newest = [&] {
+    return store->deletions("", std::numeric_limits<int64_t>::max(), 1).value();
+  };
+  for (const auto undo : {Undo::kPossible, Undo::kNever}) {
+    ASSERT_TRUE(store->put_manifest("a", made));
+    ASSERT_TRUE(store->delete_repository("a", undo).value());
+    const auto deleted = newest();
+    EXPECT_EQ(deleted.size(), undo == Undo::kPossible ? 1u : 0u);
+    for (const auto& each : deleted) EXPECT_TRUE(store->forget(each.id).value());
+
+    EXPECT_FALSE(store->all_manifests(0, 1)->empty()) << "all of it was forgotten at once";
+    EXPECT_TRUE(newest().empty());
+    for (const auto& each : deleted) {
+      EXPECT_FALSE(store->forget(each.id).value());
+      EXPECT_EQ(store->restore(each.id).value(), std::nullopt);
+    }
+
+    while (store->forget_deletions(WallTime(), 200)->more) continue;
+    EXPECT_TRUE(store->all_manifests(0, 1)->empty());
+  }
+}
+
 TEST_F(SqliteFile, SaysThatItIsDamaged) {
   const auto store = open().value();
   const auto digest = oci::Digest::of(as_bytes("blob"));
