@@ -3,8 +3,7 @@
 namespace runnel::node {
 
 void ImageNeeds::add(const ChainIds& image) {
-  for (const auto& chain : image)
-    if (held_.contains(chain)) ++owners_[chain];
+  for (const auto& chain : image) ++owners_[chain];
 }
 
 void ImageNeeds::remove(const ChainIds& image) {
@@ -17,7 +16,7 @@ void ImageNeeds::remove(const ChainIds& image) {
 bool ImageNeeds::needs(const ChainIds& image, const std::function<bool(size_t)>& is_mounted) const {
   for (size_t layers = image.size(); layers > 0; --layers) {
     const auto found = owners_.find(image[layers - 1]);
-    if (found == owners_.end()) continue;
+    if (found == owners_.end() || !held_.contains(found->first)) continue;
     if (layers == image.size() || found->second == 1 || is_mounted(layers)) return true;
   }
   return false;

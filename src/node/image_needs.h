@@ -18,7 +18,7 @@ class ImageNeeds {
  public:
   using ChainIds = std::vector<std::string>;  // of an image's layers, lowest first
 
-  // `held`: the chain IDs that have a snapshot; it must outlive this, and not change.
+  // `held`: the chain IDs that have a snapshot, now and at each question; it must outlive this.
   explicit ImageNeeds(const std::set<std::string>& held) : held_(held) {}
 
   // An image that streams, and one that does so no more.
@@ -32,7 +32,7 @@ class ImageNeeds {
 
  private:
   const std::set<std::string>& held_;
-  std::map<std::string, size_t> owners_;  // of the held chains: how many images have it
+  std::map<std::string, size_t> owners_;  // of each chain: how many images have it
 };
 
 }  // namespace runnel::node

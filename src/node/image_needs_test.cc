@@ -64,6 +64,18 @@ TEST(ImageNeeds, AMountOfLayersThatHaveNoSnapshotKeepsNothing) {
   EXPECT_FALSE(needs.needs(kFirst, [](size_t) { return true; }));
 }
 
+TEST(ImageNeeds, ASnapshotCountsFromWhenItComesUntilItGoes) {
+  std::set<std::string> held;
+  ImageNeeds needs(held);
+  needs.add(kFirst);
+  EXPECT_FALSE(needs.needs(kFirst, nothing));
+
+  held.insert("first");
+  EXPECT_TRUE(needs.needs(kFirst, nothing));
+  held.erase("first");
+  EXPECT_FALSE(needs.needs(kFirst, nothing));
+}
+
 TEST(ImageNeeds, ImagesOfTheSameLayersBothStay) {
   const std::set<std::string> held = {"base", "first"};
   ImageNeeds needs(held);

@@ -76,19 +76,18 @@ Result<void> Images::restore(const std::set<std::string>& held) {
   for (const auto& sentence : loaded.damaged) log::error("stored image is damaged: {}", sentence);
   held_ = held;
   auto attached = attach_held(std::move(loaded.images));
-  ImageNeeds needs(held_);
-  for (const auto& stored : attached) needs.add(texts_of(stored.chain_ids));
+  for (const auto& stored : attached) needs_.add(texts_of(stored.chain_ids));
   std::vector<StreamedImage> unneeded;
   for (auto& stored : attached) {
     const auto chain_ids = texts_of(stored.chain_ids);
     const auto is_mounted = [&](size_t layers) {
       return engine_.has_mounted(mount_name(stored, layers));
     };
-    if (needs.needs(chain_ids, is_mounted)) {
+    if (needs_.needs(chain_ids, is_mounted)) {
       streams_again(std::move(stored));
       continue;
     }
-    needs.remove(chain_ids);
+    needs_.remove(chain_ids);
     if (auto removed = store_.remove(stored); !removed) log::error("{}", removed.error().message);
     unneeded.push_back(std::move(stored));
   }
@@ -151,6 +150,22 @@ bool Images::attach_rest() {
   return lacking_.empty();
 }
 
+// In the place of what was known of its manifest.
+void Images::put_locked(const std::shared_ptr<Image>& image) {
+  auto& place = images_[image->subject];
+  if (place) by_chain_.remove(place);
+  place = image;
+  by_chain_.add(image);
+}
+
+void Images::erase_locked(const oci::Digest& manifest) {
+  const auto found = images_.find(manifest);
+  if (found == images_.end()) return;
+  by_chain_.remove(found->second);
+  images_.erase(found);
+}
+
+// One that is counted in needs_.
 void Images::streams_again(StreamedImage stored) {
   auto image = std::make_shared<Image>();
   image->host = stored.host;
@@ -162,7 +177,7 @@ void Images::streams_again(StreamedImage stored) {
   image->streamed = std::make_shared<const StreamedImage>(std::move(stored));
   pool_.submit([this, streamed = image->streamed] { check_access(*streamed); });
   trees_.add(image->streamed);
-  images_[image->subject] = std::move(image);
+  put_locked(image);
 }
 
 // What cannot go now does later.
@@ -240,8 +255,8 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
   engine_.credentials_changed();  // the request's may be the missing ones
   const std::lock_guard lock(mutex_);
   letting_go_.wanted(seen.digest);
-  auto& image = images_[seen.digest];
-  if (image) {
+  if (const auto found = images_.find(seen.digest); found != images_.end()) {
+    const auto& image = found->second;
     const bool elsewhere = image->host != seen.host || image->repository != seen.repository;
     const bool old = clock_.now() - image->decided > options_.retry_after;
     // This request's credentials may be the missing ones; its snapshots may be gone.
@@ -257,11 +272,12 @@ void Images::manifest_seen(const mirror::SeenManifest& seen) {
     const bool try_again = elsewhere || changed || (old && may_change(image->verdict.reason));
     if (image->preparing || image->streamed || !try_again) return;
   }
-  image = std::make_shared<Image>();
+  const auto image = std::make_shared<Image>();
   image->host = seen.host;
   image->repository = seen.repository;
   image->subject = seen.digest;
   image->manifest = *manifest;
+  put_locked(image);
   if (options_.log != nullptr) options_.log->begin(image->place());
   begin_locked(image, Prepare::kWhenOfUse);
   forget_old_verdicts_locked();
@@ -350,7 +366,7 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
     const auto repository = registries_.repository(image->host, image->repository);
     std::vector<oci::Digest> diff_ids;
     auto artifacts = lookups_.take(image->wanted());  // meanwhile
-    RUNNEL_DO(read_config(*image, repository, image->manifest, diff_ids));
+    RUNNEL_DO(read_config(image, repository, diff_ids));
     if (when == Prepare::kWhenOfUse && all_unpacked(*image)) {
       return fail(Code::kExists,
                   "all of its layers were unpacked before; runnel node repull makes it stream");
@@ -379,22 +395,25 @@ void Images::prepare(const std::shared_ptr<Image>& image, Prepare when) {
   if (streamed) {
     trees_.add(streamed->image);
     image->streamed = std::move(streamed->image);
+    needs_.add(image->chain_ids);
     image->boot_download = std::move(streamed->boot_download);
   }
   changed_.notify_all();
 }
 
-Result<void> Images::read_config(Image& image, const remote::Repository& repository,
-                                 const oci::Manifest& manifest,
+Result<void> Images::read_config(const std::shared_ptr<Image>& image,
+                                 const remote::Repository& repository,
                                  std::vector<oci::Digest>& diff_ids) {
-  RUNNEL_TRY(const auto bytes, repository.blob_bytes(manifest.config.digest, oci::kMaxConfigBytes,
-                                                     options_.offer_timeout));
+  RUNNEL_TRY(const auto bytes, repository.blob_bytes(image->manifest.config.digest,
+                                                     oci::kMaxConfigBytes, options_.offer_timeout));
   RUNNEL_TRY(auto config, oci::parse_image_config(bytes));
   diff_ids = std::move(config.diff_ids);
   std::vector<std::string> chain_ids;
   for (const auto& id : oci::chain_ids(diff_ids)) chain_ids.push_back(id.to_string());
   const std::lock_guard lock(mutex_);
-  image.chain_ids = std::move(chain_ids);
+  by_chain_.remove(image);
+  image->chain_ids = std::move(chain_ids);
+  by_chain_.add(image);
   changed_.notify_all();
   return {};
 }

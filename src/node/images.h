@@ -27,6 +27,7 @@
 #include "mirror/mirror.h"
 #include "node/artifact_lookups.h"
 #include "node/boot_download.h"
+#include "node/by_chain.h"
 #include "node/early_boots.h"
 #include "node/idle_mounts.h"
 #include "node/image_needs.h"
@@ -231,8 +232,11 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   std::vector<LayerStatus> layers_of(const StreamedImage& image, size_t count,
                                      const engine::Engine::ServedLayers& mounted) const;
   void leave_alone(const std::string& reference, const std::string& host);
-  Result<void> read_config(Image& image, const remote::Repository& repository,
-                           const oci::Manifest& manifest, std::vector<oci::Digest>& diff_ids);
+  Result<void> read_config(const std::shared_ptr<Image>& image,
+                           const remote::Repository& repository,
+                           std::vector<oci::Digest>& diff_ids);
+  void put_locked(const std::shared_ptr<Image>& image);
+  void erase_locked(const oci::Digest& manifest);
 
   // images_chains.cc
   bool is_pulled_though_unpacked_locked(const Image& image) const;
@@ -306,9 +310,8 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
   cache::Original original_of(const StreamedImage& image, size_t layer) const;
 
   // images_leaving.cc
-  ImageNeeds needs_locked() const;
-  bool is_needed_locked(const ImageNeeds& needs, const Image& image) const;
-  bool is_unused_locked(const ImageNeeds& needs, const Image& image) const;
+  bool is_needed_locked(const Image& image) const;
+  bool is_unused_locked(const Image& image) const;
   void forget_old_verdicts_locked();
   std::vector<oci::Digest> unused() const;
   void let_go(const std::vector<oci::Digest>& manifests);
@@ -329,8 +332,10 @@ class Images final : public snapshot::Streaming, public mirror::Observer {
 
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest
+  std::map<oci::Digest, std::shared_ptr<Image>> images_;  // by manifest; see put_locked()
+  ByChain<Image> by_chain_;                               // the same
   std::set<std::string> held_;                            // chain IDs with a snapshot
+  ImageNeeds needs_{held_};                               // of those of images_ that stream
   std::multiset<std::string> mounting_;                   // names of mounts, by Mounting
   std::multiset<oci::Digest> waited_for_;                 // manifests, by prepare_now()
   std::multiset<oci::Digest> coming_;                     // layer blobs, by Coming

@@ -45,21 +45,16 @@ bool Images::is_pulled_though_unpacked_locked(const Image& image) const {
 // some day on the same base: nobody asks for these. `begun` are those that are not begun again, and
 // then those that were begun, too.
 void Images::prepare_after_all_locked(const std::string& chain_id, std::set<oci::Digest>& begun) {
-  for (const auto& [subject, image] : images_) {
-    if (!is_pulled_though_unpacked_locked(*image)) continue;
-    if (std::ranges::find(image->chain_ids, chain_id) == image->chain_ids.end()) continue;
-    if (!begun.insert(subject).second) continue;
-    begin_locked(image, Prepare::kAlways);
+  for (const auto& [image, layers] : by_chain_.find(chain_id)) {
+    if (is_pulled_though_unpacked_locked(*image) && begun.insert(image->subject).second)
+      begin_locked(image, Prepare::kAlways);
   }
 }
 
 std::optional<Images::Place> Images::find_locked(const std::string& chain_id) const {
   std::optional<Place> place;
-  for (const auto& [subject, image] : images_) {
+  for (const auto& [image, layers] : by_chain_.find(chain_id)) {
     if (!image->streamed) continue;
-    const auto found = std::ranges::find(image->chain_ids, chain_id);
-    if (found == image->chain_ids.end()) continue;
-    const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
     place = Place{.image = image->streamed, .layers = layers};
     if (layers == image->chain_ids.size()) break;  // a whole image needs no merging
   }
@@ -78,11 +73,12 @@ Result<Images::Place> Images::find(const std::string& chain_id) const {
 // other images no longer than one of its own.
 bool Images::may_come_locked(const std::string& chain_id, const std::string& reference) const {
   if (looking_up_.contains(reference)) return true;
+  const auto is_prepared = [](const auto& has) { return has.image->preparing; };
+  if (std::ranges::any_of(by_chain_.find(chain_id), is_prepared)) return true;
   return std::ranges::any_of(images_, [&](const auto& each) {
     const auto& image = *each.second;
-    if (!image.preparing) return false;
-    if (image.chain_ids.empty()) return clock_.now() - image.began <= options_.offer_timeout;
-    return std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
+    return image.preparing && image.chain_ids.empty() &&
+           clock_.now() - image.began <= options_.offer_timeout;
   });
 }
 
@@ -106,14 +102,16 @@ Result<bool> Images::offer(const std::string& chain_id, const std::string&,
 
 // Whether what is known of images says all there is to say of the chain.
 bool Images::knows_locked(const std::string& chain_id) const {
-  return std::ranges::any_of(images_, [&](const auto& each) {
-    const auto& image = *each.second;
-    if (image.preparing && image.chain_ids.empty()) return true;  // it may be that image's
-    const bool has = std::ranges::find(image.chain_ids, chain_id) != image.chain_ids.end();
-    const bool old = !image.preparing && image.verdict.reason == Reason::kAlreadyUnpacked &&
-                     !is_pulled_though_unpacked_locked(image);
-    return has && !old;
-  });
+  const auto is_new = [this](const auto& has) {
+    const auto& image = *has.image;
+    return image.preparing || image.verdict.reason != Reason::kAlreadyUnpacked ||
+           is_pulled_though_unpacked_locked(image);
+  };
+  if (std::ranges::any_of(by_chain_.find(chain_id), is_new)) return true;
+  const auto may_be_its = [](const auto& each) {
+    return each.second->preparing && each.second->chain_ids.empty();
+  };
+  return std::ranges::any_of(images_, may_be_its);
 }
 
 // A client that does not pull through the mirror says in a label which image it pulls. Returns the

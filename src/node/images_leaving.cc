@@ -21,11 +21,10 @@ Images::~Images() {
   std::vector<std::shared_ptr<BootDownload>> downloads;
   {
     const std::lock_guard lock(mutex_);
-    auto needs = needs_locked();
     for (const auto& [subject, image] : images_) {
       if (image->boot_download) downloads.push_back(std::move(image->boot_download));
-      if (!image->streamed || is_needed_locked(needs, *image)) continue;
-      needs.remove(image->chain_ids);
+      if (!image->streamed || is_needed_locked(*image)) continue;
+      needs_.remove(image->chain_ids);
       unneeded.push_back(image->streamed);
     }
   }
@@ -33,24 +32,17 @@ Images::~Images() {
   for (const auto& image : unneeded) drop(*image);
 }
 
-ImageNeeds Images::needs_locked() const {
-  ImageNeeds needs(held_);
-  for (const auto& [subject, image] : images_)
-    if (image->streamed) needs.add(image->chain_ids);
-  return needs;
-}
-
 // Of an image that streams: whether a snapshot needs it.
-bool Images::is_needed_locked(const ImageNeeds& needs, const Image& image) const {
-  return needs.needs(image.chain_ids, [&](size_t layers) {
+bool Images::is_needed_locked(const Image& image) const {
+  return needs_.needs(image.chain_ids, [&](size_t layers) {
     const auto name = mount_name(*image.streamed, layers);
     return mounting_.contains(name) || engine_.has_mounted(name);
   });
 }
 
 // Whether it streams, and neither a snapshot nor a caller of prepare_now() has a use for that.
-bool Images::is_unused_locked(const ImageNeeds& needs, const Image& image) const {
-  return image.streamed && !image.preparing && !is_needed_locked(needs, image) &&
+bool Images::is_unused_locked(const Image& image) const {
+  return image.streamed && !image.preparing && !is_needed_locked(image) &&
          !waited_for_.contains(image.subject);
 }
 
@@ -61,15 +53,14 @@ void Images::forget_old_verdicts_locked() {
     if (image->streamed || image->preparing || waited_for_.contains(manifest)) continue;
     verdicts.push_back({.image = manifest, .decided = image->decided});
   }
-  for (const auto& manifest : verdicts_to_forget(std::move(verdicts))) images_.erase(manifest);
+  for (const auto& manifest : verdicts_to_forget(std::move(verdicts))) erase_locked(manifest);
 }
 
 std::vector<oci::Digest> Images::unused() const {
   std::vector<oci::Digest> unused;
   const std::lock_guard lock(mutex_);
-  const auto needs = needs_locked();
   for (const auto& [manifest, image] : images_) {
-    if (is_unused_locked(needs, *image)) unused.push_back(manifest);
+    if (is_unused_locked(*image)) unused.push_back(manifest);
   }
   return unused;
 }
@@ -88,12 +79,11 @@ void Images::let_go(const std::vector<oci::Digest>& manifests) {
   std::vector<Leaving> leaving;
   {
     const std::lock_guard lock(mutex_);
-    auto needs = needs_locked();
     for (const auto& manifest : manifests) {
       const auto found = images_.find(manifest);
-      if (found == images_.end() || !is_unused_locked(needs, *found->second)) continue;
+      if (found == images_.end() || !is_unused_locked(*found->second)) continue;
       const auto& image = found->second;
-      needs.remove(image->chain_ids);  // another that shares its base stays for that
+      needs_.remove(image->chain_ids);  // another that shares its base stays for that
       image->preparing = image->leaving = true;
       leaving.push_back({.image = image,
                          .streamed = std::exchange(image->streamed, nullptr),
@@ -119,7 +109,7 @@ void Images::leave(const Leaving& leaving) {
     image->verdict = {.reason = Reason::kAlreadyUnpacked, .detail = "repull it to make it stream"};
     image->decided = clock_.now();
   } else {
-    images_.erase(image->subject);
+    erase_locked(image->subject);
   }
   changed_.notify_all();
 }
@@ -171,7 +161,7 @@ void Images::prepare_again_locked(const Image& gone) {
   image->repository = gone.repository;
   image->subject = gone.subject;
   image->manifest = gone.manifest;
-  images_[image->subject] = image;
+  put_locked(image);
   begin_locked(image, Prepare::kWhenOfUse);
 }
 
@@ -181,12 +171,8 @@ void Images::idle(const std::string& chain_id) {
   std::vector<std::string> mounts;
   {
     const std::lock_guard lock(mutex_);
-    for (const auto& [subject, image] : images_) {
-      const auto found = std::ranges::find(image->chain_ids, chain_id);
-      if (!image->streamed || found == image->chain_ids.end()) continue;
-      const auto layers = static_cast<size_t>(found - image->chain_ids.begin()) + 1;
-      mounts.push_back(mount_name(*image->streamed, layers));
-    }
+    for (const auto& [image, layers] : by_chain_.find(chain_id))
+      if (image->streamed) mounts.push_back(mount_name(*image->streamed, layers));
   }
   for (const auto& name : mounts) {
     if (engine_.has_mounted(name)) idle_mounts_.idle(name);
@@ -198,10 +184,8 @@ void Images::forget(const std::string& chain_id) {
   {
     const std::lock_guard lock(mutex_);
     held_.erase(chain_id);
-    for (const auto& [manifest, image] : images_) {
-      if (std::ranges::find(image->chain_ids, chain_id) != image->chain_ids.end())
-        concerned.push_back(manifest);
-    }
+    for (const auto& [image, layers] : by_chain_.find(chain_id))
+      concerned.push_back(image->subject);
   }
   let_go(concerned);
 }
