@@ -1,20 +1,28 @@
 #include "node/snapshot_exchange.h"
 
+#include <ranges>
+
 namespace runnel::node {
 
 namespace {
 
 // From the top; how many. Those that another image stands on stay, and with them what is below.
+// Once the topmost has gone, containerd may remove what it stood on by itself at any time: that
+// counts.
 Result<size_t> remove_unpacked(const std::vector<std::string>& chain, const IsUnpacked& is_unpacked,
                                ImageSnapshots& snapshots,
                                const std::function<void(size_t removed)>& tell) {
+  std::vector<std::string> there;
+  for (const auto& id : chain | std::views::reverse) {
+    RUNNEL_TRY(const bool unpacked, is_unpacked(id));
+    if (unpacked) there.push_back(id);  // else it streams, or is nowhere
+  }
   size_t count = 0;
-  for (auto id = chain.rbegin(); id != chain.rend(); ++id) {
-    RUNNEL_TRY(const bool unpacked, is_unpacked(*id));
-    if (!unpacked) continue;  // not there, or it streams
-    const auto removed = snapshots.remove(*id);
-    if (!removed && id == chain.rbegin()) return std::unexpected(removed.error());
-    if (!removed) break;
+  for (const auto& id : there) {
+    const auto removed = snapshots.remove(id);
+    const bool gone = removed || removed.error().code == Code::kNotFound;
+    if (!gone && id == chain.back()) return std::unexpected(removed.error());
+    if (!gone) break;
     tell(++count);
   }
   return count;

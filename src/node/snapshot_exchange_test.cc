@@ -14,9 +14,10 @@ class FakeSnapshots final : public ImageSnapshots {
  public:
   Result<void> remove(const std::string& id) override {
     if (in_use.contains(id)) return fail(Code::kConflict, "{} is in use", id);
-    unpacked.erase(id);
     calls.push_back("remove " + id);
-    return {};
+    const bool there = unpacked.erase(id) > 0;
+    if (collects) unpacked.clear();
+    return there ? Result<void>() : fail(Code::kNotFound, "{} is not there", id);
   }
   Result<void> collect_garbage() override {
     calls.emplace_back("collect");
@@ -33,6 +34,7 @@ class FakeSnapshots final : public ImageSnapshots {
 
   std::set<std::string> unpacked = {"1", "12", "123"};
   std::set<std::string> in_use;
+  bool collects = false;  // of its own accord, after a removal
   bool offers = true;
   Calls calls;
 };
@@ -93,6 +95,15 @@ TEST_F(SnapshotExchange, LeavesWhatAnotherImageStandsOn) {
 
   EXPECT_EQ(containerd_.calls, (Calls{"remove 123", "collect", "find 1 on ", "find 12 on 1",
                                       "find 123 on 12", "hold 123"}));
+}
+
+TEST_F(SnapshotExchange, CountsWhatContainerdRemovesByItselfMeanwhile) {
+  containerd_.collects = true;
+
+  ASSERT_TRUE(exchange());
+
+  EXPECT_EQ(containerd_.calls, kWhole);
+  EXPECT_EQ(told_, (std::vector<size_t>{1, 2, 3}));
 }
 
 TEST_F(SnapshotExchange, RemovesNothingOfAnImageThatIsInUse) {
