@@ -12,6 +12,7 @@
 #include "install/plan.h"
 #include "install/rollback.h"
 #include "install/transaction.h"
+#include "remote/mirrored_hosts.h"
 #include "snapshot/cri_images.h"
 
 namespace runnel::install {
@@ -284,7 +285,9 @@ Result<void> Install::change(const Transactions& transactions) {
 
 // Last, because an install of the node alone looks like one that is complete.
 void Install::say_what_streams() const {
-  auto hosts = mirrored_registries(found_.certs_directory, options_.mirror);
+  const auto asked = remote::mirrored_hosts(found_.certs_directory, options_.mirror);
+  std::set<std::string> hosts(asked.begin(), asked.end());
+  if (hosts.erase("_default") > 0) hosts.insert("every registry without a hosts.toml of its own");
   for (const auto& registry : registries_) hosts.insert(registry.host);
   hosts.insert(options_.node_registries.begin(), options_.node_registries.end());
   options_.say(what_streams(hosts));

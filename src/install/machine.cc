@@ -17,7 +17,6 @@
 #include "base/quote.h"
 #include "install/command.h"
 #include "install/text_file.h"
-#include "install/toml_text.h"
 #include "net/client.h"
 #include "remote/hosts_file.h"
 
@@ -279,18 +278,6 @@ Result<void> unpack(const Options& options, const Containerd& containerd, const 
   const auto done = run_command(argv, minutes(30));
   if (!done) return std::unexpected(done.error().in(image.name));
   return {};
-}
-
-std::set<std::string> mirrored_registries(const std::string& certs_directory,
-                                          const std::string& mirror) {
-  std::set<std::string> found;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(certs_directory, error)) {
-    const auto text = read_if_there((entry.path() / "hosts.toml").string());
-    if (text && *text && toml_has(**text, {"host", "http://" + mirror}))
-      found.insert(host_of_directory(entry.path().filename().string()));
-  }
-  return found;
 }
 
 Result<Completion> completion(const Options& options, const char* method) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -53,11 +52,6 @@ struct Image {
 Result<std::vector<Image>> images(const Options& options, const Containerd& containerd,
                                   const std::string& snapshotter);
 Result<void> unpack(const Options& options, const Containerd& containerd, const Image& image);
-
-// The registries of which some hosts.toml in that directory has containerd ask the mirror
-// ADDR:PORT.
-std::set<std::string> mirrored_registries(const std::string& certs_directory,
-                                          const std::string& mirror);
 
 // The node's state of completion; see node/control.h.
 struct Completion {

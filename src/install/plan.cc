@@ -324,12 +324,6 @@ std::vector<std::string> host_directories(const std::string& host) {
   return {host.substr(0, colon) + "_" + host.substr(colon + 1) + "_", host};
 }
 
-std::string host_of_directory(const std::string& name) {
-  const auto port = name.ends_with('_') ? name.rfind('_', name.size() - 2) : std::string::npos;
-  if (port == std::string::npos || port == 0) return name;
-  return name.substr(0, port) + ":" + name.substr(port + 1, name.size() - port - 2);
-}
-
 std::string what_streams(const std::set<std::string>& registries) {
   if (registries.empty()) {
     return "no image streams yet, because containerd asks no registry through the node. Name one, "

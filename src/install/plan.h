@@ -94,8 +94,6 @@ bool has_cri(const std::string& effective);
 
 // The names under which containerd looks for a host's directory, the first one that exists wins.
 std::vector<std::string> host_directories(const std::string& host);
-// The host whose directory that is.
-std::string host_of_directory(const std::string& name);
 
 // Holds the effective configuration after an install against the one before: what the plan meant to
 // set is set, and nothing else has changed. kConflict with the keys that have.

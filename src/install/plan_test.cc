@@ -394,13 +394,4 @@ TEST(WhatStreams, IsWhatWasConvertedInTheNamedRegistries) {
             "artifact, which runnel convert IMAGE makes");
 }
 
-TEST(HostDirectories, NameTheirHost) {
-  for (const char* host :
-       {"registry.example", "registry.example:5000", "[::1]:5000", "docker.io"}) {
-    for (const auto& name : host_directories(host)) EXPECT_EQ(host_of_directory(name), host);
-  }
-  EXPECT_EQ(host_of_directory("_default"), "_default");
-  EXPECT_EQ(host_of_directory("_"), "_");
-}
-
 }  // namespace runnel::install

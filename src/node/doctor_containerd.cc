@@ -7,7 +7,7 @@
 
 #include "base/fd.h"
 #include "node/doctor_parts.h"
-#include "node/mirrored_hosts.h"
+#include "remote/mirrored_hosts.h"
 #include "snapshot/containerd_client.h"
 
 namespace runnel::node {
@@ -61,30 +61,10 @@ Finding examine_socket(const std::string& socket) {
   constexpr auto kSubject = "containerd: snapshotter's socket";
   if (auto connected = try_connect(socket); !connected) {
     return bad(kSubject, connected.error().message,
-               "start the node: every pull and container start needs it");
+               "start the node (systemctl start runnel-node): every pull and container start needs "
+               "it");
   }
   return good(kSubject, socket + " is answered");
-}
-
-Finding examine_hosts(const DoctorOptions& options) {
-  constexpr auto kSubject = "containerd: hosts.toml";
-  const auto& directory = options.config.hosts_dir;
-  const auto hosts = mirrored_hosts(directory, options.config.mirror);
-  if (hosts.empty()) {
-    return poor(kSubject,
-                fmt::format("no registry below {} goes through the mirror {}", directory,
-                            options.config.mirror),
-                fmt::format("runnel node install --registry HOST names one; by hand: "
-                            "{}/HOST/hosts.toml with server = \"https://HOST\" and "
-                            "[host.\"http://{}\"] capabilities = [\"pull\", \"resolve\"]",
-                            directory, options.config.mirror));
-  }
-  const auto list = fmt::format("{}", fmt::join(hosts, ", "));
-  if (std::ranges::find(hosts, "_default") != hosts.end()) {
-    return poor(kSubject, "every registry goes through the mirror: " + list,
-                "name the registries that have artifacts, and remove it from _default");
-  }
-  return good(kSubject, "through the mirror: " + list);
 }
 
 }  // namespace
@@ -104,7 +84,8 @@ Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>&
   }
   if (!found->error.empty()) {
     return bad(kSnapshotterSubject, "runnel is registered, but failed: " + found->error,
-               "start the node first, then containerd");
+               "start the node first (systemctl start runnel-node), then containerd (systemctl "
+               "restart containerd)");
   }
   // Before 1.7 containerd asks for no such word.
   const bool maps = found->can(snapshot::ContainerdClient::kRemapIds) || !is_at_least_1(7, version);
@@ -114,6 +95,27 @@ Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>&
               "false containerd copies the whole image, and the pod sees wrong owners",
               "add capabilities = [\"remap-ids\"] to [proxy_plugins.runnel] (runnel node install "
               "does; containerd before 1.7.23 does not know it), and restart containerd");
+}
+
+Finding judge_hosts(const std::vector<std::string>& hosts, const std::string& directory,
+                    const std::string& mirror) {
+  constexpr auto kSubject = "containerd: hosts.toml";
+  if (hosts.empty()) {
+    return poor(kSubject,
+                fmt::format("no registry below {} goes through the mirror {}", directory, mirror),
+                fmt::format("runnel node install --registry HOST names one; by hand: "
+                            "{}/HOST/hosts.toml with server = \"https://HOST\" and "
+                            "[host.\"http://{}\"] capabilities = [\"pull\", \"resolve\"]",
+                            directory, mirror));
+  }
+  const auto list = fmt::format("{}", fmt::join(hosts, ", "));
+  if (std::ranges::find(hosts, "_default") != hosts.end()) {
+    return poor(kSubject, "every registry goes through the mirror: " + list,
+                fmt::format("name the registries that have artifacts (runnel node install "
+                            "--registry HOST), and remove it from {}/_default/hosts.toml",
+                            directory));
+  }
+  return good(kSubject, "through the mirror: " + list);
 }
 
 Findings examine_containerd(const DoctorOptions& options) {
@@ -130,7 +132,9 @@ Findings examine_containerd(const DoctorOptions& options) {
         examine_snapshotter(client, version.value_or(""), options.config.snapshotter_socket));
   }
   findings.push_back(examine_socket(options.config.snapshotter_socket));
-  findings.push_back(examine_hosts(options));
+  const auto& config = options.config;
+  findings.push_back(judge_hosts(remote::mirrored_hosts(config.hosts_dir, config.mirror),
+                                 config.hosts_dir, config.mirror));
   return findings;
 }
 

@@ -12,7 +12,6 @@
 #include <map>
 
 #include "base/fd.h"
-#include "cache/budget.h"
 #include "cache/disk.h"
 #include "node/doctor_parts.h"
 
@@ -81,30 +80,6 @@ uint64_t cached_bytes(const std::string& root) {
   return bytes;
 }
 
-// As the node's cache judges it.
-Finding judge_space(const std::string& found, const cache::Budget::Status& status) {
-  constexpr auto kSubject = "disk: space";
-  if (status.state == cache::Budget::State::kFull) {
-    return bad(kSubject, found,
-               fmt::format("below {} free (cache.reserve) nothing more can be read that is not "
-                           "here: remove images, or move --root",
-                           size_text(status.reserve)));
-  }
-  if (status.state == cache::Budget::State::kNoFilling && status.used > status.max_bytes) {
-    return poor(kSubject, found,
-                fmt::format("the cache takes {} of {} (cache.max_bytes), so nothing is fetched "
-                            "ahead: runnel node clear, or allow more",
-                            size_text(status.used), size_text(status.max_bytes)));
-  }
-  if (status.state == cache::Budget::State::kNoFilling) {
-    return poor(kSubject, found,
-                fmt::format("below {} free (cache.min_free) nothing is fetched ahead: remove "
-                            "images, or add space",
-                            size_text(status.min_free)));
-  }
-  return good(kSubject, found);
-}
-
 Finding examine_space(const std::string& directory, const Config& config) {
   constexpr auto kSubject = "disk: space";
   struct statvfs info;
@@ -113,7 +88,8 @@ Finding examine_space(const std::string& directory, const Config& config) {
                "make the directory readable");
   }
   if ((info.f_flag & ST_RDONLY) != 0) {
-    return bad(kSubject, directory + " is on a read-only file system", "mount it writable");
+    return bad(kSubject, directory + " is on a read-only file system",
+               "mount it writable, or give --root a directory on another");
   }
   const uint64_t total = info.f_blocks * info.f_frsize;
   const uint64_t available = info.f_bavail * info.f_frsize;
@@ -147,6 +123,29 @@ Finding examine_features(const std::string& directory) {
 }
 
 }  // namespace
+
+Finding judge_space(const std::string& found, const cache::Budget::Status& status) {
+  constexpr auto kSubject = "disk: space";
+  if (status.state == cache::Budget::State::kFull) {
+    return bad(kSubject, found,
+               fmt::format("below {} free (cache.reserve) nothing more can be read that is not "
+                           "here: remove images, or move --root",
+                           size_text(status.reserve)));
+  }
+  if (status.state == cache::Budget::State::kNoFilling && status.used > status.max_bytes) {
+    return poor(kSubject, found,
+                fmt::format("the cache takes {} of {} (cache.max_bytes), so nothing is fetched "
+                            "ahead: runnel node clear, or allow more",
+                            size_text(status.used), size_text(status.max_bytes)));
+  }
+  if (status.state == cache::Budget::State::kNoFilling) {
+    return poor(kSubject, found,
+                fmt::format("below {} free (cache.min_free) nothing is fetched ahead: remove "
+                            "images, or add space",
+                            size_text(status.min_free)));
+  }
+  return good(kSubject, found);
+}
 
 std::string existing_part(const std::string& directory) {
   fs::path path(directory);

@@ -5,8 +5,8 @@
 
 #include "net/client.h"
 #include "node/doctor_parts.h"
-#include "node/mirrored_hosts.h"
 #include "remote/hosts.h"
+#include "remote/mirrored_hosts.h"
 
 namespace runnel::node {
 
@@ -40,25 +40,29 @@ Finding examine_control(net::Client& client, const std::string& socket) {
   const auto answer = client.fetch(std::move(request), kMaxAnswer);
   if (!answer) {
     return bad(kSubject, "nobody answers on " + socket,
-               "start the node (runnel node), or say where its socket is with --control");
+               "start the node (systemctl start runnel-node), or say where its socket is with "
+               "--control");
   }
   const auto engine = engine_in(*answer);
   if (!engine.empty()) return good(kSubject, "the node runs, engine " + engine);
   return bad(kSubject, fmt::format("{} is answered by something else", socket),
-             "stop what listens there");
+             "stop what listens there (ss -xlp says what it is), or say another socket with "
+             "--control");
 }
 
 Finding examine_mirror(net::Client& client, const std::string& mirror) {
   constexpr auto kSubject = "mirror";
   const auto answer = client.fetch(request_for("http://" + mirror + "/status"), kMaxAnswer);
   if (!answer) {
-    return bad(kSubject, answer.error().message,
-               "start the node; without the mirror containerd asks the registries directly, and "
-               "nothing streams");
+    return bad(
+        kSubject, answer.error().message,
+        "start the node (systemctl start runnel-node); without the mirror containerd asks the "
+        "registries directly, and nothing streams");
   }
   if (!engine_in(*answer).empty()) return good(kSubject, mirror + " is answered by a node");
   return bad(kSubject, fmt::format("something else listens on {}", mirror),
-             "stop it, or give the node another port with --mirror and change hosts.toml");
+             "stop it (ss -tlp says what it is), or give the node another port with --mirror and "
+             "install its registries again");
 }
 
 Finding examine_registry(net::Client& client, const remote::Hosts& hosts, const std::string& host) {
@@ -72,18 +76,25 @@ Finding examine_registry(net::Client& client, const remote::Hosts& hosts, const 
   auto request = request_for(endpoint.url + "/v2/");
   request.tls = endpoint.tls;
   const auto answer = client.fetch(std::move(request), kMaxAnswer);
-  if (!answer) {
-    return bad(subject, answer.error().message,
-               "check name, port, proxy and certificates; plain_http = true for one without TLS");
-  }
-  const int status = answer->head.status;
-  if (status == 200) return good(subject, "answers");
-  if (status == 401) return good(subject, "answers, and wants credentials");
-  return bad(subject, fmt::format("{}/v2/ answers {}", endpoint.url, status),
-             "is this an OCI registry?");
+  if (!answer) return judge_registry(host, endpoint.url, std::unexpected(answer.error()));
+  return judge_registry(host, endpoint.url, answer->head.status);
 }
 
 }  // namespace
+
+Finding judge_registry(const std::string& host, const std::string& url, const Result<int>& status) {
+  const auto subject = "registry: " + host;
+  if (!status) {
+    return bad(subject, status.error().message,
+               fmt::format("check name, port, proxy and certificates in its hosts.toml, or in "
+                           "[registry.\"{}\"] of node.toml: plain_http = true for one without TLS",
+                           host));
+  }
+  if (*status == 200) return good(subject, "answers");
+  if (*status == 401) return good(subject, "answers, and wants credentials");
+  return bad(subject, fmt::format("{}/v2/ answers {}", url, *status),
+             "an OCI registry answers 200 or 401: is the server in its hosts.toml right?");
+}
 
 Findings examine_node(const Config& config) {
   net::Client client;
@@ -91,7 +102,7 @@ Findings examine_node(const Config& config) {
 }
 
 Findings examine_registries(const DoctorOptions& options) {
-  auto names = mirrored_hosts(options.config.hosts_dir, options.config.mirror);
+  auto names = remote::mirrored_hosts(options.config.hosts_dir, options.config.mirror);
   std::erase(names, "_default");
   for (const auto& host : options.registries) {
     if (std::ranges::find(names, host) == names.end()) names.push_back(host);

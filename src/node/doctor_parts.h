@@ -1,6 +1,7 @@
 // What doctor.cc puts together. Internal to the doctor.
 #pragma once
 
+#include "cache/budget.h"
 #include "node/doctor.h"
 #include "snapshot/containerd_client.h"
 
@@ -37,7 +38,14 @@ Findings examine_containerd(const DoctorOptions& options);
 // said none; `socket` the snapshotter's.
 Finding judge_snapshotter(const std::vector<snapshot::ContainerdClient::Plugin>& plugins,
                           const std::string& version, const std::string& socket);
+// What the names of remote::mirrored_hosts() below `directory` say.
+Finding judge_hosts(const std::vector<std::string>& hosts, const std::string& directory,
+                    const std::string& mirror);
 Findings examine_node(const Config& config);
+// What a registry's answer to GET `url`/v2/ says, or that there was none.
+Finding judge_registry(const std::string& host, const std::string& url, const Result<int>& status);
+// As the node's cache judges the room below its root, which `found` describes.
+Finding judge_space(const std::string& found, const cache::Budget::Status& status);
 Findings examine_registries(const DoctorOptions& options);
 
 }  // namespace runnel::node

@@ -1,4 +1,4 @@
-#include "node/mirrored_hosts.h"
+#include "remote/mirrored_hosts.h"
 
 #include <gtest/gtest.h>
 
@@ -7,7 +7,7 @@
 
 #include "support/temp_dir.h"
 
-namespace runnel::node {
+namespace runnel::remote {
 namespace {
 
 class MirroredHosts : public testing::Test {
@@ -30,9 +30,18 @@ TEST_F(MirroredHosts, AreThoseWhoseFileNamesTheMirror) {
             (std::vector<std::string>{"docker.io", "registry.example:5000"}));
 }
 
+TEST_F(MirroredHosts, AreNamedAsInImageNamesHoweverTheirDirectoryIs) {
+  for (const char* name : {"registry.example_5000_", "[::1]_5000_", "_default", "_", "odd_"})
+    write(name, "[host.\"http://127.0.0.1:8578\"]\n");
+
+  EXPECT_EQ(
+      mirrored_hosts(dir_.path(), "127.0.0.1:8578"),
+      (std::vector<std::string>{"[::1]:5000", "_", "_default", "odd_", "registry.example:5000"}));
+}
+
 TEST_F(MirroredHosts, AreNoneWithoutADirectory) {
   EXPECT_TRUE(mirrored_hosts(dir_.path() + "/none", "127.0.0.1:8578").empty());
 }
 
 }  // namespace
-}  // namespace runnel::node
+}  // namespace runnel::remote

@@ -4,10 +4,10 @@
 #include <string>
 #include <vector>
 
-namespace runnel::node {
+namespace runnel::remote {
 
-// The names of the directories below `hosts_dir` whose hosts.toml names the mirror (ADDR:PORT),
-// sorted; "_default" stands for every registry without a directory.
+// The hosts of which a hosts.toml below `hosts_dir` names the mirror (ADDR:PORT), sorted;
+// "_default" stands for every registry without a directory.
 std::vector<std::string> mirrored_hosts(const std::string& hosts_dir, const std::string& mirror);
 
-}  // namespace runnel::node
+}  // namespace runnel::remote
