@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "cli/cli.h"
+#include "cli/pull_text.h"
 #include "cli/report.h"
 #include "cli/secret_input.h"
 #include "oci/reference.h"
@@ -20,17 +21,20 @@ int pull(const PullOptions& options) {
     if (!secret) return report(secret.error());
     auth.secret = *std::move(secret);
   }
+  const auto name = reference->to_string();
   const auto started = std::chrono::steady_clock::now();
-  const auto id = snapshot::pull_image(options.address, reference->to_string(),
-                                       std::chrono::seconds(options.timeout_s), {}, auth);
-  if (!id && ::access(options.address.c_str(), F_OK) != 0 && errno == ENOENT)
-    return report(Error(id.error().code,
-                        fmt::format("there is no socket {}: containerd does not run, or listens "
-                                    "elsewhere. Start it, or say --containerd-address",
-                                    options.address)));
-  if (!id) return report(id.error());
-  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - started;
-  fmt::print("{} {} in {:.2f} s\n", reference->to_string(), *id, took.count());
+  const auto id = [&] {
+    ProgressLine line;
+    line.show(fmt::format("containerd pulls {}", name));
+    return snapshot::pull_image(options.address, name, std::chrono::seconds(options.timeout_s), {},
+                                auth);
+  }();
+  const auto took = std::chrono::steady_clock::now() - started;
+  if (!id) {
+    const bool there = ::access(options.address.c_str(), F_OK) == 0 || errno != ENOENT;
+    return report(pull_error(id.error(), options, name, took, there));
+  }
+  fmt::print("{}\n", pulled_line(name, *id, took));
   return 0;
 }
 

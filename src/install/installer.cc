@@ -35,15 +35,6 @@ std::string platform() {
 #endif
 }
 
-// Whether a pull got as far as the registry, which wants to know who asks. containerd says all that
-// a registry refuses with one code, so its words have to tell (remotes/docker: the resolver's, and
-// the status line of an answer).
-bool wants_password(const Error& error) {
-  constexpr std::string_view kWords[] = {"authorization failed", "pull access denied",
-                                         "401 Unauthorized", "403 Forbidden"};
-  return std::ranges::any_of(kWords, [&](auto words) { return error.message.contains(words); });
-}
-
 // One install: its steps, and what has to be taken back.
 class Install {
  public:
@@ -211,7 +202,7 @@ Result<void> Install::verify() {
     return {};
   }
   const auto pulled = snapshot::pull_image(options_.containerd_socket, name, kPullTime);
-  if (!pulled && options_.verify_image.empty() && wants_password(pulled.error())) {
+  if (!pulled && options_.verify_image.empty() && snapshot::wants_password(pulled.error())) {
     options_.say(fmt::format(
         "{0} wants a password, which pods' secrets have and install has not: nothing was pulled. "
         "runnel pull {0} --user NAME --password-stdin tries it",

@@ -1,10 +1,8 @@
 #include "node/why.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "base/quote.h"
-#include "node/containers.h"
 #include "oci/reference.h"
 
 namespace runnel::node {
@@ -15,20 +13,6 @@ using timeline::Span;
 using timeline::Us;
 
 constexpr size_t kShortest = 4;  // of the beginning of a container's ID
-
-Result<std::optional<ContainerStatus>> find_container(const std::vector<ContainerStatus>& all,
-                                                      const std::string& name) {
-  std::optional<ContainerStatus> found;
-  for (const auto& each : all) {
-    if (each.id == name) return each;
-    if (name.size() < kShortest || !each.id.starts_with(name)) continue;
-    if (found)
-      return fail(Code::kInvalid, "{} and {} both begin like {}", quote(found->id), quote(each.id),
-                  quote(name));
-    found = each;
-  }
-  return found;
-}
 
 // When containerd asked for the container's file system.
 std::optional<Us> created(const std::vector<Span>& calls, const std::string& id) {
@@ -47,15 +31,35 @@ void begin_with(timeline::Events& events, Us begin) {
 
 }  // namespace
 
+Result<std::optional<ContainerStatus>> find_container(const std::vector<ContainerStatus>& all,
+                                                      const std::string& name) {
+  const auto exact = std::ranges::find(all, name, &ContainerStatus::id);
+  if (exact != all.end()) return *exact;
+  std::optional<ContainerStatus> found;
+  for (const auto& each : all) {
+    if (name.size() < kShortest || !each.id.starts_with(name)) continue;
+    if (found)
+      return fail(Code::kInvalid, "{} and {} both begin like {}: say more of the one that is meant",
+                  quote(found->id), quote(each.id), quote(name));
+    found = each;
+  }
+  return found;
+}
+
 Result<timeline::Events> events_of(const WhyParts& parts, const std::string& name) {
   RUNNEL_TRY(const auto containers, list_containers(parts.store, parts.images, parts.engine));
   RUNNEL_TRY(const auto container, find_container(containers, name));
   if (container && container->image.empty())
-    return fail(Code::kNotFound, "container {}: this node did not see its image pulled", name);
+    return fail(Code::kNotFound,
+                "container {}: this node did not see its image pulled, so it knows nothing of the "
+                "start (runnel node status --containers lists those of which it does)",
+                name);
   auto reference = oci::Reference::parse(container ? container->image : name);
   if (!reference)
-    return fail(Code::kNotFound, "{} is no container on this node and no image: {}", quote(name),
-                reference.error().message);
+    return fail(Code::kNotFound,
+                "{} is no container on this node and no image (runnel node status --containers "
+                "lists the containers): {}",
+                quote(name), reference.error().message);
   auto known = parts.images.start_events(*reference, parts.authority);
   if (!known && known.error().code == Code::kNotFound && name.find('/') == std::string::npos)
     return fail(Code::kNotFound, "{} is no container on this node; as an image, {}", quote(name),

@@ -2,10 +2,13 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "base/error.h"
 #include "engine/engine.h"
+#include "node/containers.h"
 #include "node/images.h"
 #include "node/start_log.h"
 #include "snapshot/store.h"
@@ -22,6 +25,11 @@ struct WhyParts {
   std::function<std::string(const std::string& host)> authority;
   unsigned worker_restarts = 0;
 };
+
+// The container of that ID, or the only one whose ID begins so (four letters at least). kInvalid
+// when several do.
+Result<std::optional<ContainerStatus>> find_container(const std::vector<ContainerStatus>& all,
+                                                      const std::string& name);
 
 // `name` is a container's ID (or the beginning of one, at least four letters), or an image as it
 // was pulled. Of a container that is not the first of its image, what was from its own creation on.

@@ -61,4 +61,12 @@ Result<std::string> pull_image(const std::string& socket, const std::string& ima
   return response.image_ref();
 }
 
+// containerd says all that a registry refuses with one code, so its words have to tell
+// (remotes/docker: the resolver's, and the status line of an answer).
+bool wants_password(const Error& error) {
+  constexpr std::string_view kWords[] = {"authorization failed", "pull access denied",
+                                         "401 Unauthorized", "403 Forbidden"};
+  return std::ranges::any_of(kWords, [&](auto words) { return error.message.contains(words); });
+}
+
 }  // namespace runnel::snapshot

@@ -27,4 +27,7 @@ Result<std::string> pull_image(const std::string& socket, const std::string& ima
                                std::optional<Duration> timeout, const std::stop_token& stop = {},
                                const PullAuth& auth = {});
 
+// Whether a pull got as far as the registry, which wants to know who asks.
+bool wants_password(const Error& error);
+
 }  // namespace runnel::snapshot

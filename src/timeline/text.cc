@@ -98,6 +98,8 @@ class Writer {
     const auto& saving = *line_.saving;
     put("A profile would bring {} chunks ({}) with the boot blob: about {} less", saving.chunks,
         amount(saving.bytes), time_text(saving.saved()));
+    put("  (our own registry learns it; for others: runnel node profile, then runnel convert "
+        "--profile)");
   }
 
   void waits() {
