@@ -94,7 +94,7 @@ TEST_F(NodeRoot, IsKnownAsANodesUntilAllElseIsGone) {
   const UniqueFd directory = open_file(stuck, O_RDONLY | O_DIRECTORY).value();
   const int immutable = FS_IMMUTABLE_FL;
   if (::ioctl(directory.get(), FS_IOC_SETFLAGS, &immutable) != 0)
-    GTEST_SKIP() << "no immutable files here";
+    GTEST_SKIP() << "skipped: needs a file system with immutable files (chattr +i), and root";
 
   EXPECT_FALSE(remove_node_root(root_, seconds(0)));
 

@@ -99,7 +99,7 @@ def root() -> Path:
     """A minimal Debian 12 with the package, containerd and nothing else of ours."""
     for tool in ("systemd-nspawn", "mmdebstrap", "nsenter", "skopeo"):
         if shutil.which(tool) is None:
-            pytest.skip(f"needs {tool}")
+            pytest.skip(f"needs {tool}: tools/packages install")
     work = Path(tempfile.mkdtemp(prefix="runnel-nspawn-", dir=os.environ.get("TMPDIR", "/var/tmp")))
     package = run([str(ROOT / "tools/build-deb"), "--program", services.program(),
                    "--output", str(work)], seconds=300).strip()

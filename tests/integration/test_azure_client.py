@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from converting_service import ConvertingRegistry, noise
 from guarded_registry import Certificates
-from needs import needs
+from needs import azure_client
 from registry_calls import Calls, basic, digest, push_blob, push_image
 from sandbox import daemons
 from tls_registry import PASSWORD, USER, TlsRegistry
@@ -45,7 +45,7 @@ def secure(runnel, tmp_path_factory):  # noqa: ARG001
 
 @pytest.fixture(scope="module")
 def az(secure):
-    program = needs("az")
+    program = azure_client()
     environment = {**os.environ, "AZURE_CONFIG_DIR": str(secure.directory / "azure"),
                    "AZURE_CORE_COLLECT_TELEMETRY": "no", "REQUESTS_CA_BUNDLE": str(secure.ca)}
 

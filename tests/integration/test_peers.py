@@ -30,7 +30,7 @@ def built(name: str) -> bool:
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.skipif(
-    not built(name), reason=f"tools/build-peers {name}")) for name in peers.BY_NAME])
+    not built(name), reason=f"needs {name}, built: tools/build-peers {name}")) for name in peers.BY_NAME])
 def test_a_peer_starts_a_container_with_a_part_of_the_image_and_every_time_anew(runnel, name):  # noqa: ARG001
     with tempfile.TemporaryDirectory(dir="/var/tmp") as scratch:  # short enough for a socket's path
         image = Path(scratch) / "image"

@@ -75,7 +75,7 @@ def has_ipv6() -> bool:
         return False
 
 
-@pytest.mark.skipif(not has_ipv6(), reason="needs ::1")
+@pytest.mark.skipif(not has_ipv6(), reason="needs IPv6: ::1 on the loopback")
 @pytest.mark.parametrize("front", ["::1"], indirect=True)
 def test_an_ipv6_literal_is_a_host(front, streamed):
     assert front.host.startswith("[::1]:")
