@@ -76,8 +76,9 @@ Result<void> work(const NodeFlags& flags) {
   const StopSignal stop;
   RUNNEL_TRY(auto pulse, engine::Pulse::inherited());
   const engine::Breathing breathing(std::move(pulse));
-  RUNNEL_TRY(const auto config, node_config(flags));
+  RUNNEL_TRY(auto config, node_config(flags));
   log::open(config.log);
+  RUNNEL_DO(node::prepare_root(config));
   RUNNEL_TRY(auto handover, engine::Handover::inherited());
   return node::run_worker(config, std::move(handover), [&] { stop.wait(); });
 }
@@ -114,7 +115,7 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
     return worked ? 0 : log_failure(worked.error());
   }
   if (!flags.check_config) engine::block_signals_of_holder();
-  const auto config = node_config(flags);
+  auto config = node_config(flags);
   if (!config) return cli::report(config.error());
   if (const auto right = node::check(*config); !right) return cli::report(right.error());
   if (flags.check_config) return 0;
@@ -122,6 +123,7 @@ int run_node(const NodeFlags& flags, const std::vector<std::string>& argv) {
     return cli::report(Error(Code::kDenied, "a node mounts images for containerd: run it as root"));
   if (const auto made = node::prepare_memory(); !made) return cli::report(made.error());
   log::open(config->log);
+  if (const auto made = node::prepare_root(*config); !made) return log_failure(made.error());
   auto handover = engine::Handover::inherited();
   if (!handover) return log_failure(handover.error());
   if (auto opened = node::open_listeners(*config, *handover); !opened) {

@@ -42,7 +42,7 @@ enum class Existing : uint8_t { kUsed, kIdle };
 class Engine {
  public:
   struct Options {
-    std::string root;
+    std::string root;  // as the kernel names it: absolute, without links
     Way way = Way::kAuto;
     Recovery recovery = Recovery::kAuto;
     size_t threads = 2;                                // that answer the kernel

@@ -82,9 +82,7 @@ std::vector<Engine::ServedLayer> Engine::complete_behind_loops() const {
 Result<void> Engine::move_to_plain_file(const ServedLayer& served) {
   const auto layer = cache_->find(served.layer);
   if (!layer || !layer->complete()) return {};  // the scrub may have found something meanwhile
-  // Not looked up itself: this process serves it.
-  RUNNEL_TRY(const auto root, without_links(options_.root));
-  const auto from = fmt::format("{}/devices/{}", root, served.layer.hex());
+  const auto from = fmt::format("{}/devices/{}", options_.root, served.layer.hex());
   RUNNEL_TRY(const auto to, without_links(layer->device_path()));
   for (const auto& loop : served.loops) {
     RUNNEL_TRY(const auto file, file_behind(loop));

@@ -26,7 +26,7 @@
 namespace runnel::engine {
 
 struct HolderOptions {
-  std::string root;
+  std::string root;  // as the kernel names it: absolute, without links
   // Command lines; [0] is the path of the program.
   std::vector<std::string> worker;
   std::vector<std::string> reload;  // the holder's own; empty: SIGHUP is ignored

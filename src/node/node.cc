@@ -1,8 +1,12 @@
 #include "node/node.h"
 
+#include <fmt/format.h>
+
 #include <atomic>
+#include <filesystem>
 #include <mutex>
 #include <optional>
+#include <system_error>
 
 #include "base/durable.h"
 #include "base/log.h"
@@ -141,13 +145,23 @@ Result<void> check(const Config& config) {
   return {};
 }
 
+Result<void> prepare_root(Config& config) {
+  RUNNEL_DO(make_directories(config.root, 0711));
+  std::error_code error;
+  const auto root = std::filesystem::canonical(config.root, error);
+  if (error)
+    return std::unexpected(
+        system_error(error.value(), fmt::format("root directory {}", config.root)));
+  config.root = root.string();
+  return {};
+}
+
 Result<void> run_worker(const Config& config, engine::Handover handover,
                         const std::function<void()>& wait_for_stop) {
   const SystemClock clock;
   StartLog start_log(clock);  // before all that it hears of
   RUNNEL_TRY(auto channel, take_channel(handover));
   RUNNEL_TRY(auto listeners, take_listeners(config, handover));
-  RUNNEL_DO(make_directories(config.root, 0711));
   RUNNEL_TRY(const auto service, snapshot::Service::serve(std::move(listeners.snapshotter)));
   RUNNEL_TRY(auto mirror_at, mirror_address(config.mirror));
   mirror_at.port = net::local_port(listeners.mirror.get());

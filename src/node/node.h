@@ -61,6 +61,10 @@ struct Config {
 // What can be said about a configuration without starting anything.
 Result<void> check(const Config& config);
 
+// Makes the root directory if need be, and has `config` name it as the kernel does, without links:
+// what is mounted below it is looked for in the kernel's table. Before the holder and each worker.
+Result<void> prepare_root(Config& config);
+
 // Runs the worker on what the holder handed over until `wait_for_stop` returns. Call it once a
 // process.
 Result<void> run_worker(const Config& config, engine::Handover handover,
