@@ -1,5 +1,5 @@
-"""A small disk of the test's own, to be filled, frozen, worn out: ext4 in a sparse file over a loop
-device. The file can lie in a tmpfs that is smaller than it: then writes succeed and are lost later,
+"""A small disk of the test's own, to be filled, frozen, worn out: ext4 (or another file system) in a sparse file
+over a loop device. The file can lie in a tmpfs that is smaller than it: then writes succeed and are lost later,
 as on thin-provisioned storage that is overdrawn. All of it is below the lab's scratch directory, so
 that whatever happens the teardown finds it."""
 
@@ -21,15 +21,24 @@ FIBMAP = 1
 # The node refuses to fetch below its reserve of 512 MiB.
 ROOMY = 1500
 
+MAKE = {
+    # The journal and the tables are written now, so that later only data needs new blocks.
+    "ext4": ["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "8192", "-E",
+             "lazy_itable_init=0,lazy_journal_init=0,nodiscard"],
+    "xfs": ["mkfs.xfs", "-q", "-f"],
+    "btrfs": ["mkfs.btrfs", "-q", "-f"],
+}
+
 
 class Disk:
-    def __init__(self, directory: Path, megabytes: int = ROOMY, backing_megabytes: int = 0):
+    def __init__(self, directory: Path, megabytes: int = ROOMY, backing_megabytes: int = 0, kind: str = "ext4"):
         self.directory = directory
         self.point = directory / "disk"
         self._backing = directory / "backing"
         self._image = self._backing / "disk.img"
         self._filler = self.point / "filler"
         self._megabytes, self._backing_megabytes = megabytes, backing_megabytes
+        self._kind = kind
         self._frozen = False
 
     def __enter__(self) -> "Disk":
@@ -41,10 +50,9 @@ class Disk:
         image = self._image
         with open(image, "wb") as file:
             file.truncate(self._megabytes << 20)
-        # The journal and the tables are written now, so that later only data needs new blocks.
-        run(["mkfs.ext4", "-q", "-F", "-b", "4096", "-m", "0", "-J", "size=4", "-N", "8192", "-E",
-             "lazy_itable_init=0,lazy_journal_init=0,nodiscard", str(image)])
-        run(["mount", "-o", "loop,errors=remount-ro", str(image), str(self.point)])
+        run([*MAKE[self._kind], str(image)])
+        options = "loop,errors=remount-ro" if self._kind == "ext4" else "loop"
+        run(["mount", "-o", options, str(image), str(self.point)])
         return self
 
     def __exit__(self, *_) -> None:
