@@ -107,28 +107,33 @@ class HostsDirectory {
  public:
   explicit HostsDirectory(std::string path) : path_(std::move(path)) {}
 
-  // Null when there is no file.
+  // Null when there is no file. The file is read without the lock: a disk that hangs holds up who
+  // asks for this host, and for no other.
   using Found = Result<std::shared_ptr<const HostsFile>>;
   Found find(std::string_view host, bool defaults) {
     const auto key = std::pair(std::string(host), defaults);
     const auto now = std::chrono::steady_clock::now();
+    {
+      const std::lock_guard lock(mutex_);
+      const auto known = known_.find(key);
+      if (known != known_.end() && now - known->second.read_at < kLife) return known->second.found;
+      if (known != known_.end()) known->second.read_at = now;  // others take what was there so far
+    }
+    auto found = read(host, defaults);
     const std::lock_guard lock(mutex_);
     if (known_.size() > kMaxKnown) known_.clear();
     auto& known = known_[key];
-    if (known.read_at && now - *known.read_at < kLife) return known.found;
-    known.read_at = now;
-    auto found = read(host, defaults);
     const bool said = !found && !known.found && found.error() == known.found.error();
     if (!found && !said) log::warning("{}", found.error().message);
-    known.found = std::move(found);
-    return known.found;
+    known = {.read_at = now, .found = found};
+    return found;
   }
 
  private:
   static constexpr auto kLife = std::chrono::seconds(1);
   static constexpr size_t kMaxKnown = 4096;
   struct Known {
-    std::optional<std::chrono::steady_clock::time_point> read_at;
+    std::chrono::steady_clock::time_point read_at;
     Found found;
   };
 

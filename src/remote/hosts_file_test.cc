@@ -1,8 +1,14 @@
 #include "remote/hosts_file.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
+#include <future>
+#include <thread>
+
 #include "base/durable.h"
+#include "base/fd.h"
 #include "support/temp_dir.h"
 
 namespace runnel::remote {
@@ -82,6 +88,24 @@ TEST_F(HostsFiles, ConfigureARegistryWhenTheyNameOurMirror) {
   EXPECT_TRUE(all.is_configured("said", kMirror));
   EXPECT_FALSE(all.is_configured("other", kMirror));
   EXPECT_FALSE(all.is_configured("nobody", kMirror)) << "the default names nobody";
+}
+
+// A lease on the file holds up who opens it, as a disk does that hangs.
+TEST_F(HostsFiles, OfOtherHostsAreReadWhileOneCannotBe) {
+  write("held.example/hosts.toml", "server = \"https://held.example:1\"\n");
+  write("other.example/hosts.toml", "server = \"https://other.example:2\"\n");
+  const auto all = hosts();
+  const UniqueFd held = open_file(dir_.path() + "/held.example/hosts.toml", O_RDWR).value();
+  std::signal(SIGIO, SIG_IGN);  // tells that somebody opens it
+  ASSERT_EQ(::fcntl(held.get(), F_SETLEASE, F_WRLCK), 0);
+
+  auto waits = std::async(std::launch::async, [&] { return all.endpoint("held.example").url; });
+  while (::fcntl(held.get(), F_GETLEASE) == F_WRLCK) std::this_thread::yield();
+
+  EXPECT_EQ(all.endpoint("other.example").url, "https://other.example:2");
+  EXPECT_EQ(waits.wait_for(std::chrono::seconds(0)), std::future_status::timeout);
+  EXPECT_EQ(::fcntl(held.get(), F_SETLEASE, F_UNLCK), 0);
+  EXPECT_EQ(waits.get(), "https://held.example:1");
 }
 
 TEST_F(HostsFiles, AreNotLookedForOutsideTheirDirectory) {
