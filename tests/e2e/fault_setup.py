@@ -182,13 +182,14 @@ def kill_at_points(scene: Scene, readers: Readers, points: list[str], hits: int,
 
 
 def wait_for_death(scene: Scene, point: str) -> None:
-    """Of a worker that passes the point: it removes the fault then. When nothing does, there is nothing
-    left to fetch."""
+    """Of a worker that passes the point: it removes all faults then, and mounts have to stay served. When
+    nothing does, there is nothing left to fetch."""
     for _ in range(8):
         end = time.monotonic() + 10
         while scene.fault_file.exists() and time.monotonic() < end:
             time.sleep(0.002)
         if not scene.fault_file.exists():
+            scene.inject("")
             return
         scene.forget_cache()
     raise AssertionError(f"no worker passes {point}")
