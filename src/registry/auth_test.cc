@@ -1,16 +1,12 @@
-// Who may do what, over HTTP, and the token flow of the registry.
+// Who may do what, over HTTP.
 #include <gtest/gtest.h>
 #include <poll.h>
 
-#include <boost/json.hpp>
 #include <deque>
 
-#include "base/base64.h"
-#include "base/durable.h"
 #include "meta/sqlite.h"
-#include "net/url.h"
+#include "support/guarded_registry_fixture.h"
 #include "support/raw_socket.h"
-#include "support/registry_fixture.h"
 
 namespace runnel::registry {
 namespace {
@@ -18,81 +14,12 @@ namespace {
 namespace json = boost::json;
 using net::Header;
 using test::Answered;
-
-// bcrypt of the name and "-password", at the lowest cost.
-constexpr const char* kPeople =
-    "reader:$2y$04$abcdefghijklmnopqrstuuJrYgcKAXtZL5K4o8WC.BGozQtX36Hoi\n"
-    "owner:$2y$04$abcdefghijklmnopqrstuueq.9O3slT88H.R/Ie8Pfn8QEGfb916W\n"
-    "writer:$2y$04$abcdefghijklmnopqrstuuW7cUQRe2orPE4LdAW4FedW4hz6ldpzG\n"
-    "converter:$2y$04$abcdefghijklmnopqrstuuz4gyrE87VcPC4MlbF2jPbaSpWTfPqQW\n";
+using test::kPeople;
 
 // At a cost that takes a quarter of a second.
 constexpr const char* kSlow = "slow:$2y$12$abcdefghijklmnopqrstuuKwIlPvyLlw8e74Johhjece.ndnfSP1S\n";
 
-class Auth : public test::RegistryFixture {
- protected:
-  Auth() {
-    const auto path = directory_.path() + "/htpasswd";
-    EXPECT_TRUE(replace_file(path, as_bytes(kPeople), 0600));
-    registry_.reset();
-    config_.auth.htpasswd = path;
-    config_.auth.anonymous_pull = {"public/*"};
-    config_.auth.users["owner"] = {{"*", access::Actions::all()}};
-    config_.auth.users["reader"] = {{"team/*", access::role("AcrPull").value()}};
-    config_.auth.users["writer"] = {{"team/*", access::role("AcrPush").value()}};
-    config_.auth.users["converter"] = {{"team/*", access::role("Converter").value()}};
-    start();
-  }
-
-  static Header basic(const std::string& user) {
-    return {"Authorization", "Basic " + to_base64(user + ":" + user + "-password")};
-  }
-  static Header bearer(const std::string& token) { return {"Authorization", "Bearer " + token}; }
-
-  static Header basic(const std::string& user, const std::string& password) {
-    return {"Authorization", "Basic " + to_base64(user + ":" + password)};
-  }
-
-  Answered as(const std::string& user, const std::string& method, const std::string& target,
-              std::string_view body = {}) {
-    return send(method, target, body, {basic(user)});
-  }
-
-  static std::string member(const Answered& answer, const char* name) {
-    const auto value = json::parse(answer.body);
-    const auto* found = value.as_object().if_contains(name);
-    return found == nullptr ? "(none)" : json::value_to<std::string>(*found);
-  }
-  static std::string code(const Answered& answer) {
-    const auto value = json::parse(answer.body);
-    return json::value_to<std::string>(value.at("errors").at(0).at("code"));
-  }
-
-  std::string token_for(const std::string& user, const std::string& scope) {
-    const auto answer =
-        as(user, "GET", "/oauth2/token?service=x&scope=" + net::percent_encode(scope));
-    EXPECT_EQ(answer.status, 200) << answer.body;
-    return member(answer, "token");
-  }
-
-  // The digest of a blob that the owner pushed.
-  std::string blob_of(const std::string& repository, std::string_view text) {
-    const auto begun = as("owner", "POST", "/v2/" + repository + "/blobs/uploads/");
-    EXPECT_EQ(begun.status, 202);
-    const auto digest = oci::Digest::of(as_bytes(text)).to_string();
-    EXPECT_EQ(as("owner", "PUT", begun.header("Location") + "?digest=" + digest, text).status, 201);
-    return digest;
-  }
-
-  Answered push_tag(const std::string& user, const std::string& repository, const std::string& tag,
-                    const std::string& artifact_type = {}) {
-    blob_of(repository, "{}");
-    auto made = image({});
-    made.artifact_type = artifact_type;
-    return send("PUT", "/v2/" + repository + "/manifests/" + tag, oci::to_json(made),
-                {basic(user), Header("Content-Type", std::string(oci::kOciManifest))});
-  }
-};
+class Auth : public test::GuardedRegistryFixture {};
 
 TEST_F(Auth, AsksWhoOneIsAndSaysWhereToGetAToken) {
   const auto answer = get("/v2/");
@@ -359,106 +286,6 @@ TEST_F(Auth, ListsDeletionsInStepsWhenThereAreManyThatOneMayNotSee) {
   EXPECT_EQ(second.header("Link"), "(none)");
 }
 
-TEST_F(Auth, GivesATokenForWhatOneMayDoOfWhatOneAsksFor) {
-  const auto digest = blob_of("team/app", "x");
-  const auto answer = as("reader", "GET",
-                         "/oauth2/token?service=x&scope=repository:team/app:pull,push&"
-                         "scope=repository:other/app:pull");
-
-  EXPECT_EQ(answer.status, 200);
-  EXPECT_EQ(member(answer, "scope"), "repository:team/app:pull");
-  EXPECT_EQ(member(answer, "token"), member(answer, "access_token"));
-  EXPECT_EQ(answer.header("Cache-Control"), "no-store");
-  const auto token = member(answer, "token");
-  EXPECT_EQ(send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(token)}).status, 200);
-  EXPECT_EQ(send("POST", "/v2/team/app/blobs/uploads/", {}, {bearer(token)}).status, 403);
-  EXPECT_EQ(send("GET", "/v2/", {}, {bearer(token)}).status, 200);
-}
-
-// A token with a name in it that is no UTF-8 would be one that nobody can read.
-TEST_F(Auth, GivesNoTokenForWhatNoRepositoryCanBeCalled) {
-  for (const auto* name : {"team/\xff", "Team/App", "team/app\x01", ""}) {
-    const auto scope = fmt::format("repository:{}:pull repository:team/app:pull", name);
-    const auto answer =
-        as("owner", "GET", "/oauth2/token?service=x&scope=" + net::percent_encode(scope));
-
-    EXPECT_EQ(member(answer, "scope"), "repository:team/app:pull") << name;
-    EXPECT_EQ(send("GET", "/v2/", {}, {bearer(member(answer, "token"))}).status, 200) << name;
-  }
-}
-
-TEST_F(Auth, AsksForAnotherTokenWhenThisOneIsForSomethingElse) {
-  blob_of("team/app", "x");
-  const auto token = token_for("writer", "repository:team/app:pull");
-
-  const auto answer = send("POST", "/v2/team/app/blobs/uploads/", {}, {bearer(token)});
-
-  EXPECT_EQ(answer.status, 401);
-  EXPECT_NE(answer.header("WWW-Authenticate")
-                .find("scope=\"repository:team/app:pull,push\",error=\"insufficient_scope\""),
-            std::string::npos)
-      << answer.header("WWW-Authenticate");
-}
-
-TEST_F(Auth, GivesAnonymousTokensForWhatIsPublic) {
-  const auto digest = blob_of("public/app", "x");
-  const auto answer =
-      get("/oauth2/token?service=x&scope=repository:public/app:pull%20repository:team/app:pull");
-
-  ASSERT_EQ(answer.status, 200) << answer.body;
-  EXPECT_EQ(member(answer, "scope"), "repository:public/app:pull");
-  const auto token = bearer(member(answer, "token"));
-  EXPECT_EQ(send("GET", "/v2/public/app/blobs/" + digest, {}, {token}).status, 200);
-  EXPECT_EQ(send("GET", "/v2/team/app/blobs/" + digest, {}, {token}).status, 401);
-}
-
-TEST_F(Auth, RefreshesTokensByPostAndAsAPassword) {
-  const auto digest = blob_of("team/app", "x");
-  const auto first = send("POST", "/oauth2/token",
-                          "grant_type=password&username=reader&password=reader-password&service=x&"
-                          "access_type=offline&scope=repository%3Ateam%2Fapp%3Apull");
-  ASSERT_EQ(first.status, 200) << first.body;
-  const auto refresh = member(first, "refresh_token");
-
-  const auto second = send("POST", "/oauth2/token",
-                           "grant_type=refresh_token&service=x&scope=repository:team/app:pull&"
-                           "refresh_token=" +
-                               refresh);
-  ASSERT_EQ(second.status, 200) << second.body;
-  EXPECT_EQ(member(second, "refresh_token"), "(none)");
-  EXPECT_EQ(
-      send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(member(second, "token"))}).status,
-      200);
-  const Header login("Authorization",
-                     "Basic " + to_base64("00000000-0000-0000-0000-000000000000:" + refresh));
-  EXPECT_EQ(send("GET", "/v2/team/app/blobs/" + digest, {}, {login}).status, 200);
-  EXPECT_EQ(send("GET", "/v2/", {}, {bearer(refresh)}).status, 401);
-  EXPECT_EQ(send("POST", "/oauth2/token", "grant_type=password&username=reader&password=x").status,
-            401);
-  EXPECT_EQ(send("POST", "/oauth2/token", "grant_type=magic").status, 400);
-}
-
-TEST_F(Auth, ExchangesATokenForADaysRightToReadImages) {
-  const auto digest = blob_of("team/app", "x");
-  const auto token = token_for("writer", "repository:team/app:pull,push");
-  const auto exchanged =
-      send("POST", "/oauth2/exchange",
-           "grant_type=access_token&service=x&image=" + digest + "&access_token=" + token);
-  ASSERT_EQ(exchanged.status, 200) << exchanged.body;
-
-  const auto again = send("POST", "/oauth2/token",
-                          "grant_type=refresh_token&scope=repository:team/app:pull,push%20"
-                          "repository:team/b:pull&refresh_token=" +
-                              member(exchanged, "refresh_token"));
-
-  ASSERT_EQ(again.status, 200) << again.body;
-  EXPECT_EQ(member(again, "scope"), "repository:team/app:pull");
-  // Of which the blob alone is none: tests/integration/test_image_rights.py goes through them.
-  EXPECT_EQ(
-      send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(member(again, "token"))}).status,
-      401);
-}
-
 TEST_F(Auth, TakesProfilesOfPublicImagesFromThoseWhoLoggedInOnly) {
   const auto pushed = push_tag("owner", "public/app", "v1");
   const auto path =
@@ -475,97 +302,6 @@ TEST_F(Auth, TakesProfilesOfPublicImagesFromThoseWhoLoggedInOnly) {
   EXPECT_EQ(get(path).status, 404);
   EXPECT_EQ(as("reader", "POST", path, start).status, 204);
   EXPECT_EQ(get(path).status, 200);
-}
-
-TEST_F(Auth, ForgetsTokensOfPeopleWhoAreTakenOut) {
-  const auto digest = blob_of("team/app", "x");
-  const auto token = token_for("reader", "repository:team/app:pull");
-  ASSERT_EQ(send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(token)}).status, 200);
-  registry_.reset();
-  std::string rest(kPeople);
-  rest.erase(0, rest.find("owner:"));
-  ASSERT_TRUE(replace_file(config_.auth.htpasswd, as_bytes(rest), 0600));
-  start();
-
-  EXPECT_EQ(send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(token)}).status, 401);
-}
-
-TEST_F(Auth, MakesTokensWithScopeMapsAndTwoPasswords) {
-  const auto digest = blob_of("team/app", "x");
-  ASSERT_EQ(as("owner", "PUT", "/runnel/v1/_scope-maps/ci",
-               R"({"description":"builds","actions":["repositories/team/*/content/read"]})")
-                .status,
-            200);
-  ASSERT_EQ(as("owner", "PUT", "/runnel/v1/_tokens/ci", R"({"scopeMap":"ci"})").status, 200);
-  const auto generate = [&](const std::string& which) {
-    const auto made = as("owner", "POST", "/runnel/v1/_tokens/ci:generate",
-                         R"({"days":30,"name":")" + which + "\"}");
-    EXPECT_EQ(made.status, 200) << made.body;
-    return member(made, "value");
-  };
-  const auto login = [&](const std::string& password) {
-    return send("GET", "/v2/team/app/blobs/" + digest, {},
-                {Header("Authorization", "Basic " + to_base64("ci:" + password))})
-        .status;
-  };
-  const auto one = generate("password1");
-  const auto two = generate("password2");
-
-  EXPECT_EQ(login(one), 200);
-  EXPECT_EQ(login(two), 200);
-  EXPECT_EQ(login("wrong"), 401);
-  const auto again = generate("password1");
-  EXPECT_EQ(login(one), 401);
-  EXPECT_EQ(login(again), 200);
-  const auto shown = as("owner", "GET", "/runnel/v1/_tokens/ci");
-  EXPECT_EQ(shown.body.find(two), std::string::npos);
-  EXPECT_NE(shown.body.find("\"expiry\""), std::string::npos);
-
-  EXPECT_EQ(as("owner", "DELETE", "/runnel/v1/_scope-maps/ci").status, 409);
-  ASSERT_EQ(as("owner", "PUT", "/runnel/v1/_tokens/ci", R"({"status":"disabled"})").status, 200);
-  EXPECT_EQ(login(two), 401);
-  EXPECT_EQ(as("owner", "DELETE", "/runnel/v1/_tokens/ci").status, 204);
-  EXPECT_EQ(as("owner", "DELETE", "/runnel/v1/_scope-maps/ci").status, 204);
-}
-
-TEST_F(Auth, TakesWhatDoesNotNameItsPasswordByItsTime) {
-  const auto digest = blob_of("team/app", "x");
-  ASSERT_EQ(
-      as("owner", "PUT", "/runnel/v1/_tokens/ci", R"({"scopeMap":"_repositories_pull"})").status,
-      200);
-  ASSERT_EQ(as("owner", "POST", "/runnel/v1/_tokens/ci:generate", R"({"name":"password1"})").status,
-            200);
-  const access::TokenSigner signer(access::load_or_make_key(config_.data + "/token.key").value(),
-                                   "runnel-registry");
-  const auto pull_signed_at = [&](WallTime time) {
-    access::Claims claims;
-    claims.principal = {access::Principal::Kind::kToken, "ci"};
-    claims.expires = time + config_.auth.token_lifetime;
-    return send("GET", "/v2/team/app/blobs/" + digest, {}, {bearer(signer.sign(claims, time))})
-        .status;
-  };
-
-  EXPECT_EQ(pull_signed_at(clock_.wall()), 200);
-  EXPECT_EQ(pull_signed_at(clock_.wall() - std::chrono::seconds(30)), 401);
-}
-
-TEST_F(Auth, KeepsTokensForOwners) {
-  EXPECT_EQ(get("/runnel/v1/_tokens").status, 401);
-  EXPECT_EQ(as("writer", "GET", "/runnel/v1/_tokens").status, 403);
-  EXPECT_EQ(as("owner", "GET", "/runnel/v1/_tokens").body, R"({"tokens":[]})");
-  // Not with a token either: what it made would outlive it.
-  const auto token = token_for("owner", "registry:catalog:*");
-  EXPECT_EQ(send("GET", "/runnel/v1/_tokens", {}, {bearer(token)}).status, 403);
-  for (const std::string& body :
-       std::vector<std::string>{"", "[]", "{", R"({"scopeMap":"absent"})", R"({"scopeMap":1})",
-                                R"({"scopeMap":"_repositories_pull","status":"odd"})"})
-    EXPECT_GE(as("owner", "PUT", "/runnel/v1/_tokens/t", body).status, 400) << body;
-  EXPECT_EQ(
-      as("owner", "PUT", "/runnel/v1/_tokens/_t", R"({"scopeMap":"_repositories_pull"})").status,
-      400);
-  EXPECT_EQ(
-      as("owner", "PUT", "/runnel/v1/_scope-maps/_repositories_pull", R"({"actions":[]})").status,
-      400);
 }
 
 TEST_F(Auth, WithoutItOnlyThisMachineIsServed) {
