@@ -48,6 +48,16 @@ Result<const json::array*> list_in(const json::object& record, std::string_view 
   return &value->get_array();
 }
 
+Result<std::vector<std::string>> texts_in(const json::object& record, std::string_view name) {
+  RUNNEL_TRY(const auto* list, list_in(record, name));
+  std::vector<std::string> texts;
+  for (const auto& each : *list) {
+    if (!each.is_string()) return fail(Code::kInvalid, "\"{}\" holds more than texts", name);
+    texts.emplace_back(each.get_string());
+  }
+  return texts;
+}
+
 Result<void> check_version(const json::object& record, uint32_t version) {
   RUNNEL_TRY(const auto found, number_in(record, "version"));
   if (found == version) return {};

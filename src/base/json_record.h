@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "base/bytes.h"
 #include "base/error.h"
@@ -23,6 +24,7 @@ Result<boost::json::object> parse_json_record(Bytes bytes);
 Result<bool> bool_in(const boost::json::object& record, std::string_view name);
 Result<std::string> text_in(const boost::json::object& record, std::string_view name);
 Result<uint32_t> number_in(const boost::json::object& record, std::string_view name);
+Result<std::vector<std::string>> texts_in(const boost::json::object& record, std::string_view name);
 // Lives as long as the record.
 Result<const boost::json::array*> list_in(const boost::json::object& record, std::string_view name);
 

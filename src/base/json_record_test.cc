@@ -26,12 +26,14 @@ TEST(JsonRecord, IsOneObject) {
 }
 
 TEST(JsonRecord, GivesItsMembersByTheirTypes) {
-  const auto all = record(R"({"yes": true, "text": "", "number": 4294967295, "list": [1]})");
+  const auto all =
+      record(R"({"yes": true, "text": "", "number": 4294967295, "list": [1], "texts": ["a", ""]})");
 
   EXPECT_EQ(bool_in(all, "yes"), true);
   EXPECT_EQ(text_in(all, "text"), "");
   EXPECT_EQ(number_in(all, "number"), 4294967295u);
   EXPECT_EQ(list_in(all, "list").value()->size(), 1u);
+  EXPECT_EQ(texts_in(all, "texts"), (std::vector<std::string>{"a", ""}));
 }
 
 TEST(JsonRecord, NamesWhatIsAbsentOrSomethingElse) {
@@ -40,9 +42,11 @@ TEST(JsonRecord, NamesWhatIsAbsentOrSomethingElse) {
     EXPECT_EQ(why(bool_in(all, "x")), "\"x\" is no yes or no") << text;
     EXPECT_EQ(why(text_in(all, "x")), "\"x\" is no text") << text;
     EXPECT_EQ(why(list_in(all, "x")), "\"x\" is no list") << text;
+    EXPECT_EQ(why(texts_in(all, "x")), "\"x\" is no list") << text;
     EXPECT_TRUE(why(number_in(all, "x")).ends_with("number")) << text;
   }
   EXPECT_FALSE(number_in(record(R"({"x": 4294967296})"), "x"));
+  EXPECT_EQ(why(texts_in(record(R"({"x": ["a", 1]})"), "x")), "\"x\" holds more than texts");
 }
 
 TEST(JsonRecord, OfALaterVersionIsLeftToALaterProgram) {

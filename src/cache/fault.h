@@ -14,8 +14,8 @@
 //   delete-layer             (can fail) rename(2) of the directory of a layer that is to go
 //   keep-image               (can fail) node: an image's files are written, and not durable
 //   mount-image              (can fail) node: an image's layers are open, and it is not mounted
-//   move-loops               (can fail) engine: the loop devices of a complete layer get its file
-//   loops-moved              they have it, and no record of a mount says so
+//   move-loops               (can fail) engine: a complete layer's loop device gets the plain file
+//   loops-moved              it has that, and the record of the mount does not say so
 //
 // In a whole program they are set by RUNNEL_FAULT, which is read once, at the first point that is
 // passed: POINT:ACTION[:N], several with commas. ACTION is `kill` (SIGKILL to itself at the Nth

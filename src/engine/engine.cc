@@ -246,6 +246,10 @@ std::string Engine::target_of(const std::string& name) const {
   return fmt::format("{}/mounts/{}", options_.root, name);
 }
 
+std::string Engine::served_path(const oci::Digest& layer) const {
+  return fmt::format("{}/devices/{}", options_.root, layer.hex());
+}
+
 std::string Engine::record_path(const std::string& name) const {
   return target_of(name) + std::string(kRecordSuffix);
 }
@@ -282,8 +286,7 @@ Result<std::string> Engine::mount_pinned(const std::string& name, const std::str
     } else if (layer->complete()) {
       devices.push_back({.path = layer->device_path()});
     } else {
-      devices.push_back({.path = fmt::format("{}/devices/{}", options_.root, digest.hex()),
-                         .direct_loop = record.parallel_loops});
+      devices.push_back({.path = served_path(digest), .direct_loop = record.parallel_loops});
       record.fuse_device = fuse_device_;
       record.served.push_back(digest);
     }

@@ -156,6 +156,7 @@ class Engine {
   Result<void> serve_tree(const MountRecord& record);
   Result<uint32_t> next_tree_number();
   std::string target_of(const std::string& name) const;
+  std::string served_path(const oci::Digest& layer) const;
   std::string record_path(const std::string& name) const;
   Result<std::string> mount_pinned(const std::string& name, const std::string& metadata_path,
                                    const std::vector<oci::Digest>& layers, Existing existing);

@@ -82,7 +82,7 @@ std::vector<Engine::ServedLayer> Engine::complete_behind_loops() const {
 Result<void> Engine::move_to_plain_file(const ServedLayer& served) {
   const auto layer = cache_->find(served.layer);
   if (!layer || !layer->complete()) return {};  // the scrub may have found something meanwhile
-  const auto from = fmt::format("{}/devices/{}", options_.root, served.layer.hex());
+  const auto from = served_path(served.layer);
   RUNNEL_TRY(const auto to, without_links(layer->device_path()));
   for (const auto& loop : served.loops) {
     RUNNEL_TRY(const auto file, file_behind(loop));

@@ -19,11 +19,10 @@ json::array to_list(const std::vector<oci::Digest>& digests) {
 }
 
 Result<std::vector<oci::Digest>> digests_in(const json::object& object, std::string_view name) {
-  RUNNEL_TRY(const auto* list, list_in(object, name));
+  RUNNEL_TRY(const auto texts, texts_in(object, name));
   std::vector<oci::Digest> digests;
-  for (const auto& each : *list) {
-    if (!each.is_string()) return fail(Code::kInvalid, "\"{}\" holds more than texts", name);
-    RUNNEL_TRY(auto digest, oci::Digest::parse(each.get_string()));
+  for (const auto& text : texts) {
+    RUNNEL_TRY(auto digest, oci::Digest::parse(text));
     digests.push_back(std::move(digest));
   }
   return digests;
@@ -55,12 +54,9 @@ bool is_loop(std::string_view name) {
 // They become part of paths.
 Result<void> read_loops(const json::object& object, MountRecord& record) {
   if (!object.contains("loops")) return {};
-  RUNNEL_TRY(const auto* list, list_in(object, "loops"));
-  for (const auto& each : *list) {
-    if (!each.is_string() || !is_loop(each.get_string()))
-      return fail(Code::kInvalid, "\"loops\" holds what is no loop device");
-    record.loops.emplace_back(each.get_string());
-  }
+  RUNNEL_TRY(record.loops, texts_in(object, "loops"));
+  if (!std::ranges::all_of(record.loops, is_loop))
+    return fail(Code::kInvalid, "\"loops\" holds what is no loop device");
   if (record.loops.size() == record.layers.size()) return {};
   return fail(Code::kInvalid, "{} loop devices, {} layers", record.loops.size(),
               record.layers.size());

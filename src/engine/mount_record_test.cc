@@ -52,8 +52,7 @@ TEST(MountRecord, SaysWhatIsWrong) {
   EXPECT_EQ(error_of(with_layer(R"(, "served": [")" + kTwo.to_string() + "\"]")),
             kTwo.to_string() + " is served and no layer of it");
   EXPECT_EQ(error_of(with_layer(R"(, "loops": ["loop1", "loop2"])")), "2 loop devices, 1 layers");
-  for (const auto* name :
-       {R"("sda")", R"("loop")", R"("loop1/../sda")", R"("loop12345678901")", "7"})
+  for (const auto* name : {R"("sda")", R"("loop")", R"("loop1/../sda")", R"("loop12345678901")"})
     EXPECT_EQ(error_of(with_layer(std::string(R"(, "loops": [)") + name + "]")),
               "\"loops\" holds what is no loop device")
         << name;

@@ -19,10 +19,9 @@ Result<std::string> name_in(const json::object& object, std::string_view name) {
 }
 
 Result<void> read_chain_ids(const json::object& object, ImageRecord& record) {
-  RUNNEL_TRY(const auto* chain_ids, list_in(object, "chain_ids"));
-  for (const auto& id : *chain_ids) {
-    if (!id.is_string()) return fail(Code::kInvalid, "a chain ID is no text");
-    RUNNEL_TRY(auto digest, oci::Digest::parse(id.get_string()));
+  RUNNEL_TRY(const auto chain_ids, texts_in(object, "chain_ids"));
+  for (const auto& id : chain_ids) {
+    RUNNEL_TRY(auto digest, oci::Digest::parse(id));
     record.chain_ids.push_back(std::move(digest));
   }
   return {};
