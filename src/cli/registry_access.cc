@@ -60,9 +60,8 @@ Error with_advice(Error error, const std::string& host) {
 Error with_push_advice(Error error, const oci::Reference& image, bool ours) {
   if (error.code != Code::kDenied) return with_advice(std::move(error), image.host);
   error.message += fmt::format(
-      "; log in with `runnel login -n {0}` (or `docker login {0}`, podman) as somebody who may "
-      "push "
-      "to {1}",
+      "; log in with `runnel login -n {0}` (or `docker login {0}`, podman) as somebody who "
+      "may push to {1}",
       image.host, image.repository);
   if (!ours) return error;
   error.message += fmt::format(

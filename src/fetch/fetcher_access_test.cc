@@ -40,8 +40,6 @@ TEST_F(FetcherAccess, ReadsGoOnWhenAHostsFileCanBeFollowedAgain) {
   expect_bytes(start(0, 10), 0, 10);
 }
 
-// --- Redirects
-
 // A lease on the file holds up who opens it, as a disk does that hangs.
 TEST_F(FetcherAccess, ReadsOfOtherRegistriesGoOnWhileAHostsFileCannotBeRead) {
   const test::TempDir hosts;
@@ -70,6 +68,8 @@ TEST_F(FetcherAccess, ReadsOfOtherRegistriesGoOnWhileAHostsFileCannotBeRead) {
   EXPECT_TRUE(answer.error().message.contains("a path other than /v2")) << answer.error().message;
   EXPECT_EQ(::fcntl(held.get(), F_SETLEASE, F_UNLCK), 0);
 }
+
+// --- Redirects
 
 TEST_F(FetcherAccess, KeepsARedirectUntilItIsRefused) {
   registry_.set({.redirect_blobs = true});

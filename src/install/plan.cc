@@ -331,9 +331,8 @@ std::string what_streams(const std::set<std::string>& registries) {
            "else was said now)";
   }
   return fmt::format(
-      "images of {} stream when they are pulled and have a streaming artifact, which runnel "
-      "convert "
-      "IMAGE makes",
+      "images of {} stream when they are pulled and have a streaming artifact, which "
+      "runnel convert IMAGE makes",
       fmt::join(registries, ", "));
 }
 
