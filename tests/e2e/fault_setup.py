@@ -62,10 +62,10 @@ def layer_blob(reference: str) -> dict:
     return [blob for blob in artifact["layers"] if blob["mediaType"] == LAYER][-1]
 
 
-def set_faults(file: Path, faults: str) -> None:
-    """Besides them, that what is mounted stays served."""
+def set_faults(file: Path, faults: str, *, stays_served: bool = True) -> None:
+    """What a node with RUNNEL_FAULT=@`file` meets from now on: at no moment is there half of it."""
     unfinished = file.with_suffix(".new")
-    unfinished.write_text(",".join(filter(None, [STAYS_SERVED, faults])))
+    unfinished.write_text(",".join(filter(None, [STAYS_SERVED if stays_served else "", faults])))
     unfinished.replace(file)
 
 

@@ -8,6 +8,7 @@ import pytest
 
 import trees
 from corpus import layers
+from fault_setup import set_faults
 from sandbox import scratch, services
 from sandbox.containerd import CommandError
 
@@ -66,9 +67,7 @@ def test_an_image_that_could_not_be_mounted_is_promised_by_no_later_worker(lab, 
         services.convert(each.reference)
     side = fresh_streaming("auto", env={"RUNNEL_FAULT": f"@{faults}"})
     side.pull(other.reference)
-    ready = faults.with_suffix(".new")
-    ready.write_text("mount-image:EIO")
-    ready.rename(faults)
+    set_faults(faults, "mount-image:EIO", stays_served=False)
 
     side.pull(image.reference)
 

@@ -57,7 +57,7 @@ def test_readers_notice_nothing_and_need_no_node_afterwards(fresh_streaming, pus
             assert_all_right(root)
 
 
-def test_a_container_reads_on_when_the_whole_node_has_died(fresh_streaming, pushed):
+def test_a_container_reads_on_when_the_whole_node_has_died_or_was_stopped(fresh_streaming, pushed):
     side = fresh_streaming("erofs-loop", background_fill=True)
     side.pull(pushed.reference)
     with side.containerd.view(pushed.image.chain_ids[-1]) as root:
@@ -77,6 +77,10 @@ def test_a_container_reads_on_when_the_whole_node_has_died(fresh_streaming, push
         images = f"{side.node.root}/mounts/"
         assert ([mount for mount in scratch.mounts() if mount.point.startswith(images)]
                 == [mount for mount in mounted if mount.point.startswith(images)]), "it is used again"
+        side.node.stop()
+        assert_all_right(root)
+        side.node.start()
+        side.wait_for_containerd()
 
 
 def test_each_image_with_a_layer_gets_its_file(lab, fresh_streaming, pushed):
@@ -106,8 +110,7 @@ def test_a_worker_that_dies_on_the_way_leaves_it_to_the_next(lab, fresh_streamin
     side.pull(pushed.reference)
     with side.containerd.view(pushed.image.chain_ids[-1]) as root, \
             Readers(root, ("read,pread", "mmap"), files=FILES) as readers:
-        faults.with_suffix(".new").write_text(f"{point}:kill")
-        faults.with_suffix(".new").replace(faults)
+        set_faults(faults, f"{point}:kill", stays_served=False)
         side.kill_worker()  # which may wait a minute after what could not be moved
         daemons.wait_until(lambda: not faults.exists(), 60, f"a worker dies at {point}")
         side.wait_for_containerd()

@@ -2,8 +2,7 @@
 
 Booted under qemu, all in one guest: registry, node, containerd, a container that hashes its files
 while workers are killed, and, over loop devices, while the node is stopped and all of the image is
-here. First without the EROFS module, so that the complete FUSE file system has
-to serve, then with it.
+here. First without the EROFS module, so that the complete FUSE file system has to serve, then with it.
 """
 
 from __future__ import annotations
