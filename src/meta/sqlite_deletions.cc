@@ -22,7 +22,7 @@ namespace {
 // So much in one transaction that pushes wait for a moment only: a manifest takes 0.3 ms.
 constexpr int64_t kForgetAtOnce = 200;
 // What one call does of a deletion: a second's work at most, with its rests. A large repository
-// takes minutes, in which the caller would keep a thread.
+// takes many, in which the caller would keep a thread.
 constexpr int kStepsACall = 5;
 
 constexpr const char* kDeletionColumns =
